@@ -1,0 +1,270 @@
+"""From StartupMessage to AuthenticationOk.
+
+The states and the server's requests form the table `_TRANSITIONS`; a request without an entry is an error of the
+server's. Whether a request is *welcome* is another question, which `Policy` answers first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ..errors import AuthError, ProtocolError, ServerError, UnsupportedAuth
+from . import messages
+from .policy import Mechanism, Policy
+from .refusals import refusal
+from .requests import Derive, Exchange, Phase, ScramKeys, Send, receive
+from .saslprep import saslprep
+from .scram import ScramClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..config import Config
+    from .requests import TlsFacts
+
+
+class AuthState(Enum):
+    """How far authentication has come."""
+
+    STARTED = "StartupMessage sent"
+    PASSWORD_SENT = "PasswordMessage sent"  # noqa: S105 - the name of a protocol state
+    SASL_STARTED = "SASLInitialResponse sent"
+    PROOF_SENT = "SASLResponse sent"
+    SERVER_PROVEN = "server signature verified"
+    FINISHED = "AuthenticationOk received"
+
+
+_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
+
+_TRANSITIONS = {
+    (AuthState.STARTED, _OK): AuthState.FINISHED,
+    (AuthState.STARTED, _CLEARTEXT): AuthState.PASSWORD_SENT,
+    (AuthState.STARTED, _MD5): AuthState.PASSWORD_SENT,
+    (AuthState.STARTED, _SASL): AuthState.SASL_STARTED,
+    (AuthState.PASSWORD_SENT, _OK): AuthState.FINISHED,
+    (AuthState.SASL_STARTED, _SASL_CONTINUE): AuthState.PROOF_SENT,
+    (AuthState.PROOF_SENT, _SASL_FINAL): AuthState.SERVER_PROVEN,
+    (AuthState.SERVER_PROVEN, _OK): AuthState.FINISHED,
+}
+
+#: Methods that we do not speak: the name in `require_auth`'s words, and the one in words.
+_FOREIGN = {
+    2: (None, "Kerberos V5"),
+    4: (None, "crypt()"),
+    6: (None, "SCM credential"),
+    7: ("gss", "GSSAPI"),
+    8: ("gss", "GSSAPI"),
+    9: ("sspi", "SSPI"),
+}
+
+
+@dataclass(frozen=True)
+class Authenticated:
+    """How the client was authenticated, and what the server proved in turn."""
+
+    method: str = "none"
+    gs2_flag: str | None = None
+    channel_binding_type: str | None = None
+    scram_iterations: int | None = None
+    server_authenticated: bool = False
+
+
+def authenticate(config: Config, facts: TlsFacts | None, reader: messages.MessageReader) -> Exchange[Authenticated]:
+    """Send the StartupMessage and answer the server until it says AuthenticationOk.
+
+    Raises:
+        AuthError: The server, policy or arithmetic said no; see its subclasses.
+        ServerError: The server refused for a reason that is not about who we are.
+        ProtocolError: The server broke the protocol.
+    """
+    return (yield from _Authentication(config, facts, reader).run())
+
+
+class _Authentication:
+    def __init__(self, config: Config, facts: TlsFacts | None, reader: messages.MessageReader) -> None:
+        self._config = config
+        self._reader = reader
+        self._policy = Policy(config, facts)
+        self._state = AuthState.STARTED
+        self._mechanism: Mechanism | None = None
+        self._result = Authenticated()
+        self._handlers: dict[int, Callable[[bytes], Exchange[None]]] = {
+            _CLEARTEXT: self._cleartext,
+            _MD5: self._md5,
+            _SASL: self._sasl,
+            _SASL_CONTINUE: self._sasl_continue,
+            _SASL_FINAL: self._sasl_final,
+        }
+
+    def run(self) -> Exchange[Authenticated]:
+        self._policy.check_channel()
+        yield Send(messages.startup(startup_parameters(self._config)), Phase.AUTH)
+        while True:
+            kind, payload = yield from next_message(self._reader, Phase.AUTH)
+            if kind == b"R":
+                code, body = _parse_request(payload)
+                yield from self._answer(code, body)
+                if self._state is AuthState.FINISHED:
+                    return self._result
+            elif kind == b"E":
+                raise self._refusal(messages.parse_fields(payload))
+            elif kind == b"v":
+                raise ProtocolError("the server does not speak protocol version 3.0, or not all of it")
+            elif kind != b"N":
+                raise ProtocolError(f"expected authentication request from server, but received {kind!r}")
+
+    def _answer(self, code: int, body: bytes) -> Exchange[None]:
+        if code in _FOREIGN:
+            self._refuse_foreign(code)
+        after = _TRANSITIONS.get((self._state, code))
+        if after is None:
+            if code == _SASL and self._mechanism is not None:
+                raise ProtocolError("duplicate SASL authentication request")
+            self._refuse_early_ok(code)
+            raise ProtocolError(f"authentication request {code} does not follow {self._state.value!r}")
+        if code == _OK:
+            self._policy.check_finished(self._result.method, bound=self._result.channel_binding_type is not None)
+        else:
+            yield from self._handlers[code](body)
+        self._state = after
+
+    def _refuse_foreign(self, code: int) -> None:
+        method, name = _FOREIGN[code]
+        if method is not None:
+            self._policy.check_request(method)
+        raise UnsupportedAuth(
+            f"{name} authentication is not supported",
+            remedy="Give the role a scram-sha-256 line in pg_hba.conf.",
+        )
+
+    def _refuse_early_ok(self, code: int) -> None:
+        """AuthenticationOk in the middle of SCRAM: the server let us in without proving itself."""
+        if code == _OK and self._mechanism is not None:
+            self._policy.check_finished("scram-sha-256", bound=False)
+            raise AuthError(
+                "server sent AuthenticationOk before its SCRAM signature: it has not proven to know the password",
+                remedy="Treat it as an impostor.",
+            )
+
+    def _cleartext(self, _body: bytes) -> Exchange[None]:
+        self._policy.check_request("password")
+        yield Send(messages.password(self._password()), Phase.AUTH)
+        self._result = Authenticated("password")
+
+    def _md5(self, salt: bytes) -> Exchange[None]:
+        self._policy.check_request("md5")
+        if len(salt) != 4:
+            raise ProtocolError("the server sent an md5 salt that is not 4 bytes long")
+        digest = md5_digest(self._config.user.encode(), self._password(), salt)
+        yield Send(messages.password(digest), Phase.AUTH, self._policy.md5_warning())
+        self._result = Authenticated("md5")
+
+    def _sasl(self, body: bytes) -> Exchange[None]:
+        mechanisms = messages.cstrings(body)
+        if not mechanisms or mechanisms[-1]:
+            raise ProtocolError("the server sent a malformed list of SASL mechanisms")
+        self._mechanism = mechanism = self._policy.choose_mechanism([messages.text(name) for name in mechanisms[:-1]])
+        if self._config.scram_client_key is None:
+            self._password()
+        self._scram = ScramClient(mechanism.gs2_cbind_flag, mechanism.binding_data)
+        first = messages.sasl_initial_response(mechanism.name, self._scram.client_first_message())
+        yield Send(first, Phase.AUTH, mechanism.warning)
+
+    def _sasl_continue(self, body: bytes) -> Exchange[None]:
+        challenge = self._scram.receive_server_first(body)
+        if challenge.iterations > self._config.scram_max_iterations:
+            raise AuthError(
+                f"the server asks for {challenge.iterations} PBKDF2 iterations, more than scram_max_iterations="
+                f"{self._config.scram_max_iterations}",
+                remedy="Raise scram_max_iterations if you trust this server with that much of your CPU.",
+            )
+        keys = self._given_keys()
+        if keys is None:
+            keys = yield Derive(saslprep(self._password()), challenge.salt, challenge.iterations)
+        self._iterations = challenge.iterations
+        yield Send(messages.sasl_response(self._scram.client_final_message(keys)), Phase.AUTH)
+
+    def _sasl_final(self, body: bytes) -> Exchange[None]:
+        yield from ()  # an exchange like the others, with nothing to ask for
+        self._scram.receive_server_final(body)
+        assert self._mechanism is not None  # noqa: S101 - the table lets nobody here without one
+        self._result = Authenticated(
+            method=self._mechanism.name.lower(),
+            gs2_flag=self._mechanism.flag,
+            channel_binding_type=self._mechanism.binding_type,
+            scram_iterations=self._iterations,
+            server_authenticated=True,
+        )
+
+    def _given_keys(self) -> ScramKeys | None:
+        client_key, server_key = self._config.scram_client_key, self._config.scram_server_key
+        if client_key is None or server_key is None:
+            return None
+        return ScramKeys(client_key, hashlib.sha256(client_key).digest(), server_key)
+
+    def _password(self) -> bytes:
+        password = self._config.password
+        if not password:
+            raise AuthError(
+                "fe_sendauth: no password supplied",
+                remedy="The server asks for a password: set Config(password=…), or password= in the connection string.",
+            )
+        return password.encode() if isinstance(password, str) else password
+
+    def _refusal(self, fields: dict[str, str]) -> ServerError:
+        bound = self._mechanism is not None and (
+            (self._mechanism.flag == "p" and self._state is AuthState.PROOF_SENT)
+            or (self._mechanism.flag == "y" and self._state is AuthState.SASL_STARTED)
+        )
+        return refusal(fields, about_binding=bound)
+
+
+def startup_parameters(config: Config) -> list[tuple[str, str]]:
+    """The StartupMessage's pairs; text is UTF-8 both ways."""
+    named = [
+        ("user", config.user),
+        ("database", config.database),
+        ("application_name", config.application_name),
+        ("options", config.options),
+    ]
+    parameters = {"client_encoding": "UTF8", **{name: value for name, value in named if value is not None}}
+    parameters.update(config.settings)
+    return list(parameters.items())
+
+
+def md5_digest(user: bytes, password: bytes, salt: bytes) -> bytes:
+    """PostgreSQL's md5 response: ``md5`` and md5(md5(password + user) + salt) in hexadecimal.
+
+    Raises:
+        UnsupportedAuth: This Python has no MD5 (FIPS).
+    """
+    try:
+        inner = hashlib.md5(password + user).hexdigest().encode()  # noqa: S324 - the protocol has it so
+        return b"md5" + hashlib.md5(inner + salt).hexdigest().encode()  # noqa: S324
+    except ValueError as exc:
+        raise UnsupportedAuth(
+            "server requested an md5 password, and this Python has no MD5 (FIPS mode?)",
+            remedy="Give the role a scram-sha-256 password.",
+        ) from exc
+
+
+def next_message(reader: messages.MessageReader, phase: Phase) -> Exchange[messages.Message]:
+    """The server's next message, waiting for it if need be."""
+    while (message := reader.next_message()) is None:
+        reader.feed((yield from receive(phase)))
+    return message
+
+
+def _parse_request(payload: bytes) -> tuple[int, bytes]:
+    if len(payload) < 4:
+        raise ProtocolError("the server sent a malformed authentication request")
+    (code,) = struct.unpack_from("!I", payload)
+    if code not in (_SASL, _SASL_CONTINUE, _SASL_FINAL) and len(payload) > messages.MAX_AUTH_LENGTH:
+        raise ProtocolError(f"the server sent an authentication request of {len(payload)} bytes")
+    if code not in (_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL, *_FOREIGN):
+        raise UnsupportedAuth(f"authentication method {code} not supported")
+    return code, payload[4:]

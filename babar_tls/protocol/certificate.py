@@ -1,0 +1,189 @@
+"""The two things the protocol reads from a certificate: how it was signed, and whom it names.
+
+X.509 verification is the TLS engine's. What is here serves the end-point hash, which depends on the signature
+algorithm, and error messages, which should say whom a rejected certificate was for. A bounded walk over DER: every
+length is checked against what encloses it, and nothing is decoded that is not needed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SEQUENCE, _SET, _OID, _OCTETS = 0x30, 0x31, 0x06, 0x04
+_CONTEXT_0, _CONTEXT_3 = 0xA0, 0xA3
+_SAN_DNS, _SAN_IP = 0x82, 0x87
+_COMMON_NAME = "2.5.4.3"
+_SUBJECT_ALT_NAME = "2.5.29.17"
+_MAX_CERTIFICATE = 1 << 24
+
+
+class DerError(ValueError):
+    """Not the DER of a certificate."""
+
+
+class _Element(NamedTuple):
+    tag: int
+    content: bytes
+
+
+class SignatureAlgorithm(NamedTuple):
+    """The certificate's outer signatureAlgorithm (RFC 5280 §4.1.1.2): OID, and its parameters as DER if it has any."""
+
+    oid: str
+    parameters: bytes | None
+
+
+class CertificateNames(NamedTuple):
+    """Whom a certificate is for."""
+
+    common_name: str | None
+    alternative_names: tuple[str, ...]
+
+    @property
+    def first(self) -> str | None:
+        """The name to show in a message: the first alternative name, else the common name."""
+        return self.alternative_names[0] if self.alternative_names else self.common_name
+
+
+def signature_algorithm(der: bytes) -> SignatureAlgorithm:
+    """Read the outer signatureAlgorithm.
+
+    Raises:
+        DerError: `der` is not a certificate.
+    """
+    _tbs, algorithm, _signature = _certificate(der)
+    return algorithm_identifier(algorithm.content)
+
+
+def algorithm_identifier(content: bytes) -> SignatureAlgorithm:
+    """Read the inside of an AlgorithmIdentifier (RFC 5280 §4.1.1.2).
+
+    Raises:
+        DerError: It is none.
+    """
+    oid, *rest = children(content)
+    if oid.tag != _OID or len(rest) > 1:
+        raise DerError("malformed AlgorithmIdentifier")
+    return SignatureAlgorithm(_oid(oid.content), content[_encoded_length(content) :] or None)
+
+
+def certificate_names(der: bytes) -> CertificateNames:
+    """Read the subject's common name and the alternative names (dNSName and iPAddress).
+
+    Raises:
+        DerError: `der` is not a certificate.
+    """
+    tbs, _algorithm, _signature = _certificate(der)
+    fields = list(children(tbs.content))
+    if fields and fields[0].tag == _CONTEXT_0:  # version, absent in version 1
+        del fields[0]
+    if len(fields) < 6:  # serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo
+        raise DerError("malformed TBSCertificate")
+    extensions = next((field for field in fields[6:] if field.tag == _CONTEXT_3), None)
+    alternative = tuple(_alternative_names(extensions.content)) if extensions else ()
+    return CertificateNames(_common_name(fields[4].content), alternative)
+
+
+def children(content: bytes) -> Iterator[_Element]:
+    """The elements that `content` is made of, none missing and nothing left over.
+
+    Raises:
+        DerError: It is not made of elements.
+    """
+    if not content:
+        raise DerError("empty where elements are expected")
+    while content:
+        element, content = _element(content)
+        yield element
+
+
+def _certificate(der: bytes) -> tuple[_Element, _Element, _Element]:
+    if len(der) > _MAX_CERTIFICATE:
+        raise DerError("larger than any certificate")
+    certificate, rest = _element(der)
+    if certificate.tag != _SEQUENCE or rest:
+        raise DerError("not a single SEQUENCE")
+    parts = tuple(children(certificate.content))
+    if len(parts) != 3 or parts[0].tag != _SEQUENCE or parts[1].tag != _SEQUENCE:
+        raise DerError("not a Certificate")
+    return parts
+
+
+def _element(data: bytes) -> tuple[_Element, bytes]:
+    start = _encoded_start(data)
+    end = _encoded_length(data)
+    return _Element(data[0], data[start:end]), data[end:]
+
+
+def _encoded_start(data: bytes) -> int:
+    """Where the content of the first element begins."""
+    if len(data) < 2 or data[0] & 0x1F == 0x1F:
+        raise DerError("truncated element or multi-byte tag")
+    return 2 if data[1] < 0x80 else 2 + (data[1] & 0x7F)
+
+
+def _encoded_length(data: bytes) -> int:
+    """Where the first element ends."""
+    start = _encoded_start(data)
+    length = data[1]
+    if length >= 0x80:
+        count = length & 0x7F
+        if not 1 <= count <= 4 or len(data) < start:
+            raise DerError("indefinite, oversized or truncated length")
+        length = int.from_bytes(data[2:start], "big")
+        if length < 0x80 or data[2] == 0:
+            raise DerError("length not in its shortest form")
+    if start + length > len(data):
+        raise DerError("element longer than what encloses it")
+    return start + length
+
+
+def _oid(content: bytes) -> str:
+    """X.690 §8.19."""
+    if not content or content[-1] & 0x80 or len(content) > 64:
+        raise DerError("malformed object identifier")
+    arcs: list[int] = []
+    value = 0
+    for byte in content:
+        value = value << 7 | byte & 0x7F
+        if not byte & 0x80:
+            arcs.append(value)
+            value = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:]]))
+
+
+def _common_name(subject: bytes) -> str | None:
+    names = [
+        value.content.decode("utf-8", "replace")
+        for rdn in (children(subject) if subject else ())
+        for attribute in children(rdn.content)
+        for oid, value in [_pair(attribute)]
+        if _oid(oid.content) == _COMMON_NAME
+    ]
+    return names[-1] if names else None
+
+
+def _pair(attribute: _Element) -> tuple[_Element, _Element]:
+    parts = tuple(children(attribute.content))
+    if len(parts) != 2:
+        raise DerError("malformed attribute")
+    return parts
+
+
+def _alternative_names(extensions: bytes) -> Iterator[str]:
+    for sequence in children(extensions):
+        for extension in children(sequence.content):
+            oid, *rest = children(extension.content)
+            if _oid(oid.content) != _SUBJECT_ALT_NAME or not rest or rest[-1].tag != _OCTETS:
+                continue
+            (names,) = children(rest[-1].content)
+            for name in children(names.content) if names.content else ():
+                if name.tag == _SAN_DNS:
+                    yield name.content.decode("ascii", "replace")
+                elif name.tag == _SAN_IP and len(name.content) in (4, 16):
+                    yield str(ipaddress.ip_address(name.content))

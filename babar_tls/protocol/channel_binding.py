@@ -1,0 +1,155 @@
+"""Channel binding data: what only the two ends of one TLS connection know alike (RFC 5056).
+
+============================  ==================================================  ===========
+type                          data                                                PostgreSQL
+============================  ==================================================  ===========
+``tls-server-end-point``      hash of the server's certificate (RFC 5929 §4)      accepts it
+``tls-exporter``              exported keying material (RFC 9266)                 does not
+``tls-unique``                first Finished message (RFC 5929 §3), TLS 1.2 only  does not
+============================  ==================================================  ===========
+
+There are three outcomes and never two: bytes, `ChannelBindingUnsupported` with the reason, or no TLS, in which case
+nobody asks here. A failure must not look like an absence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from ..errors import ChannelBindingUnsupported
+from .certificate import DerError, algorithm_identifier, children, signature_algorithm
+
+if TYPE_CHECKING:
+    from .requests import TlsFacts
+
+DEFAULT_TYPE = "tls-server-end-point"
+
+_EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 §4
+_EXPORTER_LENGTH = 32
+
+_RSASSA_PSS = "1.2.840.113549.1.1.10"
+_HASH_ALGORITHM_TAG = 0xA0
+
+#: Hash functions by their own OIDs, in hashlib's names.
+_HASHES = {
+    "1.2.840.113549.2.5": "md5",
+    "1.3.14.3.2.26": "sha1",
+    "2.16.840.1.101.3.4.2.1": "sha256",
+    "2.16.840.1.101.3.4.2.2": "sha384",
+    "2.16.840.1.101.3.4.2.3": "sha512",
+    "2.16.840.1.101.3.4.2.4": "sha224",
+    "2.16.840.1.101.3.4.2.5": "sha512_224",
+    "2.16.840.1.101.3.4.2.6": "sha512_256",
+    "2.16.840.1.101.3.4.2.7": "sha3_224",
+    "2.16.840.1.101.3.4.2.8": "sha3_256",
+    "2.16.840.1.101.3.4.2.9": "sha3_384",
+    "2.16.840.1.101.3.4.2.10": "sha3_512",
+}
+
+_SHA3 = ("sha3_224", "sha3_256", "sha3_384", "sha3_512")
+
+#: Signature algorithms that name one hash function.
+_SIGNATURES = {
+    "1.2.840.113549.1.1.4": "md5",  # RSA, PKCS #1 v1.5 (RFC 8017 §A.2.4)
+    "1.2.840.113549.1.1.5": "sha1",
+    "1.2.840.113549.1.1.14": "sha224",
+    "1.2.840.113549.1.1.11": "sha256",
+    "1.2.840.113549.1.1.12": "sha384",
+    "1.2.840.113549.1.1.13": "sha512",
+    "1.2.840.113549.1.1.15": "sha512_224",
+    "1.2.840.113549.1.1.16": "sha512_256",
+    "1.2.840.10045.4.1": "sha1",  # ECDSA (RFC 5758 §3.2)
+    "1.2.840.10045.4.3.1": "sha224",
+    "1.2.840.10045.4.3.2": "sha256",
+    "1.2.840.10045.4.3.3": "sha384",
+    "1.2.840.10045.4.3.4": "sha512",
+    "1.2.840.10040.4.3": "sha1",  # DSA (RFC 5758 §3.1)
+    "2.16.840.1.101.3.4.3.1": "sha224",
+    "2.16.840.1.101.3.4.3.2": "sha256",
+    "2.16.840.1.101.3.4.3.3": "sha384",
+    "2.16.840.1.101.3.4.3.4": "sha512",
+    **{f"2.16.840.1.101.3.4.3.{5 + i}": name for i, name in enumerate(_SHA3)},  # DSA with SHA-3
+    **{f"2.16.840.1.101.3.4.3.{9 + i}": name for i, name in enumerate(_SHA3)},  # ECDSA with SHA-3
+    **{f"2.16.840.1.101.3.4.3.{13 + i}": name for i, name in enumerate(_SHA3)},  # RSA with SHA-3
+}
+
+#: Signature algorithms with no hash function of their own, for the error message.
+_WITHOUT_HASH = {
+    "1.3.101.112": "Ed25519",
+    "1.3.101.113": "Ed448",
+    "2.16.840.1.101.3.4.3.17": "ML-DSA-44",
+    "2.16.840.1.101.3.4.3.18": "ML-DSA-65",
+    "2.16.840.1.101.3.4.3.19": "ML-DSA-87",
+}
+
+
+def channel_binding_data(binding_type: str, facts: TlsFacts) -> bytes:
+    """The binding data of an established connection.
+
+    Raises:
+        ChannelBindingUnsupported: This connection has no such binding; the message says why.
+    """
+    if binding_type == "tls-server-end-point":
+        return tls_server_end_point(facts.peer_certificate)
+    if binding_type == "tls-exporter":
+        # Over TLS 1.2 the binding is safe only with the extended master secret, which no engine lets us ask about.
+        if facts.version != "TLSv1.3":
+            raise ChannelBindingUnsupported(f"tls-exporter needs TLS 1.3, and {facts.version} was negotiated")
+        return facts.export_keying_material(_EXPORTER_LABEL, _EXPORTER_LENGTH)
+    if binding_type == "tls-unique":
+        if facts.version != "TLSv1.2":  # RFC 9266 §3: undefined, even where an engine returns bytes
+            raise ChannelBindingUnsupported(f"tls-unique is not defined for {facts.version}, only for TLS 1.2")
+        return facts.first_finished_message()
+    raise ChannelBindingUnsupported(f"unknown channel binding type {binding_type!r}")
+
+
+def tls_server_end_point(der: bytes) -> bytes:
+    """The hash of a certificate by the hash function of its signature (RFC 5929 §4.1).
+
+    Args:
+        der: The server's certificate, exactly as it was sent.
+
+    Raises:
+        ChannelBindingUnsupported: The signature algorithm names no single hash function, or `der` is no certificate.
+    """
+    return hashlib.new(end_point_hash_name(der), der).digest()
+
+
+def end_point_hash_name(der: bytes) -> str:
+    """The hash function that `tls_server_end_point` uses, in hashlib's spelling.
+
+    Raises:
+        ChannelBindingUnsupported: There is none.
+    """
+    try:
+        oid, parameters = signature_algorithm(der)
+        name = _pss_hash(parameters) if oid == _RSASSA_PSS else _SIGNATURES.get(oid)
+    except DerError as exc:
+        raise ChannelBindingUnsupported(f"the server's certificate cannot be read: {exc}") from exc
+    if name is None:
+        algorithm = _WITHOUT_HASH.get(oid, oid)
+        raise ChannelBindingUnsupported(
+            f"the server's certificate is signed with {algorithm}, which names no hash function for "
+            "tls-server-end-point",
+            remedy="A certificate signed with RSA or ECDSA has one.",
+        )
+    # RFC 5929 §4.1: MD5 and SHA-1 are replaced, anything else is used as it is.
+    name = "sha256" if name in ("md5", "sha1") else name
+    if name not in hashlib.algorithms_available:
+        raise ChannelBindingUnsupported(f"this Python has no {name}, which the server's certificate is signed with")
+    return name
+
+
+def _pss_hash(parameters: bytes | None) -> str | None:
+    """The hashAlgorithm of RSASSA-PSS-params (RFC 4055 §3.1), whose default is SHA-1."""
+    if parameters is None:
+        return None  # RFC 4055 §3.1: a signature must have its parameters
+    (params,) = children(parameters)
+    if not params.content:
+        return "sha1"
+    first = next(children(params.content))
+    if first.tag != _HASH_ALGORITHM_TAG:
+        return "sha1"
+    (algorithm,) = children(first.content)
+    return _HASHES.get(algorithm_identifier(algorithm.content).oid)

@@ -1,0 +1,144 @@
+"""The whole handshake: one generator, which both drivers run.
+
+::
+
+    attempt ──► Connect ──► SSLRequest? ──► StartTls? ──► authenticate ──► ParameterStatus … ReadyForQuery
+       ▲                                                       │
+       └───────── another connection, if the mode allows ──────┘
+
+See `requests` for what a driver does, `negotiation` for attempts, `authentication` for the states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..config import TlsNegotiation
+from ..errors import Error, ProtocolError, ServerError, TlsError
+from . import messages
+from .authentication import Authenticated, authenticate, next_message
+from .channel_binding import end_point_hash_name
+from .negotiation import Attempt, attempts, secure, verified
+from .refusals import refusal
+from .requests import Endpoint, Exchange, Phase, Receive, Send
+
+if TYPE_CHECKING:
+    from ..config import Config, TlsVerify
+    from .requests import TlsFacts
+
+
+@dataclass(frozen=True)
+class Established:
+    """A session that is ready for its first query, and how it came about.
+
+    Attributes:
+        facts: What the TLS engine says, `None` on a plain connection.
+        authenticated: How both sides proved themselves.
+        verified: What was verified of the server's certificate.
+        negotiation: ``postgres`` or ``direct``, `None` without TLS.
+        parameters: The server's ParameterStatus messages.
+        process_id: The server process, for cancel requests.
+        secret_key: The key that goes with it.
+        reader: Holds what came after ReadyForQuery.
+    """
+
+    facts: TlsFacts | None
+    authenticated: Authenticated
+    verified: TlsVerify
+    negotiation: str | None
+    parameters: dict[str, str]
+    process_id: int
+    secret_key: bytes = field(repr=False)
+    reader: messages.MessageReader = field(repr=False)
+
+    @property
+    def channel_binding_hash(self) -> str | None:
+        """The hash function that bound the channel, for the binding type that has one."""
+        if self.facts is None or self.authenticated.channel_binding_type != "tls-server-end-point":
+            return None
+        return end_point_hash_name(self.facts.peer_certificate)
+
+
+def handshake(config: Config) -> Exchange[Established]:
+    """Connect and log in as `config` says.
+
+    Raises:
+        Error: Whatever went wrong in the last attempt that the mode allows.
+    """
+    plan = attempts(config)
+    previous: Error | None = None
+    for attempt in plan:
+        try:
+            facts, authenticated, reader = yield from _log_in(config, attempt)
+        except Error as error:
+            error.__cause__ = error.__cause__ or previous
+            if attempt is plan[-1] or not _may_be_followed(error):
+                raise
+            previous = error
+        else:
+            return (yield from _await_ready(config, facts, authenticated, reader))
+    raise AssertionError("every plan has a last attempt")
+
+
+def cancel(config: Config, where: Endpoint, process_id: int, secret_key: bytes, *, tls: bool) -> Exchange[None]:
+    """Ask the server to cancel what a session runs; over TLS if, and only if, the session has it.
+
+    Raises:
+        Error: The request could not be delivered. The server never says whether it did anything.
+    """
+    yield from secure(config, Attempt.TLS if tls else Attempt.PLAIN, where)
+    yield Send(messages.cancel_request(process_id, secret_key), Phase.QUERY)
+    while (yield Receive(Phase.QUERY)):  # the server answers by closing, after it has passed the signal on
+        pass
+
+
+def _log_in(
+    config: Config, attempt: Attempt
+) -> Exchange[tuple[TlsFacts | None, Authenticated, messages.MessageReader]]:
+    facts = yield from secure(config, attempt)
+    reader = messages.MessageReader()
+    authenticated = yield from authenticate(config, facts, reader)
+    return facts, authenticated, reader
+
+
+def _may_be_followed(error: Error) -> bool:
+    """May another attempt follow, as in libpq: TLS failed, or the server said no before authentication was over?
+
+    Policy that was violated and signatures that were wrong are not retried with less security.
+    """
+    return isinstance(error, TlsError | ServerError)
+
+
+def _await_ready(
+    config: Config, facts: TlsFacts | None, authenticated: Authenticated, reader: messages.MessageReader
+) -> Exchange[Established]:
+    parameters: dict[str, str] = {}
+    key_data = 0, b""
+    while True:
+        kind, payload = yield from next_message(reader, Phase.READY)
+        if kind == b"S":
+            name, value = messages.parse_parameter_status(payload)
+            parameters[name] = value
+        elif kind == b"K":
+            key_data = messages.parse_backend_key_data(payload)
+        elif kind == b"Z":
+            reader.ready()
+            return Established(
+                facts=facts,
+                authenticated=authenticated,
+                verified=verified(config, facts),
+                negotiation=_negotiation(config) if facts is not None else None,
+                parameters=parameters,
+                process_id=key_data[0],
+                secret_key=key_data[1],
+                reader=reader,
+            )
+        elif kind == b"E":
+            raise refusal(messages.parse_fields(payload))
+        elif kind != b"N":
+            raise ProtocolError(f"the server sent {kind!r} where it should get ready")
+
+
+def _negotiation(config: Config) -> str:
+    return "direct" if config.tls_negotiation is TlsNegotiation.DIRECT else "postgres"

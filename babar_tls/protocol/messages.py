@@ -1,0 +1,267 @@
+"""Frontend/backend protocol 3.0: the messages that this library sends and reads.
+
+https://www.postgresql.org/docs/current/protocol-message-formats.html
+
+Decoding trusts nothing: lengths are checked before anything is kept, strings must end where they say, and until
+authentication is over a server may say only so much (libpq's limits, and a budget for the whole exchange).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import ConfigError, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PROTOCOL_3_0 = 196608
+_SSL_REQUEST_CODE = 80877103
+_CANCEL_REQUEST_CODE = 80877102
+
+#: Limits on one message's length while the server is not yet known to be a PostgreSQL, as libpq has them.
+MAX_AUTH_LENGTH = 2000
+MAX_SASL_LENGTH = 65536
+MAX_ERROR_LENGTH = 30000
+#: What a server may send in all before ReadyForQuery.
+MAX_STARTUP_BYTES = 1 << 20
+MAX_STARTUP_MESSAGES = 2000
+#: The protocol's own limit for everything else.
+_MAX_LENGTH = 0x3FFFFFFF
+
+_HEADER = struct.Struct("!cI")
+_INT32 = struct.Struct("!I")
+
+#: What may arrive before ReadyForQuery, and how long it may be.
+_STARTUP_LIMITS = {
+    b"R": MAX_SASL_LENGTH,
+    b"E": MAX_ERROR_LENGTH,
+    b"N": MAX_ERROR_LENGTH,
+    b"S": MAX_ERROR_LENGTH,
+    b"v": MAX_ERROR_LENGTH,
+    b"K": 4 + 4 + 256,
+    b"Z": 4 + 1,
+}
+
+
+class Message(NamedTuple):
+    """One message of the server: its type byte and what follows the length."""
+
+    kind: bytes
+    payload: bytes
+
+
+def ssl_request() -> bytes:
+    """SSLRequest."""
+    return struct.pack("!II", 8, _SSL_REQUEST_CODE)
+
+
+def cancel_request(process_id: int, secret_key: bytes) -> bytes:
+    """CancelRequest; the key is as long as the server made it."""
+    return struct.pack("!III", 12 + len(secret_key), _CANCEL_REQUEST_CODE, process_id) + secret_key
+
+
+def startup(parameters: Iterable[tuple[str, str]]) -> bytes:
+    """StartupMessage."""
+    body = b"".join(f"{name}\0{value}\0".encode() for name, value in parameters)
+    return struct.pack("!II", 9 + len(body), PROTOCOL_3_0) + body + b"\0"
+
+
+def frame(kind: bytes, payload: bytes = b"") -> bytes:
+    """Any message with a type byte."""
+    return _HEADER.pack(kind, 4 + len(payload)) + payload
+
+
+def password(secret: bytes) -> bytes:
+    """PasswordMessage: a cleartext password or an md5 digest.
+
+    Raises:
+        ConfigError: The secret contains a zero byte, which would cut it short.
+    """
+    if b"\0" in secret:
+        raise ConfigError("the password contains a zero byte, which this authentication method cannot carry")
+    return frame(b"p", secret + b"\0")
+
+
+def sasl_initial_response(mechanism: str, response: bytes) -> bytes:
+    """SASLInitialResponse."""
+    return frame(b"p", mechanism.encode() + b"\0" + _INT32.pack(len(response)) + response)
+
+
+def sasl_response(response: bytes) -> bytes:
+    """SASLResponse."""
+    return frame(b"p", response)
+
+
+def query(sql: str) -> bytes:
+    """Query.
+
+    Raises:
+        ConfigError: The text contains a zero byte.
+    """
+    if "\0" in sql:
+        raise ConfigError("the query contains a zero byte, which the protocol cannot carry")
+    return frame(b"Q", sql.encode() + b"\0")
+
+
+def copy_fail(reason: str) -> bytes:
+    """CopyFail."""
+    return frame(b"f", reason.encode() + b"\0")
+
+
+TERMINATE = frame(b"X")
+
+
+class MessageReader:
+    """Cuts a stream of bytes into messages.
+
+    Until `authenticated()` is called, only the messages of the start-up phase are let through, within their limits.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._position = 0
+        self._starting = True
+        self._bytes_left = MAX_STARTUP_BYTES
+        self._messages_left = MAX_STARTUP_MESSAGES
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the server.
+
+        Raises:
+            ProtocolError: The server talks more than any start-up needs.
+        """
+        if self._position:
+            del self._buffer[: self._position]
+            self._position = 0
+        self._buffer += data
+        if self._starting:
+            self._bytes_left -= len(data)
+            if self._bytes_left < 0:
+                raise ProtocolError(f"the server sent more than {MAX_STARTUP_BYTES} bytes before it was ready")
+
+    def next_message(self) -> Message | None:
+        """The next whole message, or `None` until more bytes have come.
+
+        Raises:
+            ProtocolError: No PostgreSQL server would send this.
+        """
+        start = self._position
+        if len(self._buffer) - start < _HEADER.size:
+            if self._starting and len(self._buffer) > start:
+                self._limit(bytes(self._buffer[start : start + 1]))
+            return None
+        kind, length = _HEADER.unpack_from(self._buffer, start)
+        if not 4 <= length <= self._limit(kind):
+            raise ProtocolError(f"the server sent a message of type {kind!r} with an impossible length, {length}")
+        end = start + 1 + length
+        if len(self._buffer) < end:
+            return None
+        if self._starting:
+            self._messages_left -= 1
+            if self._messages_left < 0:
+                raise ProtocolError(f"the server sent more than {MAX_STARTUP_MESSAGES} messages before it was ready")
+        self._position = end
+        return Message(kind, bytes(self._buffer[start + _HEADER.size : end]))
+
+    def ready(self) -> None:
+        """The start-up phase is over: any message may come, of any length that the protocol allows."""
+        self._starting = False
+
+    @property
+    def pending(self) -> bytes:
+        """Bytes that were fed and not yet read."""
+        return bytes(self._buffer[self._position :])
+
+    def _limit(self, kind: bytes) -> int:
+        if not self._starting:
+            return _MAX_LENGTH
+        try:
+            return _STARTUP_LIMITS[kind]
+        except KeyError:
+            raise ProtocolError(
+                f"expected authentication request from server, but received {kind!r}",
+                remedy="Is this the port of a PostgreSQL server?",
+            ) from None
+
+
+def cstrings(payload: bytes) -> list[bytes]:
+    """Split a payload that is nothing but zero-terminated strings.
+
+    Raises:
+        ProtocolError: The last string has no end.
+    """
+    if not payload:
+        return []
+    if payload[-1]:
+        raise ProtocolError("the server sent a string without an end")
+    return payload[:-1].split(b"\0")
+
+
+def parse_fields(payload: bytes) -> dict[str, str]:
+    """ErrorResponse and NoticeResponse: field code to text (undecodable bytes become U+FFFD).
+
+    Raises:
+        ProtocolError: The message is malformed.
+    """
+    if not payload.endswith(b"\0"):
+        raise ProtocolError("the server sent a malformed error message")
+    fields = payload[:-1].split(b"\0")
+    return {text(item[:1]): text(item[1:]) for item in fields if item}
+
+
+def parse_parameter_status(payload: bytes) -> tuple[str, str]:
+    """ParameterStatus: name and value.
+
+    Raises:
+        ProtocolError: The message is malformed.
+    """
+    parts = cstrings(payload)
+    if len(parts) != 2:
+        raise ProtocolError("the server sent a malformed ParameterStatus")
+    return text(parts[0]), text(parts[1])
+
+
+def parse_backend_key_data(payload: bytes) -> tuple[int, bytes]:
+    """BackendKeyData: process ID and secret key.
+
+    Raises:
+        ProtocolError: The message is malformed.
+    """
+    if not 8 <= len(payload) <= 4 + 256:
+        raise ProtocolError("the server sent a malformed BackendKeyData")
+    return _INT32.unpack_from(payload)[0], payload[4:]
+
+
+def parse_data_row(payload: bytes) -> tuple[str | None, ...]:
+    """DataRow in text format.
+
+    Raises:
+        ProtocolError: The message is malformed.
+    """
+    if len(payload) < 2:
+        raise ProtocolError("the server sent a malformed DataRow")
+    (count,) = struct.unpack_from("!H", payload)
+    values: list[str | None] = []
+    offset = 2
+    for _ in range(count):
+        if offset + 4 > len(payload):
+            raise ProtocolError("the server sent a malformed DataRow")
+        (length,) = struct.unpack_from("!i", payload, offset)
+        offset += 4
+        if length == -1:
+            values.append(None)
+            continue
+        if length < 0 or offset + length > len(payload):
+            raise ProtocolError("the server sent a malformed DataRow")
+        values.append(text(payload[offset : offset + length]))
+        offset += length
+    if offset != len(payload):
+        raise ProtocolError("the server sent a malformed DataRow")
+    return tuple(values)
+
+
+def text(data: bytes) -> str:
+    """Decode what is meant to be UTF-8 and may, before authentication, be anything."""
+    return data.decode("utf-8", "replace")

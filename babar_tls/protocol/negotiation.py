@@ -1,0 +1,157 @@
+"""How a connection comes to be encrypted: SSLRequest or direct TLS, and which attempt follows a failed one.
+
+An *attempt* is one connection. Its way to TLS is one of
+
+* plain: nothing is asked;
+* SSLRequest: eight bytes, answered by ``S`` (TLS begins), ``N`` (the server has none), or anything else, which is an
+  error and never plain text;
+* direct: TLS from the first byte, where ALPN must agree on ``postgresql``.
+
+`TlsMode.PREFER` stays on the same connection after ``N`` and after nothing else. A *second* connection is made for
+libpq's ``allow`` and ``prefer`` alone.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ..backends.base import ALPN_POSTGRESQL, TlsParameters
+from ..config import Config, TlsMode, TlsNegotiation, TlsVerify
+from ..errors import ConfigError, ProtocolError, TlsError, TlsRefused
+from .messages import ssl_request
+from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receive
+
+if TYPE_CHECKING:
+    from .requests import TlsFacts
+
+_UNREQUESTED = "received unencrypted data after SSL response"
+
+
+class Attempt(Enum):
+    """The way one connection goes."""
+
+    PLAIN = "plain"
+    TLS_OR_PLAIN = "TLS, or plain if the server has none"
+    TLS = "TLS"
+
+
+_ATTEMPTS = {
+    TlsMode.DISABLE: (Attempt.PLAIN,),
+    TlsMode.ALLOW: (Attempt.PLAIN, Attempt.TLS),
+    TlsMode.PREFER: (Attempt.TLS_OR_PLAIN,),
+    TlsMode.REQUIRE: (Attempt.TLS,),
+}
+
+
+def attempts(config: Config) -> tuple[Attempt, ...]:
+    """What to try, in order."""
+    if config.is_unix_socket:
+        return (Attempt.PLAIN,)
+    if config.tls_fallback:
+        return (Attempt.TLS_OR_PLAIN, Attempt.PLAIN)
+    return _ATTEMPTS[config.tls_mode]
+
+
+def endpoint(config: Config) -> Endpoint:
+    """Where to connect to."""
+    return Endpoint(config.host, config.port, config.hostaddr, config.is_unix_socket)
+
+
+def tls_parameters(config: Config) -> TlsParameters:
+    """What the engine's context depends on."""
+    return TlsParameters(
+        verify=config.tls_verify,
+        root_cert_path=config.tls_root_cert_path,
+        default_roots=config.tls_default_roots,
+        min_version=config.tls_min_version,
+        max_version=config.tls_max_version,
+    )
+
+
+def server_name(config: Config) -> str:
+    """The name to send and to verify, internationalized names as A-labels.
+
+    Raises:
+        ConfigError: No certificate could have such a name.
+    """
+    name = config.tls_server_name or config.host
+    try:
+        return name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError as exc:
+        raise ConfigError(f"{name!r} is not a host name: {exc}") from None
+
+
+def secure(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[TlsFacts | None]:
+    """Connect, and begin TLS if this attempt is to have it.
+
+    Args:
+        config: What the caller asked for.
+        attempt: Which of `attempts(config)` this is.
+        where: Another endpoint than the configuration's, for cancel requests.
+
+    Returns:
+        What the engine says of the connection, or `None` where it is plain.
+
+    Raises:
+        TlsRefused: The server has no TLS, and plain text will not do.
+        TlsError: The server answered with an error or with nonsense, or ALPN went wrong.
+        ProtocolError: Plain text came where TLS should begin.
+    """
+    yield Connect(where or endpoint(config))
+    if attempt is Attempt.PLAIN:
+        return None
+    direct = config.tls_negotiation is TlsNegotiation.DIRECT
+    if not direct and not (yield from _ask_for_tls(attempt)):
+        return None
+    facts: TlsFacts = yield StartTls(tls_parameters(config), server_name(config))
+    _check_alpn(facts.alpn, direct=direct)
+    return facts
+
+
+def _ask_for_tls(attempt: Attempt) -> Exchange[bool]:
+    yield Send(ssl_request(), Phase.NEGOTIATE)
+    answer = yield from receive(Phase.NEGOTIATE)
+    verdict, unrequested = answer[:1], answer[1:]
+    if verdict in (b"S", b"N") and unrequested:  # CVE-2021-23222: somebody stuffs plain text into the channel
+        raise ProtocolError(
+            _UNREQUESTED, remedy="A man in the middle does this; so does a proxy that does not know SSLRequest."
+        )
+    if verdict == b"S":
+        return True
+    if verdict == b"N":
+        if attempt is Attempt.TLS_OR_PLAIN:
+            return False
+        raise TlsRefused(
+            "server does not support SSL, but SSL was required",
+            remedy="The server does not offer TLS; add sslmode=disable or prefer if that is intended.",
+        )
+    if verdict == b"E":
+        # Whatever the text says, nobody has been authenticated yet, so it is not passed on (CVE-2024-10977).
+        raise TlsError(
+            "server sent an error response during SSL exchange",
+            remedy="It may be overloaded, shutting down or older than TLS negotiation; its own log has the reason.",
+        )
+    raise TlsError(
+        f"received invalid response to SSL negotiation: {verdict!r}",
+        remedy="Is this the port of a PostgreSQL server?",
+    )
+
+
+def _check_alpn(selected: str | None, *, direct: bool) -> None:
+    if selected == ALPN_POSTGRESQL or (selected is None and not direct):
+        return
+    if selected is None:
+        raise TlsError(
+            "SSL connection was established without ALPN protocol negotiation extension",
+            remedy="This may be another service than PostgreSQL 17 or later; use sslnegotiation=postgres otherwise.",
+        )
+    raise TlsError(
+        f"SSL connection was established with unexpected ALPN protocol {selected!r}",
+        remedy="This is the port of another service.",
+    )
+
+
+def verified(config: Config, facts: TlsFacts | None) -> TlsVerify:
+    """What was verified of the server by the time that TLS stood."""
+    return TlsVerify.NONE if facts is None else config.tls_verify

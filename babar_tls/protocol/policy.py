@@ -1,0 +1,162 @@
+"""What the caller's policy lets the server ask for, and which SCRAM mechanism and binding answer it.
+
+`require_auth` and ``channel_binding=require`` bind the whole exchange, not the SASL code alone: every request of the
+server's passes `Policy.check_request` before anything secret is sent, and AuthenticationOk passes
+`Policy.check_finished` before it is believed (CVE-2025-49146 was a hole of that kind).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..config import ChannelBinding, Config, TlsVerify
+from ..errors import ChannelBindingError, ChannelBindingUnsupported, ProtocolError, UnsupportedAuth
+from .channel_binding import DEFAULT_TYPE, channel_binding_data
+from .negotiation import verified
+from .scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
+
+if TYPE_CHECKING:
+    from .requests import TlsFacts
+
+_REQUESTS = {
+    "password": "server requested a cleartext password",
+    "md5": "server requested a hashed password",
+    "gss": "server requested GSSAPI authentication",
+    "sspi": "server requested SSPI authentication",
+    "scram-sha-256": "server requested SCRAM-SHA-256 authentication",
+}
+
+
+class Mechanism(NamedTuple):
+    """A choice of SASL mechanism: its name, the gs2-cbind-flag's letter, and what is bound."""
+
+    name: str
+    flag: str
+    binding_type: str | None = None
+    binding_data: bytes = b""
+    warning: str | None = None
+
+    @property
+    def gs2_cbind_flag(self) -> str:
+        """The flag as the gs2-header spells it."""
+        return f"p={self.binding_type}" if self.flag == "p" else self.flag
+
+
+class Policy:
+    """What `config` allows on a connection of which `facts` are known (`None`: it is plain)."""
+
+    def __init__(self, config: Config, facts: TlsFacts | None) -> None:
+        self._config = config
+        self._facts = facts
+        self._allowed = config.allowed_auth
+        self._binding_required = config.channel_binding is ChannelBinding.REQUIRE
+        self._private = config.is_unix_socket or _is_trusted(config, verified(config, facts))
+
+    def check_channel(self) -> None:
+        """Before anything is sent: can this connection become what was asked for at all?
+
+        Raises:
+            ChannelBindingError: It is to be bound and has no TLS.
+        """
+        if self._binding_required and self._facts is None:
+            raise ChannelBindingError(
+                "channel binding required, but SSL not in use",
+                remedy="The server offers no TLS here; without it there is no channel to bind.",
+            )
+
+    def check_request(self, method: str) -> None:
+        """May the server ask for `method` (one of `AUTH_METHODS`)?
+
+        Raises:
+            ChannelBindingError: The method cannot bind the channel.
+            UnsupportedAuth: `require_auth` forbids it, or it would give the password away.
+        """
+        if self._binding_required and method != "scram-sha-256":
+            raise ChannelBindingError(
+                "channel binding required but not supported by server's authentication request",
+                remedy="Only SCRAM binds the channel: the role needs a scram-sha-256 password and line in pg_hba.conf.",
+            )
+        self._check_allowed(method, _REQUESTS[method])
+        if method == "password" and not self._private and "password" not in (self._allowed or ()):
+            raise UnsupportedAuth(
+                "server requested a cleartext password, which anybody in between could read",
+                remedy="Verify the server (sslmode=verify-full), or allow it explicitly with require_auth=password.",
+            )
+
+    def check_finished(self, method: str, *, bound: bool) -> None:
+        """The server says that we are in, by `method`: is that what was asked for?
+
+        Raises:
+            ChannelBindingError: The channel was to be bound and was not.
+            UnsupportedAuth: `require_auth` wanted an authentication.
+        """
+        if self._binding_required and not bound:
+            raise ChannelBindingError(
+                "channel binding required, but server authenticated client without channel binding",
+                remedy="The server asked for nothing ('trust'), or is not the server that knows the password.",
+            )
+        if method == "none":
+            self._check_allowed(method, "server did not complete authentication")
+
+    def md5_warning(self) -> str | None:
+        """What to log before an md5 digest is sent."""
+        if self._private:
+            return None
+        return "sending an md5 password digest to a server that was not verified: it can be used to log in elsewhere"
+
+    def choose_mechanism(self, offered: list[str]) -> Mechanism:
+        """Answer the server's list of SASL mechanisms (RFC 5802 §6; PostgreSQL over TLS takes no ``y``).
+
+        Raises:
+            ChannelBindingError: The channel is to be bound and cannot be.
+            UnsupportedAuth: No mechanism of the list is one that we speak.
+            ProtocolError: A binding is offered where there is no channel.
+        """
+        self.check_request("scram-sha-256")
+        plus = SCRAM_SHA_256_PLUS in offered
+        if plus and self._facts is None:
+            raise ProtocolError("server offered SCRAM-SHA-256-PLUS authentication over a non-SSL connection")
+        if not plus and self._binding_required:
+            raise ChannelBindingError(
+                "channel binding is required, but server did not offer an authentication method that supports "
+                "channel binding",
+                remedy="A proxy that ends TLS (PgBouncer, a cloud front end) cannot offer it; connect directly, "
+                "or look for a man in the middle.",
+            )
+        if not plus and SCRAM_SHA_256 not in offered:
+            raise UnsupportedAuth(
+                f"none of the server's SASL authentication mechanisms are supported: {', '.join(offered) or 'none'}",
+                remedy="This library speaks SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.",
+            )
+        if self._facts is None or self._config.channel_binding is ChannelBinding.DISABLE:
+            return self._unbound(offered, "n")
+        binding_type = self._config.channel_binding_type or DEFAULT_TYPE
+        try:
+            data = channel_binding_data(binding_type, self._facts)
+        except ChannelBindingUnsupported as exc:
+            if self._binding_required:
+                raise ChannelBindingUnsupported(
+                    f"channel binding required, but {exc.message}", remedy=exc.remedy
+                ) from exc
+            # Never "y", which would say that the server lacks it: PostgreSQL takes that for a downgrade attack.
+            return self._unbound(offered, "n", f"channel binding is not possible: {exc.message}")
+        if plus:
+            return Mechanism(SCRAM_SHA_256_PLUS, "p", binding_type, data)
+        return self._unbound(offered, "y")
+
+    def _unbound(self, offered: list[str], flag: str, warning: str | None = None) -> Mechanism:
+        if SCRAM_SHA_256 not in offered:
+            raise UnsupportedAuth("the server offers SCRAM-SHA-256-PLUS alone, and the channel is not to be bound")
+        return Mechanism(SCRAM_SHA_256, flag, warning=warning)
+
+    def _check_allowed(self, method: str, what: str) -> None:
+        if self._allowed is not None and method not in self._allowed:
+            raise UnsupportedAuth(
+                f'authentication method requirement "{self._config.require_auth}" failed: {what}',
+                remedy="Change the role's line in pg_hba.conf, or what require_auth allows.",
+            )
+
+
+def _is_trusted(config: Config, level: TlsVerify) -> bool:
+    """Is the other end known to be the right one? Of a public authority's certificates anybody can have one."""
+    return level is TlsVerify.FULL or (level is TlsVerify.CA and not config.tls_default_roots)

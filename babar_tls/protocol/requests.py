@@ -1,0 +1,159 @@
+"""The seam between the protocol and whoever does its input and output.
+
+`handshake(config)` is a generator. It yields one of the five requests below and is sent the result; it ends by
+returning `Established`. Whoever drives it, the *driver*, owns the socket, the clock, the threads and the deadline,
+and knows nothing of PostgreSQL. The whole contract:
+
+=============  ====================================================  ============================================
+request        the driver does                                       and sends back
+=============  ====================================================  ============================================
+`Connect`      closes the connection that it has, if any, and        `None`
+               opens one to the endpoint
+`Send`         writes the data, through TLS if TLS has begun; it     `None`
+               may wait until the next `Receive` to do so
+`Receive`      waits until some bytes have come                      the bytes; ``b""`` when the server has closed
+`StartTls`     wraps the connection in its engine and completes the  a `TlsFacts`
+               handshake
+`Derive`       derives the SCRAM keys (PBKDF2), or finds them in     `ScramKeys`
+               its cache
+=============  ====================================================  ============================================
+
+A failure of the driver's is *thrown into* the generator at the request that failed, as one of our errors, because
+the generator alone knows whether another attempt may follow. What the generator lets out ends the connect, and the
+driver then closes what is open. Requests carry `phase`, for timings and for the texts of timeouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from ..errors import Closed
+
+if TYPE_CHECKING:
+    from ..backends.base import TlsParameters
+
+
+class Phase(Enum):
+    """Where the time goes; the values are the keys of `SecurityReport.timings`."""
+
+    RESOLVE = "resolve"
+    TCP = "tcp"
+    NEGOTIATE = "negotiate"
+    TLS = "tls"
+    AUTH = "auth"
+    READY = "ready"
+    QUERY = "query"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server listens: a TCP host and port, or a socket file."""
+
+    host: str
+    port: int
+    hostaddr: str | None = None
+    is_unix_socket: bool = False
+
+    @property
+    def socket_path(self) -> str:
+        """The socket file's path; in the abstract namespace it begins with a zero byte."""
+        path = f"{self.host}/.s.PGSQL.{self.port}"
+        return "\0" + path[1:] if path.startswith("@") else path
+
+    def describe(self, address: str | None = None) -> str:
+        """As libpq's messages name it; `address` is the one connected to, where a name was looked up."""
+        if self.is_unix_socket:
+            return f'server on socket "{self.host}/.s.PGSQL.{self.port}"'
+        address = address or self.hostaddr
+        shown = f" ({address})" if address and address != self.host else ""
+        return f'server at "{self.host}"{shown}, port {self.port}'
+
+
+class TlsFacts(Protocol):
+    """What the protocol asks of an established TLS connection; a `TlsStream` is one."""
+
+    @property
+    def version(self) -> str: ...  # noqa: D102 - documented by TlsStream
+    @property
+    def cipher(self) -> str: ...  # noqa: D102
+    @property
+    def group(self) -> str | None: ...  # noqa: D102
+    @property
+    def alpn(self) -> str | None: ...  # noqa: D102
+    @property
+    def peer_certificate(self) -> bytes: ...  # noqa: D102
+    def export_keying_material(self, label: bytes, length: int) -> bytes: ...  # noqa: D102
+    def first_finished_message(self) -> bytes: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class ScramKeys:
+    """What a SCRAM password becomes (RFC 5802 §3); 32 bytes each, and as secret as the password."""
+
+    client_key: bytes = field(repr=False)
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Connect:
+    """Open a connection."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True)
+class Send:
+    """Write bytes; `warning`, if there is one, is for the log."""
+
+    data: bytes = field(repr=False)
+    phase: Phase
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
+class Receive:
+    """Wait for bytes."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class StartTls:
+    """Begin TLS on the open connection."""
+
+    parameters: TlsParameters
+    server_hostname: str
+
+
+@dataclass(frozen=True)
+class Derive:
+    """PBKDF2-HMAC-SHA-256 and the SCRAM keys; `password` is what SASLprep left of it."""
+
+    password: bytes = field(repr=False)
+    salt: bytes
+    iterations: int
+
+
+Request: TypeAlias = "Connect | Send | Receive | StartTls | Derive"
+_T = TypeVar("_T")
+#: A piece of protocol that ends in a `_T`.
+Exchange: TypeAlias = Generator[Request, Any, _T]
+
+
+def receive(phase: Phase) -> Exchange[bytes]:
+    """Wait for at least one byte.
+
+    Raises:
+        Closed: The server closed the connection.
+    """
+    data: bytes = yield Receive(phase)
+    if not data:
+        raise Closed(
+            "server closed the connection unexpectedly",
+            remedy="The server may have crashed, be out of connections, or be no PostgreSQL; its log knows.",
+        )
+    return data

@@ -1,0 +1,255 @@
+"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), both sides, in the standard's own words.
+
+::
+
+    C: client-first-message   gs2-header "n=" "," "r=" c-nonce
+    S: server-first-message   "r=" c-nonce s-nonce "," "s=" salt "," "i=" iteration-count
+    C: client-final-message   "c=" base64(cbind-input) "," "r=" nonce "," "p=" ClientProof
+    S: server-final-message   "v=" ServerSignature  /  "e=" server-error-value
+
+Deviations that are PostgreSQL's: the user name is empty, because the StartupMessage has it; passwords go through its
+SASLprep; any iteration count from 1 is allowed, because ``scram_iterations`` is.
+
+The attributes are read strictly and in order. AuthMessage is made of the messages as they came, never rebuilt, and
+nothing follows a proof that does not check.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import re
+from typing import NamedTuple
+
+from ..errors import AuthError, ProtocolError, ServerSignatureError
+from .requests import ScramKeys
+
+SCRAM_SHA_256 = "SCRAM-SHA-256"
+SCRAM_SHA_256_PLUS = "SCRAM-SHA-256-PLUS"
+KEY_LENGTH = 32
+
+_NONCE_BYTES = 18  # as long as libpq's; 24 characters of base64
+_NONCE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")  # printable, without the comma (RFC 5802 §7)
+_COUNT = re.compile(rb"[1-9][0-9]{0,9}")
+_ERROR = re.compile(rb"[\x21-\x2b\x2d-\x7e]{1,200}")
+
+
+class ServerFirst(NamedTuple):
+    """What the server-first-message asks for."""
+
+    nonce: bytes
+    salt: bytes
+    iterations: int
+
+
+def keys_from_salted_password(salted_password: bytes) -> ScramKeys:
+    """ClientKey, StoredKey and ServerKey (RFC 5802 §3)."""
+    client_key = hmac_sha256(salted_password, b"Client Key")
+    return ScramKeys(client_key, hashlib.sha256(client_key).digest(), hmac_sha256(salted_password, b"Server Key"))
+
+
+def hmac_sha256(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA-256."""
+    return hmac.digest(key, message, "sha256")
+
+
+def make_nonce() -> bytes:
+    """A fresh nonce of printable characters."""
+    return base64.b64encode(os.urandom(_NONCE_BYTES))
+
+
+class ScramClient:
+    """The client's side of one exchange: call the three methods in their order, once each.
+
+    Args:
+        gs2_cbind_flag: ``n``, ``y``, or ``p=`` and the channel binding type (RFC 5802 §6).
+        cbind_data: The channel binding data; empty without ``p=``.
+        nonce: For test vectors only.
+    """
+
+    def __init__(self, gs2_cbind_flag: str, cbind_data: bytes = b"", *, nonce: bytes | None = None) -> None:
+        self._gs2_header = f"{gs2_cbind_flag},,".encode()
+        self._cbind_input = self._gs2_header + cbind_data
+        self._nonce = nonce or make_nonce()
+        self._client_first_message_bare = b"n=,r=" + self._nonce
+        self._auth_message = b""
+        self._server_key = b""
+
+    def client_first_message(self) -> bytes:
+        """The first message, gs2-header included. Nothing in it is secret."""
+        return self._gs2_header + self._client_first_message_bare
+
+    def receive_server_first(self, message: bytes) -> ServerFirst:
+        """Read the server's challenge.
+
+        Raises:
+            ProtocolError: It is malformed, or its nonce does not extend ours.
+        """
+        challenge = parse_server_first(message)
+        # A server that sent back our nonce alone would have added nothing fresh of its own.
+        if not challenge.nonce.startswith(self._nonce) or challenge.nonce == self._nonce:
+            raise ProtocolError("invalid SCRAM response (nonce mismatch)")
+        without_proof = b"c=" + base64.b64encode(self._cbind_input) + b",r=" + challenge.nonce
+        self._client_final_message_without_proof = without_proof
+        self._auth_message = b",".join([self._client_first_message_bare, message, without_proof])
+        return challenge
+
+    def client_final_message(self, keys: ScramKeys) -> bytes:
+        """Prove that we know the password."""
+        self._server_key = keys.server_key
+        client_signature = hmac_sha256(keys.stored_key, self._auth_message)
+        proof = bytes(a ^ b for a, b in zip(keys.client_key, client_signature, strict=True))
+        return self._client_final_message_without_proof + b",p=" + base64.b64encode(proof)
+
+    def receive_server_final(self, message: bytes) -> None:
+        """Check that the server knows the password too.
+
+        Raises:
+            AuthError: The server reports an error in place of its signature.
+            ServerSignatureError: The signature is wrong.
+            ProtocolError: The message is malformed.
+        """
+        if message.startswith(b"e="):
+            value = message[2:]
+            if not _ERROR.fullmatch(value):
+                raise ProtocolError("malformed SCRAM message (unprintable server error)")
+            raise AuthError(f"error received from server in SCRAM exchange: {value.decode()}")
+        server_signature = _base64(_attribute(message, b"v"), "ServerSignature")
+        if len(server_signature) != KEY_LENGTH:
+            raise ProtocolError("malformed SCRAM message (invalid server signature)")
+        expected = hmac_sha256(self._server_key, self._auth_message)
+        if not hmac.compare_digest(server_signature, expected):
+            raise ServerSignatureError(
+                "incorrect server signature",
+                remedy="The server accepted a password that it cannot prove to know: treat it as an impostor.",
+            )
+
+
+class ScramServer:
+    """The server's side of one exchange, for peers that test clients.
+
+    Args:
+        keys: The user's StoredKey and ServerKey.
+        salt: The user's salt.
+        iterations: The user's iteration count.
+        channel_binding: Binding type to data for this TLS connection; empty without TLS.
+        nonce: For test vectors only.
+    """
+
+    def __init__(
+        self,
+        keys: ScramKeys,
+        salt: bytes,
+        iterations: int,
+        *,
+        channel_binding: dict[str, bytes] | None = None,
+        nonce: bytes | None = None,
+    ) -> None:
+        self._keys = keys
+        self._salt = salt
+        self._iterations = iterations
+        self._bindings = channel_binding or {}
+        self._nonce = nonce or make_nonce()
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """What to advertise, the stronger first."""
+        return (SCRAM_SHA_256_PLUS, SCRAM_SHA_256) if self._bindings else (SCRAM_SHA_256,)
+
+    def server_first_message(self, mechanism: str, client_first_message: bytes) -> bytes:
+        """Answer the client's first message.
+
+        Raises:
+            ProtocolError: It is malformed, or its binding flag does not fit the mechanism.
+            AuthError: The client was made to believe that we cannot bind (RFC 5802 §6: a downgrade).
+        """
+        parts = client_first_message.split(b",", 2)
+        if len(parts) != 3:
+            raise ProtocolError("malformed SCRAM message (no gs2-header)")
+        flag, authzid, bare = parts
+        if authzid:
+            raise ProtocolError("malformed SCRAM message (authorization identity)")
+        binding_type = flag[2:].decode("ascii", "replace") if flag.startswith(b"p=") else None
+        if (binding_type is not None) != (mechanism == SCRAM_SHA_256_PLUS):
+            raise ProtocolError("malformed SCRAM message (channel binding flag and mechanism disagree)")
+        if binding_type is None and flag not in (b"n", b"y"):
+            raise ProtocolError("malformed SCRAM message (unknown channel binding flag)")
+        if binding_type is not None and binding_type not in self._bindings:
+            raise ProtocolError(f"unsupported SCRAM channel-binding type {binding_type!r}")
+        if flag == b"y" and self._bindings:
+            raise AuthError("SCRAM channel binding negotiation error")
+        nonce = _attribute(bare[bare.find(b",r=") + 1 :] if bare.startswith(b"n=") else b"", b"r")
+        if not _NONCE.fullmatch(nonce):
+            raise ProtocolError("malformed SCRAM message (invalid nonce)")
+        cbind_data = self._bindings[binding_type] if binding_type is not None else b""
+        self._cbind_input = flag + b",," + cbind_data
+        self._full_nonce = nonce + self._nonce
+        salt = base64.b64encode(self._salt)
+        message = b"r=" + self._full_nonce + b",s=" + salt + b",i=" + str(self._iterations).encode()
+        self._auth_message_start = bare + b"," + message + b","
+        return message
+
+    def server_final_message(self, client_final_message: bytes) -> bytes:
+        """Check the client's proof and give our own.
+
+        Raises:
+            ProtocolError: The message is malformed.
+            AuthError: The binding, the nonce or the proof does not check.
+        """
+        without_proof, _, proof_attribute = client_final_message.rpartition(b",")
+        proof = _base64(_attribute(proof_attribute, b"p"), "ClientProof")
+        cbind_attribute, _, nonce_attribute = without_proof.partition(b",")
+        cbind_input = _base64(_attribute(cbind_attribute, b"c"), "channel binding")
+        if not hmac.compare_digest(cbind_input, self._cbind_input):
+            raise AuthError("SCRAM channel binding check failed")
+        if _attribute(nonce_attribute, b"r") != self._full_nonce:
+            raise AuthError("invalid SCRAM response (nonce mismatch)")
+        if len(proof) != KEY_LENGTH:
+            raise ProtocolError("malformed SCRAM message (invalid proof)")
+        auth_message = self._auth_message_start + without_proof
+        client_signature = hmac_sha256(self._keys.stored_key, auth_message)
+        client_key = bytes(a ^ b for a, b in zip(proof, client_signature, strict=True))
+        if not hmac.compare_digest(hashlib.sha256(client_key).digest(), self._keys.stored_key):
+            raise AuthError("password authentication failed")
+        return b"v=" + base64.b64encode(hmac_sha256(self._keys.server_key, auth_message))
+
+
+def parse_server_first(message: bytes) -> ServerFirst:
+    """Read a server-first-message; extensions may follow, ``m=`` may not (RFC 5802 §5.1).
+
+    Raises:
+        ProtocolError: It is malformed.
+    """
+    parts = message.split(b",")
+    if parts[0].startswith(b"m="):
+        raise ProtocolError("malformed SCRAM message (mandatory extension)")
+    if len(parts) < 3:
+        raise ProtocolError("malformed SCRAM message (attribute missing)")
+    nonce = _attribute(parts[0], b"r")
+    if not _NONCE.fullmatch(nonce):
+        raise ProtocolError("malformed SCRAM message (invalid nonce)")
+    salt = _base64(_attribute(parts[1], b"s"), "salt")
+    if not salt:
+        raise ProtocolError("malformed SCRAM message (empty salt)")
+    count = _attribute(parts[2], b"i")
+    if not _COUNT.fullmatch(count):
+        raise ProtocolError("malformed SCRAM message (invalid iteration count)")
+    if any(not re.match(rb"[A-Za-z]=", extension) or extension[:1] == b"m" for extension in parts[3:]):
+        raise ProtocolError("malformed SCRAM message (garbage at end of server-first-message)")
+    return ServerFirst(nonce, salt, int(count))
+
+
+def _attribute(part: bytes, name: bytes) -> bytes:
+    if not part.startswith(name + b"="):
+        raise ProtocolError(f'malformed SCRAM message (attribute "{name.decode()}" expected)')
+    return part[2:]
+
+
+def _base64(data: bytes, what: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise ProtocolError(f"malformed SCRAM message (invalid {what})") from None
