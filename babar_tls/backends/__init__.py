@@ -1,0 +1,119 @@
+"""The registry of TLS engines: names, entry points, lazy imports.
+
+An engine is imported when it is first used and not before, and a missing one is an error only then. The group
+``babar_tls.backends`` of entry points holds third parties' engines; the ones named here need no metadata, so that a
+checkout without an installation has them too.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import BackendUnavailable, ConfigError
+from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "BackendStatus",
+    "Capabilities",
+    "TlsBackend",
+    "TlsParameters",
+    "TlsStream",
+    "available_backends",
+    "backend_names",
+    "backend_status",
+    "get_backend",
+]
+
+ENTRY_POINT_GROUP = "babar_tls.backends"
+
+
+class _BuiltIn(NamedTuple):
+    module: str
+    attribute: str
+    remedy: str
+
+
+_BUILT_IN = {
+    "stdlib": _BuiltIn("stdlib", "StdlibBackend", "Use a Python that was built with OpenSSL."),
+    "openssl": _BuiltIn("openssl", "OpenSslBackend", "pip install 'babar-tls[openssl]'"),
+}
+
+_instances: dict[str, TlsBackend] = {}
+
+
+class BackendStatus(NamedTuple):
+    """Whether an engine can be used here: its capabilities, or why it cannot."""
+
+    name: str
+    capabilities: Capabilities | None
+    problem: BackendUnavailable | None
+
+
+def get_backend(backend: str | TlsBackend) -> TlsBackend:
+    """The engine of this name, the same object each time; an engine is returned as it is.
+
+    Raises:
+        BackendUnavailable: No engine has this name, or what it needs is not installed.
+    """
+    if isinstance(backend, TlsBackend):
+        return backend
+    instance = _instances.get(backend)
+    # Two threads may both make one; setdefault keeps the first for everybody.
+    return instance if instance is not None else _instances.setdefault(backend, _load(backend))
+
+
+def backend_names() -> tuple[str, ...]:
+    """Every engine that is known, installed or not."""
+    return tuple(dict.fromkeys([*_BUILT_IN, *sorted(_entry_points())]))
+
+
+def available_backends() -> tuple[str, ...]:
+    """Every engine that can be used here; imports them."""
+    return tuple(status.name for status in backend_status() if status.problem is None)
+
+
+def backend_status() -> list[BackendStatus]:
+    """Every known engine with its capabilities or what is missing; imports them."""
+    statuses = []
+    for name in backend_names():
+        try:
+            statuses.append(BackendStatus(name, get_backend(name).capabilities(), None))
+        except BackendUnavailable as exc:
+            statuses.append(BackendStatus(name, None, exc))
+    return statuses
+
+
+def _load(name: str) -> TlsBackend:
+    factory, remedy = _factory(name)
+    try:
+        backend = factory()()
+    except ImportError as exc:
+        raise BackendUnavailable(f"TLS backend {name!r} cannot be used: {exc}", remedy=remedy) from exc
+    if not isinstance(backend, TlsBackend):
+        raise ConfigError(f"TLS backend {name!r} is no TlsBackend but a {type(backend).__name__}")
+    return backend
+
+
+def _factory(name: str) -> tuple[Callable[[], Callable[[], object]], str]:
+    built_in = _BUILT_IN.get(name)
+    if built_in is not None:
+        module = f"{__name__}.{built_in.module}"
+        return lambda: getattr(import_module(module), built_in.attribute), built_in.remedy
+    entry_point = _entry_points().get(name)
+    if entry_point is None:
+        raise BackendUnavailable(
+            f"unknown TLS backend {name!r}",
+            remedy=f"Known backends: {', '.join(backend_names())}. Others come with the package that offers them.",
+        )
+    return entry_point, f"It is offered by an installed package through the entry point {ENTRY_POINT_GROUP!r}."
+
+
+def _entry_points() -> dict[str, Callable[[], Callable[[], object]]]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and seldom needed
+
+    return {point.name: point.load for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in _BUILT_IN}

@@ -1,0 +1,195 @@
+"""The contract between the core and a TLS engine.
+
+A backend states facts and carries bytes; it decides no policy. It never picks a hash, a mode or a fallback, and it
+never answers "no" where it should say "I cannot tell": a fact that an engine does not expose is `None`.
+
+Bytes travel through memory, never through a socket, so that one engine serves blocking and asyncio callers alike:
+
+==================  =============================================================================================
+ciphertext in       ``receive_data(data)`` as it comes from the wire, in any fragmentation; ``receive_eof()`` when
+                    the wire ends
+ciphertext out      ``data_to_send()`` after *every* other call; whoever drives the stream sends what it returns,
+                    also when the call raised, because the alert that tells the peer why is in there
+handshake           ``do_handshake()`` until it returns `True`
+plaintext in        ``read_into(buffer)``: the number of bytes, 0 when more ciphertext is needed first (or, with
+                    ``peer_closed``, when the peer has said goodbye)
+plaintext out       ``write(data)``
+goodbye             ``close_notify()``
+==================  =============================================================================================
+
+Every failure is one of our errors (`TlsError`, `CertificateError`, `ClientCertificateError`, `Closed`), mapped from
+the engine's own at this edge and raised ``from`` it. After a failure a stream stays failed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ..config import TlsVerify, TlsVersion
+from ..errors import ChannelBindingUnsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Buffer
+
+__all__ = ["ALPN_POSTGRESQL", "Capabilities", "TlsBackend", "TlsParameters", "TlsStream"]
+
+#: The protocol identifier that IANA registered for PostgreSQL.
+ALPN_POSTGRESQL = "postgresql"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsParameters:
+    """What an engine's context is made from: a value, so that contexts can be cached by it.
+
+    Attributes:
+        verify: What to verify of the server's certificate.
+        root_cert_path: PEM bundle of roots to trust.
+        default_roots: Trust the machine's default roots as well.
+        min_version: Oldest protocol version to accept.
+        max_version: Newest to offer, `None` for the engine's newest.
+        alpn: Protocols to offer, in order.
+        send_server_name: Send SNI (names only: RFC 6066 §3 has none for addresses).
+    """
+
+    verify: TlsVerify = TlsVerify.FULL
+    root_cert_path: str | None = None
+    default_roots: bool = True
+    min_version: TlsVersion = TlsVersion.TLSV1_2
+    max_version: TlsVersion | None = None
+    alpn: tuple[str, ...] = (ALPN_POSTGRESQL,)
+    send_server_name: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What an engine can do, as far as it is known without a connection.
+
+    Attributes:
+        version: The engine's name and version (``OpenSSL 3.0.19``).
+        tls_versions: Protocol versions, oldest first.
+        channel_bindings: Binding types for which the engine has what is needed.
+        reports_group: Whether the negotiated key-exchange group can be asked for.
+        reports_chain: Whether the peer's whole chain can be asked for.
+    """
+
+    version: str
+    tls_versions: Sequence[TlsVersion]
+    channel_bindings: Sequence[str]
+    reports_group: bool
+    reports_chain: bool
+
+
+class TlsStream(ABC):
+    """One connection's TLS, over memory. Not thread-safe; see the module's table for the order of calls."""
+
+    #: The peer has sent close_notify: what was read so far is all there is.
+    peer_closed: bool = False
+
+    @abstractmethod
+    def do_handshake(self) -> bool:
+        """Go on with the handshake; `True` when it is finished and the certificate verified as asked.
+
+        Raises:
+            CertificateError: The server's certificate was not accepted.
+            TlsError: Anything else that ended the handshake.
+        """
+
+    @abstractmethod
+    def receive_data(self, data: Buffer) -> None:
+        """Take ciphertext from the wire."""
+
+    @abstractmethod
+    def receive_eof(self) -> None:
+        """The wire has ended. Without a close_notify before it, reading on raises `Closed`: data may be missing."""
+
+    @abstractmethod
+    def data_to_send(self) -> bytes:
+        """Ciphertext for the wire, empty when there is none."""
+
+    @abstractmethod
+    def read_into(self, buffer: memoryview) -> int:
+        """Put plaintext into `buffer`; returns the number of bytes, 0 when there is none (yet)."""
+
+    @abstractmethod
+    def write(self, data: Buffer) -> int:
+        """Encrypt all of `data`; returns its length in bytes."""
+
+    @abstractmethod
+    def close_notify(self) -> None:
+        """Say goodbye (RFC 8446 §6.1); never raises."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """``TLSv1.2`` or ``TLSv1.3``."""
+
+    @property
+    @abstractmethod
+    def cipher(self) -> str:
+        """The cipher suite's name, in the engine's spelling."""
+
+    @property
+    def group(self) -> str | None:
+        """The key-exchange group (``x25519``), `None` where the engine does not tell."""
+        return None
+
+    @property
+    @abstractmethod
+    def alpn(self) -> str | None:
+        """The protocol that the server selected, `None` if it selected none."""
+
+    @property
+    @abstractmethod
+    def peer_certificate(self) -> bytes:
+        """The server's own certificate, DER, exactly as it was sent."""
+
+    @property
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """What the server sent, its own certificate first, DER; at least that one."""
+        return (self.peer_certificate,)
+
+    def export_keying_material(self, label: bytes, length: int) -> bytes:
+        """Exported keying material without a context (RFC 5705, RFC 8446 §7.5), `length` bytes.
+
+        Raises:
+            ChannelBindingUnsupported: The engine has no exporter.
+        """
+        raise ChannelBindingUnsupported(f"this TLS engine does not export keying material for {label.decode()!r}")
+
+    def first_finished_message(self) -> bytes:
+        """The first Finished message of the latest handshake (RFC 5929 §3).
+
+        Raises:
+            ChannelBindingUnsupported: The engine does not expose it.
+        """
+        raise ChannelBindingUnsupported("this TLS engine does not expose Finished messages")
+
+
+class TlsBackend(ABC):
+    """One TLS engine: a class without constructor arguments in a module that imports the engine.
+
+    Where that import raises `ImportError`, the engine is absent.
+    """
+
+    #: The name under which `Config.tls_backend` finds it.
+    name: ClassVar[str]
+
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
+
+    @abstractmethod
+    def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
+        """Begin a client connection.
+
+        Args:
+            parameters: How to build, or find, the engine's context.
+            server_hostname: The name or address to verify and, if it is a name, to send as SNI.
+
+        Raises:
+            ConfigError: A file that `parameters` names is missing or unusable, or the engine cannot do what is asked.
+        """

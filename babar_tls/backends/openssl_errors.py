@@ -1,0 +1,165 @@
+"""OpenSSL's verdicts in our words, for every engine that is made of OpenSSL.
+
+Two tables: X.509 verification codes (``x509_vfy.h``) to a `CertificateError` reason, and reason strings of libssl
+errors to what they mean here. The same fault therefore gives the same error whichever engine met it.
+"""
+
+from __future__ import annotations
+
+from ..errors import CertificateError, ClientCertificateError, TlsError
+from ..protocol.certificate import CertificateNames, DerError, certificate_names
+
+HOSTNAME_MISMATCH = 62
+
+_REASONS = {
+    9: "not-yet-valid",
+    10: "expired",
+    11: "crl",
+    12: "crl",
+    3: "crl",
+    18: "self-signed",
+    19: "untrusted",  # a self-signed certificate at the end of the chain: a root that is not trusted
+    2: "untrusted",
+    20: "untrusted",
+    21: "untrusted",
+    27: "untrusted",
+    23: "revoked",
+    26: "purpose",
+    HOSTNAME_MISMATCH: "hostname-mismatch",
+    64: "hostname-mismatch",
+    66: "weak",
+    67: "weak",
+    68: "weak",
+}
+
+#: OpenSSL 3's texts, because engines bring their own copies of OpenSSL, whose wording differs.
+_TEXTS = {
+    9: "certificate is not yet valid",
+    10: "certificate has expired",
+    18: "self-signed certificate",
+    19: "self-signed certificate in certificate chain",
+    2: "unable to get issuer certificate",
+    20: "unable to get local issuer certificate",
+    21: "unable to verify the first certificate",
+    23: "certificate revoked",
+    26: "unsuitable certificate purpose",
+    66: "EE certificate key too weak",
+    67: "CA certificate key too weak",
+    68: "CA signature digest algorithm too weak",
+}
+
+_REMEDIES = {
+    "expired": "The server needs a new certificate; check this machine's clock if it should be valid.",
+    "not-yet-valid": "Check this machine's clock, and the server's certificate.",
+    "untrusted": "Give the authority that signed it: tls_root_cert_path (sslrootcert=).",
+    "self-signed": "If it is the server's own, give this very certificate as tls_root_cert_path (sslrootcert=).",
+    "revoked": "Do not trust this server until it has a new certificate.",
+    "weak": "The certificate, or its issuer's, uses an algorithm that is not secure any more.",
+    "purpose": "The certificate may not be used by a TLS server.",
+}
+
+_CLIENT_CERTIFICATE_ALERTS = (
+    "CERTIFICATE_REQUIRED",
+    "ALERT_UNKNOWN_CA",
+    "ALERT_BAD_CERTIFICATE",
+    "ALERT_CERTIFICATE_",
+    "ALERT_UNSUPPORTED_CERTIFICATE",
+    "ALERT_NO_CERTIFICATE",
+)
+_VERSION_REASONS = (
+    "UNSUPPORTED_PROTOCOL",
+    "ALERT_PROTOCOL_VERSION",
+    "WRONG_SSL_VERSION",
+    "NO_PROTOCOLS_AVAILABLE",
+    "VERSION_TOO_LOW",
+)
+_NOT_TLS_REASONS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
+
+
+def certificate_error(code: int, text: str, server_hostname: str | None, der: bytes | None) -> CertificateError:
+    """The error for a certificate that OpenSSL rejected.
+
+    Args:
+        code: The X.509 verification code.
+        text: OpenSSL's text for it, used where we have none.
+        server_hostname: The name that was to be verified.
+        der: The server's certificate, where the engine still has it, for a mismatch of names.
+    """
+    reason = _REASONS.get(code, "invalid")
+    if reason == "hostname-mismatch":
+        return name_error(server_hostname, der)
+    return CertificateError(
+        f"certificate verify failed: {_TEXTS.get(code, text)}", reason=reason, remedy=_REMEDIES.get(reason)
+    )
+
+
+def name_error(server_hostname: str | None, der: bytes | None) -> CertificateError:
+    """The error for a certificate of somebody else."""
+    names = _names(der)
+    if not names.alternative_names and names.common_name is not None:
+        return CertificateError(
+            f'server certificate for "{names.common_name}" does not match host name "{server_hostname}": it has only '
+            "a common name, and names are looked for in the subjectAltName extension",
+            reason="common-name-only",
+            remedy="The server needs a certificate with a subjectAltName (RFC 9525 §6.3).",
+        )
+    others = f"; it is for {', '.join(names.alternative_names[:8])}" if len(names.alternative_names) > 1 else ""
+    return CertificateError(
+        f'server certificate for "{names.first or ""}" does not match host name "{server_hostname}"{others}',
+        reason="hostname-mismatch",
+        remedy="Connect by a name that the certificate has, or say which to expect: tls_server_name.",
+    )
+
+
+def missing_certificate_error() -> CertificateError:
+    """The error for a server without a certificate (anonymous cipher suites)."""
+    return CertificateError("the server presented no certificate", reason="missing")
+
+
+def ssl_error(reason: str, text: str) -> TlsError:
+    """The error for anything else that libssl complains of.
+
+    Args:
+        reason: The reason string in OpenSSL's macro spelling (``TLSV1_ALERT_UNKNOWN_CA``), perhaps empty.
+        text: What to show where we do not know better.
+    """
+    reason = reason.upper().replace(" ", "_")
+    if any(alert in reason for alert in _CLIENT_CERTIFICATE_ALERTS):
+        return ClientCertificateError(
+            f"SSL error: the server did not accept the client certificate ({_words(reason)})",
+            remedy="Present a client certificate that an authority known to the server has signed.",
+        )
+    if any(version in reason for version in _VERSION_REASONS):
+        return TlsError(
+            "SSL error: no TLS version in common with the server",
+            remedy="Compare tls_min_version and tls_max_version with the server's ssl_min_protocol_version.",
+        )
+    if any(mark in reason for mark in _NOT_TLS_REASONS):
+        return TlsError("SSL error: the server does not speak TLS", remedy="Is this the port of a PostgreSQL server?")
+    if "ALERT_NO_APPLICATION_PROTOCOL" in reason:
+        return TlsError(
+            "SSL error: the server refuses the ALPN protocol", remedy="This is the port of another service."
+        )
+    if "_ALERT_" in reason:
+        return TlsError(f"SSL error: the server ended the handshake with an alert ({_words(reason)})")
+    return TlsError(f"SSL error: {_words(reason) or text}")
+
+
+def eof_error() -> TlsError:
+    """The error for a server that hangs up in the middle of the handshake."""
+    return TlsError(
+        "server closed the connection unexpectedly during the TLS handshake", remedy="The server's log has the reason."
+    )
+
+
+def _words(reason: str) -> str:
+    for prefix in ("SSLV3_ALERT_", "TLSV1_ALERT_", "TLSV13_ALERT_", "SSL/TLS_ALERT_"):
+        reason = reason.removeprefix(prefix)
+    return reason.lower().replace("_", " ")
+
+
+def _names(der: bytes | None) -> CertificateNames:
+    try:
+        return certificate_names(der) if der else CertificateNames(None, ())
+    except DerError:
+        return CertificateNames(None, ())

@@ -1,0 +1,85 @@
+"""Which roots a machine trusts by default, and where that is written down.
+
+Python's and cryptography's wheels carry an OpenSSL whose compiled-in paths may be empty on the machine they run on,
+so the look-up goes on where OpenSSL's own would end: the environment, OpenSSL's paths, the bundles of the common
+distributions, certifi if it is installed. Every engine is given the same answer.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigError
+
+_DISTRIBUTION_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # Alpine, macOS
+    "/usr/local/share/certs/ca-root-nss.crt",  # FreeBSD
+)
+
+
+@dataclass(frozen=True)
+class DefaultRoots:
+    """Where the default roots are: a bundle, a hashed directory, or both; and who said so."""
+
+    cafile: str | None
+    capath: str | None
+    source: str
+
+
+def default_roots() -> DefaultRoots:
+    """Find the machine's default roots.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    cafile, capath = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if cafile or capath:  # as OpenSSL itself: the environment goes before everything
+        return DefaultRoots(cafile or None, capath or None, "SSL_CERT_FILE, SSL_CERT_DIR")
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile:
+        return DefaultRoots(paths.cafile, None, "OpenSSL")
+    for bundle in _DISTRIBUTION_BUNDLES:
+        if Path(bundle).is_file():
+            return DefaultRoots(bundle, None, "distribution")
+    if paths.capath and any(Path(paths.capath).glob("*.0")):
+        return DefaultRoots(None, paths.capath, "OpenSSL")
+    try:
+        import certifi  # noqa: PLC0415 - optional
+    except ImportError:
+        raise ConfigError(
+            "this machine has no trusted roots that OpenSSL can find",
+            remedy="Install ca-certificates (or pip install certifi), set SSL_CERT_FILE, or give tls_root_cert_path.",
+        ) from None
+    return DefaultRoots(certifi.where(), None, "certifi")
+
+
+def check_root_file(path: str) -> None:
+    """Refuse a root file that is not there before an engine says so in its own way.
+
+    Raises:
+        ConfigError: It does not exist or cannot be read.
+    """
+    try:
+        Path(path).open("rb").close()
+    except FileNotFoundError:
+        raise ConfigError(
+            f'root certificate file "{path}" does not exist',
+            remedy="Provide the file, use the system's trusted roots with sslrootcert=system, or change sslmode to "
+            "disable server certificate verification.",
+        ) from None
+    except OSError as exc:
+        raise ConfigError(f'could not read root certificate file "{path}": {exc.strerror}') from exc
+
+
+def unusable_root_file(path: str, why: str) -> ConfigError:
+    """The error for a root file that holds no certificate."""
+    return ConfigError(
+        f'could not read root certificate file "{path}": {why}', remedy="It must hold certificates in PEM."
+    )

@@ -1,0 +1,203 @@
+"""The engine that Python brings: `ssl`, that is, the OpenSSL that this Python was built with."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+from ..config import TlsVerify, TlsVersion
+from ..errors import ChannelBindingUnsupported, Closed, ConfigError, TlsError
+from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+from .context_cache import ContextCache
+from .openssl_errors import certificate_error, eof_error, missing_certificate_error, ssl_error
+from .roots import check_root_file, default_roots, unusable_root_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from typing_extensions import Buffer
+
+_VERSIONS = {TlsVersion.TLSV1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLSV1_3: ssl.TLSVersion.TLSv1_3}
+_DER = 2  # the number of the encoding in _ssl
+
+
+class StdlibBackend(TlsBackend):
+    """TLS by the standard library."""
+
+    name = "stdlib"
+
+    def __init__(self) -> None:
+        self._contexts = ContextCache(_build_context, _files)
+
+    def capabilities(self) -> Capabilities:
+        """What this Python's OpenSSL can do."""
+        return Capabilities(
+            version=ssl.OPENSSL_VERSION,
+            tls_versions=tuple(v for v, has in zip(_VERSIONS, (ssl.HAS_TLSv1_2, ssl.HAS_TLSv1_3), strict=True) if has),
+            channel_bindings=("tls-server-end-point", "tls-unique"),
+            reports_group=hasattr(ssl.SSLObject, "group"),
+            reports_chain=True,
+        )
+
+    def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
+        """Begin a client connection."""
+        return _Stream(self._contexts.get(parameters), parameters, server_hostname)
+
+
+def _files(parameters: TlsParameters) -> Iterable[str | None]:
+    if parameters.verify is TlsVerify.NONE:
+        return ()
+    roots = default_roots() if parameters.default_roots and sys.platform != "win32" else None
+    return (parameters.root_cert_path, *((roots.cafile, roots.capath) if roots else ()))
+
+
+def _build_context(parameters: TlsParameters) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _VERSIONS[parameters.min_version]
+    if parameters.max_version is not None:
+        context.maximum_version = _VERSIONS[parameters.max_version]
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if parameters.alpn:
+        context.set_alpn_protocols(list(parameters.alpn))
+    context.check_hostname = parameters.verify is TlsVerify.FULL
+    context.hostname_checks_common_name = False
+    context.verify_mode = ssl.CERT_NONE if parameters.verify is TlsVerify.NONE else ssl.CERT_REQUIRED
+    if parameters.verify is not TlsVerify.NONE:
+        _load_roots(context, parameters)
+    return context
+
+
+def _load_roots(context: ssl.SSLContext, parameters: TlsParameters) -> None:
+    if parameters.root_cert_path is not None:
+        check_root_file(parameters.root_cert_path)
+        try:
+            context.load_verify_locations(parameters.root_cert_path)
+        except (ssl.SSLError, OSError) as exc:
+            raise unusable_root_file(parameters.root_cert_path, getattr(exc, "reason", None) or str(exc)) from exc
+    if not parameters.default_roots:
+        return
+    if sys.platform == "win32":
+        context.load_default_certs()
+        return
+    roots = default_roots()
+    try:
+        context.load_verify_locations(roots.cafile, roots.capath)
+    except (ssl.SSLError, OSError) as exc:
+        raise unusable_root_file(roots.cafile or roots.capath or "", str(exc)) from exc
+
+
+class _Stream(TlsStream):
+    def __init__(self, context: ssl.SSLContext, parameters: TlsParameters, server_hostname: str | None) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._server_hostname = server_hostname
+        self._established = False
+        wanted = server_hostname if parameters.send_server_name or context.check_hostname else None
+        try:
+            self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=wanted)
+        except (ValueError, UnicodeError) as exc:
+            raise ConfigError(f"{server_hostname!r} is not a host name: {exc}") from exc
+
+    def do_handshake(self) -> bool:
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as exc:
+            raise self._mapped(exc) from exc
+        if self._object.getpeercert(binary_form=True) is None:
+            raise missing_certificate_error()
+        self._established = True
+        return True
+
+    def receive_data(self, data: Buffer) -> None:
+        self._incoming.write(data)
+
+    def receive_eof(self) -> None:
+        self._incoming.write_eof()
+
+    def data_to_send(self) -> bytes:
+        return self._outgoing.read()
+
+    def read_into(self, buffer: memoryview) -> int:
+        try:
+            count = cast("int", self._object.read(len(buffer), buffer))  # with a buffer it returns a count
+        except ssl.SSLWantReadError:
+            return 0
+        except ssl.SSLZeroReturnError:
+            count = 0
+        except ssl.SSLError as exc:
+            raise self._mapped(exc) from exc
+        self.peer_closed = not count
+        return count
+
+    def write(self, data: Buffer) -> int:
+        try:
+            return self._object.write(data)
+        except ssl.SSLError as exc:
+            raise self._mapped(exc) from exc
+
+    def close_notify(self) -> None:
+        try:
+            self._object.unwrap()
+        except (ssl.SSLError, OSError):
+            pass  # it waits for the peer's, or the connection is past saying anything
+
+    def _mapped(self, exc: ssl.SSLError) -> TlsError | Closed:
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return certificate_error(
+                exc.verify_code, exc.verify_message, self._server_hostname, self._unverified_certificate()
+            )
+        if isinstance(exc, ssl.SSLEOFError) or exc.reason == "UNEXPECTED_EOF_WHILE_READING":
+            if self._established:
+                return Closed("server closed the connection unexpectedly, without ending TLS")
+            return eof_error()
+        return ssl_error(exc.reason or "", str(exc))
+
+    def _unverified_certificate(self) -> bytes | None:
+        """The rejected certificate, for the message; Python 3.13 made public what is there since 3.10."""
+        inner: Any = getattr(self._object, "_sslobj", None)
+        try:
+            return inner.get_unverified_chain()[0].public_bytes(_DER) if inner is not None else None
+        except (AttributeError, TypeError, IndexError, ValueError):
+            return None
+
+    @property
+    def version(self) -> str:
+        return self._object.version() or ""
+
+    @property
+    def cipher(self) -> str:
+        cipher = self._object.cipher()
+        return cipher[0] if cipher else ""
+
+    @property
+    def group(self) -> str | None:
+        group = getattr(self._object, "group", None)
+        return group() if group is not None else None
+
+    @property
+    def alpn(self) -> str | None:
+        return self._object.selected_alpn_protocol()
+
+    @property
+    def peer_certificate(self) -> bytes:
+        return self._object.getpeercert(binary_form=True) or b""
+
+    @property
+    def peer_chain(self) -> tuple[bytes, ...]:
+        public = getattr(self._object, "get_unverified_chain", None)
+        if public is not None:
+            return tuple(public())
+        inner: Any = getattr(self._object, "_sslobj", None)
+        try:
+            return tuple(item.public_bytes(_DER) for item in inner.get_unverified_chain())
+        except (AttributeError, TypeError):
+            return (self.peer_certificate,)
+
+    def first_finished_message(self) -> bytes:
+        data = self._object.get_channel_binding("tls-unique")
+        if data is None:
+            raise ChannelBindingUnsupported("this Python's ssl gives no Finished message")
+        return data
