@@ -1,0 +1,244 @@
+"""`AsyncSession`: a ready connection, for asyncio."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .aio_wire import AsyncWire
+from .driving import Meter, report
+from .errors import Error, ServerError
+from .protocol.handshake import Established, cancel, handshake
+from .protocol.messages import TERMINATE
+from .protocol.query import Row, copy_out, simple_query
+from .sessions import Copy, as_config, busy, closed, reached, survives
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .security import SecurityReport
+
+__all__ = ["AsyncSession", "connect_async"]
+
+
+async def connect_async(target: str | Config = "", /, **overrides: Any) -> AsyncSession:
+    """Connect from asyncio: the short form of `AsyncSession.connect`.
+
+    Args:
+        target: A `Config`, or a libpq URI or keyword string.
+        **overrides: Fields of `Config` that replace what `target` says.
+
+    Raises:
+        Error: See `AsyncSession.connect`.
+    """
+    return await AsyncSession.connect(as_config(target, overrides))
+
+
+class AsyncSession:
+    """A ready session: secured, authenticated, waiting for a query. Make one with `AsyncSession.connect`.
+
+    One task at a time may use it; `cancel` is for another. A failure that leaves the conversation in doubt closes it,
+    and so does cancelling a task that is inside a query.
+    """
+
+    def __init__(self, config: Config, wire: AsyncWire, established: Established) -> None:
+        self._config = config
+        self._wire = wire
+        self._reader = established.reader
+        self._params = established.parameters
+        self._process = established.process_id, established.secret_key
+        self._where = reached(config, wire.address)
+        self._security = report(config, established, wire.backend, wire.meter)
+        self._running = False
+        self._copy: _Copy | None = None
+        self._closed = False
+        wire.settle()
+
+    @classmethod
+    async def connect(cls, config: Config) -> AsyncSession:
+        """Connect, negotiate, verify, authenticate. Cancelling it leaves nothing behind.
+
+        Raises:
+            ConfigError: A file that `config` names cannot be used.
+            BackendUnavailable: The TLS engine is not installed.
+            IoError: The server cannot be reached; `TimeoutError`, `TlsError`, `CertificateError` are kinds of it.
+            AuthError: Authentication failed, or policy forbade what the server asked for.
+            ServerError: The server refused: no such database, too many connections.
+            ProtocolError: The other end is no PostgreSQL, or an attacker.
+        """
+        wire = AsyncWire(config, Meter(config.connect_timeout))
+        try:
+            return cls(config, wire, await wire.drive(handshake(config)))
+        except BaseException:
+            wire.close()
+            raise
+
+    @property
+    def config(self) -> Config:
+        """What the session was made from."""
+        return self._config
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """The server's parameters (``server_version``, …), kept up to date as queries run."""
+        return MappingProxyType(self._params)
+
+    @property
+    def security(self) -> SecurityReport:
+        """What was negotiated and proven."""
+        return self._security
+
+    @property
+    def backend_pid(self) -> int:
+        """The server process that serves this session."""
+        return self._process[0]
+
+    @property
+    def closed(self) -> bool:
+        """The session was closed, or broke."""
+        return self._closed
+
+    async def query(self, sql: str) -> list[Row]:
+        """Run SQL by the simple protocol; values are text, `None` is NULL.
+
+        Returns:
+            The rows of the last statement that has any.
+
+        Raises:
+            ServerError: The server reported an error; the session goes on unless it was FATAL.
+            ConfigError: The text contains a zero byte.
+            Closed: The session is closed.
+            IoError: The connection broke; the session is closed now.
+        """
+        async with _Turn(self):
+            await self._reclaim()
+            return await self._wire.drive(simple_query(sql, self._reader, self._params))
+
+    def copy_to(self, sql: str) -> AsyncIterator[bytes]:
+        """Run a ``COPY … TO STDOUT``; yields each CopyData message as the server framed it.
+
+        Breaking off is allowed: the copy is cancelled when the session is used next.
+
+        Raises:
+            ServerError: The server reported an error.
+            ConfigError: The statement was no ``COPY … TO STDOUT``.
+            Closed: The session is closed.
+            IoError: The connection broke; the session is closed now.
+        """
+        return _CopyIterator(self, _Copy(copy_out(sql, self._reader, self._params)))
+
+    async def cancel(self) -> None:
+        """Ask the server to cancel what the session is running, on a connection of its own, over TLS if this one is.
+
+        Whether it was in time shows in the query, which then fails with SQLSTATE 57014.
+
+        Raises:
+            Error: The request could not be delivered.
+        """
+        wire = AsyncWire(self._config, Meter(self._config.connect_timeout))
+        try:
+            await wire.drive(cancel(self._config, self._where, *self._process, tls=self._security.tls))
+        finally:
+            wire.close()
+
+    async def close(self) -> None:
+        """Say goodbye and close; closing twice is allowed, and nothing is raised."""
+        self._closed = True
+        self._copy = None
+        self._wire.close(TERMINATE)
+
+    async def __aenter__(self) -> AsyncSession:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _next_chunk(self, copy: _Copy) -> bytes:
+        """The next CopyData of `copy`; `StopAsyncIteration` at its end."""
+        async with _Turn(self):
+            if self._copy is not copy:
+                if copy.begun:
+                    raise StopAsyncIteration
+                await self._reclaim()
+                self._copy = copy
+            try:
+                return await copy.step(self._wire)
+            except BaseException:
+                self._copy = None
+                raise
+
+    async def _reclaim(self) -> None:
+        """Make the session ready for the next query, whatever became of the last copy."""
+        if self._closed:
+            raise closed()
+        copy = self._copy
+        if copy is None:
+            return
+        if copy.is_read():
+            raise busy()
+        self._copy = None
+        await self.cancel()
+        await copy.drain(self._wire)
+
+    def _abort(self) -> None:
+        self._closed = True
+        self._wire.close()
+
+
+class _Turn:
+    """One operation at a time; closes the session when it leaves the conversation in doubt, cancelled or failed."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def __aenter__(self) -> None:
+        if self._session._running:
+            raise busy()
+        self._session._running = True
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._session._running = False
+        if not survives(error):
+            self._session._abort()
+
+
+class _Copy(Copy):
+    async def step(self, wire: AsyncWire) -> bytes:
+        self.begun = True
+        result: Any = None
+        try:
+            while True:
+                item = self._exchange.send(result)
+                if isinstance(item, bytes):
+                    return item
+                try:
+                    result = await wire.perform(item)
+                except Error as error:
+                    self._exchange.throw(error)
+        except StopIteration:
+            raise StopAsyncIteration from None
+        except Error as error:
+            wire.name(error)
+            raise
+
+    async def drain(self, wire: AsyncWire) -> None:
+        try:
+            while True:
+                await self.step(wire)
+        except (StopAsyncIteration, ServerError):
+            pass
+
+
+class _CopyIterator(AsyncIterator[bytes]):
+    def __init__(self, session: AsyncSession, copy: _Copy) -> None:
+        self._session = session
+        self._copy = copy
+        copy.owner = weakref.ref(self)
+
+    async def __anext__(self) -> bytes:
+        return await self._session._next_chunk(self._copy)

@@ -1,0 +1,304 @@
+"""The asyncio driver: performs the protocol's requests on one non-blocking socket, within one deadline.
+
+It is the blocking driver's twin, written by hand: the same requests, the same order, `await` where the other waits.
+Whatever is cancelled leaves the socket to its owner, who closes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .driving import (
+    RECEIVE_SIZE,
+    AddressInfo,
+    Meter,
+    cached_keys,
+    configure,
+    connect_error,
+    derive,
+    literal_address,
+    resolve_error,
+    stream_error,
+    timeout_error,
+    unix_address,
+    wanted_backend,
+)
+from .errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, at_endpoint
+from .protocol.requests import Connect, Derive, Endpoint, Exchange, Phase, Receive, Request, ScramKeys, Send, StartTls
+from .telemetry import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from .backends.base import TlsStream
+    from .config import Config
+
+_T = TypeVar("_T")
+
+
+class AsyncWire:
+    """A connection, from nothing to closed. `drive` runs an exchange over it."""
+
+    def __init__(self, config: Config, meter: Meter) -> None:
+        self.meter = meter
+        self.stream: TlsStream | None = None
+        self.description: str | None = None
+        self.address: str | None = None
+        self._settled = False
+        self._config = config
+        self.backend = wanted_backend(config)
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._buffer = memoryview(bytearray(RECEIVE_SIZE))
+        self._phase = Phase.TCP
+        self._perform: dict[type, Callable[[Any], Awaitable[Any]]] = {
+            Connect: self._connect,
+            Send: self._send,
+            Receive: self._receive,
+            StartTls: self._start_tls,
+            Derive: self._derive,
+        }
+
+    async def drive(self, exchange: Exchange[_T]) -> _T:
+        """Run an exchange to its end, within the meter's deadline.
+
+        Raises:
+            Error: What the exchange lets out, with the server's name on it.
+        """
+        try:
+            async with Timeout(self.meter.remaining(self._phase), lambda: timeout_error(self._phase)):
+                request = next(exchange)
+                while True:
+                    try:
+                        result = await self.perform(request)
+                    except Error as error:
+                        request = exchange.throw(error)
+                    else:
+                        request = exchange.send(result)
+        except StopIteration as stop:
+            value: _T = stop.value
+            return value
+        except Error as error:
+            self.name(error)
+            raise
+
+    def settle(self) -> None:
+        """Connecting is over: nothing is limited in time any more, and an error of the server's is an answer."""
+        self.meter.deadline = None
+        self._settled = True
+
+    async def perform(self, request: Request) -> Any:
+        """Do one request; its result is what the exchange is sent."""
+        return await self._perform[type(request)](request)
+
+    def name(self, error: Error) -> None:
+        """Put the server's name on an error of the connection's."""
+        if self.description is not None and not (self._settled and isinstance(error, ServerError | ConfigError)):
+            at_endpoint(error, self.description)
+
+    def close(self, goodbye: bytes = b"") -> None:
+        """Close the connection, saying `goodbye` first if that does not mean waiting; never raises."""
+        sock, self._socket = self._socket, None
+        if sock is None:
+            return
+        try:
+            if goodbye:
+                sock.send(self._sealed(goodbye))
+        except (OSError, Error):
+            pass  # nobody is listening any more
+        finally:
+            self.stream = None
+            sock.close()
+
+    def _sealed(self, goodbye: bytes) -> bytes:
+        if self.stream is None:
+            return goodbye
+        self.stream.write(goodbye)
+        self.stream.close_notify()
+        return self.stream.data_to_send()
+
+    async def _connect(self, request: Connect) -> None:
+        self.close()
+        endpoint = request.endpoint
+        self.description = endpoint.describe()
+        addresses = await self._resolve(endpoint)
+        self._phase = Phase.TCP
+        for left in range(len(addresses), 0, -1):
+            try:
+                async with Timeout(self.meter.share(left), lambda: timeout_error(Phase.TCP)):
+                    await self._open(endpoint, addresses[-left])
+                break
+            except OSError as exc:
+                self.close()
+                if isinstance(exc, IoError) and left == 1:
+                    raise
+                if left == 1:
+                    raise connect_error(exc, endpoint) from exc
+        self.meter.round_trips += not endpoint.is_unix_socket
+        self.meter.mark(Phase.TCP)
+
+    async def _open(self, endpoint: Endpoint, info: AddressInfo) -> None:
+        family, kind, protocol, _, address = info
+        if not endpoint.is_unix_socket:
+            self.address = str(address[0])
+            self.description = endpoint.describe(self.address)
+        self._socket = socket.socket(family, kind, protocol)
+        self._socket.setblocking(False)
+        await self._loop.sock_connect(self._socket, address)
+        configure(self._socket, self._config)
+
+    async def _resolve(self, endpoint: Endpoint) -> list[AddressInfo]:
+        if endpoint.is_unix_socket:
+            return [unix_address(endpoint)]
+        literal = literal_address(endpoint)
+        if literal is not None:
+            return [literal]
+        self._phase = Phase.RESOLVE
+        try:
+            found = await self._loop.getaddrinfo(
+                endpoint.hostaddr or endpoint.host, endpoint.port, type=socket.SOCK_STREAM
+            )
+        except UnicodeError as exc:
+            raise resolve_error(OSError(str(exc)), endpoint) from exc
+        except OSError as exc:
+            raise resolve_error(exc, endpoint) from exc
+        self.meter.mark(Phase.RESOLVE)
+        return found  # type: ignore[return-value]  # addresses are tuples, whatever is in them
+
+    async def _send(self, request: Send) -> None:
+        if request.warning is not None:
+            warn(f"{self.description}: {request.warning}")
+        if self.stream is None:
+            await self._write(request.data, request.phase)
+        else:
+            self.stream.write(request.data)
+            await self._flush(request.phase)
+        self.meter.mark(request.phase)
+
+    async def _receive(self, request: Receive) -> bytes:
+        if self.stream is None:
+            data = await self._read(request.phase)
+        else:
+            data = await self._read_plaintext(self.stream, request.phase)
+        self.meter.mark(request.phase)
+        return data
+
+    async def _read_plaintext(self, stream: TlsStream, phase: Phase) -> bytes:
+        while True:
+            count = stream.read_into(self._buffer)
+            if count:
+                return bytes(self._buffer[:count])
+            await self._flush(phase)  # reading may have made something to say: a key update, an alert
+            if stream.peer_closed:
+                return b""
+            await self._feed(stream, phase)
+
+    async def _start_tls(self, request: StartTls) -> TlsStream:
+        self._phase = Phase.TLS
+        if self.backend is None:
+            raise ConfigError("TLS was asked for by a handshake that was to have none")
+        stream = self.backend.wrap(request.parameters, request.server_hostname)
+        try:
+            # Our Finished stays in the stream until there is something to send with it: one flight, one write.
+            while not stream.do_handshake():
+                await self._write(stream.data_to_send(), Phase.TLS)
+                await self._feed(stream, Phase.TLS)
+        except TlsError:
+            await self._send_alert(stream)
+            raise
+        self.stream = stream
+        self.meter.mark(Phase.TLS)
+        return stream
+
+    async def _send_alert(self, stream: TlsStream) -> None:
+        """Tell the server why, so that its log says so too; the error at hand matters more than whether it hears."""
+        try:
+            await self._write(stream.data_to_send(), Phase.TLS)
+        except IoError:
+            pass
+
+    async def _feed(self, stream: TlsStream, phase: Phase) -> None:
+        data = await self._read(phase)
+        if data:
+            stream.receive_data(data)
+        else:
+            stream.receive_eof()
+
+    async def _flush(self, phase: Phase) -> None:
+        if self.stream is not None:
+            await self._write(self.stream.data_to_send(), phase)
+
+    async def _derive(self, request: Derive) -> ScramKeys:
+        self._phase = Phase.AUTH
+        keys = cached_keys(request, self._config)
+        if keys is None:  # PBKDF2 releases the GIL: the loop goes on while a thread computes
+            keys = await self._loop.run_in_executor(None, derive, request, self._config, self.meter)
+        self.meter.mark(Phase.AUTH)
+        return keys
+
+    async def _write(self, data: bytes, phase: Phase) -> None:
+        if not data:
+            return
+        sock = self._ready_socket(phase)
+        try:
+            await self._loop.sock_sendall(sock, data)
+        except OSError as exc:
+            raise stream_error(exc) from exc
+        self.meter.sent()
+
+    async def _read(self, phase: Phase) -> bytes:
+        sock = self._ready_socket(phase)
+        try:
+            data = await self._loop.sock_recv(sock, RECEIVE_SIZE)
+        except OSError as exc:
+            raise stream_error(exc) from exc
+        self.meter.received()
+        return data
+
+    def _ready_socket(self, phase: Phase) -> socket.socket:
+        self._phase = phase
+        if self._socket is None:
+            raise Closed("the connection is closed")
+        return self._socket
+
+
+class Timeout:
+    """Cancels what runs inside after so many seconds and turns that into an error of ours.
+
+    `asyncio.timeout` came with Python 3.11; this is what we need of it on 3.10 too. A cancellation from outside stays
+    a cancellation, even one that comes together with the timeout where Python can tell the two apart (3.11).
+    """
+
+    def __init__(self, seconds: float | None, error: Callable[[], Error]) -> None:
+        self._seconds = seconds
+        self._error = error
+        self._expired = False
+
+    async def __aenter__(self) -> None:
+        self._handle: asyncio.TimerHandle | None = None
+        if self._seconds is None:
+            return
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a deadline needs a task to cancel")
+        self._task = task
+        self._cancelling = getattr(task, "cancelling", lambda: 0)()
+        self._handle = asyncio.get_running_loop().call_later(max(self._seconds, 0), self._expire)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        if not self._expired:
+            return
+        still_cancelled = getattr(self._task, "uncancel", lambda: 0)() > self._cancelling
+        if isinstance(error, asyncio.CancelledError) and not still_cancelled:
+            raise self._error() from error

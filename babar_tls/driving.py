@@ -1,0 +1,248 @@
+"""What both drivers need to run a handshake: a meter, a key cache, socket options and the mapping of OS errors."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import ipaddress
+import os
+import socket
+import threading
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, TypeAlias
+
+from .backends import get_backend
+from .config import TlsMode
+from .crypto import derive_within
+from .errors import IoError, TimeoutError
+from .protocol.negotiation import server_name
+from .protocol.requests import Derive, Endpoint, Phase, ScramKeys
+from .security import SecurityReport, security_report
+
+if TYPE_CHECKING:
+    from .backends.base import TlsBackend
+    from .config import Config
+    from .protocol.handshake import Established
+
+#: What `socket.getaddrinfo` returns, one entry of it.
+AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
+
+RECEIVE_SIZE = 1 << 16
+_CACHED_KEYS = 256
+_LEAST_SECONDS_FOR_AN_ADDRESS = 1.0
+
+_WAITING_FOR = {
+    Phase.RESOLVE: "looking up the host name",
+    Phase.TCP: "opening the connection",
+    Phase.NEGOTIATE: "waiting for the answer to SSLRequest",
+    Phase.TLS: "in the TLS handshake",
+    Phase.AUTH: "authenticating",
+    Phase.READY: "waiting for the server to get ready",
+    Phase.QUERY: "waiting for the server",
+}
+
+
+class Meter:
+    """One connect's clock and counter.
+
+    All time since the last mark belongs to the phase that is being marked, so that the phases add up to the whole.
+    A round trip is a wait for the network: it is counted when bytes arrive for the first time after some were sent.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._last = time.perf_counter()
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.timings = {phase.value: 0.0 for phase in Phase if phase is not Phase.QUERY}
+        self.round_trips = 0
+        self._awaiting = False
+
+    def mark(self, phase: Phase) -> None:
+        """Give the time since the last mark to `phase`."""
+        now = time.perf_counter()
+        if phase.value in self.timings:
+            self.timings[phase.value] += now - self._last
+        self._last = now
+
+    def sent(self) -> None:
+        """Bytes have left."""
+        self._awaiting = True
+
+    def received(self) -> None:
+        """Bytes have come."""
+        self.round_trips += self._awaiting
+        self._awaiting = False
+
+    def remaining(self, phase: Phase) -> float | None:
+        """Seconds left, `None` for no limit.
+
+        Raises:
+            TimeoutError: None are left.
+        """
+        if self.deadline is None:
+            return None
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise timeout_error(phase)
+        return seconds
+
+    def share(self, addresses_left: int) -> float | None:
+        """Seconds for the next of several addresses: one that swallows packets must leave time for the others."""
+        seconds = self.remaining(Phase.TCP)
+        if seconds is None or addresses_left <= 1:
+            return seconds
+        return min(seconds, max(seconds / addresses_left, _LEAST_SECONDS_FOR_AN_ADDRESS))
+
+
+class KeyCache:
+    """SCRAM keys by what they were derived from: bounded, in memory, for this process alone.
+
+    The password itself is not kept: a digest of it, keyed by a secret that dies with the process, is.
+    """
+
+    def __init__(self, capacity: int = _CACHED_KEYS) -> None:
+        self._capacity = capacity
+        self._secret = os.urandom(32)
+        self._lock = threading.Lock()
+        self._keys: OrderedDict[tuple[bytes, bytes, int], ScramKeys] = OrderedDict()
+
+    def get(self, request: Derive) -> ScramKeys | None:
+        """The keys, if they were derived before."""
+        index = self._index(request)
+        with self._lock:
+            keys = self._keys.get(index)
+            if keys is not None:
+                self._keys.move_to_end(index)
+            return keys
+
+    def put(self, request: Derive, keys: ScramKeys) -> None:
+        """Remember the keys; the least recently used make room."""
+        with self._lock:
+            self._keys[self._index(request)] = keys
+            while len(self._keys) > self._capacity:
+                self._keys.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._keys.clear()
+
+    def _index(self, request: Derive) -> tuple[bytes, bytes, int]:
+        digest = hashlib.blake2b(request.password, key=self._secret, digest_size=32).digest()
+        return digest, request.salt, request.iterations
+
+
+key_cache = KeyCache()
+
+
+def derive(request: Derive, config: Config, meter: Meter) -> ScramKeys:
+    """Answer a `Derive` without the cache; releases the GIL.
+
+    Raises:
+        TimeoutError: It would outlast the deadline.
+    """
+    keys = derive_within(request.password, request.salt, request.iterations, meter.remaining(Phase.AUTH))
+    if config.scram_key_cache:
+        key_cache.put(request, keys)
+    return keys
+
+
+def cached_keys(request: Derive, config: Config) -> ScramKeys | None:
+    """Answer a `Derive` from the cache, if the configuration allows and it can."""
+    return key_cache.get(request) if config.scram_key_cache else None
+
+
+def literal_address(endpoint: Endpoint) -> AddressInfo | None:
+    """The endpoint's address, if nothing has to be looked up."""
+    text = endpoint.hostaddr or endpoint.host
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, endpoint.port)
+    scope = int(address.scope_id) if address.scope_id and address.scope_id.isdigit() else 0
+    if address.scope_id and not scope:
+        return None  # an interface's name: getaddrinfo knows its number
+    return socket.AF_INET6, socket.SOCK_STREAM, 0, "", (text.partition("%")[0], endpoint.port, 0, scope)
+
+
+def unix_address(endpoint: Endpoint) -> AddressInfo:
+    """The address of a Unix-domain socket.
+
+    Raises:
+        IoError: This platform, or this Python, has none.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise IoError(
+            "Unix-domain sockets are not supported on this platform", remedy="Connect by TCP: host=localhost."
+        )
+    return socket.AF_UNIX, socket.SOCK_STREAM, 0, "", endpoint.socket_path  # type: ignore[return-value]
+
+
+def configure(sock: socket.socket, config: Config) -> None:
+    """Options of a fresh TCP socket: no Nagle, because a flight is one write, and keepalives."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if config.keepalives:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def timeout_error(phase: Phase) -> TimeoutError:
+    """The error for a deadline that has passed."""
+    return TimeoutError(
+        f"timeout expired ({_WAITING_FOR[phase]})",
+        remedy="The server or the network is slow or filters packets; raise connect_timeout if it is only slow.",
+        errno=errno.ETIMEDOUT,
+    )
+
+
+def connect_error(exc: OSError, endpoint: Endpoint) -> IoError:
+    """The error for an address that does not answer."""
+    if endpoint.is_unix_socket:
+        remedy = "Is the server running locally and accepting connections on that socket?"
+    else:
+        remedy = "Is the server running on that host and accepting TCP/IP connections?"
+    return IoError(exc.strerror or str(exc), remedy=remedy, errno=exc.errno)
+
+
+def resolve_error(exc: OSError, endpoint: Endpoint) -> IoError:
+    """The error for a name that has no address."""
+    name = endpoint.hostaddr or endpoint.host
+    return IoError(
+        f'could not translate host name "{name}" to address: {exc.strerror or exc}',
+        remedy="Check the spelling, and that this machine's DNS knows the name.",
+        errno=exc.errno,
+    )
+
+
+def stream_error(exc: OSError) -> IoError:
+    """The error for a connection that broke."""
+    return IoError(
+        f"could not exchange data with server: {exc.strerror or exc}",
+        remedy="The server or something on the way closed the connection; the server's log may say why.",
+        errno=exc.errno,
+    )
+
+
+def wanted_backend(config: Config) -> TlsBackend | None:
+    """The engine that this connect may need, found before anything is connected.
+
+    Raises:
+        BackendUnavailable: It is unknown or not installed.
+    """
+    plain = config.tls_mode is TlsMode.DISABLE or config.is_unix_socket
+    return None if plain else get_backend(config.tls_backend)
+
+
+def report(config: Config, established: Established, backend: TlsBackend | None, meter: Meter) -> SecurityReport:
+    """The finished connect's report."""
+    backend = backend if established.facts is not None else None
+    return security_report(
+        established,
+        backend=backend.name if backend is not None else None,
+        backend_version=backend.capabilities().version if backend is not None else None,
+        server_name=server_name(config) if backend is not None else None,
+        round_trips=meter.round_trips,
+        timings=dict(meter.timings),
+    )

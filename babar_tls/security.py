@@ -1,0 +1,114 @@
+"""`SecurityReport`: what was negotiated, and what is proven."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .protocol.handshake import Established
+
+__all__ = ["SecurityReport"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecurityReport:
+    """What is known of a session's security. Every field is a fact of this connection, not of its configuration.
+
+    Attributes:
+        tls: The connection is encrypted.
+        backend: The TLS engine's name, `None` without TLS.
+        backend_version: Its version.
+        tls_version: ``TLSv1.2`` or ``TLSv1.3``.
+        cipher: The cipher suite, in the engine's spelling.
+        group: The key-exchange group, `None` where the engine does not tell.
+        alpn: The protocol selected by ALPN.
+        negotiation: How TLS began: ``postgres`` (SSLRequest) or ``direct``.
+        server_name: The name that was sent and, with `verified` ``full``, verified.
+        verified: What was verified of the certificate: ``full``, ``ca`` or ``none``.
+        peer_certificate: The server's certificate, DER.
+        peer_fingerprint_sha256: Its SHA-256 in hexadecimal.
+        auth_method: ``scram-sha-256-plus``, ``scram-sha-256``, ``md5``, ``password`` or ``none``.
+        gs2_flag: SCRAM's channel binding flag: ``p`` bound, ``y`` the server seemed to lack it, ``n`` not wanted.
+        channel_binding_type: What the channel was bound with, `None` if it was not.
+        channel_binding_hash: The hash function of ``tls-server-end-point``.
+        scram_iterations: PBKDF2 iterations that the server asked for.
+        server_authenticated: The server proved by its SCRAM signature that it knows the password's verifier.
+        round_trips: How often the client waited for the network until the session was ready, for TCP included.
+        timings: Seconds by phase: ``resolve``, ``tcp``, ``negotiate``, ``tls``, ``auth``, ``ready``.
+    """
+
+    tls: bool
+    backend: str | None
+    backend_version: str | None
+    tls_version: str | None
+    cipher: str | None
+    group: str | None
+    alpn: str | None
+    negotiation: str | None
+    server_name: str | None
+    verified: str
+    peer_certificate: bytes | None = field(repr=False)
+    peer_fingerprint_sha256: str | None
+    auth_method: str
+    gs2_flag: str | None
+    channel_binding_type: str | None
+    channel_binding_hash: str | None
+    scram_iterations: int | None
+    server_authenticated: bool
+    round_trips: int
+    timings: Mapping[str, float]
+
+    @property
+    def channel_bound(self) -> bool:
+        """Both ends have proven that they see the same TLS channel."""
+        return self.channel_binding_type is not None and self.server_authenticated
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, ready for JSON: the certificate in base64."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        values["timings"] = dict(self.timings)
+        if self.peer_certificate is not None:
+            values["peer_certificate"] = base64.b64encode(self.peer_certificate).decode()
+        return values
+
+
+def security_report(
+    established: Established,
+    *,
+    backend: str | None,
+    backend_version: str | None,
+    server_name: str | None,
+    round_trips: int,
+    timings: Mapping[str, float],
+) -> SecurityReport:
+    """Put together what the handshake, the engine and the driver know."""
+    facts, authenticated = established.facts, established.authenticated
+    certificate = facts.peer_certificate if facts is not None else None
+    return SecurityReport(
+        tls=facts is not None,
+        backend=backend,
+        backend_version=backend_version,
+        tls_version=facts.version if facts is not None else None,
+        cipher=facts.cipher if facts is not None else None,
+        group=facts.group if facts is not None else None,
+        alpn=facts.alpn if facts is not None else None,
+        negotiation=established.negotiation,
+        server_name=server_name,
+        verified=established.verified.value,
+        peer_certificate=certificate,
+        peer_fingerprint_sha256=hashlib.sha256(certificate).hexdigest() if certificate is not None else None,
+        auth_method=authenticated.method,
+        gs2_flag=authenticated.gs2_flag,
+        channel_binding_type=authenticated.channel_binding_type,
+        channel_binding_hash=established.channel_binding_hash,
+        scram_iterations=authenticated.scram_iterations,
+        server_authenticated=authenticated.server_authenticated,
+        round_trips=round_trips,
+        timings=timings,
+    )

@@ -1,0 +1,241 @@
+"""`Session`: a ready connection, blocking."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .driving import Meter, report
+from .errors import Error, ServerError
+from .protocol.handshake import Established, cancel, handshake
+from .protocol.messages import TERMINATE
+from .protocol.query import Row, copy_out, simple_query
+from .sessions import Copy, as_config, busy, closed, reached, survives
+from .wire import Wire
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .security import SecurityReport
+
+__all__ = ["Session", "connect"]
+
+
+def connect(target: str | Config = "", /, **overrides: Any) -> Session:
+    """Connect, blocking: the short form of `Session.connect`.
+
+    Args:
+        target: A `Config`, or a libpq URI or keyword string.
+        **overrides: Fields of `Config` that replace what `target` says.
+
+    Raises:
+        Error: See `Session.connect`.
+    """
+    return Session.connect(as_config(target, overrides))
+
+
+class Session:
+    """A ready session: secured, authenticated, waiting for a query. Make one with `Session.connect`.
+
+    One thread at a time may use it; `cancel` is for another. A failure that leaves the conversation in doubt closes it.
+    """
+
+    def __init__(self, config: Config, wire: Wire, established: Established) -> None:
+        self._config = config
+        self._wire = wire
+        self._reader = established.reader
+        self._params = established.parameters
+        self._process = established.process_id, established.secret_key
+        self._where = reached(config, wire.address)
+        self._security = report(config, established, wire.backend, wire.meter)
+        self._lock = threading.Lock()
+        self._copy: _Copy | None = None
+        self._closed = False
+        wire.settle()
+
+    @classmethod
+    def connect(cls, config: Config) -> Session:
+        """Connect, negotiate, verify, authenticate.
+
+        Raises:
+            ConfigError: A file that `config` names cannot be used.
+            BackendUnavailable: The TLS engine is not installed.
+            IoError: The server cannot be reached; `TimeoutError`, `TlsError`, `CertificateError` are kinds of it.
+            AuthError: Authentication failed, or policy forbade what the server asked for.
+            ServerError: The server refused: no such database, too many connections.
+            ProtocolError: The other end is no PostgreSQL, or an attacker.
+        """
+        wire = Wire(config, Meter(config.connect_timeout))
+        try:
+            return cls(config, wire, wire.drive(handshake(config)))
+        except BaseException:
+            wire.close()
+            raise
+
+    @property
+    def config(self) -> Config:
+        """What the session was made from."""
+        return self._config
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """The server's parameters (``server_version``, …), kept up to date as queries run."""
+        return MappingProxyType(self._params)
+
+    @property
+    def security(self) -> SecurityReport:
+        """What was negotiated and proven."""
+        return self._security
+
+    @property
+    def backend_pid(self) -> int:
+        """The server process that serves this session."""
+        return self._process[0]
+
+    @property
+    def closed(self) -> bool:
+        """The session was closed, or broke."""
+        return self._closed
+
+    def query(self, sql: str) -> list[Row]:
+        """Run SQL by the simple protocol; values are text, `None` is NULL.
+
+        Returns:
+            The rows of the last statement that has any.
+
+        Raises:
+            ServerError: The server reported an error; the session goes on unless it was FATAL.
+            ConfigError: The text contains a zero byte.
+            Closed: The session is closed.
+            IoError: The connection broke; the session is closed now.
+        """
+        with _Turn(self):
+            self._reclaim()
+            return self._wire.drive(simple_query(sql, self._reader, self._params))
+
+    def copy_to(self, sql: str) -> Iterator[bytes]:
+        """Run a ``COPY … TO STDOUT``; yields each CopyData message as the server framed it.
+
+        Breaking off is allowed: the copy is cancelled when the session is used next.
+
+        Raises:
+            ServerError: The server reported an error.
+            ConfigError: The statement was no ``COPY … TO STDOUT``.
+            Closed: The session is closed.
+            IoError: The connection broke; the session is closed now.
+        """
+        return _CopyIterator(self, _Copy(copy_out(sql, self._reader, self._params)))
+
+    def cancel(self) -> None:
+        """Ask the server to cancel what the session is running, on a connection of its own, over TLS if this one is.
+
+        Whether it was in time shows in the query, which then fails with SQLSTATE 57014.
+
+        Raises:
+            Error: The request could not be delivered.
+        """
+        wire = Wire(self._config, Meter(self._config.connect_timeout))
+        try:
+            wire.drive(cancel(self._config, self._where, *self._process, tls=self._security.tls))
+        finally:
+            wire.close()
+
+    def close(self) -> None:
+        """Say goodbye and close; closing twice is allowed, and nothing is raised."""
+        self._closed = True
+        self._copy = None
+        self._wire.close(TERMINATE)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _next_chunk(self, copy: _Copy) -> bytes:
+        """The next CopyData of `copy`; `StopIteration` at its end."""
+        with _Turn(self):
+            if self._copy is not copy:
+                if copy.begun:
+                    raise StopIteration
+                self._reclaim()
+                self._copy = copy
+            try:
+                return copy.step(self._wire)
+            except BaseException:
+                self._copy = None
+                raise
+
+    def _reclaim(self) -> None:
+        """Make the session ready for the next query, whatever became of the last copy."""
+        if self._closed:
+            raise closed()
+        copy = self._copy
+        if copy is None:
+            return
+        if copy.is_read():
+            raise busy()
+        self._copy = None
+        self.cancel()
+        copy.drain(self._wire)
+
+    def _abort(self) -> None:
+        self._closed = True
+        self._wire.close()
+
+
+class _Turn:
+    """One operation at a time; closes the session when it leaves the conversation in doubt, Ctrl-C included."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        if not self._session._lock.acquire(blocking=False):
+            raise busy()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not survives(error):
+            self._session._abort()
+        self._session._lock.release()
+
+
+class _Copy(Copy):
+    def step(self, wire: Wire) -> bytes:
+        self.begun = True
+        result: Any = None
+        try:
+            while True:
+                item = self._exchange.send(result)
+                if isinstance(item, bytes):
+                    return item
+                try:
+                    result = wire.perform(item)
+                except Error as error:
+                    self._exchange.throw(error)
+        except Error as error:
+            wire.name(error)
+            raise
+
+    def drain(self, wire: Wire) -> None:
+        try:
+            while True:
+                self.step(wire)
+        except (StopIteration, ServerError):
+            pass
+
+
+class _CopyIterator(Iterator[bytes]):
+    def __init__(self, session: Session, copy: _Copy) -> None:
+        self._session = session
+        self._copy = copy
+        copy.owner = weakref.ref(self)
+
+    def __next__(self) -> bytes:
+        return self._session._next_chunk(self._copy)

@@ -1,0 +1,64 @@
+"""What the blocking and the asyncio session have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .config import Config
+from .errors import Closed, ConfigError, Error, ServerError
+from .protocol.negotiation import endpoint
+from .protocol.requests import Endpoint, Request
+
+if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Generator, Mapping
+
+
+class Copy:
+    """A copy in progress: the exchange, and who is reading it.
+
+    A reader that stops half-way does not say so. When the iterator that it was given is gone and the copy is not at
+    its end, it was dropped, and the session finishes the copy before it does anything else.
+    """
+
+    def __init__(self, exchange: Generator[Request | bytes, Any, None]) -> None:
+        self._exchange = exchange
+        self.begun = False
+        self.owner: weakref.ref[object] | None = None
+
+    def is_read(self) -> bool:
+        """Somebody still holds the iterator."""
+        return self.owner is not None and self.owner() is not None
+
+
+def as_config(target: str | Config, overrides: Mapping[str, Any]) -> Config:
+    """The configuration that a `connect` was given."""
+    if isinstance(target, Config):
+        return target.replace(**overrides) if overrides else target
+    return Config.from_conninfo(target, **overrides)
+
+
+def reached(config: Config, address: str | None) -> Endpoint:
+    """The endpoint of the server that answered, where its name has several addresses."""
+    where = endpoint(config)
+    return where if address is None else Endpoint(where.host, where.port, address)
+
+
+def survives(error: BaseException | None) -> bool:
+    """Is the conversation with the server in order after this error?"""
+    if isinstance(error, ServerError):
+        return error.severity not in ("FATAL", "PANIC")
+    return error is None or isinstance(error, ConfigError | StopIteration | StopAsyncIteration)
+
+
+def busy() -> Error:
+    """The error for a second operation while one is under way."""
+    return Error(
+        "the session is busy with another query or an unfinished copy_to",
+        remedy="Wait for the query, or read the copy to its end or drop its iterator; one session does one thing.",
+    )
+
+
+def closed() -> Closed:
+    """The error for using a session that is closed."""
+    return Closed("the session is closed", remedy="Connect anew.")

@@ -1,0 +1,10 @@
+"""What goes to the log: the logger ``babar_tls``, warnings about weak security alone."""
+
+from __future__ import annotations
+
+
+def warn(message: str) -> None:
+    """Log a warning. Never give it a secret."""
+    import logging  # noqa: PLC0415 - not worth its import time to a connection that has nothing to say
+
+    logging.getLogger("babar_tls").warning(message)

@@ -1,0 +1,280 @@
+"""The blocking driver: performs the protocol's requests on one socket, within one deadline."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .driving import (
+    RECEIVE_SIZE,
+    AddressInfo,
+    Meter,
+    cached_keys,
+    configure,
+    connect_error,
+    derive,
+    literal_address,
+    resolve_error,
+    stream_error,
+    timeout_error,
+    unix_address,
+    wanted_backend,
+)
+from .errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, at_endpoint
+from .protocol.requests import Connect, Derive, Endpoint, Exchange, Phase, Receive, Request, ScramKeys, Send, StartTls
+from .telemetry import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .backends.base import TlsStream
+    from .config import Config
+
+_T = TypeVar("_T")
+
+
+class Wire:
+    """A connection, from nothing to closed. `drive` runs an exchange over it."""
+
+    def __init__(self, config: Config, meter: Meter) -> None:
+        self.meter = meter
+        self.stream: TlsStream | None = None
+        self.description: str | None = None
+        self.address: str | None = None
+        self._settled = False
+        self._config = config
+        self.backend = wanted_backend(config)
+        self._socket: socket.socket | None = None
+        self._buffer = memoryview(bytearray(RECEIVE_SIZE))
+        self._perform: dict[type, Callable[[Any], Any]] = {
+            Connect: self._connect,
+            Send: self._send,
+            Receive: self._receive,
+            StartTls: self._start_tls,
+            Derive: self._derive,
+        }
+
+    def drive(self, exchange: Exchange[_T]) -> _T:
+        """Run an exchange to its end.
+
+        Raises:
+            Error: What the exchange lets out, with the server's name on it.
+        """
+        try:
+            request = next(exchange)
+            while True:
+                try:
+                    result = self.perform(request)
+                except Error as error:
+                    request = exchange.throw(error)
+                else:
+                    request = exchange.send(result)
+        except StopIteration as stop:
+            value: _T = stop.value
+            return value
+        except Error as error:
+            self.name(error)
+            raise
+
+    def settle(self) -> None:
+        """Connecting is over: nothing is limited in time any more, and an error of the server's is an answer."""
+        self.meter.deadline = None
+        self._settled = True
+
+    def perform(self, request: Request) -> Any:
+        """Do one request; its result is what the exchange is sent."""
+        return self._perform[type(request)](request)
+
+    def name(self, error: Error) -> None:
+        """Put the server's name on an error of the connection's."""
+        if self.description is not None and not (self._settled and isinstance(error, ServerError | ConfigError)):
+            at_endpoint(error, self.description)
+
+    def close(self, goodbye: bytes = b"") -> None:
+        """Close the connection, saying `goodbye` first if that does not mean waiting; never raises."""
+        sock, self._socket = self._socket, None
+        if sock is None:
+            return
+        try:
+            if goodbye:
+                sock.setblocking(False)
+                sock.send(self._sealed(goodbye))
+        except (OSError, Error):
+            pass  # nobody is listening any more
+        finally:
+            self.stream = None
+            sock.close()
+
+    def _sealed(self, goodbye: bytes) -> bytes:
+        if self.stream is None:
+            return goodbye
+        self.stream.write(goodbye)
+        self.stream.close_notify()
+        return self.stream.data_to_send()
+
+    def _connect(self, request: Connect) -> None:
+        self.close()
+        endpoint = request.endpoint
+        self.description = endpoint.describe()
+        addresses = self._resolve(endpoint)
+        for left in range(len(addresses), 0, -1):
+            try:
+                self._open(endpoint, addresses[-left], self.meter.share(left))
+                break
+            except OSError as exc:
+                self.close()
+                if left == 1:
+                    raise _connect_failure(exc, endpoint) from exc
+            except BaseException:
+                self.close()
+                raise
+        self.meter.round_trips += not endpoint.is_unix_socket
+        self.meter.mark(Phase.TCP)
+
+    def _open(self, endpoint: Endpoint, info: AddressInfo, seconds: float | None) -> None:
+        family, kind, protocol, _, address = info
+        if not endpoint.is_unix_socket:
+            self.address = str(address[0])
+            self.description = endpoint.describe(self.address)
+        self._socket = socket.socket(family, kind, protocol)
+        self._socket.settimeout(seconds)
+        self._socket.connect(address)
+        configure(self._socket, self._config)
+
+    def _resolve(self, endpoint: Endpoint) -> list[AddressInfo]:
+        if endpoint.is_unix_socket:
+            return [unix_address(endpoint)]
+        literal = literal_address(endpoint)
+        if literal is not None:
+            return [literal]
+        found = _look_up(endpoint, self.meter.remaining(Phase.RESOLVE))
+        self.meter.mark(Phase.RESOLVE)
+        return found
+
+    def _send(self, request: Send) -> None:
+        if request.warning is not None:
+            warn(f"{self.description}: {request.warning}")
+        if self.stream is None:
+            self._write(request.data, request.phase)
+        else:
+            self.stream.write(request.data)
+            self._flush(request.phase)
+        self.meter.mark(request.phase)
+
+    def _receive(self, request: Receive) -> bytes:
+        data = self._read(request.phase) if self.stream is None else self._read_plaintext(self.stream, request.phase)
+        self.meter.mark(request.phase)
+        return data
+
+    def _read_plaintext(self, stream: TlsStream, phase: Phase) -> bytes:
+        while True:
+            count = stream.read_into(self._buffer)
+            if count:
+                return bytes(self._buffer[:count])
+            self._flush(phase)  # reading may have made something to say: a key update, an alert
+            if stream.peer_closed:
+                return b""
+            self._feed(stream, phase)
+
+    def _start_tls(self, request: StartTls) -> TlsStream:
+        if self.backend is None:
+            raise ConfigError("TLS was asked for by a handshake that was to have none")
+        stream = self.backend.wrap(request.parameters, request.server_hostname)
+        try:
+            # Our Finished stays in the stream until there is something to send with it: one flight, one write.
+            while not stream.do_handshake():
+                self._write(stream.data_to_send(), Phase.TLS)
+                self._feed(stream, Phase.TLS)
+        except TlsError:
+            self._send_alert(stream)
+            raise
+        self.stream = stream
+        self.meter.mark(Phase.TLS)
+        return stream
+
+    def _send_alert(self, stream: TlsStream) -> None:
+        """Tell the server why, so that its log says so too; the error at hand matters more than whether it hears."""
+        try:
+            self._write(stream.data_to_send(), Phase.TLS)
+        except IoError:
+            pass
+
+    def _feed(self, stream: TlsStream, phase: Phase) -> None:
+        data = self._read(phase)
+        if data:
+            stream.receive_data(data)
+        else:
+            stream.receive_eof()
+
+    def _flush(self, phase: Phase) -> None:
+        if self.stream is not None:
+            self._write(self.stream.data_to_send(), phase)
+
+    def _derive(self, request: Derive) -> ScramKeys:
+        keys = cached_keys(request, self._config) or derive(request, self._config, self.meter)
+        self.meter.mark(Phase.AUTH)
+        return keys
+
+    def _write(self, data: bytes, phase: Phase) -> None:
+        if not data:
+            return
+        sock = self._ready_socket(phase)
+        try:
+            sock.sendall(data)
+        except OSError as exc:
+            raise _failure(exc, phase) from exc
+        self.meter.sent()
+
+    def _read(self, phase: Phase) -> bytes:
+        sock = self._ready_socket(phase)
+        try:
+            data = sock.recv(RECEIVE_SIZE)
+        except OSError as exc:
+            raise _failure(exc, phase) from exc
+        self.meter.received()
+        return data
+
+    def _ready_socket(self, phase: Phase) -> socket.socket:
+        if self._socket is None:
+            raise Closed("the connection is closed")
+        self._socket.settimeout(self.meter.remaining(phase))
+        return self._socket
+
+
+def _connect_failure(exc: OSError, endpoint: Endpoint) -> IoError:
+    if isinstance(exc, IoError):
+        return exc
+    return timeout_error(Phase.TCP) if isinstance(exc, TimeoutError) else connect_error(exc, endpoint)
+
+
+def _failure(exc: OSError, phase: Phase) -> IoError:
+    return timeout_error(phase) if isinstance(exc, TimeoutError) else stream_error(exc)
+
+
+def _look_up(endpoint: Endpoint, seconds: float | None) -> list[AddressInfo]:
+    """`getaddrinfo` within a time limit: it cannot be interrupted, so it runs where it can be left behind."""
+    outcome: list[list[Any] | OSError | UnicodeError] = []
+
+    def work() -> None:
+        try:
+            outcome.append(
+                socket.getaddrinfo(endpoint.hostaddr or endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+            )
+        except (OSError, UnicodeError) as exc:
+            outcome.append(exc)
+
+    if seconds is None:
+        work()
+    else:
+        thread = threading.Thread(target=work, name="babar-tls getaddrinfo", daemon=True)
+        thread.start()
+        thread.join(seconds)
+    if not outcome:
+        raise timeout_error(Phase.RESOLVE)
+    found = outcome[0]
+    if isinstance(found, UnicodeError):
+        raise resolve_error(OSError(str(found)), endpoint) from found
+    if isinstance(found, OSError):
+        raise resolve_error(found, endpoint) from found
+    return found
