@@ -1,0 +1,69 @@
+"""Real servers, real certificates and misbehaving peers, for testing any PostgreSQL driver.
+
+::
+
+    from babar_tls.testing import PostgresServer
+
+    with PostgresServer(roles={"app": "secret"}) as server:
+        psycopg.connect(server.conninfo(user="app", password="secret"))
+
+* `PostgresServer`: a PostgreSQL of your own, with TLS, in a temporary folder, gone without a trace afterwards.
+* `CertificateAuthority`, `ServerCertificate`: certificates of any key, signature, validity and name.
+* `ScriptedServer`, `ScriptedPeer`: a server that says exactly what your script says.
+* `TlsInterceptor`: a man in the middle.
+
+The names are resolved when first used, so importing this package costs nothing and needs nothing; using them needs
+``pip install 'babar-tls[demo]'``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from babar_tls.testing.certificates import CertificateAuthority, ServerCertificate
+    from babar_tls.testing.interceptor import TlsInterceptor
+    from babar_tls.testing.peers import PeerDisconnected, ScriptedPeer, ScriptedServer
+    from babar_tls.testing.postgres import PostgresError, PostgresServer, PostgresStartError, Role
+
+__all__ = [
+    "CertificateAuthority",
+    "PeerDisconnected",
+    "PostgresError",
+    "PostgresServer",
+    "PostgresStartError",
+    "Role",
+    "ScriptedPeer",
+    "ScriptedServer",
+    "ServerCertificate",
+    "TlsInterceptor",
+]
+
+_HOMES = {
+    "CertificateAuthority": "certificates",
+    "PeerDisconnected": "peers",
+    "PostgresError": "postgres",
+    "PostgresServer": "postgres",
+    "PostgresStartError": "postgres",
+    "Role": "postgres",
+    "ScriptedPeer": "peers",
+    "ScriptedServer": "peers",
+    "ServerCertificate": "certificates",
+    "TlsInterceptor": "interceptor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the module behind a public name when the name is first asked for."""
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

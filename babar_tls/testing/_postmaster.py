@@ -1,0 +1,266 @@
+"""One PostgreSQL server process and its temporary folder: from nothing to nothing."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from babar_tls.testing._binaries import icu_environment
+from babar_tls.testing._cluster import SUPERUSER, complaints, write_file
+from babar_tls.testing._processes import Reaper, clean_environment, make_temporary_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from babar_tls.testing._processes import Account
+
+__all__ = ["HOST", "PostgresError", "PostgresStartError", "Postmaster"]
+
+HOST = "127.0.0.1"
+
+_POLL = 0.01  # seconds
+_PORT_ATTEMPTS = 5
+_QUOTED_LOG_LINES = 15
+_STOP_PATIENCE = 10.0  # seconds for a fast shutdown, after which it becomes an immediate one
+_TAKE_OVER_PATIENCE = 15.0  # seconds for a running server to take over a new configuration
+
+
+class PostgresError(RuntimeError):
+    """The server did not do what it was asked to; the message quotes its own words."""
+
+
+class PostgresStartError(PostgresError):
+    """The server did not start; the message ends with its log."""
+
+
+class Postmaster:
+    """A data folder, later the server that runs in it.
+
+    Nothing of either outlives this process: `destroy` is what does away with them, the interpreter's exit calls it, and
+    a `Reaper` stands in should neither happen.
+
+    Args:
+        bindir: The folder of `initdb`, `postgres` and `psql`.
+        account: Who runs them; `None` for ourselves.
+        environment: Additions to the server's environment.
+    """
+
+    def __init__(self, bindir: Path, account: Account | None, environment: Mapping[str, str]) -> None:
+        self.bindir = bindir
+        self.account = account
+        self.password = secrets.token_urlsafe(18)
+        self.port = 0
+        self._environment = clean_environment({**icu_environment(bindir), **environment})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+        self._final_log = ""
+        self._destroyed = False
+        # The longest name that has to fit into sun_path is that of the server's socket.
+        self.folder = make_temporary_folder("babar-pg-", account, room=len("/s/.s.PGSQL.65535"))
+        self.socket_dir = self.folder / "s"
+        self.data_dir = self.folder / "data"
+        self.log_path = self.folder / "postgres.log"
+        self._reaper = Reaper(self.folder)
+        atexit.register(self.destroy)
+        self.socket_dir.mkdir()
+        self.give(self.socket_dir)
+
+    def give(self, path: Path) -> None:
+        """Makes `path` the server's account's."""
+        if self.account is not None:
+            os.chown(path, self.account.uid, self.account.gid)
+
+    def initialize(self, timeout: float) -> None:
+        """Runs initdb.
+
+        Raises:
+            PostgresStartError: It failed, or took longer than `timeout` seconds.
+        """
+        password_file = self.folder / "superuser"
+        write_file(password_file, self.password.encode(), self.account)
+        self.data_dir.mkdir(mode=0o700)
+        self.give(self.data_dir)
+        command = [str(self.bindir / "initdb"), f"--pgdata={self.data_dir}", f"--username={SUPERUSER}"]
+        command += [f"--pwfile={password_file}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        process = self._spawn(command, clean_environment(icu_environment(self.bindir)))
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired as exc:
+            raise self.start_error(f"initdb did not finish within {timeout:g} s") from exc
+        if status != 0:
+            raise self.start_error(f"initdb failed with status {status}")
+        self._process = None
+        password_file.unlink()
+        self.log_path.unlink()
+
+    def launch(self, configure: Callable[[int], None], timeout: float) -> None:
+        """Starts the server on a free port and waits until it accepts connections.
+
+        Args:
+            configure: Is given the port and writes it into the configuration.
+            timeout: How long that may take, in seconds.
+
+        Raises:
+            PostgresStartError: It did not.
+        """
+        deadline = time.monotonic() + timeout
+        for _ in range(_PORT_ATTEMPTS):
+            self.port = _free_port()
+            configure(self.port)
+            log_start = len(self.log())
+            self._process = self._spawn([str(self.bindir / "postgres"), "-D", str(self.data_dir)], self._environment)
+            ready = self._wait_until_ready(self._process, deadline, timeout)
+            # With ::1 free and 127.0.0.1 taken, the server starts, and says that it could do no more than that.
+            if "could not bind" not in self.log()[log_start:]:
+                if ready:
+                    return
+                raise self.start_error(f"PostgreSQL exited with status {self._process.returncode} while starting")
+            self._stop_process()
+        raise self.start_error(f"PostgreSQL found its TCP port taken {_PORT_ATTEMPTS} times in a row")
+
+    def destroy(self) -> None:
+        """Shuts the server down and removes the folder; harmless to repeat.
+
+        In a forked child of the process that started the server it does nothing: the server is the parent's.
+        """
+        if self._destroyed or os.getpid() != self._owner:
+            return
+        self._destroyed = True
+        try:
+            self._stop_process()
+            self._final_log = self.log()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._reaper.dismiss()
+            atexit.unregister(self.destroy)
+
+    def psql(self, statement: str, database: str) -> str:
+        """Runs SQL as the superuser over the Unix socket and returns what psql prints, without the last newline.
+
+        Raises:
+            PostgresError: psql is missing, or the server refused a statement.
+        """
+        # The statement travels by standard input and the password in the environment: a process list shows neither.
+        command = [str(self.bindir / "psql"), "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]
+        command += ["-h", str(self.socket_dir), "-p", str(self.port), "-U", SUPERUSER, "-d", database]
+        environment = clean_environment({"PGPASSWORD": self.password, "PGCLIENTENCODING": "UTF8"})
+        try:
+            done = subprocess.run(  # noqa: S603 - the installation was named by the caller
+                command, input=statement.encode(), capture_output=True, env=environment, check=False
+            )
+        except FileNotFoundError as exc:
+            raise PostgresError(f"there is no psql in {self.bindir}, and SQL is run by it") from exc
+        if done.returncode != 0:
+            raise PostgresError(done.stderr.decode(errors="replace").strip())
+        return done.stdout.decode().removesuffix("\n")
+
+    def reload(self) -> None:
+        """Has the server read its configuration again, and returns when new connections see it.
+
+        Raises:
+            PostgresError: The server did not take over all of it; the message quotes it.
+        """
+        if self._process is None:
+            raise PostgresError("the server is not running")
+        before = self._load_time()
+        log_start = len(self.log())
+        self._process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + _TAKE_OVER_PATIENCE
+        # A backend inherits the time of the postmaster's last reload. The postmaster, being a single thread, is done
+        # with settings, pg_hba.conf and certificates before it forks the next one. Where it dislikes a setting so much
+        # that it takes over none, the time remains, and only the log tells.
+        while self._load_time() == before and not complaints(self.log()[log_start:]):
+            if time.monotonic() > deadline:
+                raise PostgresError(f"the server did not reload its configuration\n{self._log_tail()}")
+            time.sleep(_POLL)
+        refused = complaints(self.log()[log_start:])
+        if refused:
+            raise PostgresError("the server did not take over its new configuration:\n" + "\n".join(refused))
+
+    def log(self) -> str:
+        """What the programs have logged so far; after `destroy`, all that they ever logged."""
+        try:
+            return self.log_path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return self._final_log
+
+    def start_error(self, what: str) -> PostgresStartError:
+        """An error that quotes the end of the log."""
+        return PostgresStartError(f"{what}; look for the reason in its last words:\n{self._log_tail()}")
+
+    def _log_tail(self) -> str:
+        return "\n".join(f"  {line}" for line in self.log().splitlines()[-_QUOTED_LOG_LINES:]) or "  (it said nothing)"
+
+    def _load_time(self) -> str:
+        return self.psql("SELECT extract(epoch FROM pg_conf_load_time())", "postgres")
+
+    def _spawn(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - as above
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.data_dir,
+                env=environment,
+                umask=0o077,
+                start_new_session=True,
+                **(self.account.popen_options() if self.account else {}),
+            )
+        self._reaper.watch(self._process.pid)
+        return self._process
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float, timeout: float) -> bool:
+        """Whether the server became ready; `False` if it exited.
+
+        Its postmaster.pid tells, as it tells pg_ctl; unlike attempts to connect, that leaves no traces in the log.
+        """
+        while process.poll() is None:
+            with contextlib.suppress(OSError):
+                lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+                if len(lines) > 7 and lines[0] == str(process.pid) and lines[7].strip() == "ready":
+                    return True
+            if time.monotonic() > deadline:
+                raise self.start_error(f"PostgreSQL did not become ready within {timeout:g} s")
+            time.sleep(_POLL)
+        return False
+
+    def _stop_process(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        # To the group, for initdb's children to hear of it; the server's own have left the group, and go when told.
+        for politeness in (signal.SIGINT, signal.SIGQUIT):
+            if process.poll() is None:
+                os.killpg(process.pid, politeness)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_PATIENCE)
+                return
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _free_port() -> int:
+    """A TCP port that is free at the moment on 127.0.0.1 and, where there is IPv6, on ::1."""
+    while True:
+        with socket.create_server((HOST, 0)) as probe:
+            port: int = probe.getsockname()[1]
+            if not socket.has_ipv6:
+                return port
+            try:
+                with socket.socket(socket.AF_INET6) as probe6:
+                    probe6.bind(("::1", port))
+            except OSError as exc:
+                if exc.errno == errno.EADDRINUSE:
+                    continue
+            return port

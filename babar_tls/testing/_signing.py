@@ -1,0 +1,117 @@
+"""Private keys of every kind, and the signatures that they put on certificates."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from babar_tls.testing._der import WEAK_ALGORITHMS, assemble_certificate, replace_signature_algorithm
+from babar_tls.testing._optional import demo_extra_missing
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+except ImportError as exc:
+    raise demo_extra_missing(exc) from exc
+
+__all__ = ["HashName", "KeyKind", "Padding", "PrivateKey", "generate_key", "hash_for", "sign_certificate"]
+
+KeyKind: TypeAlias = Literal["rsa2048", "rsa3072", "rsa4096", "p256", "p384", "p521", "ed25519", "ed448"]
+HashName: TypeAlias = Literal[
+    "md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"
+]
+Padding: TypeAlias = Literal["pkcs1v15", "pss"]
+PrivateKey: TypeAlias = (
+    rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+)
+SignatureHash: TypeAlias = (
+    hashes.SHA224
+    | hashes.SHA256
+    | hashes.SHA384
+    | hashes.SHA512
+    | hashes.SHA3_224
+    | hashes.SHA3_256
+    | hashes.SHA3_384
+    | hashes.SHA3_512
+)
+
+_CURVES: dict[str, ec.EllipticCurve] = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
+_RSA_BITS = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096}
+_HASHES: dict[str, SignatureHash] = {
+    "sha224": hashes.SHA224(),
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+    "sha3-224": hashes.SHA3_224(),
+    "sha3-256": hashes.SHA3_256(),
+    "sha3-384": hashes.SHA3_384(),
+    "sha3-512": hashes.SHA3_512(),
+}
+# A driver has to be shown what it must cope with, hence the hashes that nobody should use.
+_WEAK_HASHES: dict[str, hashes.HashAlgorithm] = {"md5": hashes.MD5(), "sha1": hashes.SHA1()}  # noqa: S303
+
+
+def generate_key(kind: KeyKind) -> PrivateKey:
+    """A fresh private key.
+
+    Raises:
+        ValueError: `kind` names no kind of key.
+    """
+    if kind in _CURVES:
+        return ec.generate_private_key(_CURVES[kind])
+    if kind in _RSA_BITS:
+        return rsa.generate_private_key(65537, _RSA_BITS[kind])
+    if kind == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    if kind == "ed448":
+        return ed448.Ed448PrivateKey.generate()
+    raise ValueError(f"unknown kind of key {kind!r}")
+
+
+def hash_for(key: PrivateKey, hash_name: str) -> SignatureHash | None:
+    """The hash to sign with: `None` for Ed25519 and Ed448, which bring their own (RFC 8410 section 6).
+
+    Raises:
+        ValueError: `hash_name` names no hash of this module.
+    """
+    if isinstance(key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)):
+        return None
+    try:
+        return _HASHES[hash_name]
+    except KeyError:
+        raise ValueError(f"no signature with hash {hash_name!r} and this key and padding") from None
+
+
+def sign_certificate(
+    builder: x509.CertificateBuilder, key: PrivateKey, hash_name: HashName, padding_name: Padding
+) -> x509.Certificate:
+    """Signs a certificate, with MD5 or SHA-1 too.
+
+    Raises:
+        ValueError: There is no such signature algorithm, or `padding_name` is ``"pss"`` and the key is not RSA.
+    """
+    if padding_name == "pss" and not isinstance(key, rsa.RSAPrivateKey):
+        raise ValueError("padding='pss' needs an RSA key to sign with")
+    scheme = padding_name if isinstance(key, rsa.RSAPrivateKey) else "ecdsa"
+    algorithm = WEAK_ALGORITHMS.get((scheme, hash_name))
+    if algorithm is not None and isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+        template = builder.sign(key, hashes.SHA256())
+        tbs = replace_signature_algorithm(template.tbs_certificate_bytes, algorithm)
+        signature = _sign_weakly(key, tbs, _WEAK_HASHES[hash_name], padding_name)
+        return x509.load_der_x509_certificate(assemble_certificate(tbs, algorithm, signature))
+    chosen = hash_for(key, hash_name)
+    if padding_name == "pss" and chosen is not None:
+        return builder.sign(key, chosen, rsa_padding=_pss(chosen))
+    return builder.sign(key, chosen)
+
+
+def _sign_weakly(
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, data: bytes, algorithm: hashes.HashAlgorithm, scheme: Padding
+) -> bytes:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(data, ec.ECDSA(algorithm))
+    return key.sign(data, _pss(algorithm) if scheme == "pss" else padding.PKCS1v15(), algorithm)
+
+
+def _pss(algorithm: hashes.HashAlgorithm) -> padding.PSS:
+    return padding.PSS(padding.MGF1(algorithm), padding.PSS.DIGEST_LENGTH)

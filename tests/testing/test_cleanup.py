@@ -1,0 +1,197 @@
+"""However the program ends, no server, no helper and no folder of it remain."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import babar_tls
+from babar_tls.testing import PostgresServer
+
+ROOT = Path(babar_tls.__file__).parents[1]
+DEADLINE = 60.0  # seconds; it bounds a failure, a success takes a fraction
+
+PROGRAM = """
+import json, os, sys, time
+from babar_tls.testing import PostgresServer
+server = PostgresServer(tls=False, **json.loads(sys.argv[1]))
+server.start()
+facts = {
+    "folder": str(server.data_dir.parent),
+    "postmaster": int((server.data_dir / "postmaster.pid").read_text().split()[0]),
+    "uid": os.getuid(),
+    "answer": server.sql("select 6 * 7"),
+}
+print(json.dumps(facts), flush=True)
+"""
+ENDINGS = {
+    "stop": "server.stop()",
+    "forgotten": "pass",
+    "exception": "raise KeyError",
+    "sys.exit": "sys.exit(3)",
+    "os._exit": "os._exit(3)",
+    "abort": "os.abort()",
+    "fork": "pid = os.fork()\nif not pid: sys.exit()\nos.waitpid(pid, 0)\nassert server.sql('select 1') == '1'",
+    "wait": "time.sleep(600)",
+}
+
+
+def run(ending: str, interpreter: str = sys.executable, **popen: object) -> tuple[subprocess.Popen[str], dict]:
+    options = popen.pop("options", {})
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [interpreter, "-W", "error", "-c", PROGRAM + ENDINGS[ending], json.dumps(options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        **popen,
+    )
+    line = process.stdout.readline()
+    if not line:
+        raise AssertionError(process.communicate()[1])
+    return process, json.loads(line)
+
+
+def remains(facts: dict) -> list[str]:
+    """What is left of a server: folders, and processes that mention them or have the postmaster's number."""
+    found = [facts["folder"]] if Path(facts["folder"]).exists() else []
+    for command_line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if facts["folder"].encode() in command_line.read_bytes():
+                found.append(str(command_line))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until_gone(facts: dict) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while remains(facts) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert remains(facts) == []
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        ("stop", 0),
+        ("forgotten", 0),
+        ("exception", 1),
+        ("sys.exit", 3),
+        ("fork", 0),
+    ],
+)
+def test_ordinary_ends(ending: str, status: int) -> None:
+    """When a program ends in an ordinary way, nothing remains at the moment it has ended."""
+    process, facts = run(ending)
+    _, complaints = process.communicate(timeout=DEADLINE)
+    assert process.returncode == status
+    assert remains(facts) == []
+    # In a forked child, `subprocess` itself warns of the parent's processes.
+    assert ending == "fork" or "Warning" not in complaints
+    assert facts["answer"] == "42"
+
+
+@pytest.mark.parametrize("ending", ["os._exit", "abort"])
+def test_sudden_ends(ending: str) -> None:
+    """When a program ends without a chance to clear up, the reaper does it."""
+    process, facts = run(ending)
+    process.communicate(timeout=DEADLINE)
+    wait_until_gone(facts)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_killed(number: signal.Signals) -> None:
+    """When a program is killed, with its whole process group, the reaper clears up."""
+    process, facts = run("wait", start_new_session=True)
+    assert remains(facts)
+    os.killpg(process.pid, number)
+    process.communicate(timeout=DEADLINE)
+    wait_until_gone(facts)
+
+
+def test_killed_while_starting() -> None:
+    """A program that is killed while initdb runs leaves nothing behind either."""
+    program = (
+        "import os, signal, threading\n"
+        "from babar_tls.testing import PostgresServer, _processes\n"
+        "watch = _processes.Reaper.watch\n"
+        "def watch_and_die(self, pid):\n"
+        "    watch(self, pid)\n"
+        "    print(self.folder, flush=True)\n"
+        "    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()\n"
+        "_processes.Reaper.watch = watch_and_die\n"
+        "PostgresServer(tls=False).start()\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+    assert done.returncode == -signal.SIGKILL
+    wait_until_gone({"folder": done.stdout.strip()})
+
+
+def test_ctrl_c() -> None:
+    """Ctrl-C in a terminal reaches the program and neither PostgreSQL nor the reaper; the program clears up."""
+    process, facts = run("wait", start_new_session=True)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=DEADLINE)
+    assert remains(facts) == []
+
+
+def test_exception_in_the_block() -> None:
+    """An exception in the with block passes through, and the server is gone."""
+    folders = []
+
+    def fail(server: PostgresServer) -> None:
+        folders.append(str(server.data_dir.parent))
+        raise KeyError
+
+    with pytest.raises(KeyError), PostgresServer(tls=False) as server:
+        fail(server)
+    assert remains({"folder": folders[0]}) == []
+
+
+def test_two_servers_do_not_meet() -> None:
+    """Several servers live side by side in one process; stopping one leaves the others alone."""
+    with PostgresServer(tls=False) as first:
+        with PostgresServer(tls=False) as second:
+            assert first.port != second.port
+            assert first.password != second.password
+        assert first.sql("select 1") == "1"
+
+
+def unprivileged_python() -> tuple[str, pwd.struct_passwd]:
+    """An interpreter that `nobody` can run with this checkout, or a skip."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    nobody = pwd.getpwnam("nobody")
+    for interpreter in filter(None, (sys.executable, shutil.which("python3", path="/usr/bin:/usr/local/bin"))):
+        check = [interpreter, "-c", "import sys, babar_tls; assert sys.version_info >= (3, 10)"]
+        try:
+            options = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            if subprocess.run(check, cwd=ROOT, capture_output=True, check=False, **options).returncode == 0:  # noqa: S603
+                return interpreter, nobody
+        except OSError:
+            continue
+    pytest.skip("the account 'nobody' cannot run any Python with this checkout")
+
+
+def test_unprivileged_user() -> None:
+    """An ordinary user's server runs as that user, and is cleared up like any other."""
+    interpreter, nobody = unprivileged_python()
+    with PostgresServer(tls=False) as server:
+        bindir = server.bindir
+    account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    for ending in ("stop", "os._exit"):
+        process, facts = run(ending, interpreter, options={"pg_bindir": str(bindir)}, **account)
+        process.communicate(timeout=DEADLINE)
+        wait_until_gone(facts)
+        assert (facts["uid"], facts["answer"]) == (nobody.pw_uid, "42")
