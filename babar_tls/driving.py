@@ -203,7 +203,8 @@ def connect_error(exc: OSError, endpoint: Endpoint) -> IoError:
         remedy = "Is the server running locally and accepting connections on that socket?"
     else:
         remedy = "Is the server running on that host and accepting TCP/IP connections?"
-    return IoError(exc.strerror or str(exc), remedy=remedy, errno=exc.errno)
+    # asyncio puts words of its own into strerror
+    return IoError(os.strerror(exc.errno) if exc.errno else str(exc), remedy=remedy, errno=exc.errno)
 
 
 def resolve_error(exc: OSError, endpoint: Endpoint) -> IoError:

@@ -12,6 +12,7 @@ Error:
      │       ├─ TlsRefused                    the server does not offer TLS
      │       ├─ CertificateError              the server's certificate was not accepted
      │       └─ ClientCertificateError        the server did not accept ours
+     ├─ Busy                                  the session is doing something else
      ├─ ProtocolError                         the server broke the protocol
      ├─ AuthError                             authentication did not happen
      │   ├─ UnsupportedAuth                   the server wants a method that we lack or that policy forbids
@@ -39,6 +40,7 @@ __all__ = [
     "AuthError",
     "AuthRefused",
     "BackendUnavailable",
+    "Busy",
     "CertificateError",
     "ChannelBindingError",
     "ChannelBindingRefused",
@@ -161,6 +163,10 @@ class CertificateError(TlsError):
 
 class ClientCertificateError(TlsError):
     """The server did not accept our certificate, or demands one that we do not have."""
+
+
+class Busy(Error):
+    """The session is in the middle of something: one session does one thing at a time."""
 
 
 class ProtocolError(Error):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .config import Config
-from .errors import Closed, ConfigError, Error, ServerError
+from .errors import Busy, Closed, ConfigError, ServerError
 from .protocol.negotiation import endpoint
 from .protocol.requests import Endpoint, Request
 
@@ -48,12 +48,12 @@ def survives(error: BaseException | None) -> bool:
     """Is the conversation with the server in order after this error?"""
     if isinstance(error, ServerError):
         return error.severity not in ("FATAL", "PANIC")
-    return error is None or isinstance(error, ConfigError | StopIteration | StopAsyncIteration)
+    return error is None or isinstance(error, Busy | ConfigError | StopIteration | StopAsyncIteration)
 
 
-def busy() -> Error:
+def busy() -> Busy:
     """The error for a second operation while one is under way."""
-    return Error(
+    return Busy(
         "the session is busy with another query or an unfinished copy_to",
         remedy="Wait for the query, or read the copy to its end or drop its iterator; one session does one thing.",
     )

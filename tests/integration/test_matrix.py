@@ -1,4 +1,4 @@
-"""Every engine × style × mode × authentication × TLS version × server, on real servers.
+"""Every combination of engine, style, mode, authentication, TLS version and server, on real servers.
 
 What is expected is computed from the rules that the documentation gives, not looked up from a run.
 """

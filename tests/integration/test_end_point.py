@@ -1,0 +1,81 @@
+"""The end-point hash against the only judge that counts: the server, which hashes its own certificate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls import ChannelBindingUnsupported
+from babar_tls.testing import CertificateAuthority, PostgresServer
+
+from .drivers import BACKENDS, STYLES, connected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Key of the authority, how it signs, and the hash that binds.
+SIGNATURES = [
+    ("rsa2048", {"hash": "md5"}, "sha256"),
+    ("rsa2048", {"hash": "sha1"}, "sha256"),
+    ("rsa2048", {"hash": "sha224"}, "sha224"),
+    ("rsa2048", {"hash": "sha256"}, "sha256"),
+    ("rsa2048", {"hash": "sha384"}, "sha384"),
+    ("rsa2048", {"hash": "sha512"}, "sha512"),
+    ("rsa2048", {"hash": "sha3-256"}, "sha3_256"),
+    ("rsa2048", {"hash": "sha256", "padding": "pss"}, "sha256"),
+    ("rsa2048", {"hash": "sha384", "padding": "pss"}, "sha384"),
+    ("rsa2048", {"hash": "sha512", "padding": "pss"}, "sha512"),
+    ("rsa2048", {"hash": "sha1", "padding": "pss"}, "sha256"),
+    ("p256", {"hash": "sha1"}, "sha256"),
+    ("p256", {"hash": "sha224"}, "sha224"),
+    ("p256", {"hash": "sha256"}, "sha256"),
+    ("p256", {"hash": "sha384"}, "sha384"),
+    ("p384", {"hash": "sha512"}, "sha512"),
+    ("ed25519", {}, None),
+]
+
+#: MD5 and SHA-1 are below OpenSSL's default security level on either side.
+OPENSSL_CONF = b"""
+openssl_conf = init
+[init]
+ssl_conf = ssl
+[ssl]
+system_default = lax
+[lax]
+CipherString = DEFAULT@SECLEVEL=0
+"""
+
+
+@pytest.fixture(scope="module")
+def lax_server() -> Iterator[PostgresServer]:
+    """A server that loads certificates with weak signatures."""
+    with PostgresServer(files={"openssl.cnf": OPENSSL_CONF}, environment={"OPENSSL_CONF": "openssl.cnf"}) as server:
+        yield server
+
+
+@pytest.mark.parametrize(("key", "options", "expected"), SIGNATURES, ids=str)
+def test_the_server_agrees(lax_server: PostgresServer, key: str, options: dict[str, Any], expected: str | None) -> None:
+    """Whatever signed the certificate, the server computes the same hash; where none is defined, we say so."""
+    certificate = CertificateAuthority(key=key).issue("localhost", "127.0.0.1", key="p256", **options)
+    lax_server.set_certificate(certificate)
+    for parameter in BACKENDS:
+        (backend,) = parameter.values
+        for style in STYLES:
+            config = lax_server.config(
+                tls_backend=backend,
+                tls_verify="none",
+                tls_root_cert_path=None,
+                tls_default_roots=True,
+                channel_binding="require",
+            )
+            if expected is None:
+                with pytest.raises(ChannelBindingUnsupported, match="Ed25519"), connected(config, style):
+                    pass
+                with connected(config.replace(channel_binding="prefer"), style) as session:
+                    assert (session.security.gs2_flag, session.security.channel_bound) == ("n", False)
+                continue
+            with connected(config, style) as session:
+                assert session.security.channel_binding_hash == expected
+                assert session.security.channel_bound
+                assert session.security.peer_certificate == certificate.der

@@ -1,0 +1,413 @@
+"""Sessions, blocking and asyncio, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import babar_tls
+from babar_tls import AsyncSession, Busy, Closed, Config, ConfigError, ServerError, Session, TlsMode
+
+from .conftest import PASSWORD
+from .drivers import BACKENDS, STYLES, connected
+
+if TYPE_CHECKING:
+    from babar_tls.testing import PostgresServer
+
+SERIES = "copy (select generate_series(1, 200000)) to stdout"
+
+
+@pytest.fixture(params=STYLES)
+def style(request: pytest.FixtureRequest) -> Any:
+    """Blocking or asyncio."""
+    return request.param
+
+
+def test_the_short_form_takes_a_connection_string_and_overrides(tls_server: PostgresServer) -> None:
+    """`connect` takes a conninfo and replaces fields of it by keyword."""
+    with babar_tls.connect(tls_server.conninfo(user="nobody"), user="postgres") as session:
+        assert session.query("select current_user") == [("postgres",)]
+
+
+def test_the_short_form_for_asyncio(tls_server: PostgresServer) -> None:
+    """`connect_async` is the same for asyncio."""
+
+    async def main() -> list[tuple[str | None, ...]]:
+        async with await babar_tls.connect_async(tls_server.config(), database="template1") as session:
+            return await session.query("select current_database()")
+
+    assert asyncio.run(main()) == [("template1",)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_security_of_verify_full_and_required_binding(tls_server: PostgresServer, backend: str, style: str) -> None:
+    """A conninfo with verify-full and channel_binding=require gives a report that agrees with pg_stat_ssl."""
+    conninfo = tls_server.conninfo(sslmode="verify-full", channel_binding="require", host="localhost")
+    config = Config.from_conninfo(conninfo, tls_backend=backend)
+    with connected(config, style) as session:
+        ((tls, version, cipher, user),) = session.query(
+            "select ssl, version, cipher, system_user from pg_stat_ssl where pid = pg_backend_pid()"
+        )
+        report = session.security
+    assert (tls, version, cipher) == ("t", report.tls_version, report.cipher)
+    assert user == "scram-sha-256:postgres"
+    assert (report.auth_method, report.gs2_flag) == ("scram-sha-256-plus", "p")
+    assert (report.channel_binding_type, report.channel_binding_hash) == ("tls-server-end-point", "sha256")
+    assert (report.verified, report.server_name, report.negotiation) == ("full", "localhost", "postgres")
+    assert report.scram_iterations == 4096
+    assert set(report.timings) == {"resolve", "tcp", "negotiate", "tls", "auth", "ready"}
+    assert report.timings["tls"] > 0
+    assert report.timings["auth"] > 0
+    assert report.as_dict()["peer_fingerprint_sha256"] == report.peer_fingerprint_sha256
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_round_trips_are_those_on_the_wire(tls_server: PostgresServer, backend: str, style: str) -> None:
+    """`round_trips` is what a proxy between the two counts: the server's turns to speak, and the TCP handshake."""
+    turns = 0
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def relay() -> None:
+        nonlocal turns
+        client, _ = listener.accept()
+        server = socket.create_connection((tls_server.host, tls_server.port))
+        last = None
+        client.setblocking(False)
+        server.setblocking(False)
+        while True:
+            for source, sink in ((client, server), (server, client)):
+                try:
+                    data = source.recv(1 << 16)
+                except BlockingIOError:
+                    continue
+                if not data:
+                    client.close()
+                    server.close()
+                    return
+                if source is server and last is client and not done.is_set():
+                    turns += 1
+                last = source
+                sink.sendall(data)
+            time.sleep(0.0005)
+
+    done = threading.Event()
+    thread = threading.Thread(target=relay)
+    thread.start()
+    try:
+        config = tls_server.config(tls_backend=backend, port=listener.getsockname()[1])
+        with connected(config, style) as session:
+            done.set()
+            counted = session.security.round_trips
+    finally:
+        thread.join()
+        listener.close()
+    assert counted == turns + 1
+
+
+def test_a_direct_connection_saves_a_round_trip(tls_server: PostgresServer, style: str) -> None:
+    """sslnegotiation=direct costs one round trip less, and agrees on ALPN."""
+    with connected(tls_server.config(), style) as session:
+        usual = session.security.round_trips
+    with connected(tls_server.config(tls_negotiation="direct"), style) as session:
+        assert session.security.round_trips == usual - 1
+        assert (session.security.negotiation, session.security.alpn) == ("direct", "postgresql")
+
+
+def test_query_returns_text_and_null(tls_server: PostgresServer, style: str) -> None:
+    """Values are text in UTF-8, NULL is None, and the last statement with rows wins."""
+    with connected(tls_server.config(), style) as session:
+        assert session.query("select 1, null, 'schön', ''") == [("1", None, "schön", "")]
+        assert session.query("select 1; select 2 union all select 3 order by 1; set application_name = 'x'") == [
+            ("2",),
+            ("3",),
+        ]
+        assert session.query("") == []
+        assert session.query("create temp table t (a int)") == []
+
+
+def test_parameters_follow_the_session(tls_server: PostgresServer, style: str) -> None:
+    """`params` holds what the server reports, and changes with it."""
+    config = tls_server.config(application_name="first", server_settings={"DateStyle": "German"}, options="-c jit=off")
+    with connected(config, style) as session:
+        assert session.params["application_name"] == "first"
+        assert session.params["DateStyle"].startswith("German")
+        assert session.query("show jit") == [("off",)]
+        session.query("set application_name = 'second'")
+        assert session.params["application_name"] == "second"
+        with pytest.raises(TypeError):
+            session.params["application_name"] = "third"
+
+
+def test_an_error_in_a_query_leaves_the_session_usable(tls_server: PostgresServer, style: str) -> None:
+    """A ServerError carries SQLSTATE and position, and the session goes on."""
+    with connected(tls_server.config(), style) as session:
+        with pytest.raises(ServerError) as caught:
+            session.query("select nonsense")
+        assert (caught.value.code, caught.value.position, caught.value.severity) == ("42703", 8, "ERROR")
+        assert "connection to server" not in str(caught.value)
+        with pytest.raises(ConfigError):
+            session.query("select '\0'")
+        with pytest.raises(ServerError, match="COPY FROM STDIN is not supported"):
+            session.query("create temp table c (a int); copy c from stdin")
+        assert session.query("select 1") == [("1",)]
+
+
+def test_copy_to(tls_server: PostgresServer, style: str) -> None:
+    """`copy_to` yields each CopyData message, and the session is ready afterwards."""
+    with connected(tls_server.config(), style) as session:
+        chunks = list(session.copy_to(SERIES))
+        assert len(chunks) == 200_000
+        assert b"".join(chunks) == b"".join(b"%d\n" % n for n in range(1, 200_001))
+        assert session.query("select 1") == [("1",)]
+
+
+def test_copy_to_of_something_else(tls_server: PostgresServer, style: str) -> None:
+    """A statement that is no COPY TO is an error after which the session goes on."""
+    with connected(tls_server.config(), style) as session:
+        with pytest.raises(ConfigError, match="no COPY"):
+            list(session.copy_to("select 1"))
+        with pytest.raises(ServerError):
+            list(session.copy_to("copy nothing to stdout"))
+        with pytest.raises(ServerError):
+            list(session.copy_to("create temp table c (a int); copy c from stdin"))
+        assert session.query("select 1") == [("1",)]
+
+
+def test_a_copy_broken_off(tls_server: PostgresServer) -> None:
+    """A copy whose iterator is dropped is cancelled before the next query; one that is held makes the session busy."""
+    with Session.connect(tls_server.config()) as session:
+        chunks = session.copy_to("copy (select generate_series(1, 50000000)) to stdout")
+        assert next(chunks) == b"1\n"
+        with pytest.raises(Busy):
+            session.query("select 1")
+        del chunks
+        assert session.query("select 1") == [("1",)]
+
+
+def test_a_copy_broken_off_in_asyncio(tls_server: PostgresServer) -> None:
+    """The same, with `async for` and `break`."""
+
+    async def main() -> None:
+        async with await AsyncSession.connect(tls_server.config()) as session:
+            chunks = session.copy_to("copy (select generate_series(1, 50000000)) to stdout")
+            async for chunk in chunks:
+                assert chunk == b"1\n"
+                break
+            with pytest.raises(Busy):
+                await session.query("select 1")
+            del chunks
+            assert await session.query("select 1") == [("1",)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("mode", [TlsMode.DISABLE, TlsMode.REQUIRE])
+def test_cancel(tls_server: PostgresServer, backend: str, mode: TlsMode) -> None:
+    """`cancel` from another thread ends the query with 57014, over TLS and without."""
+    with Session.connect(tls_server.config(tls_backend=backend, tls_mode=mode)) as session:
+        canceller = threading.Thread(target=lambda: (_wait_until_active(tls_server, session), session.cancel()))
+        canceller.start()
+        with pytest.raises(ServerError) as caught:
+            session.query("select pg_sleep(60)")
+        canceller.join()
+        assert caught.value.code == "57014"
+        assert session.query("select 1") == [("1",)]
+
+
+def _wait_until_active(server: PostgresServer, session: Session) -> None:
+    with Session.connect(server.config()) as observer:
+        while observer.query(
+            f"select 1 from pg_stat_activity where pid = {session.backend_pid} and wait_event = 'PgSleep'"
+        ) != [("1",)]:
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_cancel_in_asyncio(tls_server: PostgresServer, backend: str) -> None:
+    """The same from another task."""
+
+    async def main() -> None:
+        async with await AsyncSession.connect(tls_server.config(tls_backend=backend)) as session:
+            task = asyncio.create_task(session.query("select pg_sleep(60)"))
+            while not task.done():
+                await asyncio.sleep(0.05)
+                await session.cancel()
+            with pytest.raises(ServerError) as caught:
+                await task
+            assert caught.value.code == "57014"
+            assert await session.query("select 1") == [("1",)]
+
+    asyncio.run(main())
+
+
+def test_cancelling_the_task_of_a_query_closes_the_session(tls_server: PostgresServer) -> None:
+    """A query that is abandoned half-way leaves no session to be used by mistake."""
+
+    async def main() -> None:
+        session = await AsyncSession.connect(tls_server.config())
+        task = asyncio.create_task(session.query("select pg_sleep(60)"))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Busy):
+            await session.query("select 1")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert session.closed
+        with pytest.raises(Closed):
+            await session.query("select 1")
+
+    asyncio.run(main())
+
+
+def test_a_session_that_the_server_ends(tls_server: PostgresServer, style: str) -> None:
+    """A FATAL error while a query runs is reported in the server's words, and closes the session."""
+    with connected(tls_server.config(), style) as session:
+        with pytest.raises(ServerError) as caught:
+            session.query("select pg_terminate_backend(pg_backend_pid())")
+        assert caught.value.code == "57P01"
+        assert session.closed
+        with pytest.raises(Closed):
+            session.query("select 1")
+
+
+def test_closing_twice(tls_server: PostgresServer, style: str) -> None:
+    """`close` may be called again, and a closed session says so."""
+    with connected(tls_server.config(), style) as session:
+        session.close()
+        session.close()
+        assert session.closed
+        with pytest.raises(Closed, match="the session is closed"):
+            session.query("select 1")
+
+
+def test_goodbye_is_said(tls_server: PostgresServer, style: str) -> None:
+    """Closing ends the server process without a complaint in its log."""
+    before = len(tls_server.log())
+    with connected(tls_server.config(), style) as session:
+        pid = session.backend_pid
+    with Session.connect(tls_server.config()) as observer:
+        while observer.query(f"select 1 from pg_stat_activity where pid = {pid}"):
+            time.sleep(0.01)
+    log = tls_server.log()[before:]
+    assert "unexpected EOF" not in log
+    assert "could not" not in log
+    assert "SSL error" not in log
+
+
+def test_unix_socket(tls_server: PostgresServer, style: str) -> None:
+    """A directory as host is a Unix-domain socket: no TLS, whatever the mode, and SCRAM without binding."""
+    with connected(tls_server.config(host=str(tls_server.socket_dir)), style) as session:
+        assert session.query("select inet_client_addr()") == [(None,)]
+        assert not session.security.tls
+        assert (session.security.auth_method, session.security.gs2_flag) == ("scram-sha-256", "n")
+        assert session.security.round_trips == 3
+    with pytest.raises(ConfigError, match="channel binding required, but SSL not in use"):
+        tls_server.config(host=str(tls_server.socket_dir), channel_binding="require")
+
+
+def test_hostaddr_is_where_and_host_is_whom(tls_server: PostgresServer, style: str) -> None:
+    """`hostaddr` is connected to, `host` is verified, and `tls_server_name` is verified in its place."""
+    config = tls_server.config(host="localhost", hostaddr="127.0.0.1")
+    with connected(config, style) as session:
+        assert session.security.server_name == "localhost"
+    with connected(config.replace(host="db.invalid", tls_server_name="localhost"), style) as session:
+        assert session.security.server_name == "localhost"
+
+
+def test_socket_options(tls_server: PostgresServer) -> None:
+    """Nagle's algorithm is off and keepalives are on, unless they are not wanted."""
+    for wanted in (True, False):
+        with Session.connect(tls_server.config(keepalives=wanted)) as session:
+            sock = session._wire._socket
+            assert sock is not None
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is wanted
+
+
+def test_keys_are_cached_unless_that_is_switched_off(
+    tls_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
+    """A second login derives nothing; without the cache every login does."""
+    derived = []
+    real = babar_tls.crypto.pbkdf2_hmac_sha256  # type: ignore[attr-defined]
+
+    def counting(*args: Any) -> bytes:
+        derived.append(args)
+        return bytes(real(*args))
+
+    monkeypatch.setattr("babar_tls.crypto.pbkdf2_hmac_sha256", counting)
+    monkeypatch.setattr("babar_tls.driving.key_cache", babar_tls.driving.KeyCache())  # type: ignore[attr-defined]
+    for cached, expected in ((True, 1), (False, 4)):
+        for _ in range(3):
+            config = tls_server.config(user="scram_role", password=PASSWORD, scram_key_cache=cached)
+            with connected(config, style) as session:
+                assert session.security.server_authenticated
+        assert len(derived) == expected
+
+
+def test_scram_keys_in_place_of_a_password(tls_server: PostgresServer, style: str) -> None:
+    """ClientKey and ServerKey log in without the password."""
+    verifier = tls_server.sql("select rolpassword from pg_authid where rolname = 'scram_role'").strip()
+    iterations, salt = verifier.split("$")[1].split(":")
+    keys = babar_tls.crypto.scram_keys(PASSWORD, _decode(salt), int(iterations))  # type: ignore[attr-defined]
+    config = tls_server.config(
+        user="scram_role",
+        password=None,
+        scram_client_key=keys.client_key,
+        scram_server_key=keys.server_key,
+    )
+    with connected(config, style) as session:
+        assert session.security.auth_method == "scram-sha-256-plus"
+
+
+def _decode(text: str) -> bytes:
+    import base64
+
+    return base64.b64decode(text)
+
+
+def test_a_verifier_made_here_lets_its_password_in(tls_server: PostgresServer) -> None:
+    """`scram_verifier` makes what PostgreSQL stores: the server takes it, and the password logs in."""
+    verifier = babar_tls.crypto.scram_verifier("kölsch", iterations=1000)  # type: ignore[attr-defined]
+    tls_server.sql(f"create role made_here login password '{verifier}'")
+    with Session.connect(tls_server.config(user="made_here", password="kölsch")) as session:
+        assert session.security.scram_iterations == 1000
+
+
+def test_many_sessions_from_threads(tls_server: PostgresServer) -> None:
+    """Connecting is thread-safe: one engine and its cached context serve them all."""
+    problems: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                with Session.connect(tls_server.config(channel_binding="require")) as session:
+                    assert session.query("select 1") == [("1",)]
+        except BaseException as exc:
+            problems.append(exc)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+
+
+def test_many_sessions_from_tasks(tls_server: PostgresServer) -> None:
+    """And from tasks of one loop."""
+
+    async def one() -> str:
+        async with await AsyncSession.connect(tls_server.config(channel_binding="require")) as session:
+            return session.security.auth_method
+
+    async def main() -> list[str]:
+        return await asyncio.gather(*(one() for _ in range(30)))
+
+    assert set(asyncio.run(main())) == {"scram-sha-256-plus"}
