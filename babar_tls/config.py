@@ -11,13 +11,23 @@ import dataclasses
 import getpass
 import math
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConfigError
+from .modes import (
+    AUTH_METHODS,
+    CHANNEL_BINDING_TYPES,
+    ChannelBinding,
+    TlsMode,
+    TlsNegotiation,
+    TlsVerify,
+    TlsVersion,
+    parse_require_auth,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from enum import Enum
 
     from .backends.base import TlsBackend
 
@@ -31,60 +41,6 @@ __all__ = [
     "TlsVerify",
     "TlsVersion",
 ]
-
-#: What `require_auth` may name, in libpq's words; `none` is a server that asks for nothing.
-AUTH_METHODS = ("password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none")
-
-#: The registered channel binding types (RFC 5929, RFC 9266). PostgreSQL accepts the first.
-CHANNEL_BINDING_TYPES = ("tls-server-end-point", "tls-exporter", "tls-unique")
-
-
-class TlsMode(Enum):
-    """Whether to use TLS. Unix-domain sockets never do."""
-
-    DISABLE = "disable"
-    """Never ask for TLS."""
-    ALLOW = "allow"
-    """libpq's ``sslmode=allow``: plain first, TLS on a new connection if the server refuses that."""
-    PREFER = "prefer"
-    """Ask; go on in plain TCP if, and only if, the server answers that it has no TLS (see `Config.tls_fallback`)."""
-    REQUIRE = "require"
-    """TLS or no connection."""
-
-
-class TlsVerify(Enum):
-    """What is verified of the server's certificate."""
-
-    FULL = "full"
-    """The chain up to a trusted root, and the name."""
-    CA = "ca"
-    """The chain alone: any certificate of that authority will do."""
-    NONE = "none"
-    """Nothing. Only channel binding then tells a man in the middle from the server."""
-
-
-class ChannelBinding(Enum):
-    """Whether SCRAM is bound to the TLS channel (RFC 5802 §6)."""
-
-    DISABLE = "disable"
-    PREFER = "prefer"
-    REQUIRE = "require"
-
-
-class TlsNegotiation(Enum):
-    """How TLS starts."""
-
-    POSTGRES = "postgres"
-    """SSLRequest first; every server understands it."""
-    DIRECT = "direct"
-    """TLS from the first byte, with ALPN ``postgresql``: one round trip less; PostgreSQL 17 and later."""
-
-
-class TlsVersion(Enum):
-    """A TLS protocol version; the values are libpq's spelling."""
-
-    TLSV1_2 = "TLSv1.2"
-    TLSV1_3 = "TLSv1.3"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,29 +249,6 @@ _ENUMS: dict[str, type[Enum]] = {
     "tls_max_version": TlsVersion,
     "channel_binding": ChannelBinding,
 }
-
-
-def parse_require_auth(text: str | None) -> frozenset[str] | None:
-    """Read `require_auth`: the set of methods that it allows, or `None` where it says nothing.
-
-    Raises:
-        ConfigError: An unknown or repeated method, or negated and plain methods mixed.
-    """
-    if not text:
-        return None
-    names = [name.strip() for name in text.split(",")]
-    negated = [name.startswith("!") for name in names]
-    if any(negated) and not all(negated):
-        raise ConfigError(f'require_auth "{text}" mixes methods with negated methods')
-    methods = [name.removeprefix("!") for name in names]
-    for method in methods:
-        if method not in AUTH_METHODS:
-            raise ConfigError(
-                f'invalid require_auth value: "{method}"', remedy=f"Known methods: {', '.join(AUTH_METHODS)}."
-            )
-        if methods.count(method) > 1:
-            raise ConfigError(f'require_auth method "{method}" is specified more than once')
-    return frozenset(AUTH_METHODS) - set(methods) if negated[0] else frozenset(methods)
 
 
 def _as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
