@@ -1,0 +1,10 @@
+"""``python -m babar_tls`` is the command ``babar-tls``."""
+
+from __future__ import annotations
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

