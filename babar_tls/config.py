@@ -141,7 +141,10 @@ class Config:
         """
         from .conninfo import config_fields  # noqa: PLC0415 - conninfo builds on this module
 
-        return cls(**{**config_fields(conninfo, allow_files=allow_files), **overrides})
+        fields = config_fields(conninfo, allow_files=allow_files)
+        if "tls_mode" in overrides:
+            fields.pop("tls_fallback", None)  # a part of what the string's sslmode means
+        return cls(**{**fields, **overrides})
 
     def replace(self, **changes: Any) -> Config:
         """A copy with `changes`, checked like a new one."""
@@ -171,7 +174,7 @@ class Config:
         if isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
             raise ConfigError(f'invalid port number: "{self.port}"', remedy="A port is a whole number from 1 to 65535.")
         timeout = self.connect_timeout
-        if timeout is not None and not (timeout > 0 and math.isfinite(timeout)):
+        if timeout is not None and not (_is_number(timeout) and timeout > 0 and math.isfinite(timeout)):
             raise ConfigError(
                 f"connect_timeout must be a positive number of seconds, not {timeout!r}",
                 remedy="Use None to wait without limit.",
@@ -181,10 +184,13 @@ class Config:
         pairs = [("host", self.host), ("hostaddr", self.hostaddr), ("user", self.user), ("database", self.database)]
         pairs += [("application_name", self.application_name), ("options", self.options)]
         for name, value in [*pairs, *self.settings]:
-            if value is not None and not isinstance(value, str):
+            if not isinstance(name, str) or (value is not None and not isinstance(value, str)):
                 raise ConfigError(f"{name} must be a str, not {type(value).__name__}")
             if "\0" in name or (value and "\0" in value):
                 raise ConfigError(f"{name!r} contains a zero byte, which the protocol cannot carry")
+            # A socket's directory is a file name, in which surrogates stand for bytes (PEP 383).
+            if _has_surrogates(name) or (value and name != "host" and _has_surrogates(value)):
+                raise ConfigError(f"{name!r} contains a lone surrogate, which UTF-8 cannot carry")
         for name, value in self.settings:
             if name in ("user", "database", "application_name", "options"):
                 raise ConfigError(f"server_settings may not contain {name!r}", remedy=f"Use Config({name}=…).")
@@ -208,8 +214,9 @@ class Config:
                 "there is nothing to verify the server with: no default roots and no tls_root_cert_path",
                 remedy="Set tls_root_cert_path, leave tls_default_roots on, or use TlsVerify.NONE.",
             )
-        if self.tls_server_name is not None and (not self.tls_server_name or "\0" in self.tls_server_name):
-            raise ConfigError("tls_server_name is empty or contains a zero byte")
+        name = self.tls_server_name
+        if name is not None and (not isinstance(name, str) or not name or "\0" in name):
+            raise ConfigError("tls_server_name is no str, is empty or contains a zero byte")
 
     def _check_authentication(self) -> None:
         if self.channel_binding_type not in (None, *CHANNEL_BINDING_TYPES):
@@ -234,10 +241,12 @@ class Config:
             raise ConfigError("scram_client_key and scram_server_key go together")
         if self.password is not None and not isinstance(self.password, str | bytes):
             raise ConfigError(f"password must be str or bytes, not {type(self.password).__name__}")
-        if isinstance(self.password, str) and any("\ud800" <= c <= "\udfff" for c in self.password):
+        if isinstance(self.password, str) and _has_surrogates(self.password):
             raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes instead.")
-        if self.scram_max_iterations < 1:
-            raise ConfigError("scram_max_iterations must be at least 1")
+        if not _is_number(self.scram_max_iterations) or self.scram_max_iterations < 1:
+            raise ConfigError("scram_max_iterations must be a number, at least 1")
+        if self.require_auth is not None and not isinstance(self.require_auth, str):
+            raise ConfigError(f"require_auth must be a str, not {type(self.require_auth).__name__}")
         parse_require_auth(self.require_auth)
 
 
@@ -249,6 +258,14 @@ _ENUMS: dict[str, type[Enum]] = {
     "tls_max_version": TlsVersion,
     "channel_binding": ChannelBinding,
 }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:

@@ -2,20 +2,19 @@
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
 
-Two steps: `parse` cuts the string into libpq's keywords, knowing nothing of what they mean; `config_fields` gives them
-their meaning. Every keyword is in one of three tables: understood, harmless, or refused by name.
+`conninfo_syntax` cuts the string into libpq's keywords, knowing nothing of what they mean; this module gives them their
+meaning. Every keyword is in one of three tables: understood, harmless, or refused by name.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 from .config import TlsMode, TlsNegotiation, TlsVerify
+from .conninfo_syntax import split
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["config_fields", "parse"]
 
-_SCHEMES = ("postgresql://", "postgres://")
 _SOCKET_DIRECTORIES = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S108 - libpq's compiled-in defaults
 
 _SSL_MODES = {
@@ -107,138 +105,12 @@ def parse(conninfo: str) -> dict[str, str]:
     """Cut a URI or a keyword string into libpq's keywords and their values.
 
     Raises:
-        ConfigError: It is malformed.
+        ConfigError: It is malformed, or has an unknown keyword.
     """
-    if "\0" in conninfo:
-        raise ConfigError("the connection string contains a zero byte")
-    for scheme in _SCHEMES:
-        if conninfo.startswith(scheme):
-            return _parse_uri(conninfo[len(scheme) :])
-    return _parse_keywords(conninfo)
-
-
-# Keyword strings ---------------------------------------------------------------------------------------------------
-
-_KEYWORD = re.compile(r"\s*([^\s=]+)\s*=\s*")
-
-
-def _parse_keywords(text: str) -> dict[str, str]:
-    values: dict[str, str] = {}
-    position = 0
-    while text[position:].strip():
-        match = _KEYWORD.match(text, position)
-        if match is None:
-            word = text[position:].split(maxsplit=1)[0].partition("=")[0]
-            raise ConfigError(
-                f'missing "=" after "{word}" in connection info string'
-                if word.isidentifier()  # anything else may be a piece of a password: do not show it
-                else 'missing "=" in connection info string'
-            )
-        value, position = _keyword_value(text, match.end())
-        values[match[1]] = value
-    return values
-
-
-def _keyword_value(text: str, position: int) -> tuple[str, int]:
-    quoted = text[position : position + 1] == "'"
-    position += quoted
-    value: list[str] = []
-    while position < len(text):
-        char = text[position]
-        position += 1
-        if char == "\\" and position < len(text):
-            value.append(text[position])
-            position += 1
-        elif char == "\\":
-            pass  # libpq drops a backslash at the very end
-        elif quoted and char == "'":
-            return "".join(value), position
-        elif not quoted and char.isspace():
-            break
-        else:
-            value.append(char)
-    if quoted:
-        raise ConfigError("unterminated quoted string in connection info string")
-    return "".join(value), position
-
-
-# URIs --------------------------------------------------------------------------------------------------------------
-
-
-def _parse_uri(rest: str) -> dict[str, str]:
-    rest, has_query, query = rest.partition("?")
-    authority, _, path = rest.partition("/")
-    values: dict[str, str] = {}
-    credentials, at, hosts = authority.rpartition("@")
-    if at:
-        user, _, password = credentials.partition(":")
-        values.update(user=_decode(user), password=_decode(password))
-    values.update(_parse_hosts(hosts))
-    values["dbname"] = _decode(path)
-    values = {keyword: value for keyword, value in values.items() if value}
-    if has_query:
-        values.update(_parse_query(query))
-    return values
-
-
-def _parse_hosts(hosts: str) -> dict[str, str]:
-    names, ports = [], []
-    for item in hosts.split(","):
-        if item.startswith("["):
-            name, bracket, port = item[1:].partition("]")
-            if not bracket:
-                raise ConfigError('end of string reached when looking for matching "]" in IPv6 host address in URI')
-            if not name:
-                raise ConfigError("IPv6 host address may not be empty in URI")
-            if port and not port.startswith(":"):
-                raise ConfigError(f'unexpected character "{port[0]}" in URI (expected ":" or "/")')
-            port = port[1:]
-        else:
-            name, _, port = item.partition(":")
-        names.append(_decode(name))
-        ports.append(_decode(port))
-    return {"host": ",".join(names), "port": ",".join(ports) if any(ports) else ""}
-
-
-def _parse_query(query: str) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for item in query.split("&"):
-        keyword, equals, value = item.partition("=")
-        keyword, value = _decode(keyword), _decode(value)
-        if not equals:
-            raise ConfigError(f'missing key/value separator "=" in URI query parameter: "{keyword}"')
-        if "=" in item[len(item.partition("=")[0]) + 1 :]:
-            raise ConfigError(f'extra key/value separator "=" in URI query parameter: "{keyword}"')
-        if keyword == "ssl" and value == "true":  # JDBC's spelling, which libpq takes too
-            keyword, value = "sslmode", "require"
-        values[keyword] = value
-    return values
-
-
-def _decode(text: str) -> str:
-    """Percent-decoding as libpq does it: strict, and no zero bytes."""
-    for position in (match.start() for match in re.finditer("%", text)):
-        if not re.fullmatch("[0-9A-Fa-f]{2}", text[position + 1 : position + 3]):
-            raise ConfigError("invalid percent-encoded token in URI", remedy="A literal % is written %25.")
-    raw = unquote_to_bytes(text)
-    if b"\0" in raw:
-        raise ConfigError("forbidden value %00 in percent-encoded value")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise ConfigError("a percent-encoded value in the URI is not UTF-8") from None
-
-
-# Meaning -----------------------------------------------------------------------------------------------------------
+    return split(conninfo, _KNOWN)
 
 
 def _check_keyword(keyword: str, value: str, *, allow_files: bool) -> None:
-    if keyword not in _KNOWN:
-        near = difflib.get_close_matches(keyword, _KNOWN, n=1)
-        raise ConfigError(
-            f'invalid connection option "{keyword}"' if keyword.isidentifier() else "invalid connection option",
-            remedy=f'Did you mean "{near[0]}"?' if near else "See the list of connection parameters.",
-        )
     if keyword in _REFUSED and value:
         raise ConfigError(
             f'connection option "{keyword}" is not supported', remedy="Dropping it would change what the string means."
@@ -277,7 +149,7 @@ def _endpoint(values: dict[str, str]) -> dict[str, Any]:
 def _default_host(port: int) -> str:
     """Where libpq goes without a host: the socket directory, if a server listens there, else localhost."""
     for directory in _SOCKET_DIRECTORIES:
-        if Path(directory, f".s.PGSQL.{port}").exists():
+        if _exists(Path(directory, f".s.PGSQL.{port}")):
             return directory
     return "localhost"
 
@@ -302,7 +174,7 @@ def _trust(values: dict[str, str], *, allow_files: bool) -> dict[str, Any]:
         )
     default_file = _default_root_file() if allow_files else None
     if not sslmode:  # ours: stricter than libpq's "prefer"
-        roots = sslrootcert or (default_file if default_file and Path(default_file).exists() else None)
+        roots = sslrootcert or (default_file if default_file and _exists(Path(default_file)) else None)
         return {"tls_root_cert_path": roots, "tls_default_roots": roots is None}
     mode, verify = _SSL_MODES[sslmode]
     fields: dict[str, Any] = {"tls_mode": mode, "tls_verify": verify, "tls_fallback": mode is TlsMode.PREFER}
@@ -310,20 +182,30 @@ def _trust(values: dict[str, str], *, allow_files: bool) -> dict[str, Any]:
         return fields
     if verify is TlsVerify.NONE:
         # As in libpq, a root file makes any mode verify the chain; a file that was named and is missing is an error.
-        roots = sslrootcert or (default_file if default_file and Path(default_file).exists() else None)
+        roots = sslrootcert or (default_file if default_file and _exists(Path(default_file)) else None)
         if roots is not None:
             fields.update(tls_verify=TlsVerify.CA, tls_root_cert_path=roots, tls_default_roots=False)
         return fields
     roots = sslrootcert or default_file
     if roots is None:
         raise ConfigError(
-            f'sslmode "{sslmode}" needs a root certificate file, which this string may not name',
+            f'sslmode "{sslmode}" needs a root certificate file, and there is none to look for',
             remedy="Pass tls_root_cert_path, or use sslrootcert=system.",
         )
     return {**fields, "tls_root_cert_path": roots, "tls_default_roots": False}
 
 
-def _default_root_file() -> str:
+def _default_root_file() -> str | None:
     if os.name == "nt":
         return str(Path(os.environ.get("APPDATA", ""), "postgresql", "root.crt"))
-    return str(Path("~/.postgresql/root.crt").expanduser())
+    try:
+        return str(Path("~/.postgresql/root.crt").expanduser())
+    except RuntimeError:  # a user without a home, as containers have them
+        return None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder that we may not look into
+        return False

@@ -31,6 +31,7 @@ Where libpq has a text for a failure, `str(error)` contains it. No error carries
 from __future__ import annotations
 
 import builtins
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class ServerError(Error):
         self.detail = fields.get("D")
         self.hint = fields.get("H")
         position = fields.get("P", "")
-        self.position = int(position) if position.isascii() and position.isdigit() else None
+        self.position = int(position) if re.fullmatch("[0-9]{1,10}", position) else None
 
     def _headline(self) -> str:
         lines = [f"{self.severity}:  {self.message}"]

@@ -165,7 +165,7 @@ class _Authentication:
 
     def _sasl(self, body: bytes) -> Exchange[None]:
         mechanisms = messages.cstrings(body)
-        if not mechanisms or mechanisms[-1]:
+        if mechanisms[-1:] != [b""] or b"" in mechanisms[:-1]:
             raise ProtocolError("the server sent a malformed list of SASL mechanisms")
         self._mechanism = mechanism = self._policy.choose_mechanism([messages.text(name) for name in mechanisms[:-1]])
         if self._config.scram_client_key is None:
@@ -263,8 +263,9 @@ def _parse_request(payload: bytes) -> tuple[int, bytes]:
     if len(payload) < 4:
         raise ProtocolError("the server sent a malformed authentication request")
     (code,) = struct.unpack_from("!I", payload)
-    if code not in (_SASL, _SASL_CONTINUE, _SASL_FINAL) and len(payload) > messages.MAX_AUTH_LENGTH:
-        raise ProtocolError(f"the server sent an authentication request of {len(payload)} bytes")
+    length = 4 + len(payload)
+    if code not in (_SASL, _SASL_CONTINUE, _SASL_FINAL) and length > messages.MAX_AUTH_LENGTH:
+        raise ProtocolError(f"the server sent an authentication request of {length} bytes")
     if code not in (_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL, *_FOREIGN):
         raise UnsupportedAuth(f"authentication method {code} not supported")
     return code, payload[4:]

@@ -68,7 +68,7 @@ def algorithm_identifier(content: bytes) -> SignatureAlgorithm:
     oid, *rest = children(content)
     if oid.tag != _OID or len(rest) > 1:
         raise DerError("malformed AlgorithmIdentifier")
-    return SignatureAlgorithm(_oid(oid.content), content[_encoded_length(content) :] or None)
+    return SignatureAlgorithm(_oid(oid.content), content[_element(content)[1] :] or None)
 
 
 def certificate_names(der: bytes) -> CertificateNames:
@@ -96,50 +96,55 @@ def children(content: bytes) -> Iterator[_Element]:
     """
     if not content:
         raise DerError("empty where elements are expected")
-    while content:
-        element, content = _element(content)
+    position = 0
+    while position < len(content):
+        element, position = _element(content, position)
         yield element
+
+
+def only_child(content: bytes) -> _Element:
+    """The one element that `content` is made of.
+
+    Raises:
+        DerError: It is not made of exactly one.
+    """
+    element, end = _element(content)
+    if end != len(content):
+        raise DerError("more than one element where one is expected")
+    return element
 
 
 def _certificate(der: bytes) -> tuple[_Element, _Element, _Element]:
     if len(der) > _MAX_CERTIFICATE:
         raise DerError("larger than any certificate")
-    certificate, rest = _element(der)
-    if certificate.tag != _SEQUENCE or rest:
-        raise DerError("not a single SEQUENCE")
+    certificate = only_child(der)
+    if certificate.tag != _SEQUENCE:
+        raise DerError("not a SEQUENCE")
     parts = tuple(children(certificate.content))
     if len(parts) != 3 or parts[0].tag != _SEQUENCE or parts[1].tag != _SEQUENCE:
         raise DerError("not a Certificate")
     return parts
 
 
-def _element(data: bytes) -> tuple[_Element, bytes]:
-    start = _encoded_start(data)
-    end = _encoded_length(data)
-    return _Element(data[0], data[start:end]), data[end:]
-
-
-def _encoded_start(data: bytes) -> int:
-    """Where the content of the first element begins."""
-    if len(data) < 2 or data[0] & 0x1F == 0x1F:
+def _element(data: bytes, position: int = 0) -> tuple[_Element, int]:
+    """The element that begins at `position`, and where it ends."""
+    start = position + 2
+    if len(data) < start or data[position] & 0x1F == 0x1F:
         raise DerError("truncated element or multi-byte tag")
-    return 2 if data[1] < 0x80 else 2 + (data[1] & 0x7F)
-
-
-def _encoded_length(data: bytes) -> int:
-    """Where the first element ends."""
-    start = _encoded_start(data)
-    length = data[1]
+    length = data[position + 1]
     if length >= 0x80:
         count = length & 0x7F
-        if not 1 <= count <= 4 or len(data) < start:
+        digits = data[start : start + count]
+        if not 1 <= count <= 4 or len(digits) < count:
             raise DerError("indefinite, oversized or truncated length")
-        length = int.from_bytes(data[2:start], "big")
-        if length < 0x80 or data[2] == 0:
+        length = int.from_bytes(digits, "big")
+        if length < 0x80 or digits[0] == 0:
             raise DerError("length not in its shortest form")
-    if start + length > len(data):
+        start += count
+    end = start + length
+    if end > len(data):
         raise DerError("element longer than what encloses it")
-    return start + length
+    return _Element(data[position], data[start:end]), end
 
 
 def _oid(content: bytes) -> str:
@@ -181,7 +186,7 @@ def _alternative_names(extensions: bytes) -> Iterator[str]:
             oid, *rest = children(extension.content)
             if _oid(oid.content) != _SUBJECT_ALT_NAME or not rest or rest[-1].tag != _OCTETS:
                 continue
-            (names,) = children(rest[-1].content)
+            names = only_child(rest[-1].content)
             for name in children(names.content) if names.content else ():
                 if name.tag == _SAN_DNS:
                     yield name.content.decode("ascii", "replace")

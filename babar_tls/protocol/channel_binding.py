@@ -18,18 +18,18 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from ..errors import ChannelBindingUnsupported
-from .certificate import DerError, algorithm_identifier, children, signature_algorithm
+from .certificate import DerError, algorithm_identifier, children, only_child, signature_algorithm
 
 if TYPE_CHECKING:
     from .requests import TlsFacts
 
 DEFAULT_TYPE = "tls-server-end-point"
 
-_EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 §4
+_EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 §2
 _EXPORTER_LENGTH = 32
 
 _RSASSA_PSS = "1.2.840.113549.1.1.10"
-_HASH_ALGORITHM_TAG = 0xA0
+_SEQUENCE, _HASH_ALGORITHM, _OTHER_PSS_FIELDS = 0x30, 0xA0, (0xA1, 0xA2, 0xA3)
 
 #: Hash functions by their own OIDs, in hashlib's names.
 _HASHES = {
@@ -98,7 +98,7 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> bytes:
             raise ChannelBindingUnsupported(f"tls-exporter needs TLS 1.3, and {facts.version} was negotiated")
         return facts.export_keying_material(_EXPORTER_LABEL, _EXPORTER_LENGTH)
     if binding_type == "tls-unique":
-        if facts.version != "TLSv1.2":  # RFC 9266 §3: undefined, even where an engine returns bytes
+        if facts.version != "TLSv1.2":  # RFC 8446 §C.5: undefined for 1.3, even where an engine returns bytes
             raise ChannelBindingUnsupported(f"tls-unique is not defined for {facts.version}, only for TLS 1.2")
         return facts.first_finished_message()
     raise ChannelBindingUnsupported(f"unknown channel binding type {binding_type!r}")
@@ -145,11 +145,14 @@ def _pss_hash(parameters: bytes | None) -> str | None:
     """The hashAlgorithm of RSASSA-PSS-params (RFC 4055 §3.1), whose default is SHA-1."""
     if parameters is None:
         return None  # RFC 4055 §3.1: a signature must have its parameters
-    (params,) = children(parameters)
+    params = only_child(parameters)
+    if params.tag != _SEQUENCE:
+        raise DerError("malformed RSASSA-PSS-params")
     if not params.content:
         return "sha1"
     first = next(children(params.content))
-    if first.tag != _HASH_ALGORITHM_TAG:
+    if first.tag in _OTHER_PSS_FIELDS:
         return "sha1"
-    (algorithm,) = children(first.content)
-    return _HASHES.get(algorithm_identifier(algorithm.content).oid)
+    if first.tag != _HASH_ALGORITHM:
+        raise DerError("malformed RSASSA-PSS-params")
+    return _HASHES.get(algorithm_identifier(only_child(first.content).content).oid)

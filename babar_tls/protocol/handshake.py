@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..config import TlsNegotiation
-from ..errors import Error, ProtocolError, ServerError, TlsError
+from ..errors import ChannelBindingError, Closed, Error, ProtocolError, ServerError, TlsError
 from . import messages
 from .authentication import Authenticated, authenticate, next_message
 from .channel_binding import end_point_hash_name
@@ -89,8 +89,11 @@ def cancel(config: Config, where: Endpoint, process_id: int, secret_key: bytes, 
     """
     yield from secure(config, Attempt.TLS if tls else Attempt.PLAIN, where)
     yield Send(messages.cancel_request(process_id, secret_key), Phase.QUERY)
-    while (yield Receive(Phase.QUERY)):  # the server answers by closing, after it has passed the signal on
-        pass
+    try:
+        while (yield Receive(Phase.QUERY)):  # the server answers by closing, after it has passed the signal on
+            pass
+    except Closed:
+        pass  # without TLS's goodbye something may be missing, but there was nothing to come
 
 
 def _log_in(
@@ -107,7 +110,7 @@ def _may_be_followed(error: Error) -> bool:
 
     Policy that was violated and signatures that were wrong are not retried with less security.
     """
-    return isinstance(error, TlsError | ServerError)
+    return isinstance(error, TlsError | ServerError) and not isinstance(error, ChannelBindingError)
 
 
 def _await_ready(

@@ -98,11 +98,14 @@ def query(sql: str) -> bytes:
     """Query.
 
     Raises:
-        ConfigError: The text contains a zero byte.
+        ConfigError: The text contains a zero byte or a lone surrogate.
     """
     if "\0" in sql:
         raise ConfigError("the query contains a zero byte, which the protocol cannot carry")
-    return frame(b"Q", sql.encode() + b"\0")
+    try:
+        return frame(b"Q", sql.encode() + b"\0")
+    except UnicodeEncodeError:
+        raise ConfigError("the query contains a lone surrogate, which UTF-8 cannot carry") from None
 
 
 def copy_fail(reason: str) -> bytes:
@@ -153,6 +156,8 @@ class MessageReader:
                 self._limit(bytes(self._buffer[start : start + 1]))
             return None
         kind, length = _HEADER.unpack_from(self._buffer, start)
+        if kind == b"E" and self._starting and length >> 24 >= ord(" "):
+            return self._bare_error(start + 1)
         if not 4 <= length <= self._limit(kind):
             raise ProtocolError(f"the server sent a message of type {kind!r} with an impossible length, {length}")
         end = start + 1 + length
@@ -173,6 +178,16 @@ class MessageReader:
     def pending(self) -> bytes:
         """Bytes that were fed and not yet read."""
         return bytes(self._buffer[self._position :])
+
+    def _bare_error(self, start: int) -> Message | None:
+        """A postmaster that cannot fork a server process says why in protocol 2: text where a length should be."""
+        end = self._buffer.find(b"\0", start)
+        if end < 0 and len(self._buffer) - start <= MAX_ERROR_LENGTH:
+            return None
+        if not 0 <= end - start <= MAX_ERROR_LENGTH:
+            raise ProtocolError("the server sent an error message without an end")
+        self._position = end + 1
+        return Message(b"E", b"VFATAL\0C53000\0M" + bytes(self._buffer[start:end]).strip() + b"\0\0")
 
     def _limit(self, kind: bytes) -> int:
         if not self._starting:

@@ -76,6 +76,8 @@ def server_name(config: Config) -> str:
         ConfigError: No certificate could have such a name.
     """
     name = config.tls_server_name or config.host
+    if ":" in name:  # an IPv6 address: its zone is a matter of this machine, and in no certificate
+        name = name.partition("%")[0]
     try:
         return name if name.isascii() else name.encode("idna").decode()
     except UnicodeError as exc:

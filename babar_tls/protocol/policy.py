@@ -77,7 +77,7 @@ class Policy:
                 remedy="Only SCRAM binds the channel: the role needs a scram-sha-256 password and line in pg_hba.conf.",
             )
         self._check_allowed(method, _REQUESTS[method])
-        if method == "password" and not self._private and "password" not in (self._allowed or ()):
+        if method == "password" and not self._private and not self._names_password():
             raise UnsupportedAuth(
                 "server requested a cleartext password, which anybody in between could read",
                 remedy="Verify the server (sslmode=verify-full), or allow it explicitly with require_auth=password.",
@@ -143,6 +143,10 @@ class Policy:
         if plus:
             return Mechanism(SCRAM_SHA_256_PLUS, "p", binding_type, data)
         return self._unbound(offered, "y")
+
+    def _names_password(self) -> bool:
+        """Does `require_auth` name cleartext itself? That it forbids something else (``!md5``) is no permission."""
+        return "password" in (self._allowed or ()) and "!" not in (self._config.require_auth or "")
 
     def _unbound(self, offered: list[str], flag: str, warning: str | None = None) -> Mechanism:
         if SCRAM_SHA_256 not in offered:

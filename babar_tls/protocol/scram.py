@@ -181,7 +181,9 @@ class ScramServer:
             raise ProtocolError(f"unsupported SCRAM channel-binding type {binding_type!r}")
         if flag == b"y" and self._bindings:
             raise AuthError("SCRAM channel binding negotiation error")
-        nonce = _attribute(bare[bare.find(b",r=") + 1 :] if bare.startswith(b"n=") else b"", b"r")
+        name, _, nonce_attribute = bare.partition(b",")
+        _attribute(name, b"n")  # whoever it names: PostgreSQL has the user from the StartupMessage
+        nonce = _attribute(nonce_attribute, b"r")
         if not _NONCE.fullmatch(nonce):
             raise ProtocolError("malformed SCRAM message (invalid nonce)")
         cbind_data = self._bindings[binding_type] if binding_type is not None else b""

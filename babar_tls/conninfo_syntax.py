@@ -1,0 +1,180 @@
+"""The syntax of libpq's connection strings: keywords and values, whatever they mean.
+
+What is malformed may be a password that should have been quoted or percent-encoded, so errors show of the string only
+what cannot be a piece of one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_SCHEMES = ("postgresql://", "postgres://")
+
+
+def split(conninfo: str, known: Collection[str]) -> dict[str, str]:
+    """Cut a URI or a keyword string into keywords and their values.
+
+    Args:
+        conninfo: The connection string.
+        known: The keywords that there are.
+
+    Raises:
+        ConfigError: It is malformed, or has an unknown keyword.
+    """
+    if "\0" in conninfo:
+        raise ConfigError("the connection string contains a zero byte")
+    for scheme in _SCHEMES:
+        if conninfo.startswith(scheme):
+            return _parse_uri(conninfo[len(scheme) :], known)
+    return _parse_keywords(conninfo, known)
+
+
+def _check_known(keyword: str, known: Collection[str], *, show: bool) -> None:
+    if keyword in known:
+        return
+    near = difflib.get_close_matches(keyword, sorted(known), n=1)
+    raise ConfigError(
+        f'invalid connection option "{keyword}"' if show and keyword.isidentifier() else "invalid connection option",
+        remedy=f'Did you mean "{near[0]}"?' if near else "See the list of connection parameters.",
+    )
+
+
+# Keyword strings ---------------------------------------------------------------------------------------------------
+
+_SPACES = " \t\n\v\f\r"  # C's isspace: a password may well contain a no-break space
+_BLANK = re.compile(f"[{_SPACES}]*")
+_KEYWORD = re.compile(f"([^{_SPACES}=]+)[{_SPACES}]*=[{_SPACES}]*")
+
+
+def _parse_keywords(text: str, known: Collection[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    position = _skip_blanks(text, 0)
+    while position < len(text):
+        # A password that should have been quoted goes on as keywords: those after it are not shown.
+        secret = "password" in values
+        match = _KEYWORD.match(text, position)
+        if match is None:
+            word = text[position:].split(maxsplit=1)[0].partition("=")[0]
+            after = f' after "{word}"' if word.isidentifier() and not secret else ""
+            raise ConfigError(f'missing "="{after} in connection info string')
+        _check_known(match[1], known, show=not secret)
+        value, position = _keyword_value(text, match.end())
+        values[match[1]] = value
+        position = _skip_blanks(text, position)
+    return values
+
+
+def _skip_blanks(text: str, position: int) -> int:
+    blank = _BLANK.match(text, position)
+    return blank.end() if blank is not None else position
+
+
+def _keyword_value(text: str, position: int) -> tuple[str, int]:
+    quoted = text[position : position + 1] == "'"
+    position += quoted
+    value: list[str] = []
+    while position < len(text):
+        char = text[position]
+        position += 1
+        if char == "\\" and position < len(text):
+            value.append(text[position])
+            position += 1
+        elif char == "\\":
+            pass  # libpq drops a backslash at the very end
+        elif quoted and char == "'":
+            return "".join(value), position
+        elif not quoted and char in _SPACES:
+            break
+        else:
+            value.append(char)
+    if quoted:
+        raise ConfigError("unterminated quoted string in connection info string")
+    return "".join(value), position
+
+
+# URIs --------------------------------------------------------------------------------------------------------------
+
+_ESCAPE = 'In a password, percent-encode "@", "/", "?", "&", "%" and spaces: %40, %2F, %3F, %26, %25, %20.'
+
+
+def _parse_uri(rest: str, known: Collection[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    credentials = re.match("([^@/]*)@", rest)  # libpq's order: the first "@", unless a "/" comes before it
+    if credentials is not None:
+        user, _, password = credentials[1].partition(":")
+        values.update(user=_decode(user), password=_decode(password))
+        rest = rest[credentials.end() :]
+    location, _, query = rest.partition("?")
+    hosts, _, path = location.partition("/")
+    if "@" in hosts:  # libpq would look for a host with an "@" in its name, and send its name to the DNS
+        raise ConfigError('more than one "@" before the host in URI', remedy=_ESCAPE)
+    values.update(_parse_hosts(hosts))
+    values["dbname"] = _decode(path)
+    values = {keyword: value for keyword, value in values.items() if value}
+    values.update(_parse_query(query, known))
+    return values
+
+
+def _parse_hosts(hosts: str) -> dict[str, str]:
+    names, ports = [], []
+    for item in hosts.split(","):
+        if item.startswith("["):
+            name, bracket, port = item[1:].partition("]")
+            if not bracket:
+                raise ConfigError('end of string reached when looking for matching "]" in IPv6 host address in URI')
+            if not name:
+                raise ConfigError("IPv6 host address may not be empty in URI")
+            if port and not port.startswith(":"):
+                raise ConfigError(f'unexpected character "{port[0]}" in URI (expected ":" or "/")')
+            port = port[1:]
+        else:
+            name, _, port = item.partition(":")
+        names.append(_decode(name))
+        ports.append(_decode(port))
+        if not re.fullmatch("[0-9]*", ports[-1]):  # not shown: it may be the beginning of a password
+            raise ConfigError('invalid integer value for connection option "port"', remedy=_ESCAPE)
+    return {"host": ",".join(names), "port": ",".join(ports) if any(ports) else ""}
+
+
+def _parse_query(query: str, known: Collection[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for item in query.removesuffix("&").split("&") if query else ():
+        # What is left of a password that should have been percent-encoded is not shown.
+        show = "@" not in query and "password" not in values
+        name, equals, text = item.partition("=")
+        keyword, value = _decode(name), _decode(text)
+        shown = f': "{keyword}"' if show or keyword in known else ""
+        if not equals:
+            raise ConfigError(f'missing key/value separator "=" in URI query parameter{shown}', remedy=_ESCAPE)
+        if "=" in text:
+            raise ConfigError(f'extra key/value separator "=" in URI query parameter{shown}', remedy=_ESCAPE)
+        if keyword == "ssl" and value == "true":  # JDBC's spelling, which libpq takes too
+            keyword, value = "sslmode", "require"
+        _check_known(keyword, known, show=show)
+        values[keyword] = value
+    return values
+
+
+def _decode(text: str) -> str:
+    """Percent-decoding as libpq does it: strict, no zero bytes, and spaces only around what is encoded."""
+    text = text.strip(" ")
+    if " " in text:
+        raise ConfigError("unexpected spaces found in URI, use percent-encoded spaces (%20) instead")
+    for position in (match.start() for match in re.finditer("%", text)):
+        if not re.fullmatch("[0-9A-Fa-f]{2}", text[position + 1 : position + 3]):
+            raise ConfigError("invalid percent-encoded token in URI", remedy="A literal % is written %25.")
+    try:
+        decoded = unquote_to_bytes(text).decode()
+    except UnicodeError:
+        raise ConfigError("a value in the URI is not UTF-8") from None
+    if "\0" in decoded:
+        raise ConfigError("forbidden value %00 in percent-encoded value")
+    return decoded

@@ -1,0 +1,465 @@
+"""Nothing secret is said to a server that asks what policy forbids, and nothing is believed that is not proven."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls.config import AUTH_METHODS
+from babar_tls.crypto import scram_keys
+from babar_tls.errors import (
+    AuthError,
+    AuthRefused,
+    ChannelBindingError,
+    ChannelBindingRefused,
+    Closed,
+    ConfigError,
+    Error,
+    InvalidPassword,
+    ProtocolError,
+    ServerError,
+    ServerSignatureError,
+    TimeoutError,
+    UnsupportedAuth,
+)
+from babar_tls.protocol.authentication import md5_digest, startup_parameters
+from babar_tls.protocol.channel_binding import tls_server_end_point
+from babar_tls.protocol.handshake import handshake
+from babar_tls.protocol.messages import frame, ssl_request, startup
+
+from .configs import PASSWORD, make
+from .script import (
+    BOTH,
+    CLEARTEXT,
+    ECDSA_SHA384,
+    MD5,
+    OK,
+    READY,
+    SALT,
+    WELCOME,
+    Answer,
+    Driver,
+    Facts,
+    ScramPeer,
+    error,
+    request,
+    sasl,
+    status,
+    talk,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GSS, SSPI = request(7), request(9)
+BINDINGS = {"tls-server-end-point": tls_server_end_point(ECDSA_SHA384)}
+REQUIRE = {"channel_binding": "require"}
+
+NOT_BOUND = "channel binding required, but server authenticated client without channel binding"
+CANNOT_BIND = "channel binding required but not supported by server's authentication request"
+
+
+def peer(**options: Any) -> ScramPeer:
+    return ScramPeer(PASSWORD, **{"bindings": BINDINGS, **options})
+
+
+def refused(driver: Driver, kind: type[Error], text: str, **overrides: Any) -> Error:
+    with pytest.raises(kind, match=text) as caught:
+        driver.run(handshake(make(**overrides)))
+    return caught.value
+
+
+def nothing_secret(driver: Driver) -> bool:
+    """Only SSLRequest, StartupMessage and a SASLInitialResponse were sent, and no password in any of them."""
+    harmless = all(
+        data == ssl_request() or data[4:8] == b"\0\3\0\0" or data[5:].startswith(b"SCRAM-SHA-256")
+        for data in driver.sent
+    )
+    return harmless and PASSWORD.encode() not in driver.all_sent
+
+
+# channel_binding=require -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "text"),
+    [
+        ([CLEARTEXT, OK], ChannelBindingError, CANNOT_BIND),
+        ([MD5, OK], ChannelBindingError, CANNOT_BIND),
+        ([GSS, OK], ChannelBindingError, CANNOT_BIND),
+        ([request(8), OK], ChannelBindingError, CANNOT_BIND),
+        ([SSPI, OK], ChannelBindingError, CANNOT_BIND),
+        ([request(2)], UnsupportedAuth, "Kerberos V5 authentication is not supported"),
+        ([request(4)], UnsupportedAuth, "authentication is not supported"),
+        ([request(6)], UnsupportedAuth, "SCM credential authentication is not supported"),
+        ([request(13)], UnsupportedAuth, "authentication method 13 not supported"),
+        ([request(0xFFFFFFFF)], UnsupportedAuth, "authentication method 4294967295 not supported"),
+        ([WELCOME], ChannelBindingError, NOT_BOUND),
+        ([OK], ChannelBindingError, NOT_BOUND),
+        ([sasl("SCRAM-SHA-256"), OK], ChannelBindingError, "channel binding is required, but server did not offer"),
+        ([sasl("OAUTHBEARER"), OK], ChannelBindingError, "channel binding is required, but server did not offer"),
+        ([sasl(*BOTH), WELCOME], ChannelBindingError, NOT_BOUND),
+        ([sasl(*BOTH), CLEARTEXT], ProtocolError, "does not follow 'SASLInitialResponse sent'"),
+        ([sasl(*BOTH), MD5], ProtocolError, "does not follow"),
+        ([sasl(*BOTH), GSS], ChannelBindingError, CANNOT_BIND),
+        ([sasl(*BOTH), sasl(*BOTH)], ProtocolError, "duplicate SASL authentication request"),
+        ([sasl(*BOTH), request(12, b"v=AAAA")], ProtocolError, "does not follow"),
+        ([request(11, b"r=x,s=eA==,i=1")], ProtocolError, "does not follow 'StartupMessage sent'"),
+        ([request(12, b"v=AAAA")], ProtocolError, "does not follow"),
+        ([READY], ProtocolError, "expected authentication request from server, but received b'Z'"),
+        ([status("a", "b")], ProtocolError, "expected authentication request from server, but received b'S'"),
+        ([frame(b"K", b"\0" * 8)], ProtocolError, "expected authentication request from server, but received b'K'"),
+        ([frame(b"v", b"\0\3\0\0\0\0\0\0")], ProtocolError, "does not speak protocol version 3.0"),
+        ([frame(b"D")], ProtocolError, "expected authentication request from server, but received b'D'"),
+        ([frame(b"R")], ProtocolError, "malformed authentication request"),
+        ([request(10)], ProtocolError, "malformed list of SASL mechanisms"),
+        ([request(10, b"SCRAM-SHA-256-PLUS\0")], ProtocolError, "malformed list of SASL mechanisms"),
+        ([request(10, b"SCRAM-SHA-256\0\0SCRAM-SHA-256-PLUS\0\0")], ProtocolError, "malformed list of SASL mechanisms"),
+        ([request(10, b"SCRAM-SHA-256-PLUS")], ProtocolError, "string without an end"),
+        ([request(5, b"toolong")], ChannelBindingError, CANNOT_BIND),
+        ([request(3, bytes(1993))], ProtocolError, "authentication request of 2001 bytes"),
+        ([error("28P01")], InvalidPassword, "no"),
+        ([error("28000")], AuthRefused, "no"),
+        ([error("53300")], ServerError, "no"),
+        ([sasl(*BOTH), error("28P01")], InvalidPassword, "no"),
+        ([b"HTTP/1.1 400 Bad Request\r\n"], ProtocolError, "expected authentication request from server"),
+        ([b""], Closed, "server closed the connection unexpectedly"),
+        ([sasl(*BOTH), b""], Closed, "server closed the connection unexpectedly"),
+        ([frame(b"E")], ProtocolError, "malformed error message"),
+    ],
+)
+def test_every_exit_without_a_binding(answers: list[Answer], kind: type[Error], text: str) -> None:
+    """Under ``channel_binding=require`` the server gets nothing secret before it has offered a bound channel."""
+    driver = talk(*answers)
+    refused(driver, kind, text, **REQUIRE)
+    assert nothing_secret(driver)
+
+
+@pytest.mark.parametrize("late", ["before server-final", "before server-first"])
+@pytest.mark.parametrize("binding", ["require", "prefer", "disable"])
+def test_early_ok(late: str, binding: str) -> None:
+    """AuthenticationOk before a verified server-final is not believed, whatever the binding is to be."""
+    server = peer(bindings=None) if binding == "disable" else peer()
+    answers = [server.offer, server.first, WELCOME] if late == "before server-final" else [server.offer, WELCOME]
+    refused(
+        talk(*answers),
+        AuthError,
+        NOT_BOUND if binding == "require" else "before its SCRAM signature",
+        channel_binding=binding,
+    )
+
+
+@pytest.mark.parametrize("answer", [CLEARTEXT, MD5, request(11, b"r=x"), request(12, b"v=x"), sasl(*BOTH)])
+def test_requests_after_the_signature(answer: bytes) -> None:
+    """After its signature the server may say AuthenticationOk and nothing else."""
+    server = peer()
+    driver = talk(server.offer, server.first, server.final, answer, OK)
+    refused(driver, ProtocolError, "does not follow 'server signature verified'|duplicate SASL", **REQUIRE)
+    assert PASSWORD.encode() not in driver.all_sent
+
+
+def test_a_binding_that_was_asked_for_is_had() -> None:
+    """With PLUS on offer, ``require`` logs in bound, and the server has proven itself."""
+    established = talk(*peer().script).run(handshake(make(**REQUIRE)))
+    assert established.authenticated.channel_binding_type == "tls-server-end-point"
+    assert established.authenticated.server_authenticated
+
+
+# require_auth ------------------------------------------------------------------------------------------------------
+
+METHOD_REQUESTS: dict[str, Callable[[], list[Answer]]] = {
+    "password": lambda: [CLEARTEXT, WELCOME],
+    "md5": lambda: [MD5, WELCOME],
+    "gss": lambda: [GSS],
+    "sspi": lambda: [SSPI],
+    "scram-sha-256": lambda: peer().script,
+    "none": lambda: [WELCOME],
+}
+WORDS = {
+    "password": "server requested a cleartext password",
+    "md5": "server requested a hashed password",
+    "gss": "server requested GSSAPI authentication",
+    "sspi": "server requested SSPI authentication",
+    "scram-sha-256": "server requested SCRAM-SHA-256 authentication",
+    "none": "server did not complete authentication",
+}
+
+
+@pytest.mark.parametrize("asked", METHOD_REQUESTS)
+@pytest.mark.parametrize("negated", [False, True])
+@pytest.mark.parametrize("named", AUTH_METHODS)
+def test_require_auth(named: str, negated: bool, asked: str) -> None:
+    """A method that `require_auth` does not allow gets nothing, and is named as libpq names it."""
+    driver = talk(*METHOD_REQUESTS[asked]())
+    required = f"!{named}" if negated else named
+    if (asked == named) == negated:
+        text = f'authentication method requirement "{required}" failed: {WORDS[asked]}'
+        refused(driver, UnsupportedAuth, text, require_auth=required)
+        assert nothing_secret(driver)
+        assert len(driver.sent) == 2
+    elif asked in ("gss", "sspi"):
+        refused(driver, UnsupportedAuth, "authentication is not supported", require_auth=required)
+    else:
+        assert driver.run(handshake(make(require_auth=required))).authenticated.method.startswith(asked)
+
+
+def test_require_auth_and_early_ok() -> None:
+    """A server that breaks SCRAM off with AuthenticationOk has not satisfied ``require_auth=scram-sha-256``."""
+    for answers in ([sasl(*BOTH), WELCOME], [peer().offer, lambda _: OK]):
+        refused(talk(*answers), AuthError, "before its SCRAM signature", require_auth="scram-sha-256")
+
+
+# Passwords ---------------------------------------------------------------------------------------------------------
+
+UNVERIFIED: list[dict[str, Any]] = [
+    {"tls_verify": "none"},
+    {"tls_verify": "ca"},  # of a public authority: anybody has one
+    {"tls_mode": "prefer", "tls_fallback": True, "tls_verify": "none"},
+    {"tls_mode": "allow", "tls_verify": "none"},
+    {"tls_mode": "disable"},
+]
+VERIFIED: list[dict[str, Any]] = [
+    {},
+    {"tls_verify": "ca", "tls_default_roots": False, "tls_root_cert_path": "/ours.pem"},
+    {"host": "/run/postgresql"},
+]
+
+
+def conversation(overrides: dict[str, Any], *answers: Answer) -> Driver:
+    plain = overrides.get("tls_mode") in ("disable", "allow") or overrides.get("host", "")[:1] == "/"
+    return Driver([[*answers] if plain else [b"S", *answers]])
+
+
+@pytest.mark.parametrize("overrides", UNVERIFIED)
+def test_cleartext_to_anybody(overrides: dict[str, Any]) -> None:
+    """A cleartext password is not sent to a server that was not verified; the error names the switch."""
+    driver = conversation(overrides, CLEARTEXT, WELCOME)
+    failure = refused(driver, UnsupportedAuth, "server requested a cleartext password", **overrides)
+    assert "require_auth=password" in str(failure)
+    assert nothing_secret(driver)
+
+
+@pytest.mark.parametrize("overrides", [*VERIFIED, *({**one, "require_auth": "password"} for one in UNVERIFIED)])
+def test_cleartext_to_the_right_one(overrides: dict[str, Any]) -> None:
+    """It is sent over verified TLS, over a Unix-domain socket, and where `require_auth` names it."""
+    driver = conversation(overrides, CLEARTEXT, WELCOME)
+    assert driver.run(handshake(make(**overrides))).authenticated.method == "password"
+    assert driver.sent[-1] == frame(b"p", PASSWORD.encode() + b"\0")
+
+
+@pytest.mark.parametrize("require_auth", ["!md5", "!none", "!scram-sha-256,!gss"])
+def test_a_negation_is_no_permission(require_auth: str) -> None:
+    """`require_auth` must name ``password``: that it does not forbid it is not enough."""
+    driver = conversation({}, CLEARTEXT, WELCOME)
+    with pytest.raises(UnsupportedAuth, match="cleartext password"):
+        driver.run(handshake(make(tls_verify="none", require_auth=require_auth)))
+    assert nothing_secret(driver)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warned"), [*((one, True) for one in UNVERIFIED), *((one, False) for one in VERIFIED)]
+)
+def test_md5(overrides: dict[str, Any], warned: bool) -> None:
+    """An md5 digest is sent to anybody who may ask, with a warning where the server was not verified."""
+    driver = conversation(overrides, MD5, WELCOME)
+    assert driver.run(handshake(make(**overrides))).authenticated.method == "md5"
+    assert driver.sent[-1] == frame(b"p", b"md5cc853dac8c4bce92a5e513c10306ca34\0")
+    assert ["md5" in warning for warning in driver.warnings] == [True] * warned
+
+
+def test_md5_digest() -> None:
+    """The digest is ``md5`` and md5(md5(password + user) + salt), both in hexadecimal."""
+    assert md5_digest(b"postgres", b"secret", b"\x01\x02\x03\x04") == b"md5bb41a296aab6baccb36ff243a562abff"
+
+
+def test_md5_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python without MD5 (FIPS) says so."""
+
+    def no_md5(*_: object) -> None:
+        raise ValueError("disabled for FIPS")
+
+    monkeypatch.setattr(hashlib, "md5", no_md5)
+    refused(talk(MD5), UnsupportedAuth, "FIPS")
+
+
+@pytest.mark.parametrize("salt", [b"", b"abc", b"abcde"])
+def test_md5_salt(salt: bytes) -> None:
+    """An md5 salt is four bytes."""
+    driver = talk(request(5, salt))
+    refused(driver, ProtocolError, "md5 salt that is not 4 bytes long")
+    assert nothing_secret(driver)
+
+
+@pytest.mark.parametrize("password", [None, "", b""])
+@pytest.mark.parametrize("answer", [CLEARTEXT, MD5, sasl(*BOTH)])
+def test_no_password(password: str | bytes | None, answer: bytes) -> None:
+    """A server that wants a password and a caller who has none: libpq's words."""
+    driver = talk(answer)
+    refused(driver, AuthError, "fe_sendauth: no password supplied", password=password)
+    assert len(driver.sent) == 2
+
+
+def test_a_password_with_a_zero_byte() -> None:
+    """A zero byte is not what cuts a cleartext password short."""
+    driver = talk(CLEARTEXT)
+    refused(driver, ConfigError, "zero byte", password=b"s3cret\0pencil")
+    assert b"s3cret" not in driver.all_sent
+
+
+def test_a_password_of_any_bytes() -> None:
+    """Bytes that are no text are sent, and derived from, as they are."""
+    driver = talk(CLEARTEXT, WELCOME)
+    driver.run(handshake(make(password=b"\xff\xfe")))
+    assert driver.sent[-1] == frame(b"p", b"\xff\xfe\0")
+    driver = talk(*peer().script)
+    refused(driver, AuthError, "password authentication failed", password=b"\xff\xfe")
+    assert driver.derived[0].password == b"\xff\xfe"
+
+
+def test_the_password_is_prepared() -> None:
+    """What PBKDF2 is given has gone through SASLprep."""
+    driver = talk(*ScramPeer("IX", bindings=BINDINGS).script)
+    driver.run(handshake(make(password="\u2168")))
+    assert driver.derived[0].password == b"IX"
+
+
+# SCRAM -------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_in_place_of_a_password() -> None:
+    """With `scram_client_key` and `scram_server_key` nothing is derived."""
+    keys = scram_keys(PASSWORD, SALT, 1)
+    given = {"password": None, "scram_client_key": keys.client_key, "scram_server_key": keys.server_key}
+    driver = talk(*peer().script)
+    assert driver.run(handshake(make(**given))).authenticated.server_authenticated
+    assert driver.derived == []
+    refused(talk(CLEARTEXT), AuthError, "no password supplied", **given)
+
+
+def test_wrong_server_key() -> None:
+    """A server that lets us in and cannot sign is an impostor."""
+    keys = scram_keys(PASSWORD, SALT, 1)
+    given = {"scram_client_key": keys.client_key, "scram_server_key": b"?" * 32}
+    refused(talk(*peer().script), ServerSignatureError, "incorrect server signature", **given)
+
+
+@pytest.mark.parametrize(
+    "final",
+    [b"v=" + base64.b64encode(bytes(32)), b"v=AAAA", b"", b"e=other-error", b"v=" + base64.b64encode(bytes(31))],
+)
+def test_final_messages_that_prove_nothing(final: bytes) -> None:
+    """No server-final-message but the right one lets AuthenticationOk through."""
+    server = peer()
+    with pytest.raises((AuthError, ProtocolError)):
+        talk(server.offer, server.first, request(12, final) + WELCOME).run(handshake(make()))
+
+
+def test_too_many_iterations() -> None:
+    """More iterations than `scram_max_iterations` are refused before they are begun."""
+    for iterations, limit in ((10_000_001, 10_000_000), (2, 1), (9_999_999_999, 2**31)):
+        server = peer(iterations=1)
+
+        def many(sent: bytes, server: ScramPeer = server, iterations: int = iterations) -> bytes:
+            return request(11, server.challenge(sent).replace(b",i=1", b",i=%d" % iterations))
+
+        driver = talk(server.offer, many, server.welcome)
+        refused(driver, AuthError, f"asks for {iterations} PBKDF2 iterations", scram_max_iterations=limit)
+        assert driver.derived == []
+        assert nothing_secret(driver)
+
+
+def test_exactly_the_most_iterations() -> None:
+    """As many iterations as `scram_max_iterations` are allowed."""
+    assert talk(*peer(iterations=50).script).run(handshake(make(scram_max_iterations=50)))
+
+
+def test_the_deadline_while_deriving() -> None:
+    """A deadline that passes during PBKDF2 ends the connect, and no proof is sent."""
+    server = peer()
+
+    class Slow(Driver):
+        def _derive(self, item: object) -> Any:
+            raise TimeoutError("timeout expired (authenticating)")
+
+    driver = Slow([[b"S", *server.script]])
+    refused(driver, TimeoutError, "timeout expired")
+    assert nothing_secret(driver)
+
+
+@pytest.mark.parametrize(
+    ("code", "at", "overrides", "bindings", "kind"),
+    [
+        ("28000", 2, {}, BINDINGS, ChannelBindingRefused),
+        ("28P01", 2, {}, BINDINGS, InvalidPassword),
+        ("28000", 1, {}, BINDINGS, AuthRefused),
+        ("28000", 2, {"channel_binding": "disable"}, None, AuthRefused),
+        ("08P01", 2, {}, BINDINGS, ServerError),
+    ],
+)
+def test_refusals(
+    code: str, at: int, overrides: dict[str, Any], bindings: dict[str, bytes] | None, kind: type[Error]
+) -> None:
+    """The server's words are mapped by its SQLSTATE and by where the exchange stands."""
+    server = peer(bindings=bindings)
+    answers = [*server.script[:at], error(code, "it says")]
+    assert type(refused(talk(*answers), kind, "FATAL:  it says", **overrides)) is kind
+
+
+def test_a_refusal_of_y() -> None:
+    """A server that takes ``y`` for a downgrade has proven that somebody stripped its list."""
+    answers = [sasl("SCRAM-SHA-256"), error("28000", "SCRAM channel binding negotiation error")]
+    refused(talk(*answers), ChannelBindingRefused, "negotiation error")
+
+
+# What else is said -------------------------------------------------------------------------------------------------
+
+
+def test_startup_parameters() -> None:
+    """The StartupMessage has what the configuration names, in UTF-8, and no database unless one is named."""
+    assert startup_parameters(make()) == [("client_encoding", "UTF8"), ("user", "app")]
+    config = make(
+        database="d", application_name="ä", options="-c x=y", server_settings={"search_path": "s", "DateStyle": "ISO"}
+    )
+    expected = [
+        ("client_encoding", "UTF8"),
+        ("user", "app"),
+        ("database", "d"),
+        ("application_name", "ä"),
+        ("options", "-c x=y"),
+        ("DateStyle", "ISO"),
+        ("search_path", "s"),
+    ]
+    assert startup_parameters(config) == expected
+    driver = talk(WELCOME)
+    driver.run(handshake(config))
+    assert driver.sent[1] == startup(expected)
+
+
+def test_notices() -> None:
+    """Notices are heard and change nothing."""
+    notice = error("00000", "hello", severity="NOTICE", kind=b"N")
+    server = peer()
+    driver = talk(notice + notice, server.offer, notice, server.first, lambda sent: notice + server.welcome(sent))
+    assert driver.run(handshake(make(**REQUIRE))).parameters == {"server_version": "17.10"}
+
+
+def test_requests_of_the_longest_length() -> None:
+    """Requests other than SASL's have libpq's limit of 2000 bytes, length word included."""
+    driver = talk(request(3, bytes(1992)) + WELCOME)
+    assert driver.run(handshake(make())).authenticated.method == "password"
+    long_list = sasl("SCRAM-SHA-256-PLUS", *(f"X-{number:04}" for number in range(8000)))
+    server = peer()
+    assert talk(long_list, server.first, server.welcome).run(handshake(make(**REQUIRE)))
+
+
+def test_facts_are_asked_of_the_engine() -> None:
+    """The binding is made from the certificate that the engine saw, not from one that was sent later."""
+    facts = Facts()
+    server = peer()
+    driver = Driver([[b"S", *server.script]], facts=facts)
+    driver.run(handshake(make(**REQUIRE)))
+    cbind = base64.b64decode(server.client_final.split(b",")[0][2:])
+    assert cbind == b"p=tls-server-end-point,," + hashlib.sha384(facts.peer_certificate).digest()

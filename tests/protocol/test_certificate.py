@@ -1,0 +1,205 @@
+"""Two things are read from a certificate, and no certificate, however made, does more than raise `DerError`."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babar_tls.protocol.certificate import (
+    CertificateNames,
+    DerError,
+    SignatureAlgorithm,
+    certificate_names,
+    children,
+    signature_algorithm,
+)
+
+from .script import certificate, der, oid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ECDSA = "1.2.840.10045.4.3.2"
+ALGORITHM = der(0x30, oid(ECDSA))
+VALIDITY = der(0x30, der(0x17, b"250101000000Z"), der(0x17, b"350101000000Z"))
+
+
+def name(*common_names: str) -> bytes:
+    return der(0x30, *(der(0x31, der(0x30, oid("2.5.4.3"), der(0x0C, cn.encode()))) for cn in common_names))
+
+
+def named(
+    *alternative: bytes, common_names: tuple[str, ...] = ("old.example",), version: bool = True, extensions: bool = True
+) -> bytes:
+    """A certificate for these names (GeneralName elements)."""
+    san = der(0x30, oid("2.5.29.17"), der(0x04, der(0x30, *alternative)))
+    key_usage = der(0x30, oid("2.5.29.15"), der(0x01, b"\xff"), der(0x04, der(0x03, b"\0")))
+    tbs = der(
+        0x30,
+        der(0xA0, der(0x02, b"\x02")) if version else b"",
+        der(0x02, b"\x01"),
+        ALGORITHM,
+        name("authority"),
+        VALIDITY,
+        name(*common_names),
+        der(0x30, ALGORITHM, der(0x03, b"\0")),
+        der(0xA3, der(0x30, key_usage, san)) if extensions else b"",
+    )
+    return certificate(ECDSA, tbs=tbs)
+
+
+def test_signature_algorithm() -> None:
+    """The outer signatureAlgorithm is the one that counts, parameters and all."""
+    assert signature_algorithm(certificate(ECDSA)) == SignatureAlgorithm(ECDSA, None)
+    assert signature_algorithm(certificate("1.2.840.113549.1.1.11", b"\x05\x00")) == SignatureAlgorithm(
+        "1.2.840.113549.1.1.11", b"\x05\x00"
+    )
+
+
+@given(st.integers(0, 2), st.integers(0, 39), st.lists(st.integers(0, 2**60), max_size=5))
+def test_object_identifiers(first: int, second: int, rest: list[int]) -> None:
+    """Object identifiers of any size are read as X.690 §8.19 writes them."""
+    dotted = ".".join(map(str, [first, second, *rest]))
+    assert signature_algorithm(certificate(dotted)).oid == dotted
+
+
+def test_names() -> None:
+    """Alternative names are the DNS names and the addresses, in order; other kinds are passed over."""
+    addresses = [ipaddress.ip_address("192.0.2.7"), ipaddress.ip_address("2001:db8::1")]
+    entries = [der(0x82, b"*.example.com"), der(0x81, b"mail@example.com")]
+    entries += [der(0x87, address.packed) for address in addresses]
+    names = certificate_names(named(*entries))
+    assert names == CertificateNames("old.example", ("*.example.com", "192.0.2.7", "2001:db8::1"))
+    assert names.first == "*.example.com"
+
+
+def test_common_name_alone() -> None:
+    """Without alternative names the last common name stands for the certificate."""
+    names = certificate_names(named(common_names=("first", "last"), extensions=False))
+    assert names == CertificateNames("last", ())
+    assert names.first == "last"
+    assert certificate_names(named(common_names=(), extensions=False)).first is None
+    assert certificate_names(named(version=False, extensions=False)).common_name == "old.example"
+
+
+def test_odd_addresses() -> None:
+    """An iPAddress that is neither 4 nor 16 bytes long (RFC 5280 §4.2.1.6) is no name."""
+    assert certificate_names(named(der(0x87, b"12345"), der(0x87, b""))).alternative_names == ()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x30",
+        b"\x30\x80\x00\x00",
+        b"\x30\x81\x01\x00",
+        b"\x30\x82\x00\x80" + bytes(128),
+        b"\x30\x85\x00\x00\x00\x00\x01\x00",
+        b"\x30\xff" + bytes(127),
+        b"\x30\x84\xff\xff\xff\xff",
+        b"\x1f\x81\x01\x00",
+        b"\x31\x00",
+        b"\x30\x00",
+        certificate(ECDSA) + b"\0",
+        certificate(ECDSA)[:-1],
+        der(0x30, b"\x30\x00", ALGORITHM),
+        der(0x30, b"\x30\x00", ALGORITHM, b"\x03\x00", b"\x03\x00"),
+        der(0x30, b"\x30\x00", b"\x30\x00", b"\x03\x00"),
+        der(0x30, b"\x30\x00", der(0x30, b"\x05\x00"), b"\x03\x00"),
+        der(0x30, b"\x30\x00", der(0x30, b"\x06\x00"), b"\x03\x00"),
+        der(0x30, b"\x30\x00", der(0x30, b"\x06\x01\x80"), b"\x03\x00"),
+        der(0x30, b"\x30\x00", der(0x30, b"\x06\x41" + b"\x80" * 64 + b"\x01"), b"\x03\x00"),
+        certificate(ECDSA, b"\x05\x00\x05\x00"),
+        der(0x30, b"\x31\x00", ALGORITHM, b"\x03\x00"),
+    ],
+)
+def test_what_is_no_certificate(data: bytes) -> None:
+    """Truncated, indefinite, oversized and misshapen elements are refused."""
+    with pytest.raises(DerError):
+        signature_algorithm(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        certificate(ECDSA),
+        certificate(ECDSA, tbs=der(0x30, *[b"\x02\x00"] * 5)),
+        named(b"\x82\x7f"),
+        named().replace(der(0x04, der(0x30)), der(0x04, b"\x05\x00" * 1)[:2] + b"\x30\x01"),
+        certificate(ECDSA, tbs=named()[4:]),
+    ],
+)
+def test_what_has_no_names(data: bytes) -> None:
+    """A certificate whose inside is broken has no names to tell."""
+    with pytest.raises(DerError):
+        certificate_names(data)
+
+
+def test_two_values_where_one_belongs() -> None:
+    """An extension whose value is two elements is refused like any other nonsense."""
+    twice = der(0x30, oid("2.5.29.17"), der(0x04, der(0x30), der(0x30)))
+    tbs = der(0x30, *[der(0x30)] * 6, der(0xA3, der(0x30, twice)))
+    with pytest.raises(DerError):
+        certificate_names(certificate(ECDSA, tbs=tbs))
+
+
+READERS: list[Callable[[bytes], object]] = [signature_algorithm, certificate_names]
+
+
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+@given(data=st.binary(max_size=200))
+def test_arbitrary_bytes(read: Callable[[bytes], object], data: bytes) -> None:
+    """Arbitrary bytes raise `DerError` and nothing else, within elements of the right shape too."""
+    for candidate in (data, certificate(ECDSA, tbs=der(0x30, *[der(0x30, data)] * 6, der(0xA3, der(0x30, data))))):
+        try:
+            read(candidate)
+        except DerError:
+            pass
+
+
+@given(st.integers(0, 400), st.binary(max_size=4), st.integers(0, 4))
+def test_mutations(position: int, inserted: bytes, removed: int) -> None:
+    """A real certificate's outline with a few bytes changed raises `DerError` or is read."""
+    data = named(der(0x82, b"db.example.com"), der(0x87, b"\x7f\0\0\x01"))
+    mutated = data[:position] + inserted + data[position + removed :]
+    for read in READERS:
+        try:
+            read(mutated)
+        except DerError:
+            pass
+
+
+def test_nesting_costs_nothing() -> None:
+    """Elements nested ten thousand deep are no deeper for a reader that does not descend."""
+    nested = b""
+    for _ in range(10_000):
+        nested = der(0x30, nested)
+    assert sys.getrecursionlimit() < 10_000
+    assert signature_algorithm(certificate(ECDSA, tbs=nested)).oid == ECDSA
+
+
+class CountedBytes(bytes):
+    """Bytes that count how many of them are copied by slicing."""
+
+    copied = 0
+
+    def __getitem__(self, key):  # type: ignore[no-untyped-def]  # bytes' own overloads
+        part = super().__getitem__(key)
+        if isinstance(key, slice):
+            CountedBytes.copied += len(part)
+            return CountedBytes(part)
+        return part
+
+
+def test_many_elements_cost_linear_time() -> None:
+    """Reading n elements copies each of their bytes a few times, not n times."""
+    count = 20_000
+    CountedBytes.copied = 0
+    assert sum(1 for _ in children(CountedBytes(b"\x05\x00" * count))) == count
+    assert CountedBytes.copied < 10 * count

@@ -1,0 +1,105 @@
+"""Certificates of every kind, made by `cryptography`, are read as it reads them; needs the ``demo`` extra."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from babar_tls.errors import ChannelBindingUnsupported
+from babar_tls.protocol.certificate import DerError, certificate_names, signature_algorithm
+from babar_tls.protocol.channel_binding import end_point_hash_name, tls_server_end_point
+
+if TYPE_CHECKING:
+    from babar_tls.testing import CertificateAuthority, ServerCertificate
+
+x509 = pytest.importorskip("cryptography.x509", reason="the demo extra is not installed")
+
+NAMES = ("db.example.com", "*.example.org", "192.0.2.7", "2001:db8::1")
+SHA2 = ("sha224", "sha256", "sha384", "sha512")
+SHA3 = ("sha3-224", "sha3-256", "sha3-384", "sha3-512")
+
+CASES = [
+    *(("rsa2048", name, "pkcs1v15") for name in ("md5", "sha1", *SHA2, *SHA3)),
+    *(("rsa2048", name, "pss") for name in ("sha1", *SHA2)),
+    *((key, name, "pkcs1v15") for key in ("p256", "p384", "p521") for name in ("sha1", *SHA2, *SHA3)),
+]
+
+
+def expected(name: str) -> str:
+    return "sha256" if name in ("md5", "sha1") else name.replace("-", "_")
+
+
+@pytest.fixture(scope="module")
+def authorities() -> dict[str, CertificateAuthority]:
+    """One authority for each kind of key."""
+    from babar_tls.testing import CertificateAuthority
+
+    return {key: CertificateAuthority(key) for key in ("rsa2048", "p256", "p384", "p521", "ed25519", "ed448")}
+
+
+def issue(authority: CertificateAuthority, name: str | None, padding: str) -> ServerCertificate:
+    try:
+        return authority.issue(*NAMES, common_name="old.example", hash=name, padding=padding)
+    except ValueError as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.mark.parametrize(("key", "name", "padding"), CASES)
+def test_hash_of_the_issuers_signature(
+    authorities: dict[str, CertificateAuthority], key: str, name: str, padding: str
+) -> None:
+    """The end-point hash follows the issuer's signature, and the OID is the one that `cryptography` sees."""
+    certificate = issue(authorities[key], name, padding)
+    parsed = x509.load_der_x509_certificate(certificate.der)
+    assert signature_algorithm(certificate.der).oid == parsed.signature_algorithm_oid.dotted_string
+    assert end_point_hash_name(certificate.der) == expected(name)
+    assert tls_server_end_point(certificate.der) == hashlib.new(expected(name), certificate.der).digest()
+
+
+@pytest.mark.parametrize("key", ["ed25519", "ed448"])
+def test_eddsa(authorities: dict[str, CertificateAuthority], key: str) -> None:
+    """A certificate signed with EdDSA has no end-point hash, whatever its own key."""
+    with pytest.raises(ChannelBindingUnsupported, match=key.capitalize()):
+        tls_server_end_point(authorities[key].issue("localhost", key="p256").der)
+
+
+def test_the_leafs_own_key_does_not_count(authorities: dict[str, CertificateAuthority]) -> None:
+    """A certificate for an Ed25519 key, signed with ECDSA and SHA-512, has SHA-512."""
+    assert end_point_hash_name(authorities["p521"].issue("localhost", key="ed25519", hash="sha512").der) == "sha512"
+
+
+def test_names(authorities: dict[str, CertificateAuthority]) -> None:
+    """Names are read as `cryptography` reads them."""
+    data = authorities["p256"].issue(*NAMES, common_name="old.example").der
+    san = x509.load_der_x509_certificate(data).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    names = certificate_names(data)
+    assert names.common_name == "old.example"
+    dns, addresses = san.get_values_for_type(x509.DNSName), san.get_values_for_type(x509.IPAddress)
+    assert names.alternative_names == (*dns, *map(str, addresses)) == NAMES
+    plain = certificate_names(authorities["p256"].issue("db.example.com", san=False).der)
+    assert (plain.common_name, plain.alternative_names) == ("db.example.com", ())
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_mutations(authorities: dict[str, CertificateAuthority], data: st.DataObject) -> None:
+    """A real certificate of which bytes are changed is read or refused, and nothing else happens."""
+    for key, padding in (("rsa2048", "pss"), ("p256", "pkcs1v15")):
+        whole = bytearray(CORPUS.setdefault(key, issue(authorities[key], "sha256", padding).der))
+        for _ in range(data.draw(st.integers(1, 4))):
+            whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+        try:
+            certificate_names(bytes(whole))
+        except DerError:
+            pass
+        try:
+            end_point_hash_name(bytes(whole))
+        except ChannelBindingUnsupported:
+            pass
+
+
+CORPUS: dict[str, bytes] = {}

@@ -1,0 +1,195 @@
+"""The end-point hash is that of RFC 5929 as OpenSSL reads it; where there is none, the reason is told."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babar_tls.errors import ChannelBindingUnsupported
+from babar_tls.protocol.channel_binding import channel_binding_data, end_point_hash_name, tls_server_end_point
+
+from .script import ECDSA_SHA384, ED25519, Facts, certificate, der, oid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PSS = "1.2.840.113549.1.1.10"
+SHA512 = "2.16.840.1.101.3.4.2.3"
+RSA_SHA256 = "1.2.840.113549.1.1.11"
+
+
+def pss(*fields: bytes) -> bytes:
+    return certificate(PSS, der(0x30, *fields))
+
+
+def pss_hash(dotted: str, *more: bytes) -> bytes:
+    return der(0xA0, der(0x30, oid(dotted), *more))
+
+
+@pytest.mark.parametrize(
+    ("signature", "name"),
+    [
+        ("1.2.840.113549.1.1.4", "sha256"),  # md5WithRSAEncryption
+        ("1.2.840.113549.1.1.5", "sha256"),  # sha1WithRSAEncryption
+        ("1.2.840.113549.1.1.14", "sha224"),
+        ("1.2.840.113549.1.1.11", "sha256"),
+        ("1.2.840.113549.1.1.12", "sha384"),
+        ("1.2.840.113549.1.1.13", "sha512"),
+        ("1.2.840.113549.1.1.15", "sha512_224"),
+        ("1.2.840.113549.1.1.16", "sha512_256"),
+        ("1.2.840.10045.4.1", "sha256"),  # ecdsa-with-SHA1
+        ("1.2.840.10045.4.3.1", "sha224"),
+        ("1.2.840.10045.4.3.2", "sha256"),
+        ("1.2.840.10045.4.3.3", "sha384"),
+        ("1.2.840.10045.4.3.4", "sha512"),
+        ("1.2.840.10040.4.3", "sha256"),  # dsa-with-SHA1
+        ("2.16.840.1.101.3.4.3.1", "sha224"),  # dsa-with-SHA224
+        ("2.16.840.1.101.3.4.3.2", "sha256"),
+        ("2.16.840.1.101.3.4.3.3", "sha384"),
+        ("2.16.840.1.101.3.4.3.4", "sha512"),
+        ("2.16.840.1.101.3.4.3.9", "sha3_224"),  # ecdsa-with-SHA3-224
+        ("2.16.840.1.101.3.4.3.12", "sha3_512"),
+        ("2.16.840.1.101.3.4.3.13", "sha3_224"),  # RSA with SHA3-224
+        ("2.16.840.1.101.3.4.3.14", "sha3_256"),
+        ("2.16.840.1.101.3.4.3.16", "sha3_512"),
+    ],
+)
+def test_the_rule(signature: str, name: str) -> None:
+    """The hash is the signature's own, MD5 and SHA-1 replaced by SHA-256 (RFC 5929 §4.1)."""
+    data = certificate(signature)
+    assert end_point_hash_name(data) == name
+    assert tls_server_end_point(data) == hashlib.new(name, data).digest()
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (pss(), "sha256"),  # all defaults: SHA-1
+        (pss(pss_hash("1.3.14.3.2.26")), "sha256"),
+        (pss(pss_hash("1.2.840.113549.2.5")), "sha256"),
+        (pss(pss_hash("2.16.840.1.101.3.4.2.1")), "sha256"),
+        (pss(pss_hash("2.16.840.1.101.3.4.2.2", b"\x05\x00")), "sha384"),
+        (pss(pss_hash(SHA512), der(0xA1, b"\x30\x00"), der(0xA2, der(0x02, b"\x40"))), "sha512"),
+        (pss(pss_hash("2.16.840.1.101.3.4.2.6")), "sha512_256"),
+        (pss(pss_hash("2.16.840.1.101.3.4.2.8")), "sha3_256"),
+        (pss(der(0xA1, der(0x30, oid(PSS), der(0x30, oid(SHA512))))), "sha256"),  # MGF1's hash does not count
+        (pss(der(0xA2, der(0x02, b"\x20"))), "sha256"),
+    ],
+)
+def test_rsassa_pss(data: bytes, name: str) -> None:
+    """RSASSA-PSS names its hash in its parameters; without a name it is SHA-1 (RFC 4055 §3.1)."""
+    assert end_point_hash_name(data) == name
+
+
+@pytest.mark.parametrize(
+    ("signature", "named"),
+    [
+        ("1.3.101.112", "Ed25519"),
+        ("1.3.101.113", "Ed448"),
+        ("2.16.840.1.101.3.4.3.17", "ML-DSA-44"),
+        ("2.16.840.1.101.3.4.3.18", "ML-DSA-65"),
+        ("2.16.840.1.101.3.4.3.19", "ML-DSA-87"),
+        ("1.2.3.4", "1.2.3.4"),
+        ("1.2.840.113549.1.1.1", "1.2.840.113549.1.1.1"),
+    ],
+)
+def test_signatures_without_a_hash(signature: str, named: str) -> None:
+    """A signature that names no hash function has no end-point hash, and the error names the signature."""
+    with pytest.raises(ChannelBindingUnsupported, match=f"signed with {named}, which names no hash function"):
+        tls_server_end_point(certificate(signature))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no certificate",
+        ECDSA_SHA384[:-1],
+        certificate(PSS),
+        certificate(PSS, b"\x05\x00"),
+        pss(der(0xA0)),
+        pss(der(0xA0, b"\x30\x00")),
+        pss(der(0xA0, der(0x30, oid(SHA512)), der(0x30, oid(SHA512)))),
+        pss(pss_hash("1.2.3.4")),
+        pss(pss_hash(SHA512, b"\x05\x00", b"\x05\x00")),
+        pss(der(0x30, oid(SHA512))),
+    ],
+)
+def test_what_cannot_be_read(data: bytes) -> None:
+    """A certificate that is none, or whose RSASSA-PSS parameters are none, has no end-point hash."""
+    with pytest.raises(ChannelBindingUnsupported):
+        tls_server_end_point(data)
+
+
+@pytest.mark.parametrize("around", [lambda data: data, lambda data: certificate(PSS, der(0x30, data)), pss])
+@given(data=st.binary(max_size=100))
+def test_arbitrary_bytes(around: Callable[[bytes], bytes], data: bytes) -> None:
+    """Arbitrary bytes have a hash name or `ChannelBindingUnsupported`, and nothing else."""
+    try:
+        assert end_point_hash_name(around(data)) in hashlib.algorithms_available
+    except ChannelBindingUnsupported:
+        pass
+
+
+@given(st.data())
+def test_mutations(data: st.DataObject) -> None:
+    """The same goes for a certificate of which some bytes are changed."""
+    whole = pss(pss_hash(SHA512), der(0xA1, der(0x30, oid("1.2.840.113549.1.1.8"), der(0x30, oid(SHA512)))))
+    position = data.draw(st.integers(0, len(whole)))
+    removed = data.draw(st.integers(0, 3))
+    try:
+        end_point_hash_name(whole[:position] + data.draw(st.binary(max_size=3)) + whole[position + removed :])
+    except ChannelBindingUnsupported:
+        pass
+
+
+def test_the_hash_covers_the_exact_bytes() -> None:
+    """The hash is over the certificate as it was sent, signature included."""
+    other = bytearray(ECDSA_SHA384)
+    other[-1] ^= 1
+    assert tls_server_end_point(bytes(other)) != tls_server_end_point(ECDSA_SHA384)
+
+
+# The three types ---------------------------------------------------------------------------------------------------
+
+
+def test_types() -> None:
+    """Each type has its data, where the TLS version defines it."""
+    assert channel_binding_data("tls-server-end-point", Facts()) == hashlib.sha384(ECDSA_SHA384).digest()
+    assert channel_binding_data("tls-exporter", Facts()) == b"E" * 32
+    assert channel_binding_data("tls-unique", Facts(version="TLSv1.2")) == b"F" * 12
+
+
+@pytest.mark.parametrize(
+    ("binding_type", "facts", "reason"),
+    [
+        ("tls-unique", Facts(), "tls-unique is not defined for TLSv1.3"),
+        ("tls-unique", Facts(version="TLSv1.2", finished=None), "no Finished"),
+        ("tls-exporter", Facts(version="TLSv1.2"), "tls-exporter needs TLS 1.3"),
+        ("tls-exporter", Facts(exported=None), "no exporter"),
+        ("tls-server-end-point", Facts(peer_certificate=ED25519), "Ed25519"),
+        ("tls-server-end-point", Facts(peer_certificate=b""), "cannot be read"),
+        ("tls-unknown", Facts(), "unknown channel binding type"),
+    ],
+)
+def test_types_that_cannot_be_had(binding_type: str, facts: Facts, reason: str) -> None:
+    """A binding that this connection does not have is an error with a reason, never empty data."""
+    with pytest.raises(ChannelBindingUnsupported, match=reason):
+        channel_binding_data(binding_type, facts)
+
+
+def test_the_exporter_label() -> None:
+    """tls-exporter is the exporter of RFC 9266 §4: its label, 32 bytes."""
+    calls = []
+
+    class Recording(Facts):
+        def export_keying_material(self, label: bytes, length: int) -> bytes:
+            calls.append((label, length))
+            return super().export_keying_material(label, length)
+
+    channel_binding_data("tls-exporter", Recording())
+    assert calls == [(b"EXPORTER-Channel-Binding", 32)]

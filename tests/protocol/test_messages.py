@@ -1,0 +1,283 @@
+"""Messages are encoded to the byte, and nothing that a server sends does more than raise `ProtocolError`."""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babar_tls.errors import ConfigError, ProtocolError, ServerError
+from babar_tls.protocol import messages
+from babar_tls.protocol.messages import Message, MessageReader
+
+from .script import split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STARTUP_KINDS = b"RENSvKZ"
+
+
+def read_all(reader: MessageReader) -> list[Message]:
+    found = []
+    while (message := reader.next_message()) is not None:
+        found.append(message)
+    return found
+
+
+def ready_reader() -> MessageReader:
+    reader = MessageReader()
+    reader.ready()
+    return reader
+
+
+# Encoding ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("encoded", "expected"),
+    [
+        (messages.ssl_request(), "00000008 04d2162f"),
+        (messages.cancel_request(0x01020304, b"\xaa\xbb\xcc\xdd"), "00000010 04d2162e 01020304 aabbccdd"),
+        (messages.cancel_request(0xFFFFFFFF, b""), "0000000c 04d2162e ffffffff"),
+        (messages.startup([]), "00000009 00030000 00"),
+        (messages.startup([("user", "é")]), "00000011 00030000 7573657200 c3a900 00"),
+        (messages.password(b"pw"), "70 00000007 707700"),
+        (messages.password(b""), "70 00000005 00"),
+        (messages.sasl_initial_response("M", b"xy"), "70 0000000c 4d00 00000002 7879"),
+        (messages.sasl_response(b"xy"), "70 00000006 7879"),
+        (messages.query("é"), "51 00000007 c3a900"),
+        (messages.copy_fail("no"), "66 00000007 6e6f00"),
+        (messages.TERMINATE, "58 00000004"),
+        (messages.frame(b"Z", b"I"), "5a 00000005 49"),
+    ],
+)
+def test_encoding(encoded: bytes, expected: str) -> None:
+    """Every message is what PostgreSQL's protocol documentation says, to the byte."""
+    assert encoded == bytes.fromhex(expected)
+
+
+def test_a_long_cancel_key() -> None:
+    """A cancel key is as long as the server made it: up to 256 bytes since protocol 3.2."""
+    encoded = messages.cancel_request(1, b"k" * 256)
+    assert struct.unpack_from("!I", encoded) == (len(encoded),) == (268,)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [lambda: messages.password(b"a\0b"), lambda: messages.query("a\0b"), lambda: messages.query("\ud800")],
+    ids=["password", "query", "surrogate"],
+)
+def test_what_cannot_be_encoded(encode: Callable[[], bytes]) -> None:
+    """What the protocol cannot carry is refused, and never cut short."""
+    with pytest.raises(ConfigError):
+        encode()
+
+
+# Reading -----------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([bytes([c]) for c in b"RENSv"]), st.binary(max_size=60)), max_size=8),
+    st.lists(st.integers(0, 600)),
+)
+def test_any_fragmentation(sequence: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
+    """However the bytes are cut, the same messages come out, and nothing is left."""
+    reader = MessageReader()
+    found = []
+    for piece in split(b"".join(messages.frame(*item) for item in sequence), cuts):
+        reader.feed(piece)
+        found += read_all(reader)
+    assert found == sequence
+    assert reader.pending == b""
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200)), st.booleans())
+def test_arbitrary_bytes(data: bytes, cuts: list[int], started: bool) -> None:
+    """Arbitrary bytes are messages, an incomplete message, or a `ProtocolError`."""
+    reader = ready_reader() if started else MessageReader()
+    try:
+        for piece in split(data, cuts):
+            reader.feed(piece)
+            for kind, payload in read_all(reader):
+                assert messages.frame(kind, payload) in data
+    except ProtocolError:
+        pass
+
+
+@pytest.mark.parametrize("kind", sorted({*range(256)} - {*STARTUP_KINDS}))
+def test_unknown_types_before_authentication(kind: int) -> None:
+    """A type that no start-up has is refused at its first byte."""
+    reader = MessageReader()
+    reader.feed(bytes([kind]))
+    with pytest.raises(ProtocolError, match="expected authentication request from server, but received"):
+        reader.next_message()
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x40000000])
+@pytest.mark.parametrize("started", [False, True])
+def test_impossible_lengths(length: int, started: bool) -> None:
+    """A length below its own four bytes or above a gigabyte is refused before anything more is read."""
+    reader = ready_reader() if started else MessageReader()
+    reader.feed(b"R" + struct.pack("!I", length))
+    with pytest.raises(ProtocolError, match=f"impossible length, {length}"):
+        reader.next_message()
+
+
+def test_an_error_of_protocol_2() -> None:
+    """A postmaster that cannot fork says so without a length, and its words are read in any fragmentation."""
+    raw = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0"
+    for cut in range(1, len(raw)):
+        reader = MessageReader()
+        reader.feed(raw[:cut])
+        assert reader.next_message() is None
+        reader.feed(raw[cut:])
+        message = reader.next_message()
+        assert message is not None
+        assert messages.parse_fields(message.payload) == {
+            "V": "FATAL",
+            "C": "53000",
+            "M": "could not fork new process for connection: Resource temporarily unavailable",
+        }
+
+
+def test_an_error_of_protocol_2_without_an_end() -> None:
+    """It has the same limit as any other error."""
+    reader = MessageReader()
+    reader.feed(b"E" + b"x" * 30001)
+    with pytest.raises(ProtocolError, match="without an end"):
+        reader.next_message()
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest"),
+    [(b"R", 65536), (b"N", 30000), (b"S", 30000), (b"v", 30000), (b"K", 264), (b"Z", 5)],
+)
+def test_limits_before_ready(kind: bytes, longest: int) -> None:
+    """Before ReadyForQuery each type has its longest message; one byte more is refused from the header alone."""
+    reader = MessageReader()
+    reader.feed(kind + struct.pack("!I", longest) + bytes(longest - 4))
+    assert reader.next_message() == (kind, bytes(longest - 4))
+    reader.feed(kind + struct.pack("!I", longest + 1))
+    with pytest.raises(ProtocolError, match="impossible length"):
+        reader.next_message()
+
+
+def test_a_length_allocates_nothing() -> None:
+    """A header that announces a gigabyte costs nothing until the gigabyte comes."""
+    reader = ready_reader()
+    tracemalloc.start()
+    try:
+        reader.feed(b"d" + struct.pack("!I", 0x3FFFFFFF))
+        assert reader.next_message() is None
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_budget_of_bytes() -> None:
+    """A server that says more than a megabyte before it is ready is cut off."""
+    reader = MessageReader()
+    notice = messages.frame(b"N", bytes(20_000))
+    with pytest.raises(ProtocolError, match="sent more than 1048576 bytes before it was ready"):  # noqa: PT012 - the loop
+        for _ in range(60):
+            reader.feed(notice)
+            read_all(reader)
+
+
+def test_the_budget_of_messages() -> None:
+    """A server that says more than two thousand things before it is ready is cut off."""
+    reader = MessageReader()
+    reader.feed(messages.frame(b"N") * 2001)
+    with pytest.raises(ProtocolError, match="sent more than 2000 messages before it was ready"):
+        read_all(reader)
+
+
+def test_ready_lifts_the_limits() -> None:
+    """After ReadyForQuery neither types nor totals are limited."""
+    reader = ready_reader()
+    for _ in range(60):
+        reader.feed(messages.frame(b"D", bytes(40_000)))
+    assert len(read_all(reader)) == 60
+
+
+# Parsing -----------------------------------------------------------------------------------------------------------
+
+PARSERS = [
+    messages.cstrings,
+    messages.parse_fields,
+    messages.parse_parameter_status,
+    messages.parse_backend_key_data,
+    messages.parse_data_row,
+]
+
+
+@pytest.mark.parametrize("parse", PARSERS, ids=lambda parse: parse.__name__)
+@given(payload=st.one_of(st.binary(max_size=80), st.binary(max_size=80).map(lambda data: data + b"\0")))
+def test_parsers_on_arbitrary_bytes(parse: Callable[[bytes], object], payload: bytes) -> None:
+    """A parser returns or raises `ProtocolError`, and nothing else."""
+    try:
+        parse(payload)
+    except ProtocolError:
+        pass
+
+
+@given(st.lists(st.none() | st.text(max_size=20), max_size=10))
+def test_data_row_round_trip(values: list[str | None]) -> None:
+    """A DataRow gives back its values, NULLs included."""
+    payload = struct.pack("!H", len(values))
+    for value in values:
+        data = None if value is None else value.encode()
+        payload += struct.pack("!i", -1) if data is None else struct.pack("!i", len(data)) + data
+    assert messages.parse_data_row(payload) == tuple(values)
+    for broken in (payload[:-1], payload + b"\0"):
+        with pytest.raises(ProtocolError, match="malformed DataRow"):
+            messages.parse_data_row(broken)
+
+
+@pytest.mark.parametrize("length", [-2, -0x80000000, 5, 0x7FFFFFFF])
+def test_data_row_lengths(length: int) -> None:
+    """A value's length is -1 or lies within the message."""
+    with pytest.raises(ProtocolError, match="malformed DataRow"):
+        messages.parse_data_row(struct.pack("!Hi", 1, length) + b"abcd")
+
+
+def test_data_row_of_the_most_columns() -> None:
+    """The column count is unsigned: 65535 columns are read as such, not as minus one."""
+    assert len(messages.parse_data_row(struct.pack("!H", 65535) + struct.pack("!i", -1) * 65535)) == 65535
+
+
+def test_fields() -> None:
+    """ErrorResponse is a field code and a string, again and again; undecodable bytes do no harm."""
+    payload = b"SFATAL\0C28P01\0Mbad \xff\0D\0\0"
+    assert messages.parse_fields(payload) == {"S": "FATAL", "C": "28P01", "M": "bad \ufffd", "D": ""}
+    assert messages.parse_fields(b"\0") == {}
+
+
+def test_parameter_status() -> None:
+    """ParameterStatus is a name and a value, no more and no less."""
+    assert messages.parse_parameter_status(b"TimeZone\0\0") == ("TimeZone", "")
+    for payload in (b"", b"\0", b"name\0", b"name\0value", b"a\0b\0c\0"):
+        with pytest.raises(ProtocolError, match=r"malformed ParameterStatus|string without an end"):
+            messages.parse_parameter_status(payload)
+
+
+def test_backend_key_data() -> None:
+    """BackendKeyData is a process ID and a key of 4 to 256 bytes."""
+    assert messages.parse_backend_key_data(b"\0\0\0\x07" + b"key!") == (7, b"key!")
+    assert messages.parse_backend_key_data(b"\xff\xff\xff\xff" + b"k" * 256) == (0xFFFFFFFF, b"k" * 256)
+    for payload in (b"", b"\0\0\0\x07key", b"\0\0\0\x07" + b"k" * 257):
+        with pytest.raises(ProtocolError, match="malformed BackendKeyData"):
+            messages.parse_backend_key_data(payload)
+
+
+@given(st.dictionaries(st.sampled_from("SVCMDHP"), st.text(max_size=20)))
+def test_any_fields_make_an_error(fields: dict[str, str]) -> None:
+    """Whatever a server puts into its error, the error can be made and shown."""
+    error = ServerError(fields)
+    assert str(error)
+    assert error.position is None or error.position >= 0

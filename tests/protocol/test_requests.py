@@ -1,0 +1,58 @@
+"""The requests between protocol and driver are values that show no secret."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from babar_tls.errors import Closed
+from babar_tls.protocol.requests import Derive, Endpoint, Phase, ScramKeys, Send, receive
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "address", "text"),
+    [
+        (Endpoint("db.example.com", 5432), None, 'server at "db.example.com", port 5432'),
+        (Endpoint("db.example.com", 5432), "192.0.2.7", 'server at "db.example.com" (192.0.2.7), port 5432'),
+        (Endpoint("db", 1, "192.0.2.7"), None, 'server at "db" (192.0.2.7), port 1'),
+        (Endpoint("192.0.2.7", 5432), "192.0.2.7", 'server at "192.0.2.7", port 5432'),
+        (Endpoint("/tmp", 5433, is_unix_socket=True), None, 'server on socket "/tmp/.s.PGSQL.5433"'),  # noqa: S108
+    ],
+)
+def test_description(endpoint: Endpoint, address: str | None, text: str) -> None:
+    """An endpoint is named as libpq's messages name it."""
+    assert endpoint.describe(address) == text
+
+
+def test_socket_path() -> None:
+    """A socket's file name has the port; an abstract name begins with a zero byte."""
+    assert Endpoint("/run/postgresql", 5432, is_unix_socket=True).socket_path == "/run/postgresql/.s.PGSQL.5432"
+    assert Endpoint("@babar", 5432, is_unix_socket=True).socket_path == "\0babar/.s.PGSQL.5432"
+
+
+def test_no_secret_is_shown() -> None:
+    """What is secret in a request is not in its `repr`."""
+    secret = b"s3cret"
+    for value in (Send(secret, Phase.AUTH), Derive(secret, b"salt", 1), ScramKeys(secret, secret, secret)):
+        assert "s3cret" not in repr(value)
+        assert "s3cret" not in str(value)
+
+
+def test_requests_are_frozen() -> None:
+    """A request cannot be changed by whoever performs it."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Derive(b"", b"", 1).iterations = 2  # type: ignore[misc]
+
+
+def test_receive() -> None:
+    """`receive` gives the bytes, and `Closed` where there are none."""
+    exchange = receive(Phase.AUTH)
+    assert next(exchange).phase is Phase.AUTH  # type: ignore[union-attr]
+    with pytest.raises(StopIteration) as stop:
+        exchange.send(b"x")
+    assert stop.value.value == b"x"
+    exchange = receive(Phase.AUTH)
+    next(exchange)
+    with pytest.raises(Closed, match="server closed the connection unexpectedly"):
+        exchange.send(b"")

@@ -1,0 +1,419 @@
+"""SCRAM is RFC 5802's, to the byte, and whatever is not is refused by either side."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babar_tls.errors import AuthError, Error, ProtocolError, ServerSignatureError
+from babar_tls.protocol.scram import (
+    SCRAM_SHA_256,
+    SCRAM_SHA_256_PLUS,
+    ScramClient,
+    ScramServer,
+    hmac_sha256,
+    keys_from_salted_password,
+    make_nonce,
+    parse_server_first,
+)
+
+if TYPE_CHECKING:
+    from babar_tls.protocol.requests import ScramKeys
+
+# RFC 7677 §3, to which PostgreSQL's empty user name is the one difference.
+RFC_NONCE = b"rOprNGfwEbeRWgbNEkqO"
+RFC_SERVER_FIRST = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+RFC_WITHOUT_PROOF = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+RFC_PROOF = b"dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+RFC_SIGNATURE = b"6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+
+SALT = b"0123456789abcdef"
+CLIENT_NONCE = b"fyko+d2lbbFgONRv9qkxdawL"
+BINDING = {"tls-server-end-point": b"hash of the certificate"}
+
+
+def derive(password: bytes = b"pencil", salt: bytes = SALT, iterations: int = 7) -> ScramKeys:
+    return keys_from_salted_password(hashlib.pbkdf2_hmac("sha256", password, salt, iterations))
+
+
+def server_first(
+    nonce: bytes = CLIENT_NONCE + b"3rfcNHYJY1ZVvWVs7j", salt: bytes = b"MDEyMw==", i: bytes = b"7"
+) -> bytes:
+    return b"r=" + nonce + b",s=" + salt + b",i=" + i
+
+
+def pair(flag: str = "n", *, bound: bool = False) -> tuple[ScramClient, ScramServer, str]:
+    plus = flag.startswith("p=")
+    client = ScramClient(flag, BINDING["tls-server-end-point"] if plus else b"", nonce=CLIENT_NONCE)
+    server = ScramServer(derive(), SALT, 7, channel_binding=BINDING if bound else None)
+    return client, server, SCRAM_SHA_256_PLUS if plus else SCRAM_SHA_256
+
+
+def challenged() -> ScramClient:
+    """A client that has sent its proof."""
+    client, server, mechanism = pair()
+    client.receive_server_first(server.server_first_message(mechanism, client.client_first_message()))
+    client.client_final_message(derive())
+    return client
+
+
+# The vector --------------------------------------------------------------------------------------------------------
+
+
+def test_rfc_7677_arithmetic() -> None:
+    """The keys, the proof and the signature are those of the example in RFC 7677 §3."""
+    keys = derive(b"pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
+    auth_message = b"n=user,r=" + RFC_NONCE + b"," + RFC_SERVER_FIRST + b"," + RFC_WITHOUT_PROOF
+    signature = hmac_sha256(keys.stored_key, auth_message)
+    proof = bytes(a ^ b for a, b in zip(keys.client_key, signature, strict=True))
+    assert base64.b64encode(proof) == RFC_PROOF
+    assert base64.b64encode(hmac_sha256(keys.server_key, auth_message)) == RFC_SIGNATURE
+    assert keys.stored_key == hashlib.sha256(keys.client_key).digest()
+
+
+class NamedClient(ScramClient):
+    """A client that gives its user's name, for peers that are no PostgreSQL."""
+
+    def __init__(self, flag: str, data: bytes = b"", *, nonce: bytes | None = None) -> None:
+        super().__init__(flag, data, nonce=nonce)
+        self._client_first_message_bare = b"n=user,r=" + self._nonce
+
+
+def test_rfc_7677_conversation() -> None:
+    """Given the example's user name, the client class speaks the example word for word."""
+    client = NamedClient("n", nonce=RFC_NONCE)
+    assert client.client_first_message() == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+    challenge = client.receive_server_first(RFC_SERVER_FIRST)
+    assert (challenge.salt, challenge.iterations) == (base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
+    keys = derive(b"pencil", challenge.salt, challenge.iterations)
+    assert client.client_final_message(keys) == RFC_WITHOUT_PROOF + b",p=" + RFC_PROOF
+    client.receive_server_final(b"v=" + RFC_SIGNATURE)
+
+
+def test_rfc_7677_server() -> None:
+    """The server class speaks the other half of the example."""
+    keys = derive(b"pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
+    server_nonce = RFC_SERVER_FIRST[2 + len(RFC_NONCE) :].split(b",")[0]
+    server = ScramServer(keys, base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096, nonce=server_nonce)
+    assert server.server_first_message(SCRAM_SHA_256, b"n,,n=user,r=" + RFC_NONCE) == RFC_SERVER_FIRST
+    assert server.server_final_message(RFC_WITHOUT_PROOF + b",p=" + RFC_PROOF) == b"v=" + RFC_SIGNATURE
+
+
+def test_the_user_name_is_empty() -> None:
+    """PostgreSQL takes the user from the StartupMessage, so the client sends none."""
+    assert ScramClient("n", nonce=b"abc").client_first_message() == b"n,,n=,r=abc"
+
+
+def test_nonces() -> None:
+    """A nonce has 18 random bytes, is printable without a comma, and never comes twice."""
+    nonces = {make_nonce() for _ in range(1000)}
+    assert len(nonces) == 1000
+    assert all(len(base64.b64decode(nonce)) >= 18 and b"," not in nonce for nonce in nonces)
+
+
+# Both sides --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flag", "bound", "cbind_input"),
+    [
+        ("n", False, b"n,,"),
+        ("n", True, b"n,,"),
+        ("y", False, b"y,,"),
+        ("p=tls-server-end-point", True, b"p=tls-server-end-point,,hash of the certificate"),
+    ],
+)
+def test_client_against_server(flag: str, bound: bool, cbind_input: bytes) -> None:
+    """The two sides agree, and ``c=`` repeats the gs2-header, followed by the binding data."""
+    client, server, mechanism = pair(flag, bound=bound)
+    first = client.client_first_message()
+    assert first.startswith(flag.encode() + b",,")
+    client.receive_server_first(server.server_first_message(mechanism, first))
+    final = client.client_final_message(derive())
+    assert final.startswith(b"c=" + base64.b64encode(cbind_input) + b",r=")
+    client.receive_server_final(server.server_final_message(final))
+
+
+def test_a_wrong_password() -> None:
+    """A proof made with another password does not check."""
+    client, server, mechanism = pair()
+    client.receive_server_first(server.server_first_message(mechanism, client.client_first_message()))
+    with pytest.raises(AuthError, match="password authentication failed"):
+        server.server_final_message(client.client_final_message(derive(b"pencils")))
+
+
+def test_y_with_bindings_is_a_downgrade() -> None:
+    """A server that can bind takes ``y`` for a downgrade attack (RFC 5802 §6)."""
+    client, server, mechanism = pair("y", bound=True)
+    with pytest.raises(AuthError, match="channel binding negotiation error"):
+        server.server_first_message(mechanism, client.client_first_message())
+
+
+def test_wrong_binding_data() -> None:
+    """Another channel's binding does not check, even with the right password."""
+    client = ScramClient("p=tls-server-end-point", b"hash of another certificate")
+    server = ScramServer(derive(), SALT, 7, channel_binding=BINDING)
+    client.receive_server_first(server.server_first_message(SCRAM_SHA_256_PLUS, client.client_first_message()))
+    with pytest.raises(AuthError, match="channel binding check failed"):
+        server.server_final_message(client.client_final_message(derive()))
+
+
+def test_mechanisms() -> None:
+    """A server advertises PLUS, first, if and only if it can bind."""
+    assert ScramServer(derive(), SALT, 7).mechanisms == ("SCRAM-SHA-256",)
+    assert pair(bound=True)[1].mechanisms == ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "message"),
+    [
+        (SCRAM_SHA_256, b""),
+        (SCRAM_SHA_256, b"n,n=,r=abc"),
+        (SCRAM_SHA_256, b"n,a=root,n=,r=abc"),
+        (SCRAM_SHA_256, b"x,,n=,r=abc"),
+        (SCRAM_SHA_256, b"N,,n=,r=abc"),
+        (SCRAM_SHA_256, b"p=tls-server-end-point,,n=,r=abc"),
+        (SCRAM_SHA_256_PLUS, b"n,,n=,r=abc"),
+        (SCRAM_SHA_256_PLUS, b"y,,n=,r=abc"),
+        (SCRAM_SHA_256_PLUS, b"p=tls-unique,,n=,r=abc"),
+        (SCRAM_SHA_256_PLUS, b"p=\xff,,n=,r=abc"),
+        (SCRAM_SHA_256, b"n,,r=abc"),
+        (SCRAM_SHA_256, b"n,,n="),
+        (SCRAM_SHA_256, b"n,,n=,r="),
+        (SCRAM_SHA_256, b"n,,n=,r=a b"),
+        (SCRAM_SHA_256, b"n,,m=x,n=,r=abc"),
+        (SCRAM_SHA_256, b"n,,n=,m=x,r=abc"),
+    ],
+)
+def test_malformed_client_first(mechanism: str, message: bytes) -> None:
+    """The server refuses a client-first-message that RFC 5802 §7 does not allow."""
+    server = ScramServer(derive(), SALT, 7, channel_binding=BINDING)
+    with pytest.raises(ProtocolError):
+        server.server_first_message(mechanism, message)
+
+
+# The client's ears -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (b"", "attribute missing"),
+        (b"m=mandatory," + server_first(), "mandatory extension"),
+        (server_first() + b",m=mandatory", "garbage"),
+        (server_first(nonce=b""), "invalid nonce"),
+        (server_first(nonce=CLIENT_NONCE), "nonce mismatch"),
+        (server_first(nonce=CLIENT_NONCE[:-1]), "nonce mismatch"),
+        (server_first(nonce=b"x" + CLIENT_NONCE), "nonce mismatch"),
+        (server_first(nonce=CLIENT_NONCE.lower() + b"more"), "nonce mismatch"),
+        (server_first(nonce=CLIENT_NONCE + b" "), "invalid nonce"),
+        (server_first(nonce=CLIENT_NONCE + b"\0"), "invalid nonce"),
+        (server_first(nonce=CLIENT_NONCE + b"\n"), "invalid nonce"),
+        (server_first(nonce=CLIENT_NONCE + b"\xc3\xa9"), "invalid nonce"),
+        (server_first(salt=b""), "empty salt"),
+        (server_first(salt=b"MDEyMw"), "invalid salt"),
+        (server_first(salt=b"MDEy Mw=="), "invalid salt"),
+        (server_first(salt=b"MDEyMw==\n"), "invalid salt"),
+        (server_first(salt=b"MDEyMw==="), "invalid salt"),
+        (server_first(salt=b"MDEyMw==MDEyMw=="), "invalid salt"),
+        (server_first(salt=b"===="), "invalid salt"),
+        (server_first(salt=b"MDEy-_=="), "invalid salt"),
+        (server_first(salt=b"M"), "invalid salt"),
+        (server_first(salt=b"\xff\xff\xff\xff"), "invalid salt"),
+        (server_first(i=b""), "iteration count"),
+        (server_first(i=b"0"), "iteration count"),
+        (server_first(i=b"00"), "iteration count"),
+        (server_first(i=b"01"), "iteration count"),
+        (server_first(i=b"-1"), "iteration count"),
+        (server_first(i=b"+1"), "iteration count"),
+        (server_first(i=b" 1"), "iteration count"),
+        (server_first(i=b"1\n"), "iteration count"),
+        (server_first(i=b"1e9"), "iteration count"),
+        (server_first(i=b"0x10"), "iteration count"),
+        (server_first(i=b"4_096"), "iteration count"),
+        (server_first(i="٤".encode()), "iteration count"),
+        (server_first(i=b"9" * 11), "iteration count"),
+        (server_first(i=b"9" * 60000), "iteration count"),
+        (server_first().replace(b",i=7", b""), "attribute missing"),
+        (server_first().replace(b",s=MDEyMw==", b""), "attribute missing"),
+        (b"s=MDEyMw==,r=" + CLIENT_NONCE + b"more,i=7", 'attribute "r" expected'),
+        (b"r=" + CLIENT_NONCE + b"more,i=7,s=MDEyMw==", 'attribute "s" expected'),
+        (b"R=" + CLIENT_NONCE + b"more,s=MDEyMw==,i=7", 'attribute "r" expected'),
+        (b" " + server_first(), 'attribute "r" expected'),
+        (b"," + server_first(), 'attribute "r" expected'),
+        (server_first() + b",", "garbage"),
+        (server_first() + b",,", "garbage"),
+        (server_first() + b",x", "garbage"),
+        (server_first() + b",1=x", "garbage"),
+        (server_first() + b"\0", "iteration count"),
+        (b"e=other-error", "attribute missing"),
+    ],
+)
+def test_malformed_server_first(message: bytes, reason: str) -> None:
+    """The client refuses a server-first-message that RFC 5802 §7 does not allow, and says what is wrong with it."""
+    client = ScramClient("n", nonce=CLIENT_NONCE)
+    with pytest.raises(ProtocolError, match=reason):
+        client.receive_server_first(message)
+
+
+def test_optional_extensions() -> None:
+    """Extensions that are not mandatory may follow; they are part of what is signed."""
+    client, server, mechanism = pair()
+    message = server.server_first_message(mechanism, client.client_first_message()) + b",x=1,Y=a=b"
+    assert client.receive_server_first(message).iterations == 7
+    with pytest.raises(AuthError):  # the server did not sign them
+        server.server_final_message(client.client_final_message(derive()))
+
+
+@pytest.mark.parametrize("iterations", [1, 4095, 4096, 10_000_000, 9_999_999_999])
+def test_any_iteration_count(iterations: int) -> None:
+    """Any count from 1 is read: how many are too many is policy, not grammar."""
+    assert parse_server_first(server_first(i=b"%d" % iterations)).iterations == iterations
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"v",
+        b"v=",
+        b"v=AAAA",
+        b"v=" + base64.b64encode(bytes(31)),
+        b"v=" + base64.b64encode(bytes(33)),
+        b"v=" + base64.b64encode(bytes(32)) + b",x=1",
+        b"v=" + base64.b64encode(bytes(32)) + b"\0",
+        b"v=" + base64.b64encode(bytes(32))[:-1],
+        b"v=" + base64.urlsafe_b64encode(b"\xff" * 32),
+        b"x=1,v=" + base64.b64encode(bytes(32)),
+        b"V=" + base64.b64encode(bytes(32)),
+        b"e=",
+        b"e=two words",
+        b"e=a,b",
+        b"e=\x1b[2J",
+        b"e=" + b"x" * 201,
+    ],
+)
+def test_malformed_server_final(message: bytes) -> None:
+    """The client refuses a server-final-message that is neither 32 bytes of signature nor an error."""
+    with pytest.raises(ProtocolError, match="malformed SCRAM message"):
+        challenged().receive_server_final(message)
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_wrong_signature(signature: bytes) -> None:
+    """A signature that does not check is an impostor's."""
+    with pytest.raises(ServerSignatureError, match="incorrect server signature"):
+        challenged().receive_server_final(b"v=" + base64.b64encode(signature))
+
+
+def test_server_error() -> None:
+    """``e=`` is what the server has to say, not a malformed message."""
+    with pytest.raises(AuthError, match="error received from server in SCRAM exchange: invalid-proof") as caught:
+        challenged().receive_server_final(b"e=invalid-proof")
+    assert not isinstance(caught.value, ServerSignatureError)
+
+
+# Mutations ---------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def mutations(draw: st.DrawFn, message: bytes) -> bytes:
+    """`message` with bytes replaced, removed, inserted or doubled; never itself."""
+    position = draw(st.integers(0, len(message)))
+    removed = draw(st.integers(0, 3))
+    mutated = message[:position] + draw(st.binary(max_size=3)) + message[position + removed :]
+    return mutated if mutated != message else message + b"!"
+
+
+@given(st.data())
+def test_mutated_server_first(data: st.DataObject) -> None:
+    """However a challenge is bent on its way, the login fails: on reading it, or because AuthMessage differs."""
+    client, server, mechanism = pair()
+    message = server.server_first_message(mechanism, client.client_first_message())
+    with pytest.raises(Error):  # noqa: PT012 - any step may notice
+        challenge = client.receive_server_first(data.draw(mutations(message)))
+        keys = derive(b"pencil", challenge.salt, min(challenge.iterations, 10))
+        server.server_final_message(client.client_final_message(keys))
+
+
+@given(st.data())
+def test_mutated_client_first(data: st.DataObject) -> None:
+    """A client-first-message that was bent does not lead to a login."""
+    client, server, mechanism = pair("p=tls-server-end-point", bound=True)
+    with pytest.raises(Error):  # noqa: PT012 - any step may notice
+        answer = server.server_first_message(mechanism, data.draw(mutations(client.client_first_message())))
+        client.receive_server_first(answer)
+        server.server_final_message(client.client_final_message(derive()))
+
+
+@given(st.data())
+def test_mutated_client_final(data: st.DataObject) -> None:
+    """A client-final-message that was bent is refused."""
+    client, server, mechanism = pair("p=tls-server-end-point", bound=True)
+    client.receive_server_first(server.server_first_message(mechanism, client.client_first_message()))
+    with pytest.raises(Error):
+        server.server_final_message(data.draw(mutations(client.client_final_message(derive()))))
+
+
+@given(st.data())
+def test_mutated_server_final(data: st.DataObject) -> None:
+    """A server-final-message that decodes to anything else than the signature is refused."""
+    client, server, mechanism = pair()
+    client.receive_server_first(server.server_first_message(mechanism, client.client_first_message()))
+    message = server.server_final_message(client.client_final_message(derive()))
+    mutated = data.draw(mutations(message))
+    try:
+        client.receive_server_final(mutated)
+    except (ProtocolError, AuthError):
+        return
+    assert base64.b64decode(mutated[2:]) == base64.b64decode(message[2:])  # spare bits of the last character
+
+
+# An implementation that we did not write ---------------------------------------------------------------------------
+
+END_POINT = ("tls-server-end-point", b"hash of the certificate")
+
+
+@pytest.mark.parametrize("plus", [False, True])
+def test_client_against_scramp(plus: bool) -> None:
+    """Our client logs in to scramp's server."""
+    scramp = pytest.importorskip("scramp", reason="the peer that this test needs")
+    mechanism = scramp.ScramMechanism(SCRAM_SHA_256_PLUS if plus else SCRAM_SHA_256)
+    info = mechanism.make_auth_info("pencil", iteration_count=4096)
+    server = mechanism.make_server(lambda _user: info, channel_binding=END_POINT if plus else None)
+    client = NamedClient("p=tls-server-end-point" if plus else "n", END_POINT[1] if plus else b"")
+    server.set_client_first(client.client_first_message().decode())
+    challenge = client.receive_server_first(server.get_server_first().encode())
+    final = client.client_final_message(derive(b"pencil", challenge.salt, challenge.iterations))
+    server.set_client_final(final.decode())
+    client.receive_server_final(server.get_server_final().encode())
+
+
+@pytest.mark.parametrize("plus", [False, True])
+def test_scramp_against_server(plus: bool) -> None:
+    """The client of scramp logs in to our server, and is shown that the server knows the password."""
+    scramp = pytest.importorskip("scramp", reason="the peer that this test needs")
+    mechanisms = [SCRAM_SHA_256_PLUS] if plus else [SCRAM_SHA_256]
+    client = scramp.ScramClient(mechanisms, "user", "pencil", channel_binding=END_POINT if plus else None)
+    server = ScramServer(derive(iterations=4096), SALT, 4096, channel_binding=BINDING if plus else None)
+    first = server.server_first_message(mechanisms[0], client.get_client_first().encode())
+    client.set_server_first(first.decode())
+    client.set_server_final(server.server_final_message(client.get_client_final().encode()).decode())
+
+
+def test_wrong_password_against_scramp() -> None:
+    """The server of scramp refuses our client's proof of another password."""
+    scramp = pytest.importorskip("scramp", reason="the peer that this test needs")
+    mechanism = scramp.ScramMechanism(SCRAM_SHA_256)
+    info = mechanism.make_auth_info("pencil", iteration_count=4096)
+    server = mechanism.make_server(lambda _user: info)
+    client = NamedClient("n")
+    server.set_client_first(client.client_first_message().decode())
+    challenge = client.receive_server_first(server.get_server_first().encode())
+    with pytest.raises(scramp.ScramException):
+        server.set_client_final(client.client_final_message(derive(b"no", challenge.salt, 4096)).decode())

@@ -1,0 +1,279 @@
+"""A configuration that cannot work cannot be built, and one that can shows no secret."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import getpass
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babar_tls.config import AUTH_METHODS, ChannelBinding, Config, TlsMode, TlsNegotiation, TlsVerify, TlsVersion
+from babar_tls.errors import ConfigError
+from babar_tls.modes import parse_require_auth
+
+KEY = bytes(range(32))
+
+
+def test_defaults() -> None:
+    """The defaults are TLS, verified in full, bound where it can be."""
+    config = Config(user="u")
+    assert (config.host, config.port) == ("localhost", 5432)
+    assert (config.tls_mode, config.tls_verify, config.tls_default_roots) == (TlsMode.REQUIRE, TlsVerify.FULL, True)
+    assert (config.channel_binding, config.tls_fallback) == (ChannelBinding.PREFER, False)
+    assert (config.tls_min_version, config.connect_timeout) == (TlsVersion.TLSV1_2, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"host": ""}, "host is empty"),
+        ({"host": None}, "host is empty"),
+        ({"host": b"h"}, "host must be a str, not bytes"),
+        ({"host": "a\0b"}, "zero byte"),
+        ({"hostaddr": 1}, "hostaddr must be a str"),
+        ({"hostaddr": "\ud800"}, "lone surrogate"),
+        ({"port": 0}, 'invalid port number: "0"'),
+        ({"port": 65536}, "invalid port number"),
+        ({"port": -1}, "invalid port number"),
+        ({"port": True}, "invalid port number"),
+        ({"port": "5432"}, "invalid port number"),
+        ({"port": 5432.0}, "invalid port number"),
+        ({"port": None}, "invalid port number"),
+        ({"user": b"u"}, "user must be a str"),
+        ({"user": "a\0b"}, "zero byte"),
+        ({"user": "a\udc80"}, "lone surrogate"),
+        ({"database": 1}, "database must be a str"),
+        ({"database": "\ud800"}, "lone surrogate"),
+        ({"application_name": "a\0"}, "zero byte"),
+        ({"options": ["-c"]}, "options must be a str"),
+        ({"connect_timeout": 0}, "connect_timeout must be a positive number"),
+        ({"connect_timeout": -1.0}, "connect_timeout must be"),
+        ({"connect_timeout": math.inf}, "connect_timeout must be"),
+        ({"connect_timeout": math.nan}, "connect_timeout must be"),
+        ({"connect_timeout": "10"}, "connect_timeout must be"),
+        ({"connect_timeout": True}, "connect_timeout must be"),
+        ({"server_settings": 1}, "must be a mapping of str to str"),
+        ({"server_settings": "abc"}, "must be a mapping of str to str"),
+        ({"server_settings": [("a", "b", "c")]}, "must be a mapping of str to str"),
+        ({"server_settings": {1: "a", "b": "c"}}, "must be a mapping of str to str"),
+        ({"server_settings": {1: "a"}}, "must be a str"),
+        ({"server_settings": {"a": 1}}, "a must be a str, not int"),
+        ({"server_settings": {"a": "\0"}}, "zero byte"),
+        ({"server_settings": {"a\0": "b"}}, "zero byte"),
+        ({"server_settings": {"a": "\ud800"}}, "lone surrogate"),
+        ({"server_settings": {"\ud800": "a"}}, "lone surrogate"),
+        ({"server_settings": {"": "a"}}, "may not contain ''"),
+        ({"server_settings": {"_pq_.x": "a"}}, "may not contain '_pq_.x'"),
+        ({"server_settings": {"user": "root"}}, "may not contain 'user'"),
+        ({"server_settings": {"database": "d"}}, "may not contain 'database'"),
+        ({"server_settings": {"application_name": "a"}}, "may not contain"),
+        ({"server_settings": {"options": "a"}}, "may not contain"),
+        ({"server_settings": {"client_encoding": "latin1"}}, "is not supported"),
+        ({"tls_mode": "on"}, "invalid tls_mode value: 'on'"),
+        ({"tls_mode": None}, "invalid tls_mode value"),
+        ({"tls_mode": []}, "invalid tls_mode value"),
+        ({"tls_verify": "maybe"}, "invalid tls_verify value"),
+        ({"tls_verify": None}, "invalid tls_verify value"),
+        ({"tls_negotiation": "x"}, "invalid tls_negotiation value"),
+        ({"tls_min_version": "TLSv1.1"}, "invalid tls_min_version value"),
+        ({"tls_min_version": None}, "invalid tls_min_version value"),
+        ({"tls_max_version": "SSLv3"}, "invalid tls_max_version value"),
+        ({"channel_binding": "yes"}, "invalid channel_binding value"),
+        ({"tls_min_version": "TLSv1.3", "tls_max_version": "TLSv1.2"}, "newer than tls_max_version"),
+        ({"tls_negotiation": "direct", "tls_mode": "prefer"}, 'weak sslmode "prefer" may not be used with sslneg'),
+        ({"tls_negotiation": "direct", "tls_mode": "disable"}, 'weak sslmode "disable"'),
+        ({"tls_fallback": True}, "tls_fallback belongs to TlsMode.PREFER"),
+        ({"tls_fallback": True, "tls_mode": "allow"}, "tls_fallback belongs"),
+        ({"tls_default_roots": False}, "there is nothing to verify the server with"),
+        ({"tls_default_roots": False, "tls_verify": "ca"}, "there is nothing to verify the server with"),
+        ({"tls_root_cert_path": ""}, "tls_root_cert_path must be a path"),
+        ({"tls_root_cert_path": "a\0b"}, "tls_root_cert_path must be a path"),
+        ({"tls_root_cert_path": b"a"}, "tls_root_cert_path must be a path"),
+        ({"tls_server_name": ""}, "tls_server_name"),
+        ({"tls_server_name": "a\0"}, "tls_server_name"),
+        ({"tls_server_name": b"a"}, "tls_server_name"),
+        ({"channel_binding_type": "tls-anything"}, "unknown channel binding type 'tls-anything'"),
+        ({"channel_binding_type": []}, "unknown channel binding type"),
+        ({"channel_binding": "require", "tls_mode": "disable"}, "channel binding required, but SSL not in use"),
+        ({"channel_binding": "require", "host": "/tmp"}, "channel binding required, but SSL not in use"),  # noqa: S108
+        ({"channel_binding": "require", "host": "@x"}, "channel binding required, but SSL not in use"),
+        (
+            {"channel_binding": "require", "channel_binding_type": "tls-unique", "tls_min_version": "TLSv1.3"},
+            "tls-unique is not defined for TLS 1.3",
+        ),
+        ({"scram_client_key": KEY}, "go together"),
+        ({"scram_server_key": KEY}, "go together"),
+        ({"scram_client_key": KEY[:31], "scram_server_key": KEY}, "scram_client_key must be 32 bytes"),
+        ({"scram_client_key": KEY, "scram_server_key": "x" * 32}, "scram_server_key must be 32 bytes"),
+        ({"password": 1234}, "password must be str or bytes, not int"),
+        ({"password": bytearray(b"x")}, "password must be str or bytes"),
+        ({"password": "s3cret\ud800"}, "password contains a lone surrogate"),
+        ({"scram_max_iterations": 0}, "scram_max_iterations must be"),
+        ({"scram_max_iterations": "4096"}, "scram_max_iterations must be"),
+        ({"scram_max_iterations": None}, "scram_max_iterations must be"),
+        ({"require_auth": "scram"}, 'invalid require_auth value: "scram"'),
+        ({"require_auth": "md5,"}, 'invalid require_auth value: ""'),
+        ({"require_auth": "!"}, 'invalid require_auth value: ""'),
+        ({"require_auth": "!!md5"}, 'invalid require_auth value: "!md5"'),
+        ({"require_auth": "md5,!password"}, "mixes methods with negated methods"),
+        ({"require_auth": "md5,md5"}, 'method "md5" is specified more than once'),
+        ({"require_auth": "!md5,!md5"}, "is specified more than once"),
+        ({"require_auth": ["md5"]}, "require_auth must be a str"),
+    ],
+)
+def test_what_cannot_be_built(overrides: dict[str, Any], message: str) -> None:
+    """Each impossible value and combination is refused when the object is made, and again by `replace`."""
+    with pytest.raises(ConfigError) as caught:
+        Config(**{"user": "u", **overrides})
+    assert message in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"."):
+        Config(user="u").replace(**overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"connect_timeout": None},
+        {"connect_timeout": 1},
+        {"port": 1},
+        {"port": 65535},
+        {"server_settings": {"client_encoding": "utf-8"}},
+        {"server_settings": [("b", "1"), ("a", "")]},
+        {"tls_max_version": None},
+        {"tls_max_version": "TLSv1.2"},
+        {"tls_fallback": True, "tls_mode": "prefer"},
+        {"tls_default_roots": False, "tls_verify": "none"},
+        {"tls_root_cert_path": Path("/roots.pem"), "tls_default_roots": False},
+        {"channel_binding": "require", "host": "/tmp", "hostaddr": "192.0.2.7"},  # noqa: S108
+        {"channel_binding": "require", "tls_mode": "prefer"},
+        {"password": b"\xff\0"},
+        {"scram_client_key": KEY, "scram_server_key": KEY},
+        {"require_auth": ""},
+        {"host": "/tmp/\udcff"},  # noqa: S108 - a file name that is no UTF-8
+    ],
+)
+def test_what_can_be_built(overrides: dict[str, Any]) -> None:
+    """What is merely unusual can be built, copied, pickled and hashed."""
+    config = Config(user="u", **overrides)
+    assert config.replace() == config
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own bytes
+    assert copy.copy(config) == copy.deepcopy(config) == config
+    assert hash(config) == hash(config.replace())
+
+
+def test_values_in_place_of_enums() -> None:
+    """Enum fields accept their values as strings."""
+    config = Config(
+        user="u",
+        tls_mode="require",
+        tls_verify="ca",
+        tls_negotiation="direct",
+        channel_binding="require",
+        tls_min_version="TLSv1.3",
+    )
+    assert config == Config(
+        user="u",
+        tls_mode=TlsMode.REQUIRE,
+        tls_verify=TlsVerify.CA,
+        tls_negotiation=TlsNegotiation.DIRECT,
+        channel_binding=ChannelBinding.REQUIRE,
+        tls_min_version=TlsVersion.TLSV1_3,
+    )
+
+
+def test_frozen() -> None:
+    """A configuration cannot be changed, and neither can what it was made from change it."""
+    settings = {"b": "1", "a": "2"}
+    config = Config(user="u", server_settings=settings)
+    settings["c"] = "3"
+    assert config.settings == (("a", "2"), ("b", "1"))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.host = "evil"  # type: ignore[misc]
+
+
+def test_no_secret_is_shown() -> None:
+    """Neither `repr` nor `str` shows a password or a key."""
+    config = Config(user="u", password="s3cret", scram_client_key=b"c" * 32, scram_server_key=b"d" * 32)
+    for shown in (repr(config), str(config), f"{config}"):
+        assert "s3cret" not in shown
+        assert "cccc" not in shown
+        assert "dddd" not in shown
+
+
+def test_unix_sockets() -> None:
+    """A host that begins with a slash or an at sign is a socket directory, unless an address is given."""
+    assert Config(user="u", host="/run/postgresql").is_unix_socket
+    assert Config(user="u", host="@babar").is_unix_socket
+    assert not Config(user="u", host="/run", hostaddr="192.0.2.7").is_unix_socket
+    assert not Config(user="u", host="localhost").is_unix_socket
+
+
+def test_the_users_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a user it is the operating system's, and where that has none the error says what to do."""
+    monkeypatch.setattr(getpass, "getuser", lambda: "babar")
+    assert Config().user == "babar"
+    for problem in (KeyError("uid"), OSError("no"), ImportError("pwd")):
+
+        def fails(problem: Exception = problem) -> str:
+            raise problem
+
+        monkeypatch.setattr(getpass, "getuser", fails)
+        with pytest.raises(ConfigError, match=r"Config\(user=…\)"):
+            Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        (None, None),
+        ("", None),
+        ("scram-sha-256", {"scram-sha-256"}),
+        ("md5, password", {"md5", "password"}),
+        ("none", {"none"}),
+        ("!password,!md5", {"gss", "sspi", "scram-sha-256", "oauth", "none"}),
+    ],
+)
+def test_require_auth(text: str | None, allowed: set[str] | None) -> None:
+    """`require_auth` is libpq's grammar: methods, or all but the negated ones."""
+    assert parse_require_auth(text) == allowed
+    assert Config(user="u", require_auth=text).allowed_auth == allowed
+
+
+@given(st.lists(st.sampled_from(AUTH_METHODS), unique=True, min_size=1))
+def test_require_auth_negated(methods: list[str]) -> None:
+    """A list and its negation allow, between them, every method exactly once."""
+    allowed = parse_require_auth(",".join(methods))
+    others = parse_require_auth(",".join(f"!{method}" for method in methods))
+    assert allowed is not None
+    assert others is not None
+    assert allowed | others == set(AUTH_METHODS)
+    assert not allowed & others
+
+
+values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.binary(max_size=5),
+    st.lists(st.text(max_size=3), max_size=2),
+)
+FIELDS = [item.name for item in dataclasses.fields(Config) if item.name != "user"]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), values, max_size=4))
+def test_arbitrary_values(overrides: dict[str, Any]) -> None:
+    """Values of any type make a configuration or a `ConfigError`, and nothing else."""
+    try:
+        Config(user="u", **overrides)
+    except ConfigError:
+        pass

@@ -1,0 +1,190 @@
+"""Imports follow the arrows and never turn back, and what is not needed is not loaded."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import babar_tls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(babar_tls.__file__).parent
+
+#: The house from the cellar to the roof: a module imports from its own line and from those above it.
+ORDER = (
+    "errors",
+    "telemetry",
+    "modes",
+    "config",
+    "conninfo_syntax",
+    "conninfo",
+    "backends.base",
+    "protocol.requests",
+    "protocol.messages",
+    "protocol.certificate",
+    "protocol.saslprep",
+    "protocol.scram",
+    "protocol.channel_binding",
+    "protocol.negotiation",
+    "protocol.policy",
+    "protocol.refusals",
+    "protocol.authentication",
+    "protocol.handshake",
+    "protocol.query",
+    "_native",
+    "crypto",
+    "security",
+    "backends",
+    "driving",
+    "wire",
+    "aio_timeout",
+    "aio_wire",
+    "sessions",
+    "session",
+    "aio",
+    "integrations",
+    "proxy",
+    "doctor",
+    "testing",
+    "bench",
+    "cli",
+    "__main__",
+)
+
+#: Imports inside functions that point the other way, each for a convenience on the public face.
+LATE = {("config", "conninfo")}
+
+#: No input, no output, no clock, no threads.
+SANS_IO = {"socket", "ssl", "asyncio", "threading", "time", "select", "selectors", "subprocess", "concurrent", "signal"}
+
+#: Rooms that an extra furnishes.
+FURNISHED = ("_native", "backends.openssl", "backends.rustls", "integrations", "testing", "bench", "cli")
+
+
+class Import(NamedTuple):
+    """What one import statement brings, and whether it stands at the top of its module."""
+
+    target: str
+    at_top: bool
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name, without the package's own."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name:
+            found[name] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> Iterator[Import]:
+    """The imports of a module as it runs: those for type checkers do not count."""
+    path = MODULES[name]
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+
+    def walk(node: ast.AST, at_top: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                yield from (Import(alias.name, at_top) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = ["babar_tls", *package[: len(package) - child.level + 1]] if child.level else []
+                target = ".".join([*base, *([child.module] if child.module else [])])
+                for alias in child.names:
+                    inner = f"{target}.{alias.name}"
+                    yield Import(inner if inner.removeprefix("babar_tls.") in MODULES else target, at_top)
+            yield from walk(child, at_top and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    yield from walk(ast.parse(path.read_text(encoding="utf-8")), True)
+
+
+def line(name: str) -> int:
+    """The line of `ORDER` on which a module stands: that of its longest prefix."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        prefix = ".".join(parts[:length])
+        if prefix in ORDER:
+            return ORDER.index(prefix)
+    raise AssertionError(f"babar_tls.{name} has no line in ORDER: where does it stand?")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_arrow_turns_back(name: str) -> None:
+    """A module imports only what stands above it, or beside it in its own room."""
+    if name == "protocol":
+        assert not list(imports(name))
+        return
+    here = line(name)
+    backwards = []
+    for target, _ in imports(name):
+        inner = target.removeprefix("babar_tls.")
+        if target == "babar_tls" or not target.startswith("babar_tls.") or inner == "protocol":
+            continue
+        if line(inner) > here and (name, inner) not in LATE:
+            backwards.append(inner)
+    assert backwards == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in MODULES if name.startswith("protocol") or name in ("backends.base", "config", "modes", "errors")],
+)
+def test_the_core_has_no_input_or_output(name: str) -> None:
+    """The protocol and what it stands on import no socket, no TLS engine, no loop, no thread and no clock."""
+    roots = {target.split(".")[0] for target, _ in imports(name)}
+    assert roots & SANS_IO == set()
+    assert roots <= {*sys.stdlib_module_names, "babar_tls"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith(FURNISHED)])
+def test_the_base_needs_nobody_else(name: str) -> None:
+    """Without an extra no module imports anything that is not Python's."""
+    foreign = {target.split(".")[0] for target, at_top in imports(name) if at_top} - {
+        *sys.stdlib_module_names,
+        "babar_tls",
+    }
+    assert foreign == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("babar_tls", "ssl OpenSSL asyncio rtls socket threading babar_tls.session babar_tls.config"),
+        ("babar_tls.errors", "ssl OpenSSL asyncio rtls socket threading"),
+        ("babar_tls.config", "ssl OpenSSL asyncio rtls socket threading"),
+        ("babar_tls.backends", "ssl OpenSSL asyncio rtls socket"),
+        ("babar_tls.protocol.handshake", "ssl OpenSSL asyncio rtls socket threading select subprocess"),
+        ("babar_tls.protocol.query", "ssl OpenSSL asyncio rtls socket threading select subprocess"),
+        ("babar_tls.crypto", "ssl OpenSSL asyncio rtls"),
+        ("babar_tls.session", "OpenSSL asyncio rtls"),
+    ],
+)
+def test_what_an_import_loads(module: str, absent: str) -> None:
+    """Importing a module loads nothing of what it does not need."""
+    code = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); import {module}; print(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603 - this Python
+    assert set(absent.split()) & set(loaded) == set()
+    assert module in loaded
+
+
+def test_public_names() -> None:
+    """Every public name can be imported, and no other can."""
+    for name in babar_tls.__all__:
+        assert getattr(babar_tls, name) is not None
+    assert set(babar_tls.__all__) <= set(dir(babar_tls))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = babar_tls.nothing
