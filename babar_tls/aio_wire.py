@@ -10,6 +10,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .aio_timeout import Timeout
 from .driving import (
     RECEIVE_SIZE,
     AddressInfo,
@@ -31,12 +32,12 @@ from .telemetry import warn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
     from .backends.base import TlsStream
     from .config import Config
 
 _T = TypeVar("_T")
+_READS_BETWEEN_PAUSES = 16  # more than a handshake has
 
 
 class AsyncWire:
@@ -54,6 +55,8 @@ class AsyncWire:
         self._socket: socket.socket | None = None
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         self._phase = Phase.TCP
+        self._reads = 0
+        self._waiting = False
         self._perform: dict[type, Callable[[Any], Awaitable[Any]]] = {
             Connect: self._connect,
             Send: self._send,
@@ -111,7 +114,10 @@ class AsyncWire:
             pass  # nobody is listening any more
         finally:
             self.stream = None
-            sock.close()
+            if self._waiting:
+                _wake(sock)
+            else:
+                sock.close()
 
     def _sealed(self, goodbye: bytes) -> bytes:
         if self.stream is None:
@@ -165,6 +171,8 @@ class AsyncWire:
             raise resolve_error(OSError(str(exc)), endpoint) from exc
         except OSError as exc:
             raise resolve_error(exc, endpoint) from exc
+        if not found:
+            raise resolve_error(OSError("the name has no address"), endpoint)
         self.meter.mark(Phase.RESOLVE)
         return found  # type: ignore[return-value]  # addresses are tuples, whatever is in them
 
@@ -244,19 +252,38 @@ class AsyncWire:
             return
         sock = self._ready_socket(phase)
         try:
-            await self._loop.sock_sendall(sock, data)
+            await self._wait(sock, self._loop.sock_sendall(sock, data))
         except OSError as exc:
             raise stream_error(exc) from exc
         self.meter.sent()
 
     async def _read(self, phase: Phase) -> bytes:
+        # Reading what is there already does not wait, and from a server that always has more the loop would never get
+        # back to its timers and its other tasks.
+        self._reads += 1
+        if not self._reads % _READS_BETWEEN_PAUSES:
+            await asyncio.sleep(0)
         sock = self._ready_socket(phase)
         try:
-            data = await self._loop.sock_recv(sock, RECEIVE_SIZE)
+            data = await self._wait(sock, self._loop.sock_recv(sock, RECEIVE_SIZE))
         except OSError as exc:
             raise stream_error(exc) from exc
         self.meter.received()
         return data
+
+    async def _wait(self, sock: socket.socket, operation: Awaitable[_T]) -> _T:
+        """Wait for the socket; if somebody else closes the connection meanwhile, do it here, when nobody waits on it.
+
+        A socket closed under a loop that watches it would never wake who waits, and its number, when it is given to
+        the next socket, would be taken for it.
+        """
+        self._waiting = True
+        try:
+            return await operation
+        finally:
+            self._waiting = False
+            if self._socket is not sock:
+                sock.close()
 
     def _ready_socket(self, phase: Phase) -> socket.socket:
         self._phase = phase
@@ -265,40 +292,8 @@ class AsyncWire:
         return self._socket
 
 
-class Timeout:
-    """Cancels what runs inside after so many seconds and turns that into an error of ours.
-
-    `asyncio.timeout` came with Python 3.11; this is what we need of it on 3.10 too. A cancellation from outside stays
-    a cancellation, even one that comes together with the timeout where Python can tell the two apart (3.11).
-    """
-
-    def __init__(self, seconds: float | None, error: Callable[[], Error]) -> None:
-        self._seconds = seconds
-        self._error = error
-        self._expired = False
-
-    async def __aenter__(self) -> None:
-        self._handle: asyncio.TimerHandle | None = None
-        if self._seconds is None:
-            return
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a deadline needs a task to cancel")
-        self._task = task
-        self._cancelling = getattr(task, "cancelling", lambda: 0)()
-        self._handle = asyncio.get_running_loop().call_later(max(self._seconds, 0), self._expire)
-
-    def _expire(self) -> None:
-        self._expired = True
-        self._task.cancel()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-        if not self._expired:
-            return
-        still_cancelled = getattr(self._task, "uncancel", lambda: 0)() > self._cancelling
-        if isinstance(error, asyncio.CancelledError) and not still_cancelled:
-            raise self._error() from error
+def _wake(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it has ended already

@@ -272,7 +272,7 @@ def _look_up(endpoint: Endpoint, seconds: float | None) -> list[AddressInfo]:
         thread.join(seconds)
     if not outcome:
         raise timeout_error(Phase.RESOLVE)
-    found = outcome[0]
+    found = outcome[0] or OSError("the name has no address")
     if isinstance(found, UnicodeError):
         raise resolve_error(OSError(str(found)), endpoint) from found
     if isinstance(found, OSError):

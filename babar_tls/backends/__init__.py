@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import BackendUnavailable, ConfigError
+from ..errors import BackendUnavailable
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
 
 if TYPE_CHECKING:
@@ -92,10 +92,11 @@ def _load(name: str) -> TlsBackend:
     factory, remedy = _factory(name)
     try:
         backend = factory()()
-    except ImportError as exc:
+    except (ImportError, AttributeError) as exc:  # the module is missing, or has no such engine
         raise BackendUnavailable(f"TLS backend {name!r} cannot be used: {exc}", remedy=remedy) from exc
     if not isinstance(backend, TlsBackend):
-        raise ConfigError(f"TLS backend {name!r} is no TlsBackend but a {type(backend).__name__}")
+        what = f"it is no TlsBackend but a {type(backend).__name__}"
+        raise BackendUnavailable(f"TLS backend {name!r} cannot be used: {what}", remedy=remedy)
     return backend
 
 

@@ -153,7 +153,7 @@ class TlsStream(ABC):
         return (self.peer_certificate,)
 
     def export_keying_material(self, label: bytes, length: int) -> bytes:
-        """Exported keying material without a context (RFC 5705, RFC 8446 §7.5), `length` bytes.
+        """Exported keying material for an empty context (RFC 5705, RFC 8446 §7.5, RFC 9266 §2), `length` bytes.
 
         Raises:
             ChannelBindingUnsupported: The engine has no exporter.

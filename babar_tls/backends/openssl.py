@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
-from service_identity import CertificateError as ServiceIdentityCertificateError
-from service_identity import VerificationError
-from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
+from OpenSSL import SSL, crypto
 
 from ..config import TlsVerify, TlsVersion
-from ..errors import ChannelBindingUnsupported, Closed, ConfigError, TlsError
+from ..errors import ChannelBindingUnsupported, Closed, TlsError
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
 from .context_cache import ContextCache
-from .openssl_errors import certificate_error, eof_error, missing_certificate_error, name_error, ssl_error
-from .roots import check_root_file, default_roots, unusable_root_file
+from .openssl_errors import (
+    HOSTNAME_MISMATCH,
+    certificate_error,
+    eof_error,
+    missing_certificate_error,
+    name_error,
+    no_name_error,
+    ssl_error,
+    unfinished_error,
+)
+from .openssl_names import as_address, certificate_matches, host_name
+from .roots import check_root_file, roots_for, unusable_root_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cryptography import x509
-    from OpenSSL.crypto import X509
     from typing_extensions import Buffer
 
 _VERSIONS = {TlsVersion.TLSV1_2: SSL.TLS1_2_VERSION, TlsVersion.TLSV1_3: SSL.TLS1_3_VERSION}
@@ -55,7 +58,7 @@ class OpenSslBackend(TlsBackend):
 def _files(parameters: TlsParameters) -> Iterable[str | None]:
     if parameters.verify is TlsVerify.NONE:
         return ()
-    roots = default_roots() if parameters.default_roots else None
+    roots = roots_for(parameters)
     return (parameters.root_cert_path, *((roots.cafile, roots.capath) if roots else ()))
 
 
@@ -71,28 +74,62 @@ def _build_context(parameters: TlsParameters) -> SSL.Context:
     if parameters.verify is TlsVerify.NONE:
         context.set_verify(SSL.VERIFY_NONE)
         return context
-    context.set_verify(SSL.VERIFY_PEER, _remember_verdict)
+    context.set_verify(SSL.VERIFY_PEER, _verify)
     if parameters.root_cert_path is not None:
-        check_root_file(parameters.root_cert_path)
         _load(context, parameters.root_cert_path, None)
-    if parameters.default_roots:
-        roots = default_roots()
+    roots = roots_for(parameters)
+    if roots is not None:
         _load(context, roots.cafile, roots.capath)
     return context
 
 
 def _load(context: SSL.Context, cafile: str | None, capath: str | None) -> None:
+    if cafile is not None:
+        check_root_file(cafile)
     try:
         context.load_verify_locations(cafile, capath)
     except SSL.Error as exc:
         raise unusable_root_file(cafile or capath or "", _reason(exc)) from exc
 
 
-def _remember_verdict(connection: SSL.Connection, certificate: X509, code: int, _depth: int, ok: int) -> bool:
-    """OpenSSL asks for every certificate of the chain; the first that fails is the one to report."""
-    if not ok:
-        connection.get_app_data().verdict = code
-    return bool(ok)
+class _Verification:
+    """What is verified of one connection, and what was found. Connections refer to it, and it to none of them."""
+
+    def __init__(self, name: str | None) -> None:
+        self.fault: int | None = None
+        self.certificate: bytes | None = None
+        self.name_matches = False
+        self.interrupt: BaseException | None = None
+        self._name = name
+
+    def matches(self, certificate: crypto.X509) -> bool:
+        """Is the certificate for the name that is wanted? Where none is, every certificate is."""
+        if self._name is None:
+            return True
+        return certificate_matches(certificate, self._name)
+
+
+def _verify(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
+    """OpenSSL asks for every certificate of the chain, the server's own last; the first fault is the one to report.
+
+    Names are checked here so that a certificate for somebody else fails the handshake, and the server hears of it.
+    """
+    found: _Verification = connection.get_app_data()
+    try:
+        if ok and depth == 0:
+            found.name_matches = found.matches(certificate)
+            code = HOSTNAME_MISMATCH
+        if ok and (depth or found.name_matches):
+            return True
+        found.fault = code
+        found.certificate = _der(certificate)
+    except BaseException as exc:
+        found.interrupt = exc  # C calls us, and would print it and lose it: Ctrl-C, above all
+    return False
+
+
+def _der(certificate: crypto.X509) -> bytes:
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
 def _reason(exc: SSL.Error) -> str:
@@ -102,19 +139,19 @@ def _reason(exc: SSL.Error) -> str:
 
 class _Stream(TlsStream):
     def __init__(self, context: SSL.Context, parameters: TlsParameters, server_hostname: str | None) -> None:
-        self._connection = SSL.Connection(context, None)
-        self._connection.set_app_data(self)
-        self._connection.set_connect_state()
-        self._verify_name = parameters.verify is TlsVerify.FULL
+        full = parameters.verify is TlsVerify.FULL
+        if full and server_hostname is None:
+            raise no_name_error()
+        address = as_address(server_hostname) if server_hostname is not None else None
         self._server_hostname = server_hostname
+        self._verification = _Verification(server_hostname if full else None)
         self._established = False
         self._eof = False
-        self.verdict: int | None = None
-        if server_hostname is None:
-            return
-        self._address = _as_address(server_hostname)
-        if self._address is None and parameters.send_server_name:
-            self._connection.set_tlsext_host_name(_host_name(server_hostname))
+        self._connection = SSL.Connection(context, None)
+        self._connection.set_app_data(self._verification)
+        self._connection.set_connect_state()
+        if server_hostname is not None and address is None and parameters.send_server_name:
+            self._connection.set_tlsext_host_name(host_name(server_hostname))
 
     def do_handshake(self) -> bool:
         try:
@@ -124,24 +161,17 @@ class _Stream(TlsStream):
                 raise eof_error() from exc
             return False
         except SSL.Error as exc:
+            if self._verification.interrupt is not None:
+                raise self._verification.interrupt from None
             raise self._mapped(exc) from exc
-        certificate = self._connection.get_peer_certificate(as_cryptography=True)
+        certificate = self._connection.get_peer_certificate()
         if certificate is None:
             raise missing_certificate_error()
-        self._certificate = certificate.public_bytes(Encoding.DER)
-        if self._verify_name:
-            self._check_name(certificate)
+        self._certificate = _der(certificate)
+        if not (self._verification.name_matches or self._verification.matches(certificate)):
+            raise name_error(self._server_hostname, self._certificate)
         self._established = True
         return True
-
-    def _check_name(self, certificate: x509.Certificate) -> None:
-        try:
-            if self._address is not None:
-                verify_certificate_ip_address(certificate, str(self._address))
-            else:
-                verify_certificate_hostname(certificate, self._server_hostname or "")
-        except (VerificationError, ServiceIdentityCertificateError) as exc:
-            raise name_error(self._server_hostname, self._certificate) from exc
 
     def receive_data(self, data: Buffer) -> None:
         view = memoryview(data)
@@ -161,6 +191,9 @@ class _Stream(TlsStream):
             return b"".join(chunks)
 
     def read_into(self, buffer: memoryview) -> int:
+        self._check_established()
+        if not buffer:
+            return 0
         try:
             return self._connection.recv_into(buffer)
         except SSL.ZeroReturnError:
@@ -174,6 +207,7 @@ class _Stream(TlsStream):
             raise self._mapped(exc) from exc
 
     def write(self, data: Buffer) -> int:
+        self._check_established()
         view = memoryview(data)
         sent = 0
         try:
@@ -190,15 +224,22 @@ class _Stream(TlsStream):
             pass  # the connection is past saying anything
 
     def _mapped(self, exc: SSL.Error) -> TlsError | Closed:
-        if self.verdict is not None:
-            return certificate_error(self.verdict, _reason(exc), self._server_hostname, self._unverified_certificate())
-        if isinstance(exc, SSL.SysCallError) or "unexpected eof" in _reason(exc):
+        found = self._verification
+        if found.fault is not None:
+            return certificate_error(
+                found.fault, f"X509_verify_cert error {found.fault}", self._server_hostname, found.certificate
+            )
+        reason = _reason(exc)
+        # Of the same end OpenSSL gives the reason once; asked again it has none.
+        if isinstance(exc, SSL.SysCallError) or "unexpected eof" in reason or (self._eof and not reason):
             return _truncated() if self._established else eof_error()
-        return ssl_error(_reason(exc), str(exc))
+        after_certificate = not self._established and bool(self._connection.get_peer_cert_chain())
+        return ssl_error(reason, "the connection has failed", after_certificate=after_certificate)
 
-    def _unverified_certificate(self) -> bytes | None:
-        certificate = self._connection.get_peer_certificate(as_cryptography=True)
-        return certificate.public_bytes(Encoding.DER) if certificate is not None else None
+    def _check_established(self) -> None:
+        """OpenSSL would begin, or go on with, the handshake inside reading and writing: past our checks."""
+        if not self._established:
+            raise unfinished_error()
 
     @property
     def version(self) -> str:
@@ -223,8 +264,7 @@ class _Stream(TlsStream):
 
     @property
     def peer_chain(self) -> tuple[bytes, ...]:
-        chain = self._connection.get_peer_cert_chain(as_cryptography=True) or []
-        return tuple(certificate.public_bytes(Encoding.DER) for certificate in chain)
+        return tuple(map(_der, self._connection.get_peer_cert_chain() or []))
 
     def export_keying_material(self, label: bytes, length: int) -> bytes:
         return self._connection.export_keying_material(label, length, b"")
@@ -238,16 +278,3 @@ class _Stream(TlsStream):
 
 def _truncated() -> Closed:
     return Closed("server closed the connection unexpectedly, without ending TLS")
-
-
-def _as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _host_name(host: str) -> bytes:
-    if not host or len(host) > 253 or any(not 0 < len(label) < 64 for label in host.rstrip(".").split(".")):
-        raise ConfigError(f"{host!r} is not a host name: a label is empty or too long")
-    return host.encode()

@@ -6,7 +6,7 @@ errors to what they mean here. The same fault therefore gives the same error whi
 
 from __future__ import annotations
 
-from ..errors import CertificateError, ClientCertificateError, TlsError
+from ..errors import CertificateError, ClientCertificateError, ConfigError, TlsError
 from ..protocol.certificate import CertificateNames, DerError, certificate_names
 
 HOSTNAME_MISMATCH = 62
@@ -34,6 +34,7 @@ _REASONS = {
 
 #: OpenSSL 3's texts, because engines bring their own copies of OpenSSL, whose wording differs.
 _TEXTS = {
+    7: "certificate signature failure",
     9: "certificate is not yet valid",
     10: "certificate has expired",
     18: "self-signed certificate",
@@ -41,11 +42,19 @@ _TEXTS = {
     2: "unable to get issuer certificate",
     20: "unable to get local issuer certificate",
     21: "unable to verify the first certificate",
+    22: "certificate chain too long",
     23: "certificate revoked",
+    25: "path length constraint exceeded",
     26: "unsuitable certificate purpose",
+    27: "certificate not trusted",
+    28: "certificate rejected",
+    34: "unhandled critical extension",
+    47: "permitted subtree violation",
+    48: "excluded subtree violation",
     66: "EE certificate key too weak",
     67: "CA certificate key too weak",
     68: "CA signature digest algorithm too weak",
+    79: "invalid CA certificate",
 }
 
 _REMEDIES = {
@@ -116,15 +125,18 @@ def missing_certificate_error() -> CertificateError:
     return CertificateError("the server presented no certificate", reason="missing")
 
 
-def ssl_error(reason: str, text: str) -> TlsError:
+def ssl_error(reason: str, text: str, *, after_certificate: bool = False) -> TlsError:
     """The error for anything else that libssl complains of.
 
     Args:
         reason: The reason string in OpenSSL's macro spelling (``TLSV1_ALERT_UNKNOWN_CA``), perhaps empty.
         text: What to show where we do not know better.
+        after_certificate: The handshake was not finished, and the server had presented its certificate.
     """
     reason = reason.upper().replace(" ", "_")
-    if any(alert in reason for alert in _CLIENT_CERTIFICATE_ALERTS):
+    # RFC 5246 §7.4.6: so a server ends the handshake with a client that has no certificate. TLS 1.3 has its own alert.
+    no_certificate = after_certificate and "ALERT_HANDSHAKE_FAILURE" in reason
+    if no_certificate or any(alert in reason for alert in _CLIENT_CERTIFICATE_ALERTS):
         return ClientCertificateError(
             f"SSL error: the server did not accept the client certificate ({_words(reason)})",
             remedy="Present a client certificate that an authority known to the server has signed.",
@@ -145,6 +157,16 @@ def ssl_error(reason: str, text: str) -> TlsError:
     return TlsError(f"SSL error: {_words(reason) or text}")
 
 
+def no_name_error() -> ConfigError:
+    """The error for verifying a name where there is none."""
+    return ConfigError("there is no host name to verify the server's certificate with")
+
+
+def unfinished_error() -> TlsError:
+    """The error for reading or writing before the handshake has succeeded."""
+    return TlsError("the TLS handshake is not finished")
+
+
 def eof_error() -> TlsError:
     """The error for a server that hangs up in the middle of the handshake."""
     return TlsError(
@@ -153,9 +175,8 @@ def eof_error() -> TlsError:
 
 
 def _words(reason: str) -> str:
-    for prefix in ("SSLV3_ALERT_", "TLSV1_ALERT_", "TLSV13_ALERT_", "SSL/TLS_ALERT_"):
-        reason = reason.removeprefix(prefix)
-    return reason.lower().replace("_", " ")
+    """An alert's name (versions of OpenSSL differ in what they write before it), or the whole reason."""
+    return reason.rpartition("ALERT_")[2].lower().replace("_", " ")
 
 
 def _names(der: bytes | None) -> CertificateNames:

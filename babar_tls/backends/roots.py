@@ -11,8 +11,12 @@ import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from .base import TlsParameters
 
 _DISTRIBUTION_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo
@@ -60,6 +64,22 @@ def default_roots() -> DefaultRoots:
     return DefaultRoots(certifi.where(), None, "certifi")
 
 
+def roots_for(parameters: TlsParameters) -> DefaultRoots | None:
+    """The default roots that `parameters` ask for; `None` where there are none and others were given.
+
+    Raises:
+        ConfigError: There is nothing to verify the server with.
+    """
+    if not parameters.default_roots:
+        return None
+    try:
+        return default_roots()
+    except ConfigError:
+        if parameters.root_cert_path is None:
+            raise
+        return None
+
+
 def check_root_file(path: str) -> None:
     """Refuse a root file that is not there before an engine says so in its own way.
 
@@ -79,7 +99,9 @@ def check_root_file(path: str) -> None:
 
 
 def unusable_root_file(path: str, why: str) -> ConfigError:
-    """The error for a root file that holds no certificate."""
+    """The error for a root file that holds no certificate; `why` is OpenSSL's reason, in either of its spellings."""
+    why = why.lower().replace("_", " ")
     return ConfigError(
-        f'could not read root certificate file "{path}": {why}', remedy="It must hold certificates in PEM."
+        f'could not read root certificate file "{path}": {"damaged PEM" if "pem lib" in why else why}',
+        remedy="It must hold certificates in PEM.",
     )

@@ -10,8 +10,15 @@ from ..config import TlsVerify, TlsVersion
 from ..errors import ChannelBindingUnsupported, Closed, ConfigError, TlsError
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
 from .context_cache import ContextCache
-from .openssl_errors import certificate_error, eof_error, missing_certificate_error, ssl_error
-from .roots import check_root_file, default_roots, unusable_root_file
+from .openssl_errors import (
+    certificate_error,
+    eof_error,
+    missing_certificate_error,
+    no_name_error,
+    ssl_error,
+    unfinished_error,
+)
+from .roots import check_root_file, roots_for, unusable_root_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +55,7 @@ class StdlibBackend(TlsBackend):
 def _files(parameters: TlsParameters) -> Iterable[str | None]:
     if parameters.verify is TlsVerify.NONE:
         return ()
-    roots = default_roots() if parameters.default_roots and sys.platform != "win32" else None
+    roots = roots_for(parameters) if sys.platform != "win32" else None
     return (parameters.root_cert_path, *((roots.cafile, roots.capath) if roots else ()))
 
 
@@ -75,29 +82,40 @@ def _load_roots(context: ssl.SSLContext, parameters: TlsParameters) -> None:
             context.load_verify_locations(parameters.root_cert_path)
         except (ssl.SSLError, OSError) as exc:
             raise unusable_root_file(parameters.root_cert_path, getattr(exc, "reason", None) or str(exc)) from exc
-    if not parameters.default_roots:
-        return
     if sys.platform == "win32":
-        context.load_default_certs()
+        if parameters.default_roots:
+            context.load_default_certs()
         return
-    roots = default_roots()
+    roots = roots_for(parameters)
+    if roots is None:
+        return
+    if roots.cafile is not None:
+        check_root_file(roots.cafile)
     try:
         context.load_verify_locations(roots.cafile, roots.capath)
     except (ssl.SSLError, OSError) as exc:
-        raise unusable_root_file(roots.cafile or roots.capath or "", str(exc)) from exc
+        raise unusable_root_file(roots.cafile or roots.capath or "", getattr(exc, "reason", None) or str(exc)) from exc
 
 
 class _Stream(TlsStream):
     def __init__(self, context: ssl.SSLContext, parameters: TlsParameters, server_hostname: str | None) -> None:
+        if server_hostname is None and context.check_hostname:
+            raise no_name_error()
+        if context.check_hostname and not parameters.send_server_name:
+            raise ConfigError(
+                "the standard library cannot verify a host name without sending it",
+                remedy="Use another TLS backend (openssl), send the server name, or verify the authority alone.",
+            )
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._server_hostname = server_hostname
         self._established = False
-        wanted = server_hostname if parameters.send_server_name or context.check_hostname else None
+        self._eof = False
+        wanted = server_hostname if parameters.send_server_name else None
         try:
             self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=wanted)
-        except (ValueError, UnicodeError) as exc:
-            raise ConfigError(f"{server_hostname!r} is not a host name: {exc}") from exc
+        except (ValueError, ssl.SSLError) as exc:
+            raise ConfigError(f"{server_hostname!r} is not a host name: a label is empty or too long") from exc
 
     def do_handshake(self) -> bool:
         try:
@@ -115,12 +133,16 @@ class _Stream(TlsStream):
         self._incoming.write(data)
 
     def receive_eof(self) -> None:
+        self._eof = True
         self._incoming.write_eof()
 
     def data_to_send(self) -> bytes:
         return self._outgoing.read()
 
     def read_into(self, buffer: memoryview) -> int:
+        self._check_established()
+        if not buffer:
+            return 0
         try:
             count = cast("int", self._object.read(len(buffer), buffer))  # with a buffer it returns a count
         except ssl.SSLWantReadError:
@@ -133,6 +155,7 @@ class _Stream(TlsStream):
         return count
 
     def write(self, data: Buffer) -> int:
+        self._check_established()
         try:
             return self._object.write(data)
         except ssl.SSLError as exc:
@@ -144,16 +167,27 @@ class _Stream(TlsStream):
         except (ssl.SSLError, OSError):
             pass  # it waits for the peer's, or the connection is past saying anything
 
+    def _check_established(self) -> None:
+        """OpenSSL would begin, or go on with, the handshake inside reading and writing: past our checks."""
+        if not self._established:
+            raise unfinished_error()
+
     def _mapped(self, exc: ssl.SSLError) -> TlsError | Closed:
         if isinstance(exc, ssl.SSLCertVerificationError):
             return certificate_error(
                 exc.verify_code, exc.verify_message, self._server_hostname, self._unverified_certificate()
             )
-        if isinstance(exc, ssl.SSLEOFError) or exc.reason == "UNEXPECTED_EOF_WHILE_READING":
+        # Of the same end OpenSSL gives the reason once; asked again it has none.
+        if (
+            isinstance(exc, ssl.SSLEOFError)
+            or exc.reason == "UNEXPECTED_EOF_WHILE_READING"
+            or (self._eof and not exc.reason)
+        ):
             if self._established:
                 return Closed("server closed the connection unexpectedly, without ending TLS")
             return eof_error()
-        return ssl_error(exc.reason or "", str(exc))
+        after_certificate = not self._established and self._unverified_certificate() is not None
+        return ssl_error(exc.reason or "", "the connection has failed", after_certificate=after_certificate)
 
     def _unverified_certificate(self) -> bytes | None:
         """The rejected certificate, for the message; Python 3.13 made public what is there since 3.10."""

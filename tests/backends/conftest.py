@@ -1,0 +1,41 @@
+"""One authority for the tests of this folder, and both engines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls.backends import TlsParameters, available_backends
+from babar_tls.testing import CertificateAuthority
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("cryptography")
+
+
+@pytest.fixture(params=["stdlib", "openssl"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of an engine; each test runs on every one that is installed."""
+    if request.param not in available_backends():
+        pytest.skip(f"the {request.param} engine is not installed")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def authority() -> CertificateAuthority:
+    return CertificateAuthority()
+
+
+@pytest.fixture(scope="session")
+def root_path(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("roots") / "root.crt"
+    authority.write(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def parameters(root_path: Path) -> TlsParameters:
+    """Verify everything, against the one authority."""
+    return TlsParameters(root_cert_path=str(root_path), default_roots=False)

@@ -1,0 +1,144 @@
+"""What an engine says of a connection is what the server says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import ChannelBindingUnsupported, TlsVersion
+from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.protocol.channel_binding import channel_binding_data
+
+from .pairs import TLS_VERSIONS, Pair, only
+
+if TYPE_CHECKING:
+    from babar_tls.testing import CertificateAuthority
+
+NAME = "db.example.com"
+LABEL = b"EXPORTER-Channel-Binding"
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+def test_version_cipher_alpn(
+    backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """Version, cipher suite and protocol are the server's."""
+    pair = Pair(backend, parameters, NAME, authority.issue(NAME), **only(version)).handshake()
+    cipher = pair.server.cipher()
+    assert cipher is not None
+    assert (pair.client.version, pair.client.cipher) == (version, cipher[0])
+    assert pair.client.alpn == pair.server.selected_alpn_protocol() == "postgresql"
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+def test_group(backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """The key-exchange group is named by the engines that say they can, and is `None` with the others."""
+    pair = Pair(backend, parameters, NAME, authority.issue(NAME), **only(version)).handshake()
+    if not get_backend(backend).capabilities().reports_group:
+        assert pair.client.group is None
+        return
+    assert pair.client.group
+    assert "25519" in pair.client.group or "256" in pair.client.group
+
+
+def test_capabilities(backend: str) -> None:
+    """Every engine speaks TLS 1.2 and 1.3, binds by the end point, and names its OpenSSL."""
+    capabilities = get_backend(backend).capabilities()
+    assert list(capabilities.tls_versions) == [TlsVersion.TLSV1_2, TlsVersion.TLSV1_3]
+    assert "tls-server-end-point" in capabilities.channel_bindings
+    assert ("tls-exporter" in capabilities.channel_bindings) is (backend != "stdlib")
+    assert capabilities.version.startswith("OpenSSL ")
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+def test_certificates(backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """The certificate is the server's to the byte, and the chain is what it sent, in its order."""
+    intermediate = authority.intermediate()
+    certificate = intermediate.issue(NAME)
+    pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
+    assert pair.client.peer_certificate == certificate.der
+    chain = pair.client.peer_chain
+    assert chain[0] == certificate.der
+    assert len(chain) == 2
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    assert x509.load_der_x509_certificate(chain[1]).public_bytes(Encoding.PEM) == intermediate.certificate_pem
+
+
+@pytest.mark.parametrize("key", ["rsa2048", "p256", "p384", "ed25519"])
+def test_every_kind_of_key(backend: str, key: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """Certificates of any kind of key are verified and handed over to the byte."""
+    certificate = authority.issue(NAME, key=key)  # type: ignore[arg-type]
+    assert Pair(backend, parameters, NAME, certificate).handshake().client.peer_certificate == certificate.der
+
+
+def test_tls_unique(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """On TLS 1.2 the first Finished message is the server's tls-unique (RFC 5929 §3), and new each time."""
+    seen = set()
+    for _ in range(2):
+        pair = Pair(backend, parameters, NAME, authority.issue(NAME), **only("TLSv1.2")).handshake()
+        data = pair.client.first_finished_message()
+        assert data == pair.server.get_channel_binding("tls-unique")
+        assert data == channel_binding_data("tls-unique", pair.client)
+        seen.add(data)
+    assert len(seen) == 2
+
+
+def test_tls_unique_is_not_of_tls_13(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """On TLS 1.3 there is no tls-unique, whatever the engine would say (RFC 9266 §3)."""
+    pair = Pair(backend, parameters, NAME, authority.issue(NAME), **only("TLSv1.3")).handshake()
+    with pytest.raises(ChannelBindingUnsupported, match="tls-unique is not defined"):
+        channel_binding_data("tls-unique", pair.client)
+
+
+def test_no_exporter(parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """The standard library exports nothing, and says that rather than something else."""
+    pair = Pair("stdlib", parameters, NAME, authority.issue(NAME)).handshake()
+    with pytest.raises(ChannelBindingUnsupported, match="does not export keying material"):
+        pair.client.export_keying_material(LABEL, 32)
+    with pytest.raises(ChannelBindingUnsupported, match="does not export keying material"):
+        channel_binding_data("tls-exporter", pair.client)
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+def test_exporter(version: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """What pyOpenSSL exports is what the server exports for the label and an empty context (RFC 9266 §2)."""
+    SSL = pytest.importorskip("OpenSSL.SSL")  # noqa: N806 - the module's name
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    certificate = authority.issue(NAME)
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate(x509.load_der_x509_certificate(certificate.der))
+    context.use_privatekey(load_pem_private_key(certificate.private_key_pem, None))
+    if version == "TLSv1.2":
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    server = SSL.Connection(context, None)
+    server.set_accept_state()
+    client = get_backend("openssl").wrap(dataclasses.replace(parameters, alpn=()), NAME)
+    done = False
+    for _ in range(4):
+        done = done or client.do_handshake()
+        flight = client.data_to_send()
+        if flight:
+            server.bio_write(flight)
+        try:
+            server.do_handshake()
+        except SSL.WantReadError:
+            pass
+        try:
+            client.receive_data(server.bio_read(1 << 16))
+        except SSL.WantReadError:
+            pass
+    assert done
+    assert client.version == version
+    for length in (1, 32, 100):
+        assert client.export_keying_material(LABEL, length) == server.export_keying_material(LABEL, length, b"")
+    if version == "TLSv1.3":
+        assert channel_binding_data("tls-exporter", client) == server.export_keying_material(LABEL, 32, b"")
+    else:
+        with pytest.raises(ChannelBindingUnsupported, match=r"needs TLS 1\.3"):
+            channel_binding_data("tls-exporter", client)

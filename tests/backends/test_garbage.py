@@ -1,0 +1,192 @@
+"""Whatever bytes come, an engine answers with one of our errors or with the truth, and after an error with nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from babar_tls import Closed, Error, TlsError
+from babar_tls.backends import TlsParameters, TlsStream, get_backend
+
+from .pairs import TLS_VERSIONS, Pair, only
+
+if TYPE_CHECKING:
+    from babar_tls.testing import CertificateAuthority, ServerCertificate
+
+NAME = "db.example.com"
+# The fixtures are values: no example changes them for the next.
+fuzz = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: CertificateAuthority) -> ServerCertificate:
+    return authority.issue(NAME)
+
+
+def read_all(stream: TlsStream) -> bytes:
+    received = bytearray()
+    buffer = memoryview(bytearray(1 << 15))
+    while count := stream.read_into(buffer):
+        received += buffer[:count]
+    return bytes(received)
+
+
+def assert_dead(stream: TlsStream, *, shaken: bool) -> None:
+    """Nothing can be got out of it any more, and nothing but errors of ours comes."""
+    for _ in range(2):
+        if not shaken:
+            with pytest.raises(Error):
+                stream.do_handshake()
+        with pytest.raises(Error):
+            stream.read_into(memoryview(bytearray(100)))
+        stream.data_to_send()
+        stream.close_notify()
+
+
+@fuzz
+@given(chunks=st.lists(st.binary(max_size=300), max_size=5), eof=st.booleans())
+@example(chunks=[b"\x16\x03\x03\x00\x00"], eof=False)
+@example(chunks=[b"\x15\x03\x03\x00\x02\x02\x28"], eof=False)
+@example(chunks=[b"\x17\x03\x03\x40\x01"], eof=True)
+@example(chunks=[b"\x16\x03\x03\x00\x04\x02\xff\xff\xff"], eof=False)
+@example(chunks=[b"\x14\x03\x03\x00\x01\x01"] * 5, eof=True)
+def test_garbage_for_a_server_hello(backend: str, parameters: TlsParameters, chunks: list[bytes], eof: bool) -> None:
+    """Garbage in place of the server's flight is at most a `TlsError`, and the handshake stays failed."""
+    stream = get_backend(backend).wrap(parameters, NAME)
+    assert stream.do_handshake() is False
+    try:
+        for chunk in chunks:
+            stream.receive_data(chunk)
+            assert stream.do_handshake() is False
+        if eof:
+            stream.receive_eof()
+            assert stream.do_handshake() is False
+    except TlsError:
+        assert_dead(stream, shaken=False)
+
+
+@fuzz
+@given(
+    version=st.sampled_from(list(TLS_VERSIONS)),
+    flight=st.integers(0, 2),
+    position=st.floats(0, 1, exclude_max=True),
+    bit=st.integers(0, 7),
+)
+def test_flipped_bit_in_the_handshake(
+    *,
+    backend: str,
+    parameters: TlsParameters,
+    certificate: ServerCertificate,
+    version: str,
+    flight: int,
+    position: float,
+    bit: int,
+) -> None:
+    """One bit changed on the way ends the handshake on one side or the other; nothing wrong is ever read."""
+    flights = 0
+
+    def tamper(data: bytes) -> bytes:
+        nonlocal flights
+        if not data:
+            return data
+        flights += 1
+        if flights != flight + 1:
+            return data
+        changed = bytearray(data)
+        changed[int(position * len(data))] ^= 1 << bit
+        return bytes(changed)
+
+    pair = Pair(backend, parameters, NAME, certificate, tamper=tamper, **only(version))
+    try:
+        pair.handshake()
+    except Error:
+        assert_dead(pair.client, shaken=False)
+        return
+    # The bit was in what TLS does not protect (a record's version) or came after the handshake (a ticket).
+    try:
+        pair.client.write(b"ping")
+        assert pair.hear() in (b"ping", b"")
+        pair.say(b"pong")
+        assert read_all(pair.client) in (b"pong", b"")
+    except (Error, OSError):
+        pass
+
+
+@fuzz
+@given(
+    version=st.sampled_from(list(TLS_VERSIONS)),
+    position=st.floats(0, 1, exclude_max=True),
+    mask=st.integers(1, 255),
+)
+def test_changed_record(
+    *,
+    backend: str,
+    parameters: TlsParameters,
+    certificate: ServerCertificate,
+    version: str,
+    position: float,
+    mask: int,
+) -> None:
+    """A changed record ends the stream: what came before it is whole, and nothing comes of it or after it."""
+    pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
+    pair.hear()
+    pair.carry()
+    pair.say(b"before")
+    pair.server.write(b"the record")
+    changed = bytearray(pair._from_server.read())
+    where = int(position * len(changed))
+    changed[where] ^= mask
+    pair.client.receive_data(changed)
+    pair.server.write(b"after")
+    pair.client.receive_data(pair._from_server.read())
+    pair.client.receive_eof()
+    assert read_some(pair.client) == b"before"
+    with pytest.raises((TlsError, Closed)):
+        read_all(pair.client)
+    assert_dead(pair.client, shaken=True)
+
+
+def read_some(stream: TlsStream) -> bytes:
+    buffer = memoryview(bytearray(100))
+    return bytes(buffer[: stream.read_into(buffer)])
+
+
+@fuzz
+@given(
+    version=st.sampled_from(list(TLS_VERSIONS)),
+    order=st.permutations(range(3)),
+    repeat=st.booleans(),
+)
+def test_reordered_records(
+    *,
+    backend: str,
+    parameters: TlsParameters,
+    certificate: ServerCertificate,
+    version: str,
+    order: list[int],
+    repeat: bool,
+) -> None:
+    """Records in another order, left out or sent again are noticed: what is read is the beginning of what was said."""
+    pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
+    pair.hear()
+    pair.carry()
+    records = []
+    for word in (b"one", b"two", b"three"):
+        pair.server.write(word)
+        records.append(pair._from_server.read())
+    for index in [order[0], *order] if repeat else order:
+        pair.client.receive_data(records[index])
+    received = b""
+    try:
+        while count := read_some(pair.client):
+            received += count
+        assert not repeat
+        assert list(order) == [0, 1, 2]
+    except Error:
+        assert_dead(pair.client, shaken=True)
+    assert b"onetwothree".startswith(received)

@@ -1,0 +1,164 @@
+"""Engines are found by name, imported when used, and missing in words that say how to mend it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import babar_tls.backends as registry
+from babar_tls import BackendUnavailable, Config, Error
+from babar_tls.backends import available_backends, backend_names, backend_status, get_backend
+from babar_tls.backends.stdlib import StdlibBackend
+from babar_tls.driving import wanted_backend
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry that has not made any engine yet."""
+    monkeypatch.setattr(registry, "_instances", {})
+
+
+def plugin(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, target: str, source: str) -> None:
+    """Install a package that offers an engine, as pip would leave it."""
+    info = folder / f"{name}_plugin-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[babar_tls.backends]\n{name} = {target}\n")
+    (folder / f"{name}_plugin.py").write_text(source)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_lazy_import() -> None:
+    """Importing the package, and wrapping with the standard library's engine, imports no other engine."""
+    program = """
+import sys
+import babar_tls, babar_tls.aio, babar_tls.session
+from babar_tls.backends import TlsParameters, backend_names, get_backend
+from babar_tls.config import TlsVerify
+engines = {"OpenSSL", "cryptography", "service_identity", "rtls", "_rtls"}
+assert not engines & set(sys.modules)
+assert "babar_tls.backends.stdlib" not in sys.modules
+backend_names()
+get_backend("stdlib").wrap(TlsParameters(verify=TlsVerify.NONE), "localhost").do_handshake()
+assert not engines & set(sys.modules), engines & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)  # noqa: S603
+
+
+def test_one_engine_a_name(backend: str) -> None:
+    """A name means one object, also when eight threads ask for it first at the same time."""
+    assert get_backend(backend) is get_backend(backend)
+    assert get_backend(backend).name == backend
+    registry._instances.pop(backend)
+    barrier = threading.Barrier(8)
+    found: list[object] = []
+
+    def ask() -> None:
+        barrier.wait()
+        found.append(get_backend(backend))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, found))) == 1
+
+
+@pytest.mark.parametrize("name", ["schannel", "", "Stdlib", "../stdlib"])
+def test_unknown(name: str) -> None:
+    """An unknown name is an error that lists the known ones."""
+    with pytest.raises(BackendUnavailable, match="unknown TLS backend") as caught:
+        get_backend(name)
+    assert isinstance(caught.value, ImportError)
+    assert "stdlib" in (caught.value.remedy or "")
+    with pytest.raises(BackendUnavailable):
+        wanted_backend(Config(tls_backend=name))
+
+
+@pytest.mark.parametrize("missing", ["OpenSSL", "service_identity", "cryptography"])
+@pytest.mark.usefixtures("fresh")
+def test_missing_package(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine whose package is not installed is known, unavailable, and comes with the command that installs it."""
+    for module in [name for name in sys.modules if name == missing or name.startswith(f"{missing}.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, missing, None)
+    for module in ("openssl", "openssl_names"):
+        monkeypatch.delitem(sys.modules, f"babar_tls.backends.{module}", raising=False)
+    with pytest.raises(BackendUnavailable, match="TLS backend 'openssl' cannot be used") as caught:
+        get_backend("openssl")
+    assert caught.value.remedy == "pip install 'babar-tls[openssl]'"
+    assert "openssl" in backend_names()
+    assert "openssl" not in available_backends()
+    assert "stdlib" in available_backends()
+    (status,) = [item for item in backend_status() if item.name == "openssl"]
+    assert (status.capabilities, type(status.problem)) == (None, BackendUnavailable)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third party's engine is found by the name of its entry point, and imported no sooner than it is used."""
+    source = "from babar_tls.backends.stdlib import StdlibBackend\nclass Mine(StdlibBackend):\n    name = 'mine'\n"
+    plugin(tmp_path, monkeypatch, "mine", "mine_plugin:Mine", source)
+    assert "mine" in backend_names()
+    assert "mine_plugin" not in sys.modules
+    try:
+        assert get_backend("mine").name == "mine"
+        assert "mine" in available_backends()
+    finally:
+        sys.modules.pop("mine_plugin", None)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "text"),
+    [
+        ("broken_plugin:Mine", "import a_module_that_nobody_has\n", "a_module_that_nobody_has"),
+        ("broken_plugin:Mine", "", "Mine"),
+        ("broken_plugin:Mine", "Mine = dict\n", "no TlsBackend but a dict"),
+        ("no_such_module:Mine", "", "no_such_module"),
+    ],
+)
+@pytest.mark.usefixtures("fresh")
+def test_broken_entry_point(
+    target: str, source: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third party's engine that cannot be loaded is unavailable, and the others are listed all the same."""
+    plugin(tmp_path, monkeypatch, "broken", target, source)
+    try:
+        with pytest.raises(BackendUnavailable, match=text) as caught:
+            get_backend("broken")
+        assert caught.value.remedy
+        assert "broken" not in available_backends()
+        assert "stdlib" in available_backends()
+    finally:
+        sys.modules.pop("broken_plugin", None)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_no_impostors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point cannot take the name of an engine of ours."""
+    plugin(tmp_path, monkeypatch, "stdlib", "stdlib_plugin:Evil", "raise SystemExit\n")
+    assert type(get_backend("stdlib")) is StdlibBackend
+    assert backend_names().count("stdlib") == 1
+
+
+def test_an_engine_itself() -> None:
+    """In place of a name an engine can be given; it needs no registration."""
+    engine = StdlibBackend()
+    config = Config(tls_backend=engine)
+    assert get_backend(engine) is engine
+    assert wanted_backend(config) is engine
+
+
+@pytest.mark.parametrize("nonsense", [StdlibBackend, 7, None])
+def test_no_engine_at_all(nonsense: Any) -> None:
+    """Anything else is refused as an error of ours."""
+    with pytest.raises(Error):
+        get_backend(nonsense)

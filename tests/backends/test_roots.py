@@ -1,0 +1,294 @@
+"""Where trust comes from, what is wrong with a file of roots, and how engines' contexts are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls import CertificateError, ConfigError, TlsVerify
+from babar_tls.backends import TlsParameters, get_backend, roots
+from babar_tls.backends.context_cache import ContextCache
+from babar_tls.testing import CertificateAuthority
+
+from .pairs import Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAME = "db.example.com"
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+
+
+@pytest.fixture(scope="module")
+def default_authority() -> CertificateAuthority:
+    return CertificateAuthority()
+
+
+@pytest.fixture
+def default_root(default_authority: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The machine trusts `default_authority`."""
+    path = tmp_path / "default.crt"
+    default_authority.write(path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    return path
+
+
+def trusts(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> bool:
+    try:
+        Pair(backend, parameters, NAME, authority.issue(NAME)).handshake()
+    except CertificateError as error:
+        return {"untrusted": False}[error.reason]
+    return True
+
+
+@pytest.mark.usefixtures("default_root")
+def test_roots_are_added_or_alone(
+    backend: str, authority: CertificateAuthority, default_authority: CertificateAuthority, root_path: Path
+) -> None:
+    """A root file is trusted besides the default roots, or alone; without one the default roots are."""
+    defaults = TlsParameters()
+    added = TlsParameters(root_cert_path=str(root_path))
+    alone = TlsParameters(root_cert_path=str(root_path), default_roots=False)
+    trusted = [
+        (trusts(backend, parameters, authority), trusts(backend, parameters, default_authority))
+        for parameters in (defaults, added, alone)
+    ]
+    assert trusted == [(False, True), (True, True), (True, False)]
+
+
+def test_hashed_folder(
+    backend: str, default_authority: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_DIR names a folder of roots, found by OpenSSL's hash of their subjects."""
+    from cryptography import x509
+
+    crypto = pytest.importorskip("OpenSSL.crypto")
+    certificate = crypto.X509.from_cryptography(x509.load_pem_x509_certificate(default_authority.root_pem))
+    default_authority.write(tmp_path / f"{certificate.subject_name_hash():08x}.0")
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert trusts(backend, TlsParameters(), default_authority)
+
+
+@pytest.mark.parametrize("level", TlsVerify)
+def test_levels(backend: str, level: TlsVerify, authority: CertificateAuthority, parameters: TlsParameters) -> None:
+    """FULL takes the right name of the right authority, CA any name of it, NONE anything."""
+    chosen = dataclasses.replace(parameters, verify=level)
+    cases = {
+        TlsVerify.FULL: authority.issue(NAME),
+        TlsVerify.CA: authority.issue("other.example.com"),
+        TlsVerify.NONE: CertificateAuthority().issue("other.example.com"),
+    }
+    order = list(TlsVerify)
+    for needs, certificate in cases.items():
+        pair = Pair(backend, chosen, NAME, certificate)
+        if order.index(level) >= order.index(needs):
+            assert pair.handshake().client.peer_certificate == certificate.der
+        else:
+            with pytest.raises(CertificateError):
+                pair.handshake()
+
+
+def test_unverified_needs_no_roots(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who verifies nothing opens no file, not even one that does not exist."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    parameters = TlsParameters(verify=TlsVerify.NONE, root_cert_path="/nonexistent")
+    Pair(backend, parameters, NAME, CertificateAuthority().issue(NAME)).handshake()
+
+
+def damaged(pem: bytes) -> bytes:
+    return pem[:100] + b"\n-----END CERTIFICATE-----\n"
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
+    "missing": (lambda path, _: None, 'root certificate file "{}" does not exist'),
+    "a directory": (lambda path, _: path.mkdir(), 'could not read root certificate file "{}": Is a directory'),
+    "empty": (
+        lambda path, _: path.write_bytes(b""),
+        'could not read root certificate file "{}": no certificate or crl found',
+    ),
+    "garbage": (
+        lambda path, _: path.write_bytes(b"\0\xff" * 5000),
+        'could not read root certificate file "{}": no certificate or crl found',
+    ),
+    "a private key": (
+        lambda path, _: path.write_bytes(CertificateAuthority().issue("x").private_key_pem),
+        'could not read root certificate file "{}": no certificate or crl found',
+    ),
+    "damaged": (
+        lambda path, pem: path.write_bytes(damaged(pem)),
+        'could not read root certificate file "{}": damaged PEM',
+    ),
+    "good, then damaged": (
+        lambda path, pem: path.write_bytes(pem + damaged(pem)),
+        'could not read root certificate file "{}": damaged PEM',
+    ),
+}
+
+
+@pytest.mark.parametrize("named_by", ["tls_root_cert_path", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("fault", BAD_FILES)
+def test_bad_root_files(
+    *,
+    backend: str,
+    fault: str,
+    named_by: str,
+    authority: CertificateAuthority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A root file that cannot be used is a `ConfigError` in libpq's words, whoever named it, and in either engine's."""
+    path = tmp_path / "root.crt"
+    make, text = BAD_FILES[fault]
+    make(path, authority.root_pem)
+    if named_by == "SSL_CERT_FILE":
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        parameters = TlsParameters()
+    else:
+        parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
+    with pytest.raises(ConfigError) as caught:
+        get_backend(backend).wrap(parameters, NAME)
+    assert caught.value.message == text.format(path)
+
+
+def test_unreadable_root_file(backend: str, root_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A root file that this account may not read says so."""
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+    other = TlsParameters(root_cert_path=str(root_path), default_roots=False, alpn=("unseen",))
+    with pytest.raises(ConfigError, match=r"could not read root certificate file .*: Permission denied"):
+        get_backend(backend).wrap(other, NAME)
+
+
+def test_no_default_roots(
+    backend: str, authority: CertificateAuthority, root_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without default roots is no obstacle to who names a root file, and an error to who does not."""
+
+    def none() -> None:
+        raise ConfigError("this machine has no trusted roots that OpenSSL can find")
+
+    monkeypatch.setattr(roots, "default_roots", none)
+    assert trusts(backend, TlsParameters(root_cert_path=str(root_path)), authority)
+    with pytest.raises(ConfigError, match="no trusted roots"):
+        get_backend(backend).wrap(TlsParameters(), NAME)
+
+
+def test_rotation(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
+    """A root file that was replaced, or rewritten in place, counts at the next connection, without a new process."""
+    path = tmp_path / "root.crt"
+    parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
+    later = CertificateAuthority()
+    later.write(path)
+    assert not trusts(backend, parameters, authority)
+    replacement = tmp_path / "new.crt"
+    authority.write(replacement)
+    replacement.replace(path)
+    assert trusts(backend, parameters, authority)
+    path.write_bytes(later.root_pem)
+    os.utime(path, ns=(0, 0))
+    assert not trusts(backend, parameters, authority)
+    assert trusts(backend, parameters, later)
+    path.unlink()
+    with pytest.raises(ConfigError, match="does not exist"):
+        get_backend(backend).wrap(parameters, NAME)
+
+
+def test_default_roots_rotate(
+    backend: str, authority: CertificateAuthority, default_authority: CertificateAuthority, default_root: Path
+) -> None:
+    """The same holds for the machine's own roots."""
+    assert not trusts(backend, TlsParameters(), authority)
+    default_root.write_bytes(default_authority.root_pem + authority.root_pem)
+    assert trusts(backend, TlsParameters(), authority)
+
+
+def test_contexts_are_kept(backend: str, parameters: TlsParameters) -> None:
+    """Equal parameters find the same context; other parameters do not."""
+    cache = get_backend(backend)._contexts  # type: ignore[attr-defined]
+    equal = dataclasses.replace(parameters)
+    assert cache.get(parameters) is cache.get(equal)
+    assert cache.get(dataclasses.replace(parameters, alpn=())) is not cache.get(parameters)
+
+
+def test_cache_is_bounded(parameters: TlsParameters) -> None:
+    """The least recently used context goes when there are too many; a used one stays."""
+    built: list[TlsParameters] = []
+
+    def build(chosen: TlsParameters) -> object:
+        built.append(chosen)
+        return object()
+
+    cache: ContextCache[object] = ContextCache(build, lambda _: ())
+    first = cache.get(parameters)
+    for index in range(100):
+        cache.get(dataclasses.replace(parameters, alpn=(str(index),)))
+        assert cache.get(parameters) is first
+    assert len(cache._contexts) == 32
+    assert len(built) == 101
+
+
+def test_failures_are_not_kept(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
+    """A file that was missing is looked for again."""
+    path = tmp_path / "late.crt"
+    parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
+    with pytest.raises(ConfigError):
+        get_backend(backend).wrap(parameters, NAME)
+    authority.write(path)
+    assert trusts(backend, parameters, authority)
+
+
+def test_threads(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
+    """Eight threads connect at once, each to the right and the wrong server, while the file of roots is rotated."""
+    path = tmp_path / "root.crt"
+    authority.write(path)
+    parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
+    right, wrong = authority.issue(NAME), CertificateAuthority().issue(NAME)
+    stop, start = threading.Event(), threading.Barrier(9)
+    problems: list[BaseException] = []
+
+    def hammer() -> None:
+        start.wait()
+        try:
+            for _ in range(15):
+                pair = Pair(backend, parameters, NAME, right).handshake()
+                pair.client.write(b"x")
+                assert pair.hear() == b"x"
+                for hostname, certificate in (("other.example.com", right), (NAME, wrong)):
+                    with pytest.raises(CertificateError) as caught:
+                        Pair(backend, parameters, hostname, certificate).handshake()
+                    expected = "untrusted" if certificate is wrong else "hostname-mismatch"
+                    assert caught.value.reason == expected
+        except BaseException as exc:
+            problems.append(exc)
+
+    def rotate() -> None:
+        start.wait()
+        count = 0
+        while not stop.is_set():
+            count += 1
+            fresh = tmp_path / f"{count}.crt"
+            fresh.write_bytes(authority.root_pem + b"\n" * count)
+            fresh.replace(path)
+
+    threads = [threading.Thread(target=hammer) for _ in range(8)]
+    rotator = threading.Thread(target=rotate)
+    for thread in (*threads, rotator):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stop.set()
+    rotator.join()
+    assert problems == []

@@ -1,0 +1,298 @@
+"""The contract of `TlsStream`: ciphertext in any fragmentation, goodbyes, broken ends, and nothing before its time."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import CertificateError, Closed, ConfigError, Error, TlsError, TlsVerify, TlsVersion
+from babar_tls.backends import TlsParameters, get_backend
+
+from .pairs import TLS_VERSIONS, Pair, only
+
+if TYPE_CHECKING:
+    from babar_tls.testing import CertificateAuthority, ServerCertificate
+
+NAME = "db.example.com"
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: CertificateAuthority) -> ServerCertificate:
+    return authority.issue(NAME, "127.0.0.1", "::1")
+
+
+@pytest.mark.parametrize("fragment", [None, 1, 7])
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+def test_any_fragmentation(
+    backend: str, version: str, fragment: int | None, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
+    """Bytes may come one by one, and whole flights at once; what is said arrives, both ways."""
+    pair = Pair(backend, parameters, NAME, certificate, fragment=fragment, **only(version)).handshake()
+    assert pair.client.version == version
+    assert pair.client.write(b"ping") == 4
+    assert pair.hear() == b"ping"
+    pair.say(b"pong")
+    assert pair.read() == b"pong"
+    pair.say(b"a longer word")
+    assert pair.read(size=1) == b"a longer word"
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+@pytest.mark.parametrize("size", [0, 1, 16384, 16385, 3_000_001])
+def test_sizes_of_writes(
+    backend: str, version: str, size: int, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
+    """A write takes all that it is given, nothing and megabytes included, from any buffer."""
+    pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
+    pair.hear()
+    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    for buffer in (data, bytearray(data), memoryview(data)):
+        assert pair.client.write(buffer) == size
+        assert pair.hear() == data
+    if not size:
+        assert pair.client.data_to_send() == b""
+    pair.say(data)
+    assert pair.read() == data
+
+
+def test_reading_into_nothing_is_no_goodbye(
+    backend: str, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
+    """A buffer without room gets nothing, and nothing is concluded from that."""
+    pair = Pair(backend, parameters, NAME, certificate).handshake()
+    pair.say(b"here")
+    assert pair.client.read_into(memoryview(b"")) == 0
+    assert not pair.client.peer_closed
+    assert pair.read() == b"here"
+
+
+def test_data_with_the_last_flight(backend: str, parameters: TlsParameters, certificate: ServerCertificate) -> None:
+    """What the server sends right behind its handshake is kept until it is read."""
+    pair = Pair(backend, parameters, NAME, certificate, **only("TLSv1.2"))
+    flights = []
+    while not pair.client.do_handshake():
+        pair._to_server.write(pair.client.data_to_send())
+        pair._serve()
+        if pair._server_done:
+            pair.server.write(b"early bird")
+        flights.append(pair._from_server.read())
+        pair.client.receive_data(flights[-1])
+    assert pair.read() == b"early bird"
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+def test_close_notify_is_the_end(
+    backend: str, version: str, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
+    """A server that says goodbye has said all: what came before it is read, then there is an end and no error."""
+    pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
+    pair.hear()
+    pair.server.write(b"last words")
+    with pytest.raises(Exception, match="did not complete"):  # it waits for our goodbye
+        pair.server.unwrap()
+    pair.carry()
+    pair.client.receive_eof()
+    assert pair.read() == b"last words"
+    assert pair.client.peer_closed
+    assert pair.read() == b""
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+def test_our_close_notify(
+    backend: str, version: str, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
+    """Our goodbye reaches the server, a second one is harmless, and nothing can be written after it."""
+    pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
+    pair.client.close_notify()
+    pair.client.close_notify()
+    pair.carry()
+    assert pair.server.read(10) == b""
+    with pytest.raises(TlsError):
+        pair.client.write(b"afterthought")
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+@pytest.mark.parametrize("cut", [0, 10])
+def test_truncation_is_no_end(
+    backend: str, version: str, cut: int, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
+    """A stream that ends without a goodbye, between records or within one, is an error: data may be missing."""
+    pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
+    pair.say(b"half of")
+    pair.server.write(b"the truth")
+    pair.client.receive_data(pair._from_server.read()[:cut])
+    pair.client.receive_eof()
+    buffer = memoryview(bytearray(100))
+    assert bytes(buffer[: pair.client.read_into(buffer)]) == b"half of"
+    for _ in range(2):
+        with pytest.raises(Closed, match="closed the connection unexpectedly"):
+            pair.client.read_into(buffer)
+    assert not pair.client.peer_closed
+
+
+@pytest.mark.parametrize("cut", [0, 5, 300])
+def test_end_within_the_handshake(
+    backend: str, cut: int, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
+    """A server that hangs up in the middle of the handshake is named as the one who did."""
+    pair = Pair(backend, parameters, NAME, certificate)
+    assert pair.client.do_handshake() is False
+    pair._to_server.write(pair.client.data_to_send())
+    pair._serve()
+    pair.client.receive_data(pair._from_server.read()[:cut])
+    pair.client.receive_eof()
+    for _ in range(2):
+        with pytest.raises(TlsError, match="server closed the connection unexpectedly during the TLS handshake"):
+            pair.client.do_handshake()
+
+
+def test_nothing_before_the_handshake(backend: str, parameters: TlsParameters, certificate: ServerCertificate) -> None:
+    """Before the handshake nothing can be written or read, and asking sends nothing: no check is passed by."""
+    pair = Pair(backend, parameters, NAME, certificate)
+    for _ in range(2):
+        with pytest.raises(TlsError, match="not finished"):
+            pair.client.write(b"secret")
+        with pytest.raises(TlsError, match="not finished"):
+            pair.client.read_into(memoryview(bytearray(10)))
+        assert pair.client.data_to_send() == b""
+        pair.client.close_notify()
+    pair = Pair(backend, parameters, NAME, certificate).handshake()
+    assert pair.hear() == b""
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+def test_failed_stays_failed(
+    backend: str, version: str, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
+    """A handshake that failed because of the name has failed: no second try, no data, and the server has an alert."""
+    pair = Pair(backend, parameters, "other.example.com", certificate, **only(version))
+    with pytest.raises(CertificateError):
+        pair.handshake()
+    for _ in range(2):
+        with pytest.raises(Error):
+            pair.client.do_handshake()
+        with pytest.raises(Error):
+            pair.client.write(b"secret")
+        with pytest.raises(Error):
+            pair.client.read_into(memoryview(bytearray(10)))
+    pair.carry()
+    pair._serve()
+    assert not pair._server_done
+    assert pair.server_error is not None
+    assert "ALERT" in (pair.server_error.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("hostname", "sent"),
+    [(NAME, NAME), ("127.0.0.1", None), ("::1", None), ("DB.EXAMPLE.COM", "DB.EXAMPLE.COM")],
+)
+def test_server_name_indication(
+    backend: str, hostname: str, sent: str | None, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
+    """Names are sent as SNI, addresses are not (RFC 6066 §3)."""
+    pair = Pair(backend, parameters, hostname, certificate).handshake()
+    assert (pair.server_name or "").lower() == (sent or "").lower()
+
+
+def test_server_name_can_be_kept_back(
+    backend: str, root_path: object, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
+    """SNI can be left out; an engine that cannot verify the name without sending it says so."""
+    silent = TlsParameters(
+        root_cert_path=str(root_path), default_roots=False, send_server_name=False, verify=TlsVerify.CA
+    )
+    assert Pair(backend, silent, NAME, certificate).handshake().server_name is None
+    silent = TlsParameters(root_cert_path=str(root_path), default_roots=False, send_server_name=False)
+    if backend == "stdlib":
+        with pytest.raises(ConfigError, match="without sending it"):
+            get_backend(backend).wrap(silent, NAME)
+        return
+    assert Pair(backend, silent, NAME, certificate).handshake().server_name is None
+    with pytest.raises(CertificateError):
+        Pair(backend, silent, "other.example.com", certificate).handshake()
+
+
+@pytest.mark.parametrize("hostname", [".example.com", "a..b", "x" * 64, "a." * 140 + "com"])
+def test_impossible_names(backend: str, hostname: str, parameters: TlsParameters) -> None:
+    """A name that DNS cannot have is refused before anything is sent."""
+    with pytest.raises(ConfigError, match="is not a host name: a label is empty or too long"):
+        get_backend(backend).wrap(parameters, hostname)
+
+
+def test_a_name_is_needed_to_verify_one(
+    backend: str, parameters: TlsParameters, root_path: object, certificate: ServerCertificate
+) -> None:
+    """Full verification without a name is refused, not waved through; the lower levels need none."""
+    with pytest.raises(ConfigError, match="no host name"):
+        get_backend(backend).wrap(parameters, None)
+    for level in (TlsVerify.CA, TlsVerify.NONE):
+        lower = TlsParameters(verify=level, root_cert_path=str(root_path), default_roots=False)
+        assert Pair(backend, lower, None, certificate).handshake().server_name is None
+
+
+@pytest.mark.parametrize(
+    ("offered", "accepted", "selected"),
+    [
+        (("postgresql",), ("postgresql",), "postgresql"),
+        (("postgresql",), (), None),
+        ((), ("postgresql",), None),
+        (("other", "postgresql"), ("postgresql", "other"), "postgresql"),
+    ],
+)
+def test_alpn(
+    *,
+    backend: str,
+    offered: tuple[str, ...],
+    accepted: tuple[str, ...],
+    selected: str | None,
+    root_path: object,
+    certificate: ServerCertificate,
+) -> None:
+    """The offered protocols reach the server, and its choice is told; without a choice there is none."""
+    parameters = TlsParameters(root_cert_path=str(root_path), default_roots=False, alpn=offered)
+    pair = Pair(backend, parameters, NAME, certificate, alpn_protocols=accepted).handshake()
+    assert pair.client.alpn == selected
+
+
+@pytest.mark.parametrize(
+    ("limits", "server", "outcome"),
+    [
+        ({"max_version": TlsVersion.TLSV1_2}, {}, "TLSv1.2"),
+        ({"min_version": TlsVersion.TLSV1_3}, {}, "TLSv1.3"),
+        ({"min_version": TlsVersion.TLSV1_3}, only("TLSv1.2"), None),
+        ({"max_version": TlsVersion.TLSV1_2}, only("TLSv1.3"), None),
+    ],
+)
+def test_version_limits(
+    *,
+    backend: str,
+    limits: dict[str, TlsVersion],
+    server: dict[str, object],
+    outcome: str | None,
+    root_path: object,
+    certificate: ServerCertificate,
+) -> None:
+    """Only versions within the limits are negotiated; where the server has none of them the error says so."""
+    parameters = TlsParameters(root_cert_path=str(root_path), default_roots=False, **limits)
+    pair = Pair(backend, parameters, NAME, certificate, **server)
+    if outcome is not None:
+        assert pair.handshake().client.version == outcome
+        return
+    with pytest.raises(TlsError, match="SSL error: no TLS version in common with the server"):
+        pair.handshake()
+
+
+def test_streams_go_at_once(backend: str, parameters: TlsParameters, certificate: ServerCertificate) -> None:
+    """A stream that nobody holds is freed at once, with its keys, and not when the garbage collector comes by."""
+    pair = Pair(backend, parameters, NAME, certificate).handshake()
+    gc.collect()
+    gc.disable()
+    try:
+        stream = weakref.ref(pair.client)
+        del pair.client
+        assert stream() is None
+    finally:
+        gc.enable()

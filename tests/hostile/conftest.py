@@ -1,0 +1,79 @@
+"""Two styles, two engines, one authority, and a count of what is left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import Config, available_backends
+from babar_tls.driving import key_cache
+from babar_tls.testing import CertificateAuthority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from babar_tls.testing import ServerCertificate
+
+pytest.importorskip("cryptography")
+
+_PATIENCE = 5.0  # seconds, for threads that are about to end
+
+
+def descriptors() -> int:
+    """How many files and sockets this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """No test leaves a socket or a thread behind; nobody collects garbage to get there."""
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("needs /proc to count what is open")
+    key_cache.clear()
+    before = descriptors(), threading.active_count()
+    yield
+    deadline = time.monotonic() + _PATIENCE
+    while (descriptors(), threading.active_count()) != before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (descriptors(), threading.active_count()) == before
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def style(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=["stdlib", "openssl"])
+def backend(request: pytest.FixtureRequest) -> str:
+    if request.param not in available_backends():
+        pytest.skip(f"the {request.param} engine is not installed")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def authority() -> CertificateAuthority:
+    return CertificateAuthority()
+
+
+@pytest.fixture(scope="session")
+def certificate(authority: CertificateAuthority) -> ServerCertificate:
+    return authority.issue("localhost", "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def config(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A client that takes no risks; `port` is to be replaced."""
+    path = tmp_path_factory.mktemp("hostile") / "root.crt"
+    authority.write(path)
+    return Config(
+        host="127.0.0.1",
+        user="app",
+        password="a secret of ours",
+        connect_timeout=20,
+        tls_root_cert_path=str(path),
+        tls_default_roots=False,
+    )

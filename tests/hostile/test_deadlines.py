@@ -1,0 +1,195 @@
+"""One deadline covers everything up to the ready session: silence, drops and floods do not move it."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import AsyncSession, AuthError, Config, ProtocolError, TimeoutError
+from babar_tls.testing import ScriptedServer
+
+from .scripts import (
+    AUTHENTICATION_OK,
+    FATAL,
+    Seen,
+    failure,
+    offer_scram,
+    request,
+    scram,
+    until_gone,
+)
+
+if TYPE_CHECKING:
+    from babar_tls.testing import ScriptedPeer, ServerCertificate
+
+SHORT = 0.3
+
+
+def reach(peer: ScriptedPeer, phase: str, certificate: ServerCertificate) -> None:
+    """Behave until this phase begins."""
+    if phase == "negotiate":
+        return
+    peer.receive_startup()
+    peer.send(b"S")
+    if phase == "tls":
+        peer.receive_exactly(5)
+        return
+    peer.start_tls(certificate)
+    if phase == "auth":
+        peer.receive_startup()
+    elif phase == "scram":
+        offer_scram(peer, b"SCRAM-SHA-256")
+    else:
+        scram(peer, der=certificate.der)
+        peer.send_message(b"R", AUTHENTICATION_OK)
+
+
+TEXTS = {
+    "negotiate": "timeout expired (waiting for the answer to SSLRequest)",
+    "tls": "timeout expired (in the TLS handshake)",
+    "auth": "timeout expired (authenticating)",
+    "scram": "timeout expired (authenticating)",
+    "ready": "timeout expired (waiting for the server to get ready)",
+}
+#: What a server of each phase could go on saying for ever, a byte at a time.
+DROPS = {
+    "negotiate": b"",
+    "tls": b"\x16\x03\x03\x40\x00\x02\x00\x3f\xf0" + bytes(16000),
+    "auth": b"N\0\0\x70\0" + bytes(16000),
+    "scram": b"R\0\0\x40\0\0\0\0\x0b" + b"r" * 16000,
+    "ready": b"S\0\0\x70\0" + b"a" * 16000,
+}
+
+
+@pytest.mark.parametrize("drip", [False, True])
+@pytest.mark.parametrize("phase", TEXTS)
+def test_silent_and_dripping(
+    *, config: Config, style: str, backend: str, phase: str, drip: bool, certificate: ServerCertificate
+) -> None:
+    """A server that falls silent, or feeds byte by byte, is left at the deadline, and the error says in which phase."""
+    seen = Seen()
+
+    def script(peer: ScriptedPeer) -> None:
+        try:
+            reach(peer, phase, certificate)
+            if drip:
+                peer.drip(DROPS[phase], 0.005)
+        finally:
+            seen.watch(peer)
+
+    with ScriptedServer(script, timeout=60) as server:
+        impatient = config.replace(port=server.port, tls_backend=backend, connect_timeout=SHORT)
+        error = failure(impatient, style, TimeoutError)
+        assert TEXTS[phase] in str(error)
+        assert isinstance(error, OSError)
+        seen.assert_gone()
+
+
+@pytest.mark.parametrize("phase", ["auth", "ready"])
+def test_stopped_reading(config: Config, style: str, phase: str, certificate: ServerCertificate) -> None:
+    """A deadline that has passed counts although the server has more to say at every moment."""
+    seen = Seen()
+
+    def script(peer: ScriptedPeer) -> None:
+        try:
+            reach(peer, phase, certificate)
+            while True:
+                peer.send_message(b"N", FATAL)
+                time.sleep(0.001)
+        finally:
+            seen.watch(peer)
+
+    with ScriptedServer(script, timeout=60) as server:
+        impatient = config.replace(port=server.port, connect_timeout=0.2)
+        error = failure(impatient, style, TimeoutError)
+        assert TEXTS[phase] in str(error)
+        seen.assert_gone()
+
+
+@pytest.mark.parametrize("iterations", [2**31 - 1, 10_000_001, 2**31, 10**12, 0, -1])
+def test_endless_pbkdf2(
+    config: Config, style: str, backend: str, iterations: int, certificate: ServerCertificate
+) -> None:
+    """A server that asks for hours of PBKDF2 gets none: the limit, the deadline or the grammar refuses."""
+
+    def script(peer: ScriptedPeer) -> None:
+        _, first = offer_scram(peer, b"SCRAM-SHA-256")
+        nonce = first.partition(b"r=")[2] + b"more"
+        peer.send_message(b"R", request(11, b"r=" + nonce + b",s=c2FsdHNhbHQ=,i=" + str(iterations).encode()))
+        until_gone(peer)
+
+    with ScriptedServer(script, tls=certificate) as server:
+        target = config.replace(port=server.port, tls_backend=backend)
+        before = time.process_time()
+        if 0 < iterations < 10**10:
+            error = failure(target, style, AuthError)
+            assert f"the server asks for {iterations} PBKDF2 iterations, more than" in str(error)
+            if iterations == 2**31 - 1:
+                error = failure(target.replace(scram_max_iterations=2**31 - 1, connect_timeout=2), style, TimeoutError)
+                assert "timeout expired: the server asks for 2147483647 PBKDF2 iterations" in str(error)
+        else:
+            assert "malformed SCRAM message" in str(failure(target, style, ProtocolError))
+        # 2**31 iterations are minutes of work on any machine; a thread that were still at it would show here.
+        spent = time.process_time()
+        time.sleep(0.1)
+        assert time.process_time() - spent < 0.09
+        assert spent - before < 20
+
+
+def test_flood_does_not_take_the_loop(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that always has more to say, so that no read ever waits, still cannot hold up the event loop."""
+    seen = Seen()
+
+    def script(peer: ScriptedPeer) -> None:
+        peer.receive_startup()
+        peer.send_message(b"R", AUTHENTICATION_OK)
+        peer.send(b"Z\0\0\0\x05I")
+        seen.watch(peer)
+
+    async def run(port: int) -> None:
+        loop = asyncio.get_running_loop()
+        async with await AsyncSession.connect(config.replace(port=port, tls_mode="disable")) as session:
+
+            async def always_more(_sock: object, _size: int) -> bytes:
+                return b"N" + struct.pack("!i", len(FATAL) + 4) + FATAL
+
+            monkeypatch.setattr(loop, "sock_recv", always_more, raising=False)
+            ticks: list[float] = []
+            loop.call_soon(ticks.append, loop.time())
+            query = asyncio.create_task(session.query("select 1"))
+            await asyncio.wait([query], timeout=0.2)
+            assert ticks
+            query.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await query
+            assert session.closed
+
+    with ScriptedServer(script) as server:
+        watchdog = _Watchdog()
+        try:
+            asyncio.run(run(server.port))
+        finally:
+            watchdog.stop()
+        seen.assert_gone()
+
+
+class _Watchdog:
+    """Ends a test that has lost its event loop, which no timeout of the loop's own could."""
+
+    def __init__(self) -> None:
+        import signal
+
+        def bark(_number: int, _frame: object) -> None:
+            raise AssertionError("the event loop is held up")
+
+        self._signal = signal
+        self._previous = signal.signal(signal.SIGALRM, bark)
+        signal.alarm(10)
+
+    def stop(self) -> None:
+        self._signal.alarm(0)
+        self._signal.signal(self._signal.SIGALRM, self._previous)

