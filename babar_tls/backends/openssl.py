@@ -147,6 +147,7 @@ class _Stream(TlsStream):
         self._verification = _Verification(server_hostname if full else None)
         self._established = False
         self._eof = False
+        self._failure: TlsError | Closed | None = None
         self._connection = SSL.Connection(context, None)
         self._connection.set_app_data(self._verification)
         self._connection.set_connect_state()
@@ -154,6 +155,7 @@ class _Stream(TlsStream):
             self._connection.set_tlsext_host_name(host_name(server_hostname))
 
     def do_handshake(self) -> bool:
+        self._check_alive()
         try:
             self._connection.do_handshake()
         except SSL.WantReadError as exc:
@@ -163,7 +165,7 @@ class _Stream(TlsStream):
         except SSL.Error as exc:
             if self._verification.interrupt is not None:
                 raise self._verification.interrupt from None
-            raise self._mapped(exc) from exc
+            raise self._failed(exc) from exc
         certificate = self._connection.get_peer_certificate()
         if certificate is None:
             raise missing_certificate_error()
@@ -204,7 +206,7 @@ class _Stream(TlsStream):
                 raise _truncated() from exc
             return 0
         except SSL.Error as exc:
-            raise self._mapped(exc) from exc
+            raise self._failed(exc) from exc
 
     def write(self, data: Buffer) -> int:
         self._check_established()
@@ -214,7 +216,7 @@ class _Stream(TlsStream):
             while sent < len(view):
                 sent += self._connection.send(view[sent:])
         except SSL.Error as exc:
-            raise self._mapped(exc) from exc
+            raise self._failed(exc) from exc
         return sent
 
     def close_notify(self) -> None:
@@ -222,6 +224,15 @@ class _Stream(TlsStream):
             self._connection.shutdown()
         except SSL.Error:
             pass  # the connection is past saying anything
+
+    def _check_alive(self) -> None:
+        """Not every OpenSSL remembers that a connection has failed."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _failed(self, exc: SSL.Error) -> TlsError | Closed:
+        self._failure = self._mapped(exc)
+        return self._failure
 
     def _mapped(self, exc: SSL.Error) -> TlsError | Closed:
         found = self._verification
@@ -238,6 +249,7 @@ class _Stream(TlsStream):
 
     def _check_established(self) -> None:
         """OpenSSL would begin, or go on with, the handshake inside reading and writing: past our checks."""
+        self._check_alive()
         if not self._established:
             raise unfinished_error()
 

@@ -111,6 +111,7 @@ class _Stream(TlsStream):
         self._server_hostname = server_hostname
         self._established = False
         self._eof = False
+        self._failure: TlsError | Closed | None = None
         wanted = server_hostname if parameters.send_server_name else None
         try:
             self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=wanted)
@@ -118,12 +119,13 @@ class _Stream(TlsStream):
             raise ConfigError(f"{server_hostname!r} is not a host name: a label is empty or too long") from exc
 
     def do_handshake(self) -> bool:
+        self._check_alive()
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as exc:
-            raise self._mapped(exc) from exc
+            raise self._failed(exc) from exc
         if self._object.getpeercert(binary_form=True) is None:
             raise missing_certificate_error()
         self._established = True
@@ -150,7 +152,7 @@ class _Stream(TlsStream):
         except ssl.SSLZeroReturnError:
             count = 0
         except ssl.SSLError as exc:
-            raise self._mapped(exc) from exc
+            raise self._failed(exc) from exc
         self.peer_closed = not count
         return count
 
@@ -159,7 +161,7 @@ class _Stream(TlsStream):
         try:
             return self._object.write(data)
         except ssl.SSLError as exc:
-            raise self._mapped(exc) from exc
+            raise self._failed(exc) from exc
 
     def close_notify(self) -> None:
         try:
@@ -169,8 +171,18 @@ class _Stream(TlsStream):
 
     def _check_established(self) -> None:
         """OpenSSL would begin, or go on with, the handshake inside reading and writing: past our checks."""
+        self._check_alive()
         if not self._established:
             raise unfinished_error()
+
+    def _check_alive(self) -> None:
+        """Not every OpenSSL remembers that a connection has failed."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _failed(self, exc: ssl.SSLError) -> TlsError | Closed:
+        self._failure = self._mapped(exc)
+        return self._failure
 
     def _mapped(self, exc: ssl.SSLError) -> TlsError | Closed:
         if isinstance(exc, ssl.SSLCertVerificationError):

@@ -51,6 +51,7 @@ def assert_dead(stream: TlsStream, *, shaken: bool) -> None:
 @fuzz
 @given(chunks=st.lists(st.binary(max_size=300), max_size=5), eof=st.booleans())
 @example(chunks=[b"\x16\x03\x03\x00\x00"], eof=False)
+@example(chunks=[b"\x00\x00\x00\x00\x01"], eof=False)
 @example(chunks=[b"\x15\x03\x03\x00\x02\x02\x28"], eof=False)
 @example(chunks=[b"\x17\x03\x03\x40\x01"], eof=True)
 @example(chunks=[b"\x16\x03\x03\x00\x04\x02\xff\xff\xff"], eof=False)
