@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
+
+SOCKETS_BEFORE = pytest.StashKey[set[str]]()
+LEFT_BEHIND = pytest.StashKey[list[str]]()
 
 
 #: Modules that the tests of a folder cannot do without, and the extra that brings them. Where one is missing, the
@@ -69,21 +72,44 @@ def _sockets() -> list[str]:
     return links
 
 
+def _left_behind(config: pytest.Config) -> list[str]:
+    """What this process should have ended or closed, and has not."""
+    if not Path("/proc/self/fd").exists():
+        return []
+    binaries = sys.modules.get("babar_tls.testing._binaries")
+    if binaries is not None:
+        binaries.discard_copies()  # it would at exit, and its reapers with it
+    return _children() + sorted(set(_sockets()) - config.stash[SOCKETS_BEFORE])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Remember the sockets that were here before: those of a test runner."""
-    config.stash_before = set(_sockets()) if Path("/proc/self/fd").exists() else set()  # type: ignore[attr-defined]
+    config.stash[SOCKETS_BEFORE] = set(_sockets()) if Path("/proc/self/fd").exists() else set()
+    config.stash[LEFT_BEHIND] = []
+    if config.pluginmanager.has_plugin("xdist"):
+        config.pluginmanager.register(_Workers(config))
 
 
+class _Workers:
+    """Hears from the workers of pytest-xdist what they have left behind."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._left = config.stash[LEFT_BEHIND]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker has ended."""
+        self._left += getattr(node, "workeroutput", {}).get("left_behind", [])
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """The suite leaves no process and no socket behind, or it has failed."""
-    if not Path("/proc/self/fd").exists() or (not hasattr(session.config, "workerinput") and _has_workers(session)):
-        return
-    left = _children() + sorted(set(_sockets()) - session.config.stash_before)  # type: ignore[attr-defined]
-    if left:
+    left = session.config.stash[LEFT_BEHIND] + _left_behind(session.config)
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:  # a worker of pytest-xdist: the controller says it
+        output["left_behind"] = left
+    elif left:
         print("\nleft behind by the tests:", *left, sep="\n  ")  # noqa: T201 - the only way to be heard this late
         if exitstatus == 0:
             session.exitstatus = 1
-
-
-def _has_workers(session: pytest.Session) -> bool:
-    return bool(getattr(session.config.option, "numprocesses", None))

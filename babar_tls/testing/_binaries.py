@@ -16,12 +16,15 @@ from babar_tls.testing._optional import demo_extra_missing
 from babar_tls.testing._processes import Reaper, clean_environment, make_temporary_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from babar_tls.testing._processes import Account
 
-__all__ = ["find_binaries", "icu_environment", "server_version"]
+__all__ = ["discard_copies", "find_binaries", "icu_environment", "server_version"]
 
 _lock = threading.Lock()
 _copies: dict[Path, Path] = {}
+_removers: list[Callable[[], None]] = []
 
 
 def find_binaries(bindir: str | os.PathLike[str] | None, account: Account | None) -> Path:
@@ -47,6 +50,16 @@ def find_binaries(bindir: str | os.PathLike[str] | None, account: Account | None
         if folder not in _copies:
             _copies[folder] = _copy(folder.parent, account) / folder.name
         return _copies[folder]
+
+
+def discard_copies() -> None:
+    """Remove the copies now and not when this process ends; the next server that needs one makes a new one."""
+    with _lock:
+        _copies.clear()
+        while _removers:
+            remove = _removers.pop()
+            atexit.unregister(remove)
+            remove()
 
 
 @functools.cache
@@ -102,6 +115,7 @@ def _copy(prefix: Path, account: Account) -> Path:
             reaper.dismiss()
 
     atexit.register(remove)
+    _removers.append(remove)
     for name in ("bin", "lib", "share"):
         shutil.copytree(prefix / name, folder / name, symlinks=True)
     for path in (folder, *folder.rglob("*")):

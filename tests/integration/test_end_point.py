@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls import ChannelBindingUnsupported
+from babar_tls import ChannelBindingUnsupported, available_backends
 from babar_tls.testing import CertificateAuthority, PostgresServer
 
-from .drivers import BACKENDS, STYLES, connected
+from .drivers import STYLES, connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,8 +59,7 @@ def test_the_server_agrees(lax_server: PostgresServer, key: str, options: dict[s
     """Whatever signed the certificate, the server computes the same hash; where none is defined, we say so."""
     certificate = CertificateAuthority(key=key).issue("localhost", "127.0.0.1", key="p256", **options)
     lax_server.set_certificate(certificate)
-    for parameter in BACKENDS:
-        (backend,) = parameter.values
+    for backend in available_backends():
         for style in STYLES:
             config = lax_server.config(
                 tls_backend=backend,
