@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .aio_timeout import Timeout
@@ -20,7 +21,8 @@ from .driving import (
     connect_error,
     derive,
     literal_address,
-    resolve_error,
+    look_up,
+    shown_address,
     stream_error,
     timeout_error,
     unix_address,
@@ -149,7 +151,7 @@ class AsyncWire:
     async def _open(self, endpoint: Endpoint, info: AddressInfo) -> None:
         family, kind, protocol, _, address = info
         if not endpoint.is_unix_socket:
-            self.address = str(address[0])
+            self.address = shown_address(address)
             self.description = endpoint.describe(self.address)
         self._socket = socket.socket(family, kind, protocol)
         self._socket.setblocking(False)
@@ -163,18 +165,21 @@ class AsyncWire:
         if literal is not None:
             return [literal]
         self._phase = Phase.RESOLVE
-        try:
-            found = await self._loop.getaddrinfo(
-                endpoint.hostaddr or endpoint.host, endpoint.port, type=socket.SOCK_STREAM
-            )
-        except UnicodeError as exc:
-            raise resolve_error(OSError(str(exc)), endpoint) from exc
-        except OSError as exc:
-            raise resolve_error(exc, endpoint) from exc
-        if not found:
-            raise resolve_error(OSError("the name has no address"), endpoint)
+        future: asyncio.Future[list[AddressInfo] | IoError] = self._loop.create_future()
+
+        def deliver(outcome: list[AddressInfo] | IoError) -> None:
+            try:
+                self._loop.call_soon_threadsafe(_settle, future, outcome)
+            except RuntimeError:
+                pass  # the loop has ended meanwhile, and nobody wants to know any more
+
+        # Not in the loop's executor: a few names that do not resolve would keep all others waiting, and the loop's end.
+        look_up(endpoint, deliver)
+        found = await future
+        if isinstance(found, IoError):
+            raise found
         self.meter.mark(Phase.RESOLVE)
-        return found  # type: ignore[return-value]  # addresses are tuples, whatever is in them
+        return found
 
     async def _send(self, request: Send) -> None:
         if request.warning is not None:
@@ -239,11 +244,17 @@ class AsyncWire:
         if self.stream is not None:
             await self._write(self.stream.data_to_send(), phase)
 
-    async def _derive(self, request: Derive) -> ScramKeys:
+    async def _derive(self, request: Derive) -> ScramKeys | None:
         self._phase = Phase.AUTH
         keys = cached_keys(request, self._config)
         if keys is None:  # PBKDF2 releases the GIL: the loop goes on while a thread computes
-            keys = await self._loop.run_in_executor(None, derive, request, self._config, self.meter)
+            cancelled = threading.Event()
+            try:
+                keys = await self._loop.run_in_executor(
+                    None, derive, request, self._config, self.meter, cancelled.is_set
+                )
+            finally:
+                cancelled.set()  # if we are, the thread need not go on
         self.meter.mark(Phase.AUTH)
         return keys
 
@@ -279,17 +290,25 @@ class AsyncWire:
         """
         self._waiting = True
         try:
-            return await operation
+            result = await operation
         finally:
             self._waiting = False
             if self._socket is not sock:
                 sock.close()
+        if self._socket is not sock:
+            raise Closed("the session was closed while it was in use")
+        return result
 
     def _ready_socket(self, phase: Phase) -> socket.socket:
         self._phase = phase
         if self._socket is None:
             raise Closed("the connection is closed")
         return self._socket
+
+
+def _settle(future: asyncio.Future[_T], result: _T) -> None:
+    if not future.done():  # it was cancelled
+        future.set_result(result)
 
 
 def _wake(sock: socket.socket) -> None:

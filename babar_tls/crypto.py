@@ -1,51 +1,74 @@
 """The primitives behind SCRAM and channel binding, for people who need them alone.
 
-Everything here is a function of its arguments; nothing is cached and nothing is kept.
+Everything here is a function of its arguments; nothing is cached and nothing is kept. The work is done by the compiled
+helper where there is one (`implementation` tells), and by hashlib where there is none.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
-import time
+from typing import TYPE_CHECKING
 
+from . import _native
 from .errors import ConfigError, TimeoutError
 from .protocol.channel_binding import tls_server_end_point
 from .protocol.requests import ScramKeys
 from .protocol.saslprep import saslprep
 from .protocol.scram import SCRAM_SHA_256, keys_from_salted_password
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
 __all__ = [
     "ScramKeys",
     "implementation",
     "pbkdf2_hmac_sha256",
+    "pbkdf2_hmac_sha256_many",
     "saslprep",
     "scram_keys",
     "scram_verifier",
+    "scram_verifiers",
     "tls_server_end_point",
 ]
 
 _SALT_BYTES = 16  # as PostgreSQL's own verifiers
 _MAX_ITERATIONS = (1 << 31) - 1
-_UNMEASURED_ITERATIONS = 50_000  # some 10 ms: not worth a look at the clock
-_SAMPLE_ITERATIONS = 2_000
 
 
 def implementation() -> str:
-    """What computes PBKDF2 here: ``hashlib``, the OpenSSL of this Python."""
-    return "hashlib"
+    """What computes PBKDF2 here: ``sha-ni``, ``armv8`` or ``portable`` in C, or ``hashlib``, this Python's OpenSSL."""
+    return _native.IMPLEMENTATION
 
 
 def pbkdf2_hmac_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
-    """One block of PBKDF2-HMAC-SHA-256 (RFC 8018 §5.2): 32 bytes.
+    """One block of PBKDF2-HMAC-SHA-256 (RFC 8018 §5.2): 32 bytes. Releases the GIL.
 
     Raises:
         ConfigError: `iterations` is not between 1 and 2³¹ - 1.
     """
-    if not 1 <= iterations <= _MAX_ITERATIONS:
-        raise ConfigError(f"PBKDF2 iterations must be between 1 and {_MAX_ITERATIONS}, not {iterations}")
-    return hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
+    _check_iterations(iterations)
+    derived: bytes = _native.functions.pbkdf2_hmac_sha256(bytes(password), bytes(salt), iterations)
+    return derived
+
+
+def pbkdf2_hmac_sha256_many(jobs: Iterable[tuple[bytes, bytes, int]]) -> list[bytes]:
+    """Many independent derivations, several at once where the CPU can. Releases the GIL.
+
+    Args:
+        jobs: Password, salt and iterations of each; lengths and iterations may differ.
+
+    Returns:
+        What `pbkdf2_hmac_sha256` would return for each, in the same order.
+
+    Raises:
+        ConfigError: An iteration count is not between 1 and 2³¹ - 1.
+    """
+    listed = [(bytes(password), bytes(salt), iterations) for password, salt, iterations in jobs]
+    for _, _, iterations in listed:
+        _check_iterations(iterations)
+    derived: list[bytes] = _native.functions.pbkdf2_hmac_sha256_many(listed)
+    return derived
 
 
 def scram_keys(password: str | bytes, salt: bytes, iterations: int) -> ScramKeys:
@@ -66,33 +89,71 @@ def scram_verifier(password: str | bytes, *, salt: bytes | None = None, iteratio
         iterations: PBKDF2 iterations.
 
     Raises:
-        ConfigError: The password is empty, or `iterations` is out of range.
+        ConfigError: The password or the salt is empty, or `iterations` is out of range.
     """
-    if not password:
-        raise ConfigError("an empty password has no verifier: PostgreSQL would never let anybody in with it")
-    salt = os.urandom(_SALT_BYTES) if salt is None else salt
-    keys = scram_keys(password, salt, iterations)
-    encoded = [base64.b64encode(part).decode() for part in (salt, keys.stored_key, keys.server_key)]
-    return f"{SCRAM_SHA_256}${iterations}:{encoded[0]}${encoded[1]}:{encoded[2]}"
+    return scram_verifiers([password], salts=None if salt is None else [salt], iterations=iterations)[0]
 
 
-def derive_within(password: bytes, salt: bytes, iterations: int, seconds: float | None) -> ScramKeys:
-    """Derive keys from a prepared password unless that would take longer than `seconds`.
+def scram_verifiers(
+    passwords: Sequence[str | bytes], *, salts: Sequence[bytes] | None = None, iterations: int = 4096
+) -> list[str]:
+    """`scram_verifier` for many passwords at once, which is faster than one after the other.
 
-    A PBKDF2 that runs in OpenSSL cannot be stopped half-way, and a hostile server chooses the iterations. So a large
-    count is first measured on a small one.
+    Args:
+        passwords: The passwords.
+        salts: A salt for each; by default 16 random bytes each.
+        iterations: PBKDF2 iterations.
 
     Raises:
-        TimeoutError: It would take too long.
+        ConfigError: A password or salt is empty, or `iterations` is out of range.
     """
-    if seconds is not None and iterations > _UNMEASURED_ITERATIONS:
-        started = time.perf_counter()
-        pbkdf2_hmac_sha256(password, salt, _SAMPLE_ITERATIONS)
-        expected = (time.perf_counter() - started) * iterations / _SAMPLE_ITERATIONS
-        if expected > seconds:
-            raise TimeoutError(
-                f"timeout expired: the server asks for {iterations} PBKDF2 iterations, about {expected:.1f} s of "
-                f"work, and {max(seconds, 0):.1f} s are left",
-                remedy="Lower the role's scram_iterations, or raise connect_timeout.",
-            )
-    return keys_from_salted_password(pbkdf2_hmac_sha256(password, salt, iterations))
+    if not all(passwords):
+        raise ConfigError("an empty password has no verifier: PostgreSQL would never let anybody in with it")
+    salts = [os.urandom(_SALT_BYTES) for _ in passwords] if salts is None else salts
+    if not all(salts):
+        raise ConfigError("an empty salt has no verifier: PostgreSQL would not take it for one")
+    jobs = [(saslprep(password), salt, iterations) for password, salt in zip(passwords, salts, strict=True)]
+    return [
+        _verifier(salt, iterations, keys_from_salted_password(salted))
+        for salt, salted in zip(salts, pbkdf2_hmac_sha256_many(jobs), strict=True)
+    ]
+
+
+def derive_within(
+    password: bytes, salt: bytes, iterations: int, seconds: float | None, cancelled: Callable[[], bool] | None = None
+) -> ScramKeys | None:
+    """Derive keys from a prepared password, for a server that chose the iterations and may be hostile.
+
+    Args:
+        password: What SASLprep left of it.
+        salt: The server's salt.
+        iterations: The server's count.
+        seconds: How long that may take, `None` for no limit.
+        cancelled: Asked now and then; when it says `True` there is nobody to derive for any more.
+
+    Returns:
+        The keys, or `None` if it was cancelled.
+
+    Raises:
+        TimeoutError: It takes too long.
+    """
+    salted = _native.functions.pbkdf2_hmac_sha256(password, salt, iterations, seconds=seconds, cancelled=cancelled)
+    if salted is not None:
+        return keys_from_salted_password(salted)
+    if cancelled is not None and cancelled():
+        return None
+    raise TimeoutError(
+        f"timeout expired: the server asks for {iterations} PBKDF2 iterations, more than this machine computes in "
+        f"the {max(seconds or 0, 0):.1f} s that are left",
+        remedy="Lower the role's scram_iterations, or raise connect_timeout.",
+    )
+
+
+def _check_iterations(iterations: int) -> None:
+    if not 1 <= iterations <= _MAX_ITERATIONS:
+        raise ConfigError(f"PBKDF2 iterations must be between 1 and {_MAX_ITERATIONS}, not {iterations}")
+
+
+def _verifier(salt: bytes, iterations: int, keys: ScramKeys) -> str:
+    encoded = [base64.b64encode(part).decode() for part in (salt, keys.stored_key, keys.server_key)]
+    return f"{SCRAM_SHA_256}${iterations}:{encoded[0]}${encoded[1]}:{encoded[2]}"

@@ -21,6 +21,8 @@ from .protocol.requests import Derive, Endpoint, Phase, ScramKeys
 from .security import SecurityReport, security_report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .backends.base import TlsBackend
     from .config import Config
     from .protocol.handshake import Established
@@ -30,6 +32,7 @@ AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 
 RECEIVE_SIZE = 1 << 16
 _CACHED_KEYS = 256
+_LONGEST_WAIT = 1_000_000.0  # seconds
 _LEAST_SECONDS_FOR_AN_ADDRESS = 1.0
 
 _WAITING_FOR = {
@@ -52,7 +55,8 @@ class Meter:
 
     def __init__(self, timeout: float | None) -> None:
         self._last = time.perf_counter()
-        self.deadline = None if timeout is None else time.monotonic() + timeout
+        # The operating system counts milliseconds in an int.
+        self.deadline = None if timeout is None else time.monotonic() + min(timeout, _LONGEST_WAIT)
         self.timings = {phase.value: 0.0 for phase in Phase if phase is not Phase.QUERY}
         self.round_trips = 0
         self._awaiting = False
@@ -122,6 +126,10 @@ class KeyCache:
             while len(self._keys) > self._capacity:
                 self._keys.popitem(last=False)
 
+    def renew_lock(self) -> None:
+        """After a fork."""
+        self._lock = threading.Lock()
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
@@ -133,16 +141,22 @@ class KeyCache:
 
 
 key_cache = KeyCache()
+if hasattr(os, "register_at_fork"):
+    # Another thread may hold the lock at that moment, and in the child it would hold it for ever.
+    os.register_at_fork(after_in_child=key_cache.renew_lock)
 
 
-def derive(request: Derive, config: Config, meter: Meter) -> ScramKeys:
-    """Answer a `Derive` without the cache; releases the GIL.
+def derive(
+    request: Derive, config: Config, meter: Meter, cancelled: Callable[[], bool] | None = None
+) -> ScramKeys | None:
+    """Answer a `Derive` without the cache; releases the GIL. `None` if it was cancelled.
 
     Raises:
         TimeoutError: It would outlast the deadline.
     """
-    keys = derive_within(request.password, request.salt, request.iterations, meter.remaining(Phase.AUTH))
-    if config.scram_key_cache:
+    seconds = meter.remaining(Phase.AUTH)
+    keys = derive_within(request.password, request.salt, request.iterations, seconds, cancelled)
+    if keys is not None and config.scram_key_cache:
         key_cache.put(request, keys)
     return keys
 
@@ -186,6 +200,34 @@ def configure(sock: socket.socket, config: Config) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if config.keepalives:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def look_up(endpoint: Endpoint, deliver: Callable[[list[AddressInfo] | IoError], None]) -> threading.Thread:
+    """`getaddrinfo` in a thread of its own, which nobody waits for: it cannot be interrupted, only left behind.
+
+    Args:
+        endpoint: Whose name to look up.
+        deliver: Called in that thread with the addresses, or with what went wrong.
+    """
+
+    def work() -> None:
+        try:
+            found = socket.getaddrinfo(endpoint.hostaddr or endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+            deliver(found or resolve_error(OSError("the name has no address"), endpoint))  # type: ignore[arg-type]  # its tuples vary
+        except UnicodeError as exc:
+            deliver(resolve_error(OSError(str(exc)), endpoint))
+        except OSError as exc:
+            deliver(resolve_error(exc, endpoint))
+
+    thread = threading.Thread(target=work, name="babar-tls getaddrinfo", daemon=True)
+    thread.start()
+    return thread
+
+
+def shown_address(address: tuple[object, ...]) -> str:
+    """The address in words, its zone included: without that a link-local one cannot be connected to again."""
+    zone = f"%{address[3]}" if len(address) == 4 and address[3] else ""
+    return f"{address[0]}{zone}"
 
 
 def timeout_error(phase: Phase) -> TimeoutError:

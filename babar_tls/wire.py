@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .driving import (
@@ -15,7 +14,8 @@ from .driving import (
     connect_error,
     derive,
     literal_address,
-    resolve_error,
+    look_up,
+    shown_address,
     stream_error,
     timeout_error,
     unix_address,
@@ -100,6 +100,7 @@ class Wire:
             if goodbye:
                 sock.setblocking(False)
                 sock.send(self._sealed(goodbye))
+            sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits on it
         except (OSError, Error):
             pass  # nobody is listening any more
         finally:
@@ -135,7 +136,7 @@ class Wire:
     def _open(self, endpoint: Endpoint, info: AddressInfo, seconds: float | None) -> None:
         family, kind, protocol, _, address = info
         if not endpoint.is_unix_socket:
-            self.address = str(address[0])
+            self.address = shown_address(address)
             self.description = endpoint.describe(self.address)
         self._socket = socket.socket(family, kind, protocol)
         self._socket.settimeout(seconds)
@@ -211,7 +212,7 @@ class Wire:
         if self.stream is not None:
             self._write(self.stream.data_to_send(), phase)
 
-    def _derive(self, request: Derive) -> ScramKeys:
+    def _derive(self, request: Derive) -> ScramKeys | None:
         keys = cached_keys(request, self._config) or derive(request, self._config, self.meter)
         self.meter.mark(Phase.AUTH)
         return keys
@@ -253,28 +254,11 @@ def _failure(exc: OSError, phase: Phase) -> IoError:
 
 
 def _look_up(endpoint: Endpoint, seconds: float | None) -> list[AddressInfo]:
-    """`getaddrinfo` within a time limit: it cannot be interrupted, so it runs where it can be left behind."""
-    outcome: list[list[Any] | OSError | UnicodeError] = []
-
-    def work() -> None:
-        try:
-            outcome.append(
-                socket.getaddrinfo(endpoint.hostaddr or endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-            )
-        except (OSError, UnicodeError) as exc:
-            outcome.append(exc)
-
-    if seconds is None:
-        work()
-    else:
-        thread = threading.Thread(target=work, name="babar-tls getaddrinfo", daemon=True)
-        thread.start()
-        thread.join(seconds)
+    outcome: list[list[AddressInfo] | IoError] = []
+    look_up(endpoint, outcome.append).join(seconds)
     if not outcome:
         raise timeout_error(Phase.RESOLVE)
-    found = outcome[0] or OSError("the name has no address")
-    if isinstance(found, UnicodeError):
-        raise resolve_error(OSError(str(found)), endpoint) from found
-    if isinstance(found, OSError):
-        raise resolve_error(found, endpoint) from found
+    (found,) = outcome
+    if isinstance(found, IoError):
+        raise found
     return found

@@ -20,8 +20,10 @@ PACKAGE = Path(babar_tls.__file__).parent
 #: The house from the cellar to the roof: a module imports from its own line and from those above it.
 ORDER = (
     "errors",
+    "_native",
     "telemetry",
     "modes",
+    "validation",
     "config",
     "conninfo_syntax",
     "conninfo",
@@ -38,7 +40,6 @@ ORDER = (
     "protocol.authentication",
     "protocol.handshake",
     "protocol.query",
-    "_native",
     "crypto",
     "security",
     "backends",

@@ -15,8 +15,9 @@ nobody asks here. A failure must not look like an absence.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from .._native import functions
 from ..errors import ChannelBindingUnsupported
 from .certificate import DerError, algorithm_identifier, children, only_child, signature_algorithm
 
@@ -59,12 +60,12 @@ _SIGNATURES = {
     "1.2.840.113549.1.1.13": "sha512",
     "1.2.840.113549.1.1.15": "sha512_224",
     "1.2.840.113549.1.1.16": "sha512_256",
-    "1.2.840.10045.4.1": "sha1",  # ECDSA (RFC 5758 §3.2)
+    "1.2.840.10045.4.1": "sha1",  # ECDSA (RFC 3279 §2.2.3, RFC 5758 §3.2)
     "1.2.840.10045.4.3.1": "sha224",
     "1.2.840.10045.4.3.2": "sha256",
     "1.2.840.10045.4.3.3": "sha384",
     "1.2.840.10045.4.3.4": "sha512",
-    "1.2.840.10040.4.3": "sha1",  # DSA (RFC 5758 §3.1)
+    "1.2.840.10040.4.3": "sha1",  # DSA (RFC 3279 §2.2.2, RFC 5758 §3.1)
     "2.16.840.1.101.3.4.3.1": "sha224",
     "2.16.840.1.101.3.4.3.2": "sha256",
     "2.16.840.1.101.3.4.3.3": "sha384",
@@ -113,7 +114,14 @@ def tls_server_end_point(der: bytes) -> bytes:
     Raises:
         ChannelBindingUnsupported: The signature algorithm names no single hash function, or `der` is no certificate.
     """
-    return hashlib.new(end_point_hash_name(der), der).digest()
+    name: str | None = None
+    if hasattr(functions, "end_point_hash"):  # the helper: the same rule in C
+        name, digest = functions.end_point_hash(der)
+        if digest is not None:
+            return cast("bytes", digest)
+    if name is None or name not in hashlib.algorithms_available:
+        name = end_point_hash_name(der)  # which has words for why there is none
+    return hashlib.new(name, der).digest()
 
 
 def end_point_hash_name(der: bytes) -> str:

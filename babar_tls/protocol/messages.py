@@ -119,7 +119,7 @@ TERMINATE = frame(b"X")
 class MessageReader:
     """Cuts a stream of bytes into messages.
 
-    Until `authenticated()` is called, only the messages of the start-up phase are let through, within their limits.
+    Until `ready()` is called, only the messages of the start-up phase are let through, within their limits.
     """
 
     def __init__(self) -> None:

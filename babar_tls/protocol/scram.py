@@ -24,6 +24,7 @@ import os
 import re
 from typing import NamedTuple
 
+from .._native import functions
 from ..errors import AuthError, ProtocolError, ServerSignatureError
 from .requests import ScramKeys
 
@@ -47,8 +48,7 @@ class ServerFirst(NamedTuple):
 
 def keys_from_salted_password(salted_password: bytes) -> ScramKeys:
     """ClientKey, StoredKey and ServerKey (RFC 5802 §3)."""
-    client_key = hmac_sha256(salted_password, b"Client Key")
-    return ScramKeys(client_key, hashlib.sha256(client_key).digest(), hmac_sha256(salted_password, b"Server Key"))
+    return ScramKeys(*functions.scram_keys(salted_password))
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:

@@ -1,0 +1,77 @@
+/* Which kernel runs: the only place that asks about the CPU.
+ *
+ * Fastest first. The portable kernel is last and is never chosen by itself, because OpenSSL's assembly, which hashlib
+ * reaches, beats it; it runs when it is asked for, and the functions that need a kernel of any kind fall back to it.
+ */
+#include "internal.h"
+
+#include <string.h>
+
+static const babar_kernel kernels[] = {
+#ifdef BABAR_X86
+    {"sha-ni", babar_sha256_shani_capable, babar_sha256_blocks_shani, babar_pbkdf2_iterate_shani,
+     babar_pbkdf2_iterate3_shani, 3},
+#endif
+#ifdef BABAR_ARM
+    {"armv8", babar_sha256_armv8_capable, babar_sha256_blocks_armv8, babar_pbkdf2_iterate_armv8,
+     babar_pbkdf2_iterate3_armv8, 3},
+#endif
+    {"portable", babar_sha256_portable_capable, babar_sha256_blocks_portable, babar_pbkdf2_iterate_portable, NULL, 1},
+};
+
+#define COUNT (sizeof kernels / sizeof *kernels)
+
+/* Written once, before threads, or to the value that it would get anyhow: a race changes nothing. */
+static const babar_kernel *volatile selected;
+
+static const babar_kernel *best(void)
+{
+    size_t i = 0;
+    while (!kernels[i].capable())
+        i++; /* ends at the portable one at the latest */
+    return &kernels[i];
+}
+
+const babar_kernel *babar_current(void)
+{
+    const babar_kernel *kernel = selected;
+    if (kernel == NULL)
+        selected = kernel = best();
+    return kernel;
+}
+
+size_t babar_kernel_count(void)
+{
+    return COUNT;
+}
+
+const char *babar_kernel_name(size_t index)
+{
+    return index < COUNT ? kernels[index].name : NULL;
+}
+
+int babar_kernel_capable(size_t index)
+{
+    return index < COUNT && kernels[index].capable();
+}
+
+size_t babar_kernel_lanes(size_t index)
+{
+    return index < COUNT ? kernels[index].lanes : 0;
+}
+
+int babar_select(const char *name)
+{
+    for (size_t i = 0; i < COUNT; i++) {
+        if (strcmp(kernels[i].name, name) == 0 && kernels[i].capable()) {
+            selected = &kernels[i];
+            return 0;
+        }
+    }
+    return -1;
+}
+
+const char *babar_selected(void)
+{
+    return babar_current()->name;
+}

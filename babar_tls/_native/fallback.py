@@ -1,0 +1,50 @@
+"""The helper's functions on hashlib and hmac, for where it was not built, or is slower."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+IMPLEMENTATION = "hashlib"
+
+_UNMEASURED_ITERATIONS = 50_000  # some 10 ms: not worth a look at the clock
+_SAMPLE_ITERATIONS = 2_000
+
+
+def pbkdf2_hmac_sha256(
+    password: bytes,
+    salt: bytes,
+    iterations: int,
+    *,
+    seconds: float | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> bytes | None:
+    """One block of PBKDF2-HMAC-SHA-256, or `None` if it would take longer than `seconds`.
+
+    OpenSSL's PBKDF2 cannot be stopped half-way, so a large count is first measured on a small one, and `cancelled` is
+    asked once.
+    """
+    if seconds is not None and iterations > _UNMEASURED_ITERATIONS:
+        started = time.perf_counter()
+        hashlib.pbkdf2_hmac("sha256", password, salt, _SAMPLE_ITERATIONS)
+        if (time.perf_counter() - started) * iterations / _SAMPLE_ITERATIONS > seconds:
+            return None
+    if cancelled is not None and cancelled():
+        return None
+    return hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
+
+
+def pbkdf2_hmac_sha256_many(jobs: Sequence[tuple[bytes, bytes, int]]) -> list[bytes]:
+    """Many derivations, one after the other."""
+    return [hashlib.pbkdf2_hmac("sha256", password, salt, iterations) for password, salt, iterations in jobs]
+
+
+def scram_keys(salted_password: bytes) -> tuple[bytes, bytes, bytes]:
+    """ClientKey, StoredKey and ServerKey (RFC 5802 §3)."""
+    client_key = hmac.digest(salted_password, b"Client Key", "sha256")
+    return client_key, hashlib.sha256(client_key).digest(), hmac.digest(salted_password, b"Server Key", "sha256")

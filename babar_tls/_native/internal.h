@@ -1,0 +1,83 @@
+/* What the C files share: the kernels behind one signature, and the table that dispatch.c chooses from. */
+#ifndef BABAR_INTERNAL_H
+#define BABAR_INTERNAL_H
+
+#include "babar_native.h"
+
+#define BABAR_BLOCK 64
+#define BABAR_MAX_LANES 4
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define BABAR_X86 1
+#endif
+/* Little-endian only, and before Clang 16 only where the whole file is compiled for SHA2: its arm_neon.h hides the
+ * intrinsics otherwise. */
+#if (defined(__aarch64__) && !defined(__AARCH64EB__)) || defined(_M_ARM64)
+#if !defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_SHA2)
+#define BABAR_ARM 1
+#endif
+#endif
+
+/* ISA code is compiled by function, never by file, so that one object runs on every CPU of its family. */
+#if defined(__GNUC__) || defined(__clang__)
+#define BABAR_TARGET(isa) __attribute__((target(isa)))
+#else
+#define BABAR_TARGET(isa)
+#endif
+
+typedef void babar_blocks_function(uint32_t state[8], const uint8_t *data, size_t num_blocks);
+/* `count` iterations, at least one, of `lanes` derivations; `remaining` is the caller's business. */
+typedef void babar_iterate_function(babar_pbkdf2 *const derivations[], uint32_t count);
+
+typedef struct {
+    const char *name;
+    int (*capable)(void);
+    babar_blocks_function *blocks;
+    babar_iterate_function *iterate;      /* one derivation */
+    babar_iterate_function *iterate_many; /* `lanes` derivations at once; NULL where lanes is 1 */
+    size_t lanes;
+} babar_kernel;
+
+/* The kernel in use: never NULL, the portable one where the CPU has nothing better. */
+const babar_kernel *babar_current(void);
+
+extern const uint32_t babar_sha256_k[64];
+
+/* HMAC in two halves: the midstates after the key blocks; and the end, where `inner` has hashed `done` bytes so far, key
+ * block included, and `data` is the rest. */
+void babar_hmac_begin(const uint8_t *key, size_t key_length, uint32_t inner[8], uint32_t outer[8]);
+void babar_hmac_finish(const uint32_t inner[8], uint64_t done, const uint32_t outer[8], const uint8_t *data,
+                       size_t length, uint8_t mac[32]);
+
+int babar_sha256_portable_capable(void);
+babar_blocks_function babar_sha256_blocks_portable;
+babar_iterate_function babar_pbkdf2_iterate_portable;
+
+#ifdef BABAR_X86
+int babar_sha256_shani_capable(void);
+babar_blocks_function babar_sha256_blocks_shani;
+babar_iterate_function babar_pbkdf2_iterate_shani;
+babar_iterate_function babar_pbkdf2_iterate3_shani;
+#endif
+
+#ifdef BABAR_ARM
+int babar_sha256_armv8_capable(void);
+babar_blocks_function babar_sha256_blocks_armv8;
+babar_iterate_function babar_pbkdf2_iterate_armv8;
+babar_iterate_function babar_pbkdf2_iterate3_armv8;
+#endif
+
+static inline uint32_t babar_load32(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | (uint32_t)bytes[3];
+}
+
+static inline void babar_store32(uint8_t *bytes, uint32_t word)
+{
+    bytes[0] = (uint8_t)(word >> 24);
+    bytes[1] = (uint8_t)(word >> 16);
+    bytes[2] = (uint8_t)(word >> 8);
+    bytes[3] = (uint8_t)word;
+}
+
+#endif
