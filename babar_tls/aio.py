@@ -13,7 +13,7 @@ from .errors import Error, ServerError
 from .protocol.handshake import Established, cancel, handshake
 from .protocol.messages import TERMINATE
 from .protocol.query import Row, copy_out, simple_query
-from .sessions import Copy, as_config, busy, closed, reached, survives
+from .sessions import Copy, as_config, busy, check_cancellable, closed, reached, survives
 
 if TYPE_CHECKING:
     from .config import Config
@@ -137,6 +137,7 @@ class AsyncSession:
             Error: The request could not be delivered.
         """
         wire = AsyncWire(self._config, Meter(self._config.connect_timeout))
+        check_cancellable(self._process)
         try:
             await wire.drive(cancel(self._config, self._where, *self._process, tls=self._security.tls))
         finally:
@@ -158,6 +159,8 @@ class AsyncSession:
 
     async def _next_chunk(self, copy: _Copy) -> bytes:
         """The next CopyData of `copy`; `StopAsyncIteration` at its end."""
+        if copy.ended:
+            raise StopAsyncIteration
         async with _Turn(self):
             if self._copy is not copy:
                 if copy.begun:
@@ -172,16 +175,18 @@ class AsyncSession:
 
     async def _reclaim(self) -> None:
         """Make the session ready for the next query, whatever became of the last copy."""
-        if self._closed:
-            raise closed()
         copy = self._copy
         if copy is None:
             return
         if copy.is_read():
             raise busy()
         self._copy = None
-        await self.cancel()
-        await copy.drain(self._wire)
+        try:
+            await self.cancel()
+            await copy.drain(self._wire)
+        except BaseException:
+            self._abort()  # the copy is still coming, and nobody can tell where it ends
+            raise
 
     def _abort(self) -> None:
         self._closed = True
@@ -195,6 +200,8 @@ class _Turn:
         self._session = session
 
     async def __aenter__(self) -> None:
+        if self._session._closed:
+            raise closed()
         if self._session._running:
             raise busy()
         self._session._running = True
@@ -221,6 +228,7 @@ class _Copy(Copy):
                 except Error as error:
                     self._exchange.throw(error)
         except StopIteration:
+            self.ended = True
             raise StopAsyncIteration from None
         except Error as error:
             wire.name(error)
@@ -230,8 +238,11 @@ class _Copy(Copy):
         try:
             while True:
                 await self.step(wire)
-        except (StopAsyncIteration, ServerError):
+        except StopAsyncIteration:
             pass
+        except ServerError as error:
+            if not survives(error):
+                raise
 
 
 class _CopyIterator(AsyncIterator[bytes]):

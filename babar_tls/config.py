@@ -8,7 +8,6 @@ needed, because files are rotated while a program runs.
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +22,17 @@ from .modes import (
     TlsVerify,
     TlsVersion,
     parse_require_auth,
+)
+from .validation import (
+    as_enum,
+    as_path,
+    as_settings,
+    check_address,
+    check_bool,
+    check_file_name,
+    has_surrogates,
+    is_number,
+    login_name,
 )
 
 if TYPE_CHECKING:
@@ -116,13 +126,16 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, enum in _ENUMS.items():
-            self._set(name, _as_enum(name, enum, getattr(self, name)))
-        self._set("server_settings", _as_settings(self.server_settings))
+            self._set(name, as_enum(name, enum, getattr(self, name)))
+        self._set("server_settings", as_settings(self.server_settings))
         if self.tls_root_cert_path is not None:
-            self._set("tls_root_cert_path", _as_path(self.tls_root_cert_path))
+            self._set("tls_root_cert_path", as_path("tls_root_cert_path", self.tls_root_cert_path))
+        for name in ("keepalives", "tls_default_roots", "tls_fallback", "scram_key_cache"):
+            check_bool(name, getattr(self, name))
+        self._set("hostaddr", self.hostaddr or None)
         self._check_endpoint()
         if not self.user:
-            self._set("user", _login_name())
+            self._set("user", login_name())
         self._check_startup()
         self._check_tls()
         self._check_authentication()
@@ -147,7 +160,9 @@ class Config:
         return cls(**{**fields, **overrides})
 
     def replace(self, **changes: Any) -> Config:
-        """A copy with `changes`, checked like a new one."""
+        """A copy with `changes`, checked like a new one; `tls_fallback` goes with the `tls_mode` it came with."""
+        if "tls_mode" in changes:
+            changes.setdefault("tls_fallback", False)
         return dataclasses.replace(self, **changes)
 
     @property
@@ -173,8 +188,9 @@ class Config:
             raise ConfigError("host is empty", remedy="Name a host, an address or a socket directory.")
         if isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
             raise ConfigError(f'invalid port number: "{self.port}"', remedy="A port is a whole number from 1 to 65535.")
+        check_address(self.hostaddr)
         timeout = self.connect_timeout
-        if timeout is not None and not (_is_number(timeout) and timeout > 0 and math.isfinite(timeout)):
+        if timeout is not None and not (is_number(timeout) and 0 < timeout < math.inf):
             raise ConfigError(
                 f"connect_timeout must be a positive number of seconds, not {timeout!r}",
                 remedy="Use None to wait without limit.",
@@ -184,12 +200,13 @@ class Config:
         pairs = [("host", self.host), ("hostaddr", self.hostaddr), ("user", self.user), ("database", self.database)]
         pairs += [("application_name", self.application_name), ("options", self.options)]
         for name, value in [*pairs, *self.settings]:
-            if not isinstance(name, str) or (value is not None and not isinstance(value, str)):
+            if value is not None and not isinstance(value, str):
                 raise ConfigError(f"{name} must be a str, not {type(value).__name__}")
             if "\0" in name or (value and "\0" in value):
                 raise ConfigError(f"{name!r} contains a zero byte, which the protocol cannot carry")
-            # A socket's directory is a file name, in which surrogates stand for bytes (PEP 383).
-            if _has_surrogates(name) or (value and name != "host" and _has_surrogates(value)):
+            if name == "host" and self.is_unix_socket:
+                check_file_name(name, self.host)
+            elif has_surrogates(name) or (value and has_surrogates(value)):
                 raise ConfigError(f"{name!r} contains a lone surrogate, which UTF-8 cannot carry")
         for name, value in self.settings:
             if name in ("user", "database", "application_name", "options"):
@@ -200,6 +217,8 @@ class Config:
                 raise ConfigError(f"server_settings may not contain {name!r}")
 
     def _check_tls(self) -> None:
+        if not isinstance(self.tls_backend, str) and not hasattr(self.tls_backend, "wrap"):
+            raise ConfigError("tls_backend must be a registered name or a TlsBackend")
         if self.tls_max_version is TlsVersion.TLSV1_2 and self.tls_min_version is TlsVersion.TLSV1_3:
             raise ConfigError("tls_min_version is newer than tls_max_version")
         if self.tls_negotiation is TlsNegotiation.DIRECT and self.tls_mode is not TlsMode.REQUIRE:
@@ -241,9 +260,9 @@ class Config:
             raise ConfigError("scram_client_key and scram_server_key go together")
         if self.password is not None and not isinstance(self.password, str | bytes):
             raise ConfigError(f"password must be str or bytes, not {type(self.password).__name__}")
-        if isinstance(self.password, str) and _has_surrogates(self.password):
+        if isinstance(self.password, str) and has_surrogates(self.password):
             raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes instead.")
-        if not _is_number(self.scram_max_iterations) or self.scram_max_iterations < 1:
+        if not is_number(self.scram_max_iterations) or not self.scram_max_iterations >= 1:
             raise ConfigError("scram_max_iterations must be a number, at least 1")
         if self.require_auth is not None and not isinstance(self.require_auth, str):
             raise ConfigError(f"require_auth must be a str, not {type(self.require_auth).__name__}")
@@ -258,44 +277,3 @@ _ENUMS: dict[str, type[Enum]] = {
     "tls_max_version": TlsVersion,
     "channel_binding": ChannelBinding,
 }
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def _as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
-    if isinstance(value, enum) or (value is None and name == "tls_max_version"):
-        return value  # None is an answer for tls_max_version alone
-    try:
-        return enum(value)
-    except ValueError:
-        known = ", ".join(str(member.value) for member in enum)
-        raise ConfigError(f"invalid {name} value: {value!r}", remedy=f"Known values: {known}.") from None
-
-
-def _as_settings(settings: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    try:
-        return tuple(sorted(dict(settings).items()))
-    except (TypeError, ValueError):
-        raise ConfigError("server_settings must be a mapping of str to str") from None
-
-
-def _as_path(path: object) -> str:
-    text = getattr(path, "__fspath__", lambda: path)()
-    if not isinstance(text, str) or not text or "\0" in text:
-        raise ConfigError(f"tls_root_cert_path must be a path, not {path!r}")
-    return text
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        raise ConfigError(
-            "the operating system has no name for this user", remedy="Say which role to log in as: Config(user=…)."
-        ) from None

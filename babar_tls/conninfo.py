@@ -46,7 +46,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "ssl_min_protocol_version": ("tls_min_version", str),
     "ssl_max_protocol_version": ("tls_max_version", str),
 }
-_ENDPOINT = frozenset(["host", "hostaddr", "port", "connect_timeout"])
+_ENDPOINT = frozenset(["host", "hostaddr", "port", "connect_timeout", "keepalives", "fallback_application_name"])
 _TRUST = frozenset(["sslmode", "sslrootcert"])
 
 #: Keywords that this library accepts when they ask for nothing that it lacks, with the values that ask for nothing.
@@ -65,7 +65,6 @@ _HARMLESS = {
     "sslcertmode": ("allow", "disable"),
     "target_session_attrs": ("any",),
     "load_balance_hosts": ("disable",),
-    "fallback_application_name": None,
     "requirepeer": ("",),
     "replication": ("", "0", "false", "off", "no"),
 }
@@ -138,6 +137,13 @@ def _endpoint(values: dict[str, str]) -> dict[str, Any]:
     if hostaddr:
         fields["hostaddr"] = hostaddr
     fields["host"] = host or hostaddr or _default_host(fields.get("port", 5432))
+    keepalives = values.get("keepalives", "").strip()
+    if keepalives:
+        if not re.fullmatch(r"[+-]?[0-9]{1,9}", keepalives):
+            raise ConfigError(f'invalid integer value "{keepalives}" for connection option "keepalives"')
+        fields["keepalives"] = int(keepalives) != 0
+    if values.get("fallback_application_name") and not values.get("application_name"):
+        fields["application_name"] = values["fallback_application_name"]
     timeout = values.get("connect_timeout", "").strip()
     if timeout:
         if not re.fullmatch(r"[+-]?[0-9]{1,9}", timeout):
@@ -178,8 +184,8 @@ def _trust(values: dict[str, str], *, allow_files: bool) -> dict[str, Any]:
         return {"tls_root_cert_path": roots, "tls_default_roots": roots is None}
     mode, verify = _SSL_MODES[sslmode]
     fields: dict[str, Any] = {"tls_mode": mode, "tls_verify": verify, "tls_fallback": mode is TlsMode.PREFER}
-    if mode is TlsMode.DISABLE:
-        return fields
+    if mode is TlsMode.DISABLE:  # it says nothing of what to verify if there were TLS
+        return {"tls_mode": mode}
     if verify is TlsVerify.NONE:
         # As in libpq, a root file makes any mode verify the chain; a file that was named and is missing is an error.
         roots = sslrootcert or (default_file if default_file and _exists(Path(default_file)) else None)

@@ -62,7 +62,7 @@ def _parse_keywords(text: str, known: Collection[str]) -> dict[str, str]:
         secret = "password" in values
         match = _KEYWORD.match(text, position)
         if match is None:
-            word = text[position:].split(maxsplit=1)[0].partition("=")[0]
+            word = text[position:].partition("=")[0].split(" ", 1)[0]
             after = f' after "{word}"' if word.isidentifier() and not secret else ""
             raise ConfigError(f'missing "="{after} in connection info string')
         _check_known(match[1], known, show=not secret)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .driving import Meter, report
 from .errors import Error, ServerError
 from .protocol.handshake import Established, cancel, handshake
 from .protocol.messages import TERMINATE
 from .protocol.query import Row, copy_out, simple_query
-from .sessions import Copy, as_config, busy, closed, reached, survives
+from .sessions import Copy, as_config, busy, check_cancellable, closed, reached, survives
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .security import SecurityReport
 
 __all__ = ["Session", "connect"]
+
+_T = TypeVar("_T")
 
 
 def connect(target: str | Config = "", /, **overrides: Any) -> Session:
@@ -111,9 +113,7 @@ class Session:
             Closed: The session is closed.
             IoError: The connection broke; the session is closed now.
         """
-        with _Turn(self):
-            self._reclaim()
-            return self._wire.drive(simple_query(sql, self._reader, self._params))
+        return self._take_turn(lambda: self._query(sql))
 
     def copy_to(self, sql: str) -> Iterator[bytes]:
         """Run a ``COPY … TO STDOUT``; yields each CopyData message as the server framed it.
@@ -137,6 +137,7 @@ class Session:
             Error: The request could not be delivered.
         """
         wire = Wire(self._config, Meter(self._config.connect_timeout))
+        check_cancellable(self._process)
         try:
             wire.drive(cancel(self._config, self._where, *self._process, tls=self._security.tls))
         finally:
@@ -158,52 +159,64 @@ class Session:
 
     def _next_chunk(self, copy: _Copy) -> bytes:
         """The next CopyData of `copy`; `StopIteration` at its end."""
-        with _Turn(self):
-            if self._copy is not copy:
-                if copy.begun:
-                    raise StopIteration
-                self._reclaim()
-                self._copy = copy
+        if copy.ended:
+            raise StopIteration
+        return self._take_turn(lambda: self._step(copy))
+
+    def _query(self, sql: str) -> list[Row]:
+        self._reclaim()
+        return self._wire.drive(simple_query(sql, self._reader, self._params))
+
+    def _step(self, copy: _Copy) -> bytes:
+        if self._copy is not copy:
+            if copy.begun:
+                raise StopIteration
+            self._reclaim()
+            self._copy = copy
+        try:
+            return copy.step(self._wire)
+        except BaseException:
+            self._copy = None
+            raise
+
+    def _take_turn(self, operation: Callable[[], _T]) -> _T:
+        """One operation at a time. What leaves the conversation in doubt closes the session, Ctrl-C above all.
+
+        Everything is inside the outer `try`, so that an interrupt between two steps leaves a closed session at worst,
+        and never one that is busy for ever.
+        """
+        try:
+            if self._closed:
+                raise closed()
+            if not self._lock.acquire(blocking=False):
+                raise busy()
             try:
-                return copy.step(self._wire)
-            except BaseException:
-                self._copy = None
-                raise
+                return operation()
+            finally:
+                self._lock.release()
+        except BaseException as error:
+            if not survives(error):
+                self._abort()
+            raise
 
     def _reclaim(self) -> None:
         """Make the session ready for the next query, whatever became of the last copy."""
-        if self._closed:
-            raise closed()
         copy = self._copy
         if copy is None:
             return
         if copy.is_read():
             raise busy()
         self._copy = None
-        self.cancel()
-        copy.drain(self._wire)
+        try:
+            self.cancel()
+            copy.drain(self._wire)
+        except BaseException:
+            self._abort()  # the copy is still coming, and nobody can tell where it ends
+            raise
 
     def _abort(self) -> None:
         self._closed = True
         self._wire.close()
-
-
-class _Turn:
-    """One operation at a time; closes the session when it leaves the conversation in doubt, Ctrl-C included."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __enter__(self) -> None:
-        if not self._session._lock.acquire(blocking=False):
-            raise busy()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if not survives(error):
-            self._session._abort()
-        self._session._lock.release()
 
 
 class _Copy(Copy):
@@ -219,6 +232,9 @@ class _Copy(Copy):
                     result = wire.perform(item)
                 except Error as error:
                     self._exchange.throw(error)
+        except StopIteration:
+            self.ended = True
+            raise
         except Error as error:
             wire.name(error)
             raise
@@ -227,8 +243,11 @@ class _Copy(Copy):
         try:
             while True:
                 self.step(wire)
-        except (StopIteration, ServerError):
+        except StopIteration:
             pass
+        except ServerError as error:
+            if not survives(error):
+                raise
 
 
 class _CopyIterator(Iterator[bytes]):

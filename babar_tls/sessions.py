@@ -24,6 +24,7 @@ class Copy:
     def __init__(self, exchange: Generator[Request | bytes, Any, None]) -> None:
         self._exchange = exchange
         self.begun = False
+        self.ended = False
         self.owner: weakref.ref[object] | None = None
 
     def is_read(self) -> bool:
@@ -42,6 +43,16 @@ def reached(config: Config, address: str | None) -> Endpoint:
     """The endpoint of the server that answered, where its name has several addresses."""
     where = endpoint(config)
     return where if address is None else Endpoint(where.host, where.port, address)
+
+
+def check_cancellable(process: tuple[int, bytes]) -> None:
+    """Did the server give us what a cancel request needs?
+
+    Raises:
+        ConfigError: It did not; some poolers do not.
+    """
+    if not process[1]:
+        raise ConfigError("the server gave no key to cancel with", remedy="A pooler in between may not support it.")
 
 
 def survives(error: BaseException | None) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import getpass
 import math
+import os
 import pickle
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ def test_defaults() -> None:
         ({"host": None}, "host is empty"),
         ({"host": b"h"}, "host must be a str, not bytes"),
         ({"host": "a\0b"}, "zero byte"),
-        ({"hostaddr": 1}, "hostaddr must be a str"),
-        ({"hostaddr": "\ud800"}, "lone surrogate"),
+        ({"hostaddr": 1}, 'could not parse network address "1"'),
+        ({"hostaddr": "localhost"}, 'could not parse network address "localhost"'),
         ({"port": 0}, 'invalid port number: "0"'),
         ({"port": 65536}, "invalid port number"),
         ({"port": -1}, "invalid port number"),
@@ -64,7 +65,16 @@ def test_defaults() -> None:
         ({"server_settings": [("a", "b", "c")]}, "must be a mapping of str to str"),
         ({"server_settings": {1: "a", "b": "c"}}, "must be a mapping of str to str"),
         ({"server_settings": {1: "a"}}, "must be a str"),
-        ({"server_settings": {"a": 1}}, "a must be a str, not int"),
+        ({"server_settings": {"a": 1}}, "must be a str, not int"),
+        ({"server_settings": {"a": None}}, "must be a str, not NoneType"),
+        ({"server_settings": {"client_encoding": None}}, "must be a str, not NoneType"),
+        ({"host": "/\ud800"}, "lone surrogate"),
+        ({"tls_root_cert_path": "/\ud800"}, "lone surrogate"),
+        ({"tls_backend": []}, "tls_backend must be"),
+        ({"keepalives": "no"}, "keepalives must be True or False"),
+        ({"tls_default_roots": "no"}, "tls_default_roots must be True or False"),
+        ({"scram_max_iterations": float("nan")}, "scram_max_iterations"),
+        ({"connect_timeout": float("nan")}, "connect_timeout"),
         ({"server_settings": {"a": "\0"}}, "zero byte"),
         ({"server_settings": {"a\0": "b"}}, "zero byte"),
         ({"server_settings": {"a": "\ud800"}}, "lone surrogate"),
@@ -76,15 +86,15 @@ def test_defaults() -> None:
         ({"server_settings": {"application_name": "a"}}, "may not contain"),
         ({"server_settings": {"options": "a"}}, "may not contain"),
         ({"server_settings": {"client_encoding": "latin1"}}, "is not supported"),
-        ({"tls_mode": "on"}, "invalid tls_mode value: 'on'"),
+        ({"tls_mode": "on"}, 'invalid tls_mode value: "on"'),
         ({"tls_mode": None}, "invalid tls_mode value"),
         ({"tls_mode": []}, "invalid tls_mode value"),
         ({"tls_verify": "maybe"}, "invalid tls_verify value"),
         ({"tls_verify": None}, "invalid tls_verify value"),
-        ({"tls_negotiation": "x"}, "invalid tls_negotiation value"),
-        ({"tls_min_version": "TLSv1.1"}, "invalid tls_min_version value"),
-        ({"tls_min_version": None}, "invalid tls_min_version value"),
-        ({"tls_max_version": "SSLv3"}, "invalid tls_max_version value"),
+        ({"tls_negotiation": "x"}, "invalid sslnegotiation value"),
+        ({"tls_min_version": "TLSv1.1"}, "invalid ssl_min_protocol_version value"),
+        ({"tls_min_version": None}, "invalid ssl_min_protocol_version value"),
+        ({"tls_max_version": "SSLv3"}, "invalid ssl_max_protocol_version value"),
         ({"channel_binding": "yes"}, "invalid channel_binding value"),
         ({"tls_min_version": "TLSv1.3", "tls_max_version": "TLSv1.2"}, "newer than tls_max_version"),
         ({"tls_negotiation": "direct", "tls_mode": "prefer"}, 'weak sslmode "prefer" may not be used with sslneg'),
@@ -218,16 +228,40 @@ def test_unix_sockets() -> None:
 
 def test_the_users_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a user it is the operating system's, and where that has none the error says what to do."""
-    monkeypatch.setattr(getpass, "getuser", lambda: "babar")
-    assert Config().user == "babar"
-    for problem in (KeyError("uid"), OSError("no"), ImportError("pwd")):
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    monkeypatch.setenv("USER", "somebody-else")
+    assert Config().user == pwd.getpwuid(os.geteuid()).pw_name
 
-        def fails(problem: Exception = problem) -> str:
-            raise problem
+    def fails(_uid: int) -> None:
+        raise KeyError("uid")
 
-        monkeypatch.setattr(getpass, "getuser", fails)
-        with pytest.raises(ConfigError, match=r"Config\(user=…\)"):
-            Config()
+    monkeypatch.setattr(pwd, "getpwuid", fails)
+    with pytest.raises(ConfigError, match=r"Config\(user=…\)"):
+        Config()
+
+
+def test_an_empty_hostaddr_is_none() -> None:
+    """An empty `hostaddr` is as good as none: the host may be a socket directory."""
+    assert Config(user="u", host="/run", hostaddr="").is_unix_socket
+
+
+def test_replacing_the_mode_replaces_all_of_it() -> None:
+    """`replace` of `tls_mode` drops the fallback that libpq's ``prefer`` came with."""
+    config = Config.from_conninfo("host=h user=u sslmode=prefer")
+    assert config.tls_fallback
+    assert not config.replace(tls_mode="require").tls_fallback
+    assert config.replace(port=1).tls_fallback
+
+
+def test_a_huge_timeout_is_a_long_one() -> None:
+    """Any number of seconds may be waited, and none that is infinite."""
+    assert Config(user="u", connect_timeout=1e10).connect_timeout == 1e10
+    for timeout in (10**400, float("inf")):
+        if timeout == float("inf"):
+            with pytest.raises(ConfigError):
+                Config(user="u", connect_timeout=timeout)
+        else:
+            assert Config(user="u", connect_timeout=timeout).connect_timeout == timeout
 
 
 @pytest.mark.parametrize(

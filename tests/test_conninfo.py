@@ -316,7 +316,7 @@ def test_no_sslmode_is_strict() -> None:
 
 
 MODES = {
-    "disable": (TlsMode.DISABLE, TlsVerify.NONE, False),
+    "disable": (TlsMode.DISABLE, TlsVerify.FULL, False),  # of TLS that there is not, so that an override is strict
     "allow": (TlsMode.ALLOW, TlsVerify.NONE, False),
     "prefer": (TlsMode.PREFER, TlsVerify.NONE, True),
     "require": (TlsMode.REQUIRE, TlsVerify.NONE, False),
@@ -492,3 +492,34 @@ def test_an_override_of_the_mode_replaces_all_of_it() -> None:
     """`tls_mode` as an argument takes the place of the string's sslmode, its second connection included."""
     config = Config.from_conninfo("host=h user=u sslmode=prefer", tls_mode="require")
     assert (config.tls_mode, config.tls_fallback) == (TlsMode.REQUIRE, False)
+
+
+def test_keepalives_and_the_fallback_name() -> None:
+    """``keepalives`` and ``fallback_application_name`` mean what they mean to libpq."""
+    assert Config.from_conninfo("host=h user=u keepalives=1").keepalives
+    assert not Config.from_conninfo("host=h user=u keepalives=0").keepalives
+    with pytest.raises(ConfigError, match="invalid integer value"):
+        Config.from_conninfo("host=h user=u keepalives=yes")
+    assert Config.from_conninfo("host=h user=u fallback_application_name=f").application_name == "f"
+    assert Config.from_conninfo("host=h user=u fallback_application_name=f application_name=a").application_name == "a"
+
+
+def test_a_space_that_is_none() -> None:
+    """A no-break space is no blank, and stands where a keyword should."""
+    with pytest.raises(ConfigError, match='missing "="'):
+        Config.from_conninfo("\xa0")
+
+
+def test_every_keyword_of_libpq_is_known() -> None:
+    """No keyword of libpq's own list is an unknown one."""
+    conninfo = pytest.importorskip("psycopg.conninfo", reason="needs libpq: pip install psycopg[binary]")
+    pq = pytest.importorskip("psycopg.pq")
+    assert conninfo is not None
+    unknown = []
+    for option in pq.Conninfo.get_defaults():
+        try:
+            Config.from_conninfo(f"host=h user=u {option.keyword.decode()}=''")
+        except ConfigError as exc:
+            if "invalid connection option" in str(exc):
+                unknown.append(option.keyword.decode())
+    assert unknown == []

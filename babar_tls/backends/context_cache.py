@@ -36,6 +36,12 @@ class ContextCache(Generic[_C]):
         self._files = files
         self._lock = threading.Lock()
         self._contexts: OrderedDict[Hashable, _C] = OrderedDict()
+        if hasattr(os, "register_at_fork"):
+            # Another thread may hold the lock at that moment, and in the child it would hold it for ever.
+            os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def get(self, parameters: TlsParameters) -> _C:
         """The context for `parameters` as their files are now."""

@@ -241,6 +241,11 @@ class _Stream(TlsStream):
                 found.fault, f"X509_verify_cert error {found.fault}", self._server_hostname, found.certificate
             )
         reason = _reason(exc)
+        if "certificate verify failed" in reason:  # and OpenSSL has no fault to name
+            return TlsError(
+                "the verification of the server's certificate was interrupted",
+                remedy="Ctrl-C does that; so does a certificate that cannot be processed.",
+            )
         # Of the same end OpenSSL gives the reason once; asked again it has none.
         if isinstance(exc, SSL.SysCallError) or "unexpected eof" in reason or (self._eof and not reason):
             return _truncated() if self._established else eof_error()

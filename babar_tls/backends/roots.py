@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +88,8 @@ def check_root_file(path: str) -> None:
         ConfigError: It does not exist or cannot be read.
     """
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # noqa: PTH116 - with open, a wait for whoever writes to it
+            raise ConfigError(f'could not read root certificate file "{path}": it is a pipe', remedy="Name a file.")
         Path(path).open("rb").close()
     except FileNotFoundError:
         raise ConfigError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import require_rich
@@ -28,6 +30,7 @@ and the certificate is verified.
 examples:
   babar-tls connect "postgresql://app@db.example.com/billing?sslmode=verify-full"
   babar-tls connect "host=10.0.0.7 user=app" --server-name db.example.com --root-cert ca.pem
+  babar-tls connect "host=db.example.com user=app" --password-file ~/.app-password
   babar-tls connect "host=db.example.com user=app" --query "select now()" --json
 """
 
@@ -41,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root-cert", metavar="PATH", help="trust the authorities in this PEM file, and no others")
     parser.add_argument("--server-name", metavar="NAME", help="the name that the certificate must have")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, help="for everything up to the ready session")
+    parser.add_argument("--password-file", metavar="PATH", help="its first line is the password; - for standard input")
     parser.add_argument("--query", metavar="SQL", help="run this then, and show its rows")
 
 
@@ -68,6 +72,8 @@ def _config(options: argparse.Namespace) -> Config:
         "tls_server_name": options.server_name,
         "connect_timeout": options.timeout,
     }
+    if options.password_file is not None:
+        overrides["password"] = _read_password(options.password_file)
     overrides = {name: value for name, value in overrides.items() if value is not None}
     if options.root_cert is not None:
         overrides.update(tls_root_cert_path=options.root_cert, tls_default_roots=False)
@@ -75,6 +81,24 @@ def _config(options: argparse.Namespace) -> Config:
     unverified = config.tls_mode is not TlsMode.DISABLE and config.tls_verify is TlsVerify.NONE
     # As with libpq's sslrootcert: whoever names an authority wants the chain verified, even with sslmode=require.
     return config.replace(tls_verify=TlsVerify.CA) if unverified and options.root_cert is not None else config
+
+
+def _read_password(path: str) -> bytes:
+    """The first line of a file, which is no secret of the process list as an argument would be.
+
+    Raises:
+        ConfigError: It cannot be read, or is empty.
+    """
+    from ..errors import ConfigError  # noqa: PLC0415 - as above
+
+    try:
+        with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
+            password = file.readline().rstrip(b"\r\n")
+    except OSError as exc:
+        raise ConfigError(f'could not read password file "{path}": {exc.strerror}') from exc
+    if not password:
+        raise ConfigError(f'password file "{path}" has no first line')
+    return password
 
 
 def _document(config: Config, session: Session, rows: list[Row] | None) -> dict[str, Any]:

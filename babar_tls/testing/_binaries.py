@@ -106,7 +106,11 @@ def _copy(prefix: Path, account: Account) -> Path:
             "beside it, so it cannot be copied; make it readable for everybody"
         )
     folder = make_temporary_folder("babar-pg-install-", account)
-    reaper = Reaper(folder)
+    try:
+        reaper = Reaper(folder)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     owner = os.getpid()
 
     def remove() -> None:

@@ -70,7 +70,11 @@ class Postmaster:
         self.socket_dir = self.folder / "s"
         self.data_dir = self.folder / "data"
         self.log_path = self.folder / "postgres.log"
-        self._reaper = Reaper(self.folder)
+        try:
+            self._reaper = Reaper(self.folder)
+        except OSError as exc:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise PostgresStartError(f"the process that clears up after a crash cannot be started: {exc}") from exc
         atexit.register(self.destroy)
         self.socket_dir.mkdir()
         self.give(self.socket_dir)

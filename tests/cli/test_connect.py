@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from babar_tls import available_backends
 from babar_tls.testing import ScriptedServer
+
+from .conftest import APP_PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,3 +223,27 @@ def test_escape_sequences_in_errors(cli: Callable[..., Outcome], conninfo: Calla
     text = outcome.document["error"]["message"] if as_json else outcome.err
     assert not {"\x1b", "\x9b", "\u202e"} & set(outcome.out + outcome.err)
     assert "a\\x1b[2J\\x9b1m[bold]\\u202eb" in text
+
+
+def test_password_file(cli: Callable[..., Outcome], conninfo: Callable[..., str], tmp_path: Path) -> None:
+    """A password may come from a file's first line; a file without one, or none at all, is a clear error."""
+    path = tmp_path / "password"
+    path.write_text(f"{APP_PASSWORD}\nmore\n")
+    target = conninfo(password=None)
+    assert cli("connect", target, "--password-file", str(path)).status == 0
+    path.write_text("\n")
+    outcome = cli("connect", target, "--password-file", str(path))
+    assert (outcome.status, "has no first line" in outcome.err) == (2, True)
+    outcome = cli("connect", target, "--password-file", str(tmp_path / "none"))
+    assert (outcome.status, "could not read password file" in outcome.err) == (2, True)
+
+
+def test_password_from_standard_input(
+    cli: Callable[..., Outcome],
+    conninfo: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``--password-file -`` reads it from standard input."""
+    stdin = io.TextIOWrapper(io.BytesIO(f"{APP_PASSWORD}\r\n".encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert cli("connect", conninfo(password=None), "--password-file", "-").status == 0

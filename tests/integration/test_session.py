@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import threading
 import time
@@ -208,6 +209,67 @@ def test_a_copy_broken_off_in_asyncio(tls_server: PostgresServer) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_a_copy_that_cannot_be_cancelled(tls_server: PostgresServer, style: str, tmp_path: Any) -> None:
+    """A dropped copy that cannot be cancelled closes the session: its rows are never taken for another query's."""
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(tls_server.root_cert_path.read_bytes())
+    with connected(tls_server.config(tls_root_cert_path=str(roots)), style) as session:
+        chunks = session.copy_to("copy (select generate_series(1, 50000000)) to stdout")
+        assert next(iter(chunks)) == b"1\n"
+        roots.unlink()
+        del chunks
+        with pytest.raises(ConfigError, match="does not exist"):
+            session.query("select 1")
+        assert session.closed
+        with pytest.raises(Closed):
+            session.query("select 2")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_copy_whose_session_is_closed(tls_server: PostgresServer, style: str) -> None:
+    """A copy cut off by `close` is an error, and no early end; one that was read to its end stays at its end."""
+    with connected(tls_server.config(), style) as session:
+        done = iter(session.copy_to("copy (select 1) to stdout"))
+        assert list(done) == [b"1\n"]
+        chunks = iter(session.copy_to(SERIES))
+        next(chunks)
+        session.close()
+        with pytest.raises(Closed):
+            next(chunks)
+        assert list(done) == []
+
+
+def test_an_interrupt_leaves_no_session_busy(tls_server: PostgresServer) -> None:
+    """Ctrl-C at any moment of a query leaves a session that works or is closed."""
+    left = []
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for round_ in range(60):
+            with Session.connect(tls_server.config(tls_mode=TlsMode.DISABLE)) as session:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.00002 * (round_ + 1))
+                    for _ in range(50):
+                        session.query("select 1")
+                except KeyboardInterrupt:
+                    pass
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                try:
+                    assert session.query("select 2") == [("2",)]
+                except Closed:
+                    pass
+                except Busy as exc:
+                    left.append(exc)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert left == []
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("mode", [TlsMode.DISABLE, TlsMode.REQUIRE])
 def test_cancel(tls_server: PostgresServer, backend: str, mode: TlsMode) -> None:
@@ -337,13 +399,13 @@ def test_keys_are_cached_unless_that_is_switched_off(
 ) -> None:
     """A second login derives nothing; without the cache every login does."""
     derived = []
-    real = babar_tls.crypto.pbkdf2_hmac_sha256  # type: ignore[attr-defined]
+    real = babar_tls._native.functions.pbkdf2_hmac_sha256  # type: ignore[attr-defined]
 
-    def counting(*args: Any) -> bytes:
+    def counting(*args: Any, **kwargs: Any) -> bytes:
         derived.append(args)
-        return bytes(real(*args))
+        return bytes(real(*args, **kwargs))
 
-    monkeypatch.setattr("babar_tls.crypto.pbkdf2_hmac_sha256", counting)
+    monkeypatch.setattr(babar_tls._native.functions, "pbkdf2_hmac_sha256", counting)  # type: ignore[attr-defined]
     monkeypatch.setattr("babar_tls.driving.key_cache", babar_tls.driving.KeyCache())  # type: ignore[attr-defined]
     for cached, expected in ((True, 1), (False, 4)):
         for _ in range(3):

@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -134,6 +135,8 @@ def test_client_certificate(certificate: ServerCertificate, tmp_path: Path) -> N
         assert server.errors == []
         with connect(server) as sock, client_context().wrap_socket(sock) as stream, pytest.raises(ssl.SSLError):
             stream.recv(1)
+        while not server.errors:  # the server's thread may still be on its way there
+            time.sleep(0.001)
     assert subjects == [((("organizationName", "babar-tls testing"),), (("commonName", "app"),))]
     assert [getattr(error, "reason", error) for error in server.errors] == ["PEER_DID_NOT_RETURN_A_CERTIFICATE"]
 

@@ -1,0 +1,105 @@
+"""Checks of single values that a configuration is made of; each raises `ConfigError` for what will not do."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import os
+from typing import TYPE_CHECKING
+
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from enum import Enum
+
+#: What libpq calls a field, for messages that people look for.
+_LIBPQ_NAMES = {
+    "tls_negotiation": "sslnegotiation",
+    "tls_min_version": "ssl_min_protocol_version",
+    "tls_max_version": "ssl_max_protocol_version",
+}
+
+
+def is_number(value: object) -> bool:
+    """Is it a number that can be compared? Truth values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def has_surrogates(text: str) -> bool:
+    """Does it contain what UTF-8 cannot carry?"""
+    return any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def check_bool(name: str, value: object) -> None:
+    """It is `True` or `False`: a string that says "no" would count as true."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False, not {value!r}")
+
+
+def check_address(hostaddr: object) -> None:
+    """It is an IP address, perhaps with a zone, or nothing: `hostaddr` is there so that no name is looked up."""
+    if hostaddr is None:
+        return
+    try:
+        ipaddress.ip_address(hostaddr if isinstance(hostaddr, str) else "")
+    except ValueError:
+        raise ConfigError(
+            f'could not parse network address "{hostaddr}"', remedy="hostaddr is an IP address; a name is a host."
+        ) from None
+
+
+def check_file_name(name: str, text: str) -> None:
+    """The file system can have such a name. Surrogates may stand for bytes there (PEP 383)."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name} contains a lone surrogate, which no file name can have") from None
+
+
+def as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
+    """A member of the enum, given as such or by its value; `None` is an answer for tls_max_version alone."""
+    if isinstance(value, enum) or (value is None and name == "tls_max_version"):
+        return value
+    try:
+        return enum(value)
+    except ValueError:
+        known = ", ".join(str(member.value) for member in enum)
+        raise ConfigError(
+            f'invalid {_LIBPQ_NAMES.get(name, name)} value: "{value}"', remedy=f"Known values: {known}."
+        ) from None
+
+
+def as_settings(settings: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Pairs of strings, sorted by name."""
+    try:
+        pairs = tuple(sorted(dict(settings).items()))
+    except (TypeError, ValueError):
+        raise ConfigError("server_settings must be a mapping of str to str") from None
+    for name, value in pairs:
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ConfigError(f"server_settings[{name!r}] must be a str, not {type(value).__name__}")
+    return pairs
+
+
+def as_path(name: str, path: object) -> str:
+    """A path as a string."""
+    text = getattr(path, "__fspath__", lambda: path)()
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ConfigError(f"{name} must be a path, not {path!r}")
+    check_file_name(name, text)
+    return text
+
+
+def login_name() -> str:
+    """The operating system's name for whoever runs this; like libpq, not what the environment says it is."""
+    try:
+        if os.name == "nt":
+            return getpass.getuser()
+        import pwd  # noqa: PLC0415 - POSIX only
+
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except (KeyError, OSError, ImportError):
+        raise ConfigError(
+            "the operating system has no name for this user", remedy="Say which role to log in as: Config(user=…)."
+        ) from None
