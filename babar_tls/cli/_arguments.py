@@ -11,7 +11,7 @@ from ._errors import UsageError
 
 __all__ = ["parse"]
 
-_COMMANDS = ("connect", "backends", "demo")
+_COMMANDS = ("connect", "backends", "demo", "verifier", "bench")
 
 _EPILOG = """\
 examples:
@@ -92,7 +92,9 @@ def _build() -> _Parser:
 
 def _unexpected(unknown: list[str]) -> UsageError:
     """The error for arguments that nobody wants; it names options alone, because a value may be a password."""
-    options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+    # Of a short option the letter alone: what is stuck to it may be a password.
+    words = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+    options = [word if word.startswith("--") else word[:2] for word in words]
     if options:
         return UsageError(f"unknown option: {', '.join(options)}", remedy="Try: babar-tls --help")
     return UsageError(

@@ -214,3 +214,11 @@ def test_terminals_of_every_encoding(encoding: str) -> None:
     assert (outcome.status, outcome.err) == (0, "")
     assert ("│" in outcome.out) == (encoding == "utf-8")
     assert "stdlib" in outcome.out
+
+
+def test_what_is_stuck_to_an_unknown_option(cli: Callable[..., Outcome]) -> None:
+    """Of an unknown short option the letter alone is shown: the rest may be a password."""
+    outcome = cli("verifier", "-phunter2")
+    assert outcome.status == 2
+    assert "-p" in outcome.err
+    assert "hunter2" not in outcome.out + outcome.err

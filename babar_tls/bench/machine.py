@@ -1,0 +1,64 @@
+"""What was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import ssl
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+__all__ = ["cpu_clock_hz", "describe_machine"]
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def describe_machine() -> dict[str, Any]:
+    """The machine and the software, JSON-ready; what cannot be found out is `None`.
+
+    ``load`` is the operating system's load average over one minute, this process included.
+    """
+    return {
+        "cpu": _from_cpu_info("model name") or platform.processor() or None,
+        "logical_cpus": os.cpu_count(),
+        "architecture": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load": _load(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "openssl": ssl.OPENSSL_VERSION,
+        "cryptography": _cryptography(),
+    }
+
+
+def cpu_clock_hz() -> float | None:
+    """The clock that the operating system tells, in Hz; on a virtual machine often the nominal one. An estimate."""
+    megahertz = _from_cpu_info("cpu MHz")
+    return float(megahertz) * 1e6 if megahertz else None
+
+
+def _from_cpu_info(key: str) -> str | None:
+    with suppress(OSError):
+        found = re.findall(rf"^{key}\s*: (.*)$", _CPU_INFO.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        if found:
+            return str(max(found, key=float) if key == "cpu MHz" else found[0]).strip()
+    return None
+
+
+def _load() -> float | None:
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):  # Windows has none
+        return None
+
+
+def _cryptography() -> str | None:
+    try:
+        from cryptography.hazmat.backends.openssl.backend import backend  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    with suppress(PackageNotFoundError):
+        return f"{version('cryptography')} ({backend.openssl_version_text()})"
+    return None

@@ -1,0 +1,151 @@
+"""`babar-tls bench` measures a workload, and draws what it has measured."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls.bench import WORKLOADS
+from babar_tls.cli import _bench_kdf
+from babar_tls.cli._terminal import Terminal
+
+from .conftest import APP_PASSWORD, finish, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .conftest import Outcome
+
+SHORT = ("--rounds", "2", "--iterations", "20")
+
+
+def test_table(cli: Callable[..., Outcome]) -> None:
+    """The table has hashlib, every kernel, the small things and the machine, and says how noisy it was."""
+    outcome = cli("bench", "kdf", *SHORT)
+    assert (outcome.status, outcome.err) == (0, "")
+    for word in ("PBKDF2-HMAC-SHA-256, 20 iterations", "hashlib", "times hashlib", "noise:", "Python"):
+        assert word in outcome.out
+    assert "…" not in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 100
+
+
+def test_json(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    """--json prints the document alone, and --out writes the same to a file."""
+    path = tmp_path / "kdf.json"
+    outcome = cli("bench", "kdf", *SHORT, "--json", "--out", str(path))
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.document["workload"] == "kdf"
+    assert outcome.document["parameters"]["rounds"] == 2
+    assert json.loads(path.read_text()) == outcome.document
+
+
+def test_quick(cli: Callable[..., Outcome]) -> None:
+    """--quick measures fewer rounds, unless their number is given."""
+    assert cli("bench", "kdf", "--quick", "--iterations", "1", "--json").document["parameters"]["rounds"] == 20
+    assert cli("bench", "kdf", "--quick", *SHORT, "--json").document["parameters"]["rounds"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which workload?"),
+        (["scrypt"], "unknown workload 'scrypt'"),
+        ([APP_PASSWORD], "no workload"),
+        (["kdf", "kdf"], "too many arguments"),
+        (["kdf", "--rounds", "0"], "a positive number is needed"),
+        (["kdf", "--iterations", "some"], "a positive number is needed"),
+    ],
+)
+def test_wrong_usage(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
+    """What cannot be measured is status 2; an unknown workload gets the list of those that there are."""
+    outcome = cli("bench", *arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert message in outcome.err
+    if "workload" in message:
+        assert f"Workloads: {', '.join(WORKLOADS)}." in outcome.err
+
+
+def test_out_that_cannot_be_written(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    """A file that cannot be written is status 2."""
+    outcome = cli("bench", "kdf", *SHORT, "--json", "--out", str(tmp_path))
+    assert outcome.status == 2
+    assert "cannot be written: Is a directory" in outcome.document["error"]["message"]
+
+
+def test_without_rich(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables need rich and say so before anything is measured; --json needs none."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+    outcome = cli("bench", "kdf")
+    assert outcome.status == 2
+    assert "pip install 'babar-tls[cli]'" in outcome.err
+    assert cli("bench", "kdf", *SHORT, "--json").status == 0
+
+
+def test_interrupt(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is status 130, and no traceback."""
+    monkeypatch.setattr(_bench_kdf, "measure", lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert cli("bench", "kdf", "--json") == (130, "", "interrupted\n")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_terminals_of_every_encoding(encoding: str) -> None:
+    """Output that cannot show box drawing gets ASCII."""
+    outcome = finish(spawn("bench", "kdf", *SHORT, PYTHONIOENCODING=encoding))
+    assert (outcome.status, outcome.err) == (0, "")
+    assert ("│" in outcome.out) == (encoding == "utf-8")
+    assert "?" not in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("clock", "words"),
+    [
+        ({"hz": None, "source": None, "cpuinfo_hz": None}, "does not tell"),
+        ({"hz": 3e9, "source": "cpuinfo", "cpuinfo_hz": 3e9}, "3.00 GHz: an estimate, the clock that /proc/cpuinfo"),
+        ({"hz": 4e9, "source": "floor", "cpuinfo_hz": 3e9}, "4.00 GHz, an estimate: /proc/cpuinfo tells 3.00"),
+        ({"hz": 4e9, "source": "floor", "cpuinfo_hz": None}, "4.00 GHz, an estimate: from the time measured"),
+    ],
+)
+def test_the_clock_is_called_an_estimate(clock: dict[str, Any], words: str) -> None:
+    """Cycles come with where their clock is from."""
+    assert words in _bench_kdf._clock(clock)
+
+
+def test_what_is_missing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A document from a machine that has nothing but hashlib is drawn too, and says what is missing."""
+    times = {"min": 1e-3, "median": 2e-3}
+    document = {
+        "parameters": {"iterations": 4096, "rounds": 1, "bulk": 96},
+        "machine": {"cpu": None, "logical_cpus": 1, "python": "P", "openssl": "O", "system": "S", "load": None},
+        "load_after": None,
+        "clock": {"hz": None, "source": None, "cpuinfo_hz": None},
+        "floor": {"seconds": None},
+        "derivations": [
+            {
+                "name": "hashlib",
+                "what": "one",
+                "kernel": None,
+                "wall": times,
+                "cpu": times,
+                "times_hashlib": 1.0,
+                "cycles_per_compression": None,
+            }
+        ],
+        "call": None,
+        "end_point": [],
+        "certificate": None,
+        "missing": [{"name": "compiled helper", "reason": "not built\x1b[2J"}],
+        "targets": [{"name": "x", "at_least": 3.0, "measured": None, "met": None}],
+    }
+    _bench_kdf.draw(Terminal(width=100), document)
+    out = capsys.readouterr().out
+    assert "not measured: compiled helper: not built\\x1b[2J" in out
+    assert "wanted" not in out
