@@ -14,7 +14,7 @@
 size_t babar_kernel_count(void);
 const char *babar_kernel_name(size_t index); /* NULL beyond the last */
 int babar_kernel_capable(size_t index);      /* can this CPU run it? */
-size_t babar_kernel_lanes(size_t index);     /* derivations that it interleaves */
+size_t babar_kernel_lanes(size_t index);     /* how many derivations it does at once, on this CPU */
 int babar_select(const char *name);          /* 0, or -1: no such kernel, or not on this CPU */
 const char *babar_selected(void);            /* "portable": no SHA instructions here, and hashlib is faster */
 

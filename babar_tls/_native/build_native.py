@@ -11,7 +11,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).parent
-SOURCES = ("sha256.c", "sha256_x86.c", "sha256_arm.c", "dispatch.c", "pbkdf2.c", "certificate.c")
+SOURCES = ("sha256.c", "sha256_x86.c", "sha256_avx512.c", "sha256_arm.c", "dispatch.c", "pbkdf2.c", "certificate.c")
 
 
 def declarations(header: str) -> str:

@@ -10,13 +10,15 @@
 static const babar_kernel kernels[] = {
 #ifdef BABAR_X86
     {"sha-ni", babar_sha256_shani_capable, babar_sha256_blocks_shani, babar_pbkdf2_iterate_shani,
-     babar_pbkdf2_iterate3_shani, 3},
+     {{babar_avx512_capable, babar_pbkdf2_iterate_avx512, BABAR_WIDE_LANES},
+      {babar_sha256_shani_capable, babar_pbkdf2_iterate3_shani, 3}}},
 #endif
 #ifdef BABAR_ARM
     {"armv8", babar_sha256_armv8_capable, babar_sha256_blocks_armv8, babar_pbkdf2_iterate_armv8,
-     babar_pbkdf2_iterate3_armv8, 3},
+     {{babar_sha256_armv8_capable, babar_pbkdf2_iterate3_armv8, 3}, {NULL, NULL, 0}}},
 #endif
-    {"portable", babar_sha256_portable_capable, babar_sha256_blocks_portable, babar_pbkdf2_iterate_portable, NULL, 1},
+    {"portable", babar_sha256_portable_capable, babar_sha256_blocks_portable, babar_pbkdf2_iterate_portable,
+     {{NULL, NULL, 0}, {NULL, NULL, 0}}},
 };
 
 #define COUNT (sizeof kernels / sizeof *kernels)
@@ -57,7 +59,14 @@ int babar_kernel_capable(size_t index)
 
 size_t babar_kernel_lanes(size_t index)
 {
-    return index < COUNT ? kernels[index].lanes : 0;
+    if (index >= COUNT)
+        return 0;
+    for (size_t i = 0; i < 2; i++) {
+        const babar_group *group = &kernels[index].groups[i];
+        if (group->lanes && group->capable())
+            return group->lanes;
+    }
+    return 1;
 }
 
 int babar_select(const char *name)

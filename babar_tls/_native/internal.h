@@ -5,7 +5,7 @@
 #include "babar_native.h"
 
 #define BABAR_BLOCK 64
-#define BABAR_MAX_LANES 4
+#define BABAR_WIDE_LANES 16 /* the most derivations that any kernel does at once */
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define BABAR_X86 1
@@ -29,13 +29,19 @@ typedef void babar_blocks_function(uint32_t state[8], const uint8_t *data, size_
 /* `count` iterations, at least one, of `lanes` derivations; `remaining` is the caller's business. */
 typedef void babar_iterate_function(babar_pbkdf2 *const derivations[], uint32_t count);
 
+/* A way to do many derivations at once. */
+typedef struct {
+    int (*capable)(void);
+    babar_iterate_function *iterate;
+    size_t lanes;
+} babar_group;
+
 typedef struct {
     const char *name;
     int (*capable)(void);
     babar_blocks_function *blocks;
-    babar_iterate_function *iterate;      /* one derivation */
-    babar_iterate_function *iterate_many; /* `lanes` derivations at once; NULL where lanes is 1 */
-    size_t lanes;
+    babar_iterate_function *iterate; /* one derivation */
+    babar_group groups[2];           /* several, the more first; those with no lanes, or not on this CPU, are skipped */
 } babar_kernel;
 
 /* The kernel in use: never NULL, the portable one where the CPU has nothing better. */
@@ -58,6 +64,8 @@ int babar_sha256_shani_capable(void);
 babar_blocks_function babar_sha256_blocks_shani;
 babar_iterate_function babar_pbkdf2_iterate_shani;
 babar_iterate_function babar_pbkdf2_iterate3_shani;
+int babar_avx512_capable(void);
+babar_iterate_function babar_pbkdf2_iterate_avx512;
 #endif
 
 #ifdef BABAR_ARM

@@ -44,37 +44,41 @@ uint32_t babar_pbkdf2_step(babar_pbkdf2 *derivation, uint32_t most)
 size_t babar_pbkdf2_step_many(babar_pbkdf2 *derivations, size_t count, uint32_t most)
 {
     const babar_kernel *kernel = babar_current();
-    babar_pbkdf2 *lane[BABAR_MAX_LANES];
-    uint32_t allowed[BABAR_MAX_LANES];
+    babar_pbkdf2 *lane[BABAR_WIDE_LANES];
+    uint32_t allowed[BABAR_WIDE_LANES];
     size_t used = 0, next = 0, unfinished = 0;
 
-    for (;;) {
-        /* Fill the lanes; a derivation that has had its share, or needs none, leaves its lane to the next. */
-        while (used < kernel->lanes && next < count) {
-            uint32_t share = derivations[next].remaining < most ? derivations[next].remaining : most;
-            if (share) {
-                lane[used] = &derivations[next];
-                allowed[used++] = share;
+    for (size_t g = 0; g < 2; g++) {
+        const babar_group *group = &kernel->groups[g];
+        if (!group->lanes || !group->capable())
+            continue;
+        for (;;) {
+            /* Fill the lanes. A derivation that has had its share, or needs none, leaves its lane to the next. */
+            while (used < group->lanes && next < count) {
+                uint32_t share = derivations[next].remaining < most ? derivations[next].remaining : most;
+                if (share) {
+                    lane[used] = &derivations[next];
+                    allowed[used++] = share;
+                }
+                next++;
             }
-            next++;
-        }
-        if (used < kernel->lanes || kernel->iterate_many == NULL)
-            break;
-        uint32_t together = allowed[0];
-        for (size_t i = 1; i < used; i++)
-            together = allowed[i] < together ? allowed[i] : together;
-        kernel->iterate_many(lane, together);
-        for (size_t i = used; i-- > 0;) {
-            lane[i]->remaining -= together;
-            allowed[i] -= together;
-            if (allowed[i] == 0) {
-                used--;
-                lane[i] = lane[used];
-                allowed[i] = allowed[used];
+            if (used < group->lanes)
+                break; /* too few are left: the smaller group's, or nobody's */
+            uint32_t together = allowed[0];
+            for (size_t i = 1; i < group->lanes; i++)
+                together = allowed[i] < together ? allowed[i] : together;
+            group->iterate(lane, together);
+            for (size_t i = group->lanes; i-- > 0;) {
+                lane[i]->remaining -= together;
+                allowed[i] -= together;
+                if (allowed[i] == 0) {
+                    used--;
+                    lane[i] = lane[used];
+                    allowed[i] = allowed[used];
+                }
             }
         }
     }
-    /* Fewer are left than there are lanes, or the kernel has one: each by itself. */
     for (size_t i = 0; i < used; i++)
         babar_pbkdf2_step(lane[i], allowed[i]);
     for (; next < count; next++)

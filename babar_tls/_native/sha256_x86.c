@@ -38,7 +38,7 @@ typedef struct {
     __m128i abef, cdgh;
 } state_t;
 
-int babar_sha256_shani_capable(void)
+static int probe(void)
 {
     unsigned leaf1[4] = {0}, leaf7[4] = {0};
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -53,6 +53,15 @@ int babar_sha256_shani_capable(void)
         return 0;
 #endif
     return leaf1[2] >> 19 & 1 && leaf7[1] >> 29 & 1; /* SSE4.1, SHA; both use the registers that every OS saves */
+}
+
+/* Asked often, and cpuid is slow where a hypervisor answers it. Every thread finds the same. */
+int babar_sha256_shani_capable(void)
+{
+    static volatile signed char known;
+    if (!known)
+        known = probe() ? 1 : -1;
+    return known > 0;
 }
 
 /* Words a..h in memory order to ABEF and CDGH. */
@@ -84,40 +93,33 @@ INLINE void store_words(uint32_t words[8], __m128i abcd, __m128i efgh)
     _mm_storeu_si128((__m128i *)(void *)(words + 4), efgh);
 }
 
-/* Rounds 4i .. 4i+3 of n chains, on kw, which is message words and constants. */
-#define TWICE_TWO_ROUNDS                                                                                               \
-    do {                                                                                                               \
-        EACH_CHAIN s[c].cdgh = _mm_sha256rnds2_epu32(s[c].cdgh, s[c].abef, kw[c]);                                     \
-        EACH_CHAIN s[c].abef = _mm_sha256rnds2_epu32(s[c].abef, s[c].cdgh, _mm_shuffle_epi32(kw[c], 0x0e));            \
-    } while (0)
+/* Two rounds of n chains, on the lower half of kw, which is message words and constants; then two on the upper half. */
+#define TWO_ROUNDS EACH_CHAIN s[c].cdgh = _mm_sha256rnds2_epu32(s[c].cdgh, s[c].abef, kw[c])
+#define TWO_MORE EACH_CHAIN s[c].abef = _mm_sha256rnds2_epu32(s[c].abef, s[c].cdgh, _mm_shuffle_epi32(kw[c], 0x0e))
 
 #define CONSTANTS(i) _mm_loadu_si128((const __m128i *)(const void *)(babar_sha256_k + 4 * (i)))
-
-#define ROUNDS(i, w)                                                                                                   \
-    do {                                                                                                               \
-        const __m128i k = CONSTANTS(i);                                                                                \
-        EACH_CHAIN kw[c] = _mm_add_epi32(m[c][w], k);                                                                  \
-        TWICE_TWO_ROUNDS;                                                                                              \
-    } while (0)
+#define ADD_CONSTANTS(i, w) EACH_CHAIN kw[c] = _mm_add_epi32(m[c][w], CONSTANTS(i))
 
 /* The next four words of the schedule replace the oldest four, w0; w1, w2, w3 are the younger ones. */
 #define SCHEDULE(w0, w1, w2, w3)                                                                                       \
+    EACH_CHAIN m[c][w0] = _mm_sha256msg2_epu32(                                                                        \
+        _mm_add_epi32(_mm_sha256msg1_epu32(m[c][w0], m[c][w1]), _mm_alignr_epi8(m[c][w3], m[c][w2], 4)), m[c][w3])
+
+/* Rounds 4i .. 4i+3, on message words w; the next ones are scheduled while the first two rounds are under way. */
+#define ROUNDS(i, w, next)                                                                                             \
     do {                                                                                                               \
-        EACH_CHAIN m[c][w0] = _mm_sha256msg2_epu32(_mm_add_epi32(_mm_sha256msg1_epu32(m[c][w0], m[c][w1]),             \
-                                                                 _mm_alignr_epi8(m[c][w3], m[c][w2], 4)),              \
-                                                   m[c][w3]);                                                          \
+        ADD_CONSTANTS(i, w);                                                                                           \
+        TWO_ROUNDS;                                                                                                    \
+        next;                                                                                                          \
+        TWO_MORE;                                                                                                      \
     } while (0)
 
-#define SCHEDULED_ROUNDS(i)                                                                                            \
+#define SIXTEEN_ROUNDS(i, next)                                                                                        \
     do {                                                                                                               \
-        SCHEDULE(0, 1, 2, 3);                                                                                          \
-        ROUNDS(i, 0);                                                                                                  \
-        SCHEDULE(1, 2, 3, 0);                                                                                          \
-        ROUNDS((i) + 1, 1);                                                                                            \
-        SCHEDULE(2, 3, 0, 1);                                                                                          \
-        ROUNDS((i) + 2, 2);                                                                                            \
-        SCHEDULE(3, 0, 1, 2);                                                                                          \
-        ROUNDS((i) + 3, 3);                                                                                            \
+        ROUNDS(i, 0, SCHEDULE(1, 2, 3, 0));                                                                            \
+        ROUNDS((i) + 1, 1, SCHEDULE(2, 3, 0, 1));                                                                      \
+        ROUNDS((i) + 2, 2, SCHEDULE(3, 0, 1, 2));                                                                      \
+        ROUNDS((i) + 3, 3, next);                                                                                      \
     } while (0)
 
 /* One compression in each of n chains. n and `padded` are constants wherever this is inlined: the loops are gone then.
@@ -132,33 +134,35 @@ INLINE UNROLLED void compress(const int n, const int padded, state_t s[], __m128
     __m128i kw[MAX_CHAINS];
 
     EACH_CHAIN before[c] = s[c];
-    ROUNDS(0, 0);
-    ROUNDS(1, 1);
+    ROUNDS(0, 0, (void)0);
+    ROUNDS(1, 1, (void)0);
     if (padded) {
         const __m128i k2 = _mm_add_epi32(end, CONSTANTS(2)), k3 = _mm_add_epi32(length, CONSTANTS(3));
         EACH_CHAIN kw[c] = k2;
-        TWICE_TWO_ROUNDS;
+        TWO_ROUNDS;
+        TWO_MORE;
         EACH_CHAIN kw[c] = k3;
-        TWICE_TWO_ROUNDS;
+        TWO_ROUNDS;
         /* W[9] to W[14] are zero, and so is what they would add. */
         EACH_CHAIN m[c][0] = _mm_sha256msg2_epu32(_mm_sha256msg1_epu32(m[c][0], m[c][1]), length);
-        ROUNDS(4, 0);
-        EACH_CHAIN m[c][1] = _mm_sha256msg2_epu32(
-            _mm_add_epi32(_mm_sha256msg1_epu32(m[c][1], end), _mm_alignr_epi8(m[c][0], length, 4)), m[c][0]);
-        ROUNDS(5, 1);
-        EACH_CHAIN m[c][2] =
-            _mm_sha256msg2_epu32(_mm_add_epi32(end, _mm_alignr_epi8(m[c][1], m[c][0], 4)), m[c][1]);
-        ROUNDS(6, 2);
-        EACH_CHAIN m[c][3] = _mm_sha256msg2_epu32(
-            _mm_add_epi32(_mm_sha256msg1_epu32(length, m[c][0]), _mm_alignr_epi8(m[c][2], m[c][1], 4)), m[c][2]);
-        ROUNDS(7, 3);
+        TWO_MORE;
+        ROUNDS(4, 0,
+               EACH_CHAIN m[c][1] = _mm_sha256msg2_epu32(
+                   _mm_add_epi32(_mm_sha256msg1_epu32(m[c][1], end), _mm_alignr_epi8(m[c][0], length, 4)), m[c][0]));
+        ROUNDS(5, 1,
+               EACH_CHAIN m[c][2] =
+                   _mm_sha256msg2_epu32(_mm_add_epi32(end, _mm_alignr_epi8(m[c][1], m[c][0], 4)), m[c][1]));
+        ROUNDS(6, 2,
+               EACH_CHAIN m[c][3] = _mm_sha256msg2_epu32(
+                   _mm_add_epi32(_mm_sha256msg1_epu32(length, m[c][0]), _mm_alignr_epi8(m[c][2], m[c][1], 4)), m[c][2]));
+        ROUNDS(7, 3, SCHEDULE(0, 1, 2, 3));
     } else {
-        ROUNDS(2, 2);
-        ROUNDS(3, 3);
-        SCHEDULED_ROUNDS(4);
+        ROUNDS(2, 2, (void)0);
+        ROUNDS(3, 3, SCHEDULE(0, 1, 2, 3));
+        SIXTEEN_ROUNDS(4, SCHEDULE(0, 1, 2, 3));
     }
-    SCHEDULED_ROUNDS(8);
-    SCHEDULED_ROUNDS(12);
+    SIXTEEN_ROUNDS(8, SCHEDULE(0, 1, 2, 3));
+    SIXTEEN_ROUNDS(12, (void)0);
     EACH_CHAIN s[c].abef = _mm_add_epi32(s[c].abef, before[c].abef);
     EACH_CHAIN s[c].cdgh = _mm_add_epi32(s[c].cdgh, before[c].cdgh);
 }
