@@ -154,6 +154,8 @@ def _oid(content: bytes) -> str:
     arcs: list[int] = []
     value = 0
     for byte in content:
+        if not value and byte == 0x80:
+            raise DerError("object identifier not in its shortest form")
         value = value << 7 | byte & 0x7F
         if not byte & 0x80:
             arcs.append(value)

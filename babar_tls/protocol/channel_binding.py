@@ -30,7 +30,8 @@ _EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 §2
 _EXPORTER_LENGTH = 32
 
 _RSASSA_PSS = "1.2.840.113549.1.1.10"
-_SEQUENCE, _HASH_ALGORITHM, _OTHER_PSS_FIELDS = 0x30, 0xA0, (0xA1, 0xA2, 0xA3)
+_SEQUENCE, _HASH_ALGORITHM = 0x30, 0xA0
+_PSS_FIELDS = range(0xA0, 0xA4)  # hashAlgorithm, maskGenAlgorithm, saltLength, trailerField
 
 #: Hash functions by their own OIDs, in hashlib's names.
 _HASHES = {
@@ -156,11 +157,13 @@ def _pss_hash(parameters: bytes | None) -> str | None:
     params = only_child(parameters)
     if params.tag != _SEQUENCE:
         raise DerError("malformed RSASSA-PSS-params")
-    if not params.content:
-        return "sha1"
-    first = next(children(params.content))
-    if first.tag in _OTHER_PSS_FIELDS:
-        return "sha1"
-    if first.tag != _HASH_ALGORITHM:
+    fields = list(children(params.content)) if params.content else []
+    tags = [field.tag for field in fields]
+    if any(tag not in _PSS_FIELDS for tag in tags) or sorted(set(tags)) != tags:
         raise DerError("malformed RSASSA-PSS-params")
-    return _HASHES.get(algorithm_identifier(only_child(first.content).content).oid)
+    if not tags or tags[0] != _HASH_ALGORITHM:
+        return "sha1"
+    identifier = only_child(fields[0].content)
+    if identifier.tag != _SEQUENCE:
+        raise DerError("malformed AlgorithmIdentifier")
+    return _HASHES.get(algorithm_identifier(identifier.content).oid)
