@@ -73,12 +73,12 @@ INLINE state_t pack(__m128i abcd, __m128i efgh)
     return s;
 }
 
-/* And back, into two registers of a message. */
+/* And back, into two registers of a message: the chain waits for this, and one shuffle is shorter than two. */
 INLINE void unpack(state_t s, __m128i *abcd, __m128i *efgh)
 {
-    __m128i feba = _mm_shuffle_epi32(s.abef, 0x1b), hgdc = _mm_shuffle_epi32(s.cdgh, 0x1b);
-    *abcd = _mm_unpacklo_epi64(feba, hgdc);
-    *efgh = _mm_unpackhi_epi64(feba, hgdc);
+    const __m128 abef = _mm_castsi128_ps(s.abef), cdgh = _mm_castsi128_ps(s.cdgh);
+    *abcd = _mm_castps_si128(_mm_shuffle_ps(abef, cdgh, 0xbb));
+    *efgh = _mm_castps_si128(_mm_shuffle_ps(abef, cdgh, 0x11));
 }
 
 INLINE state_t load_state(const uint32_t words[8])

@@ -85,7 +85,8 @@ def _build() -> _Parser:
             allow_abbrev=False,
         )
         module.configure(command)
-        command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+        if not getattr(module, "OWN_JSON", False):
+            command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
         command.set_defaults(run=module.run)
     return parser
 

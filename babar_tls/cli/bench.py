@@ -28,8 +28,11 @@ workloads:
 
 examples:
   babar-tls bench kdf
-  babar-tls bench kdf --quick --out kdf.json
+  babar-tls bench kdf --quick --json kdf.json
 """
+
+#: This command's ``--json`` may name a file.
+OWN_JSON = True
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workload", metavar="WORKLOAD", nargs="?", help=f"one of: {', '.join(WORKLOADS)}")
     parser.add_argument("--rounds", metavar="N", type=_positive, help="how often everything is measured")
     parser.add_argument("--quick", action="store_true", help="few rounds, for a first look")
-    parser.add_argument("--out", metavar="FILE", help="write the JSON document to this file too")
+    parser.add_argument(
+        "--json", metavar="FILE", nargs="?", const="-", help="write a JSON document to this file; without, print it"
+    )
     for name in WORKLOADS:
         _drawing(name).configure(parser.add_argument_group(name), _positive)
 
@@ -49,17 +54,17 @@ def run(options: argparse.Namespace) -> int:
         # Anything may have been put there by mistake.
         what = "which workload?" if name is None else f"unknown workload {name!r}" if name.isalnum() else "no workload"
         raise UsageError(what, remedy=f"Workloads: {', '.join(WORKLOADS)}. Try: babar-tls bench --help")
-    if not options.json:
+    if options.json != "-":
         require_rich()
     workload = _drawing(name)
     rounds = options.rounds or (workload.QUICK_ROUNDS if options.quick else workload.ROUNDS)
     with Interrupts(), progress_bar("Measuring", rounds) as advance:
         document = workload.measure(options, rounds, advance)
-    if options.out is not None:
-        _write(options.out, document)
-    if options.json:
+    if options.json == "-":
         print_json(document)
     else:
+        if options.json is not None:
+            _write(options.json, document)
         from ._terminal import terminal  # noqa: PLC0415 - optional
 
         workload.draw(terminal(), document)
