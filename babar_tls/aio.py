@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator, Mapping
-from types import MappingProxyType, TracebackType
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from .aio_wire import AsyncWire
@@ -13,11 +12,12 @@ from .errors import Error, ServerError
 from .protocol.handshake import Established, cancel, handshake
 from .protocol.messages import TERMINATE
 from .protocol.query import Row, copy_out, simple_query
-from .sessions import Copy, as_config, busy, check_cancellable, closed, reached, survives
+from .sessions import Copy, ReadySession, as_config, busy, check_cancellable, closed, survives
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from .config import Config
-    from .security import SecurityReport
 
 __all__ = ["AsyncSession", "connect_async"]
 
@@ -35,7 +35,7 @@ async def connect_async(target: str | Config = "", /, **overrides: Any) -> Async
     return await AsyncSession.connect(as_config(target, overrides))
 
 
-class AsyncSession:
+class AsyncSession(ReadySession):
     """A ready session: secured, authenticated, waiting for a query. Make one with `AsyncSession.connect`.
 
     One task at a time may use it; `cancel` is for another. A failure that leaves the conversation in doubt closes it,
@@ -43,16 +43,10 @@ class AsyncSession:
     """
 
     def __init__(self, config: Config, wire: AsyncWire, established: Established) -> None:
-        self._config = config
+        super().__init__(config, established, wire.address, report(config, established, wire.backend, wire.meter))
         self._wire = wire
-        self._reader = established.reader
-        self._params = established.parameters
-        self._process = established.process_id, established.secret_key
-        self._where = reached(config, wire.address)
-        self._security = report(config, established, wire.backend, wire.meter)
         self._running = False
         self._copy: _Copy | None = None
-        self._closed = False
         wire.settle()
 
     @classmethod
@@ -73,31 +67,6 @@ class AsyncSession:
         except BaseException:
             wire.close()
             raise
-
-    @property
-    def config(self) -> Config:
-        """What the session was made from."""
-        return self._config
-
-    @property
-    def params(self) -> Mapping[str, str]:
-        """The server's parameters (``server_version``, …), kept up to date as queries run."""
-        return MappingProxyType(self._params)
-
-    @property
-    def security(self) -> SecurityReport:
-        """What was negotiated and proven."""
-        return self._security
-
-    @property
-    def backend_pid(self) -> int:
-        """The server process that serves this session."""
-        return self._process[0]
-
-    @property
-    def closed(self) -> bool:
-        """The session was closed, or broke."""
-        return self._closed
 
     async def query(self, sql: str) -> list[Row]:
         """Run SQL by the simple protocol; values are text, `None` is NULL.

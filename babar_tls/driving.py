@@ -191,7 +191,7 @@ def unix_address(endpoint: Endpoint) -> AddressInfo:
         raise IoError(
             "Unix-domain sockets are not supported on this platform", remedy="Connect by TCP: host=localhost."
         )
-    return socket.AF_UNIX, socket.SOCK_STREAM, 0, "", endpoint.socket_path  # type: ignore[return-value]
+    return socket.AF_UNIX, socket.SOCK_STREAM, 0, "", endpoint.socket_path  # type: ignore[return-value]  # an address of its own kind
 
 
 def configure(sock: socket.socket, config: Config) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType, TracebackType
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .driving import Meter, report
@@ -13,12 +12,13 @@ from .errors import Error, ServerError
 from .protocol.handshake import Established, cancel, handshake
 from .protocol.messages import TERMINATE
 from .protocol.query import Row, copy_out, simple_query
-from .sessions import Copy, as_config, busy, check_cancellable, closed, reached, survives
+from .sessions import Copy, ReadySession, as_config, busy, check_cancellable, closed, survives
 from .wire import Wire
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from .config import Config
-    from .security import SecurityReport
 
 __all__ = ["Session", "connect"]
 
@@ -38,23 +38,17 @@ def connect(target: str | Config = "", /, **overrides: Any) -> Session:
     return Session.connect(as_config(target, overrides))
 
 
-class Session:
+class Session(ReadySession):
     """A ready session: secured, authenticated, waiting for a query. Make one with `Session.connect`.
 
     One thread at a time may use it; `cancel` is for another. A failure that leaves the conversation in doubt closes it.
     """
 
     def __init__(self, config: Config, wire: Wire, established: Established) -> None:
-        self._config = config
+        super().__init__(config, established, wire.address, report(config, established, wire.backend, wire.meter))
         self._wire = wire
-        self._reader = established.reader
-        self._params = established.parameters
-        self._process = established.process_id, established.secret_key
-        self._where = reached(config, wire.address)
-        self._security = report(config, established, wire.backend, wire.meter)
         self._lock = threading.Lock()
         self._copy: _Copy | None = None
-        self._closed = False
         wire.settle()
 
     @classmethod
@@ -75,31 +69,6 @@ class Session:
         except BaseException:
             wire.close()
             raise
-
-    @property
-    def config(self) -> Config:
-        """What the session was made from."""
-        return self._config
-
-    @property
-    def params(self) -> Mapping[str, str]:
-        """The server's parameters (``server_version``, …), kept up to date as queries run."""
-        return MappingProxyType(self._params)
-
-    @property
-    def security(self) -> SecurityReport:
-        """What was negotiated and proven."""
-        return self._security
-
-    @property
-    def backend_pid(self) -> int:
-        """The server process that serves this session."""
-        return self._process[0]
-
-    @property
-    def closed(self) -> bool:
-        """The session was closed, or broke."""
-        return self._closed
 
     def query(self, sql: str) -> list[Row]:
         """Run SQL by the simple protocol; values are text, `None` is NULL.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .config import Config
@@ -12,6 +13,47 @@ from .protocol.requests import Endpoint, Request
 if TYPE_CHECKING:
     import weakref
     from collections.abc import Generator, Mapping
+
+    from .protocol.handshake import Established
+    from .security import SecurityReport
+
+
+class ReadySession:
+    """What is known of a session, whichever way it is used."""
+
+    def __init__(self, config: Config, established: Established, address: str | None, security: SecurityReport) -> None:
+        self._config = config
+        self._reader = established.reader
+        self._params = established.parameters
+        self._process = established.process_id, established.secret_key
+        self._where = reached(config, address)
+        self._security = security
+        self._closed = False
+
+    @property
+    def config(self) -> Config:
+        """What the session was made from."""
+        return self._config
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """The server's parameters (``server_version``, …), kept up to date as queries run."""
+        return MappingProxyType(self._params)
+
+    @property
+    def security(self) -> SecurityReport:
+        """What was negotiated and proven."""
+        return self._security
+
+    @property
+    def backend_pid(self) -> int:
+        """The server process that serves this session."""
+        return self._process[0]
+
+    @property
+    def closed(self) -> bool:
+        """The session was closed, or broke."""
+        return self._closed
 
 
 class Copy:

@@ -21,10 +21,10 @@ from .openssl_errors import (
     unfinished_error,
 )
 from .openssl_names import as_address, certificate_matches, host_name
-from .roots import check_root_file, roots_for, unusable_root_file
+from .roots import check_root_file, root_files, roots_for, unusable_root_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from typing_extensions import Buffer
 
@@ -38,7 +38,7 @@ class OpenSslBackend(TlsBackend):
     name = "openssl"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(_build_context, _files)
+        self._contexts = ContextCache(_build_context, root_files)
 
     def capabilities(self) -> Capabilities:
         """What the wheel's OpenSSL can do."""
@@ -53,13 +53,6 @@ class OpenSslBackend(TlsBackend):
     def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
         """Begin a client connection."""
         return _Stream(self._contexts.get(parameters), parameters, server_hostname)
-
-
-def _files(parameters: TlsParameters) -> Iterable[str | None]:
-    if parameters.verify is TlsVerify.NONE:
-        return ()
-    roots = roots_for(parameters)
-    return (parameters.root_cert_path, *((roots.cafile, roots.capath) if roots else ()))
 
 
 def _build_context(parameters: TlsParameters) -> SSL.Context:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config import TlsVerify
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -79,6 +80,17 @@ def roots_for(parameters: TlsParameters) -> DefaultRoots | None:
         if parameters.root_cert_path is None:
             raise
         return None
+
+
+def root_files(parameters: TlsParameters) -> tuple[str | None, ...]:
+    """The files that a context of these parameters is made from, for `ContextCache`."""
+    if parameters.verify is TlsVerify.NONE:
+        return ()
+    try:
+        roots = roots_for(parameters)
+    except ConfigError:
+        roots = None  # Windows has a store in place of files; elsewhere, making the context says what is wrong
+    return (parameters.root_cert_path, *((roots.cafile, roots.capath) if roots is not None else ()))
 
 
 def check_root_file(path: str) -> None:

@@ -18,11 +18,9 @@ from .openssl_errors import (
     ssl_error,
     unfinished_error,
 )
-from .roots import check_root_file, roots_for, unusable_root_file
+from .roots import check_root_file, root_files, roots_for, unusable_root_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from typing_extensions import Buffer
 
 _VERSIONS = {TlsVersion.TLSV1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLSV1_3: ssl.TLSVersion.TLSv1_3}
@@ -35,7 +33,7 @@ class StdlibBackend(TlsBackend):
     name = "stdlib"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(_build_context, _files)
+        self._contexts = ContextCache(_build_context, root_files)
 
     def capabilities(self) -> Capabilities:
         """What this Python's OpenSSL can do."""
@@ -50,13 +48,6 @@ class StdlibBackend(TlsBackend):
     def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
         """Begin a client connection."""
         return _Stream(self._contexts.get(parameters), parameters, server_hostname)
-
-
-def _files(parameters: TlsParameters) -> Iterable[str | None]:
-    if parameters.verify is TlsVerify.NONE:
-        return ()
-    roots = roots_for(parameters) if sys.platform != "win32" else None
-    return (parameters.root_cert_path, *((roots.cafile, roots.capath) if roots else ()))
 
 
 def _build_context(parameters: TlsParameters) -> ssl.SSLContext:

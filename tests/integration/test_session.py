@@ -240,6 +240,7 @@ def test_a_copy_whose_session_is_closed(tls_server: PostgresServer, style: str) 
         assert list(done) == []
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike in a destructor
 def test_an_interrupt_leaves_no_session_busy(tls_server: PostgresServer) -> None:
     """Ctrl-C at any moment of a query leaves a session that works or is closed."""
     left = []
