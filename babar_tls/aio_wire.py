@@ -262,10 +262,7 @@ class AsyncWire:
         if not data:
             return
         sock = self._ready_socket(phase)
-        try:
-            await self._wait(sock, self._loop.sock_sendall(sock, data))
-        except OSError as exc:
-            raise stream_error(exc) from exc
+        await self._wait(sock, self._loop.sock_sendall(sock, data))
         self.meter.sent()
 
     async def _read(self, phase: Phase) -> bytes:
@@ -275,10 +272,7 @@ class AsyncWire:
         if not self._reads % _READS_BETWEEN_PAUSES:
             await asyncio.sleep(0)
         sock = self._ready_socket(phase)
-        try:
-            data = await self._wait(sock, self._loop.sock_recv(sock, RECEIVE_SIZE))
-        except OSError as exc:
-            raise stream_error(exc) from exc
+        data = await self._wait(sock, self._loop.sock_recv(sock, RECEIVE_SIZE))
         self.meter.received()
         return data
 
@@ -291,6 +285,8 @@ class AsyncWire:
         self._waiting = True
         try:
             result = await operation
+        except OSError as exc:
+            raise stream_error(exc) from exc
         finally:
             self._waiting = False
             if self._socket is not sock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import struct
 import tempfile
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from babar_tls.testing.certificates import ServerCertificate
 
-__all__ = ["ALPN", "GSSENC_REQUEST", "SSL_REQUEST", "client_context", "request_tls", "server_context"]
+__all__ = ["ALPN", "GSSENC_REQUEST", "SSL_REQUEST", "client_context", "request_tls", "server_context", "wrap"]
 
 # https://www.postgresql.org/docs/current/protocol-message-formats.html: length, then a code in place of a version
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -36,13 +37,35 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
+def wrap(context: ssl.SSLContext, sock: socket.socket, *, server_side: bool) -> ssl.SSLSocket:
+    """`SSLContext.wrap_socket` without its handshake, and without its leak.
+
+    It takes the file descriptor out of `sock` first. Where the peer has reset the connection in the meantime it raises,
+    and the new socket, which nobody has been given, stays open: only the traceback still knows it.
+    """
+    try:
+        return context.wrap_socket(sock, server_side=server_side, do_handshake_on_connect=False)
+    except (OSError, ValueError) as exc:
+        for frame, _ in traceback.walk_tb(exc.__traceback__):
+            lost = frame.f_locals.get("self")
+            if isinstance(lost, ssl.SSLSocket):
+                lost.close()
+        raise
+
+
 def request_tls(sock: socket.socket) -> ssl.SSLSocket | None:
     """Asks the PostgreSQL at the other end for TLS; `None` if it does not want to. Verifies nothing."""
     sock.sendall(SSL_REQUEST)
     answer = sock.recv(1)
     if answer != b"S":
         return None
-    return client_context().wrap_socket(sock)
+    secured = wrap(client_context(), sock, server_side=False)
+    try:
+        secured.do_handshake()
+    except BaseException:
+        secured.close()
+        raise
+    return secured
 
 
 def server_context(

@@ -24,7 +24,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from babar_tls.testing._wire import GSSENC_REQUEST, SSL_REQUEST, server_context
+from babar_tls.testing._wire import GSSENC_REQUEST, SSL_REQUEST, server_context, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,7 +121,7 @@ class ScriptedPeer:
         with _disconnects():
             context = server_context(certificate, **options)
             # In two steps, so that the socket is ours to close when the handshake fails.
-            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+            self.socket = wrap(context, self.socket, server_side=True)
             self.socket.do_handshake()
 
     def accept_tls(self, certificate: ServerCertificate, **options: Any) -> None:

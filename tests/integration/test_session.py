@@ -341,6 +341,20 @@ def test_a_session_that_the_server_ends(tls_server: PostgresServer, style: str) 
             session.query("select 1")
 
 
+def test_closing_under_a_query(tls_server: PostgresServer) -> None:
+    """A query whose session is closed by another task says so, and does not blame the server."""
+
+    async def main() -> None:
+        session = await AsyncSession.connect(tls_server.config())
+        task = asyncio.create_task(session.query("select pg_sleep(60)"))
+        await asyncio.sleep(0.1)
+        await session.close()
+        with pytest.raises(Closed, match="closed while it was in use"):
+            await task
+
+    asyncio.run(main())
+
+
 def test_closing_twice(tls_server: PostgresServer, style: str) -> None:
     """`close` may be called again, and a closed session says so."""
     with connected(tls_server.config(), style) as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import struct
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls.testing import CertificateAuthority, PeerDisconnected, ScriptedPeer, ScriptedServer, ServerCertificate
-from babar_tls.testing._wire import GSSENC_REQUEST, SSL_REQUEST, client_context, request_tls
+from babar_tls.testing._wire import GSSENC_REQUEST, SSL_REQUEST, client_context, request_tls, server_context, wrap
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,3 +217,18 @@ def test_many_connections() -> None:
         for sock in socks:
             sock.close()
     assert (server.connections, server.errors) == (8, [])
+
+
+def test_a_peer_that_resets_before_tls(certificate: ServerCertificate) -> None:
+    """A connection that is reset before TLS begins is closed, although the standard library loses the socket."""
+    context = server_context(certificate)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        descriptor = accepted.fileno()
+        with accepted, pytest.raises(OSError):  # noqa: PT011 - whichever the system calls it
+            wrap(context, accepted, server_side=True)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
