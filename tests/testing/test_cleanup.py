@@ -21,8 +21,11 @@ from babar_tls.testing._processes import uninterrupted
 ROOT = Path(babar_tls.__file__).parents[1]
 DEADLINE = 60.0  # seconds; it bounds a failure, a success takes a fraction
 
+# Whoever runs the tests may ignore some signals (nohup, a shell's background), and children inherit that.
 PROGRAM = """
-import json, os, sys, time
+import json, os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from babar_tls.testing import PostgresServer
 server = PostgresServer(tls=False, **json.loads(sys.argv[1]))
 server.start()
@@ -201,9 +204,11 @@ def test_unprivileged_user() -> None:
 def test_an_interrupt_waits_until_the_child_is_known() -> None:
     """Ctrl-C between a process's birth and its being recorded comes when both are done, and is not lost."""
     done = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012 - what comes after the interrupt is the point
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
         done.append("both")
     assert done == ["both"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
