@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from .aio import AsyncSession, connect_async
     from .backends import available_backends, backend_names
     from .backends.base import TlsBackend, TlsParameters, TlsStream
-    from .config import ChannelBinding, Config, TlsMode, TlsNegotiation, TlsVerify, TlsVersion
+    from .config import (
+        ChannelBinding,
+        ClientCertMode,
+        Config,
+        Host,
+        LoadBalanceHosts,
+        TargetSessionAttrs,
+        TlsMode,
+        TlsNegotiation,
+        TlsVerify,
+        TlsVersion,
+    )
     from .errors import (
         AuthError,
         AuthRefused,
@@ -37,9 +48,11 @@ if TYPE_CHECKING:
         ProtocolError,
         ServerError,
         ServerSignatureError,
+        TargetSessionError,
         TimeoutError,
         TlsError,
         TlsRefused,
+        Unreachable,
         UnsupportedAuth,
     )
     from .security import SecurityReport
@@ -58,18 +71,23 @@ __all__ = [
     "ChannelBindingError",
     "ChannelBindingRefused",
     "ChannelBindingUnsupported",
+    "ClientCertMode",
     "ClientCertificateError",
     "Closed",
     "Config",
     "ConfigError",
     "Error",
+    "Host",
     "InvalidPassword",
     "IoError",
+    "LoadBalanceHosts",
     "ProtocolError",
     "SecurityReport",
     "ServerError",
     "ServerSignatureError",
     "Session",
+    "TargetSessionAttrs",
+    "TargetSessionError",
     "TimeoutError",
     "TlsBackend",
     "TlsError",
@@ -80,6 +98,7 @@ __all__ = [
     "TlsStream",
     "TlsVerify",
     "TlsVersion",
+    "Unreachable",
     "UnsupportedAuth",
     "__version__",
     "available_backends",
@@ -92,7 +111,18 @@ _MODULES = {
     "aio": ("AsyncSession", "connect_async"),
     "backends": ("available_backends", "backend_names"),
     "backends.base": ("TlsBackend", "TlsParameters", "TlsStream"),
-    "config": ("ChannelBinding", "Config", "TlsMode", "TlsNegotiation", "TlsVerify", "TlsVersion"),
+    "config": (
+        "ChannelBinding",
+        "ClientCertMode",
+        "Config",
+        "Host",
+        "LoadBalanceHosts",
+        "TargetSessionAttrs",
+        "TlsMode",
+        "TlsNegotiation",
+        "TlsVerify",
+        "TlsVersion",
+    ),
     "security": ("SecurityReport",),
     "session": ("Session", "connect"),
 }

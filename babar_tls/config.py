@@ -8,35 +8,31 @@ needed, because files are rotated while a program runs.
 from __future__ import annotations
 
 import dataclasses
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from .config_checks import check_authentication, check_startup, check_tls, check_transport
 from .errors import ConfigError
+from .host import Host
 from .modes import (
     AUTH_METHODS,
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
+    ClientCertMode,
+    LoadBalanceHosts,
+    TargetSessionAttrs,
     TlsMode,
     TlsNegotiation,
     TlsVerify,
     TlsVersion,
     parse_require_auth,
 )
-from .validation import (
-    as_enum,
-    as_path,
-    as_settings,
-    check_address,
-    check_bool,
-    check_file_name,
-    has_surrogates,
-    is_number,
-    login_name,
-)
+from .pins import parse_pins
+from .validation import as_enum, as_path, as_settings, as_source, login_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from enum import Enum
 
     from .backends.base import TlsBackend
@@ -45,7 +41,11 @@ __all__ = [
     "AUTH_METHODS",
     "CHANNEL_BINDING_TYPES",
     "ChannelBinding",
+    "ClientCertMode",
     "Config",
+    "Host",
+    "LoadBalanceHosts",
+    "TargetSessionAttrs",
     "TlsMode",
     "TlsNegotiation",
     "TlsVerify",
@@ -64,23 +64,45 @@ class Config:
             in the abstract namespace). It is the name that is verified.
         hostaddr: IP address to connect to in place of looking `host` up.
         port: TCP port, or the number in the socket's file name.
+        hosts: Several servers to try in turn, in place of `host`, `hostaddr` and `port`, which then are the first's.
+        target_session_attrs: What a server must be like to be the one wanted.
+        load_balance_hosts: Whether hosts and addresses are tried in random order.
         user: Role to log in as; by default the operating system's user name.
         database: By default the server takes the user's name.
         password: `str`, or the exact `bytes` to use. Never shown by `repr`.
+        passfile: libpq's password file, looked into at each connect where there is no `password`.
         application_name: What ``pg_stat_activity`` shows.
         options: Command-line options for the server (``-c statement_timeout=5s``).
         server_settings: Further startup parameters; stored as a sorted tuple of pairs.
-        connect_timeout: Seconds for everything up to the ready session, `None` for no limit.
+        connect_timeout: Seconds for everything up to the ready session, for each host; `None` for no limit.
         keepalives: TCP keepalive on the connection.
+        keepalives_idle: Seconds without traffic before the first keepalive; `None` for the system's default.
+        keepalives_interval: Seconds between keepalives that are not answered.
+        keepalives_count: Unanswered keepalives after which the connection counts as dead.
+        tcp_user_timeout: Milliseconds that sent data may stay unacknowledged.
+        require_peer: The operating system's user that the server at a Unix-domain socket must run as.
         tls_mode: Whether to use TLS.
         tls_verify: What to verify of the server's certificate.
         tls_backend: A registered engine's name, or a `TlsBackend`.
         tls_negotiation: SSLRequest, or TLS from the first byte.
         tls_server_name: The name to send (SNI) and to verify where it differs from `host`.
+        tls_sni: `False`: do not send the name.
         tls_root_cert_path: PEM bundle of roots to trust, in addition to the default ones.
         tls_default_roots: `False`: trust `tls_root_cert_path` alone.
+        tls_os_roots: The default roots are the operating system's verifier, through the package truststore.
+        tls_common_name: Verify names by libpq's rules: the subject's common name counts where the certificate has no
+            alternative name of the kind that is looked for. RFC 9525 has it otherwise.
+        tls_pins: Fingerprints, one of which the server's certificate must have: ``sha256:<hex>`` of the certificate,
+            or ``spki-sha256:<hex or base64>`` of its public key. They come on top of `tls_verify`.
+        tls_client_cert: Our certificate, intermediates after it: path of a PEM or PKCS #12 file, or its `bytes`.
+        tls_client_key: Its private key: path of a PEM or DER file, or its `bytes`; `None`: in `tls_client_cert`.
+        tls_client_key_password: What decrypts the key, or a callable that returns it.
+        tls_client_cert_mode: Whether to present it, and to insist on that.
+        tls_crl_path: PEM file of revocation lists; every certificate of the chain must then be covered by one.
+        tls_crl_dir: Directory of revocation lists, named by their issuers' hashes (``openssl rehash``).
         tls_min_version: Oldest TLS version to accept.
         tls_max_version: Newest TLS version to offer, `None` for the engine's newest.
+        tls_key_log_path: File to append the connection's TLS secrets to, for Wireshark. Whoever reads it reads all.
         tls_fallback: With `TlsMode.PREFER`, let a *failed* TLS attempt be followed by a plain one on a new
             connection, as libpq's ``sslmode=prefer`` does. An attacker can cause that failure.
         channel_binding: Whether SCRAM is bound to the channel.
@@ -98,23 +120,43 @@ class Config:
     host: str = "localhost"
     hostaddr: str | None = None
     port: int = 5432
+    hosts: tuple[Host, ...] = ()
+    target_session_attrs: TargetSessionAttrs = TargetSessionAttrs.ANY
+    load_balance_hosts: LoadBalanceHosts = LoadBalanceHosts.DISABLE
     user: str = ""
     database: str | None = None
     password: str | bytes | None = field(default=None, repr=False)
+    passfile: str | None = None
     application_name: str | None = None
     options: str | None = None
     server_settings: Mapping[str, str] | Iterable[tuple[str, str]] = ()
     connect_timeout: float | None = 10.0
     keepalives: bool = True
+    keepalives_idle: int | None = None
+    keepalives_interval: int | None = None
+    keepalives_count: int | None = None
+    tcp_user_timeout: int | None = None
+    require_peer: str | None = None
     tls_mode: TlsMode = TlsMode.REQUIRE
     tls_verify: TlsVerify = TlsVerify.FULL
     tls_backend: str | TlsBackend = "stdlib"
     tls_negotiation: TlsNegotiation = TlsNegotiation.POSTGRES
     tls_server_name: str | None = None
+    tls_sni: bool = True
     tls_root_cert_path: str | None = None
     tls_default_roots: bool = True
+    tls_os_roots: bool = False
+    tls_common_name: bool = False
+    tls_pins: tuple[str, ...] = ()
+    tls_client_cert: str | bytes | None = field(default=None, repr=False)
+    tls_client_key: str | bytes | None = field(default=None, repr=False)
+    tls_client_key_password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False)
+    tls_client_cert_mode: ClientCertMode = ClientCertMode.ALLOW
+    tls_crl_path: str | None = None
+    tls_crl_dir: str | None = None
     tls_min_version: TlsVersion = TlsVersion.TLSV1_2
     tls_max_version: TlsVersion | None = None
+    tls_key_log_path: str | None = None
     tls_fallback: bool = False
     channel_binding: ChannelBinding = ChannelBinding.PREFER
     channel_binding_type: str | None = None
@@ -128,25 +170,38 @@ class Config:
         for name, enum in _ENUMS.items():
             self._set(name, as_enum(name, enum, getattr(self, name)))
         self._set("server_settings", as_settings(self.server_settings))
-        if self.tls_root_cert_path is not None:
-            self._set("tls_root_cert_path", as_path("tls_root_cert_path", self.tls_root_cert_path))
-        for name in ("keepalives", "tls_default_roots", "tls_fallback", "scram_key_cache"):
-            check_bool(name, getattr(self, name))
+        for name in _PATHS:
+            if getattr(self, name) is not None:
+                self._set(name, as_path(name, getattr(self, name)))
+        for name in ("tls_client_cert", "tls_client_key"):
+            self._set(name, as_source(name, getattr(self, name)))
+        self._set("tls_pins", parse_pins(self.tls_pins))
         self._set("hostaddr", self.hostaddr or None)
-        self._check_endpoint()
+        self._place_hosts()
         if not self.user:
             self._set("user", login_name())
-        self._check_startup()
-        self._check_tls()
-        self._check_authentication()
+        check_transport(self)
+        check_startup(self)
+        check_tls(self)
+        check_authentication(self)
 
     @classmethod
-    def from_conninfo(cls, conninfo: str, /, *, allow_files: bool = True, **overrides: Any) -> Config:
+    def from_conninfo(
+        cls,
+        conninfo: str,
+        /,
+        *,
+        allow_files: bool = True,
+        environ: Mapping[str, str] | None = None,
+        **overrides: Any,
+    ) -> Config:
         """Build a `Config` from a libpq URI or keyword string, with libpq's meaning.
 
         Args:
             conninfo: ``postgresql://user@host/db?sslmode=verify-full`` or ``host=… user=…``.
-            allow_files: `False` for a string from somebody you do not trust: keys that name files are refused.
+            allow_files: `False` for a string from somebody you do not trust: keywords that name files or a service
+                are refused, and no file, password or key of yours is added to what it says.
+            environ: The ``PG*`` variables, by default those of the process.
             **overrides: Fields of `Config` that replace what the string says.
 
         Raises:
@@ -154,16 +209,59 @@ class Config:
         """
         from .conninfo import config_fields  # noqa: PLC0415 - conninfo builds on this module
 
-        fields = config_fields(conninfo, allow_files=allow_files)
+        fields = config_fields(conninfo, allow_files=allow_files, environ=environ)
         if "tls_mode" in overrides:
             fields.pop("tls_fallback", None)  # a part of what the string's sslmode means
+        if "tls_client_cert" in overrides:
+            fields.pop("tls_client_key", None)  # of another certificate
+        if overrides.keys() & {"host", "hostaddr", "hosts"}:
+            for name in ("host", "hostaddr", "hosts"):
+                fields.pop(name, None)
+        if "hosts" in overrides:
+            fields.pop("port", None)
+        elif "port" in overrides and "hosts" in fields:
+            fields["hosts"] = tuple(dataclasses.replace(host, port=overrides["port"]) for host in fields["hosts"])
         return cls(**{**fields, **overrides})
 
+    def to_conninfo(self) -> str:
+        """This configuration as a keyword string: ``Config.from_conninfo(config.to_conninfo()) == config``.
+
+        The string is complete: wherever it is read, no environment variable and no default file adds to it. It holds
+        the password, if there is one.
+
+        Raises:
+            ConfigError: It holds what no string can: a callable, an engine's instance, the content of a file.
+        """
+        from .conninfo.format import to_conninfo  # noqa: PLC0415 - builds on this module
+
+        return to_conninfo(self)
+
     def replace(self, **changes: Any) -> Config:
-        """A copy with `changes`, checked like a new one; `tls_fallback` goes with the `tls_mode` it came with."""
+        """A copy with `changes`, checked like a new one.
+
+        `tls_fallback` goes with the `tls_mode` it came with, and `hosts` with a new `host` or `hostaddr`; a new `port`
+        is every host's.
+        """
         if "tls_mode" in changes:
             changes.setdefault("tls_fallback", False)
+        if "hosts" in changes:
+            changes = {"host": "localhost", "hostaddr": None, "port": 5432, **changes}
+        elif changes.keys() & {"host", "hostaddr"}:
+            changes["hosts"] = ()
+        elif "port" in changes:
+            changes["hosts"] = tuple(dataclasses.replace(host, port=changes["port"]) for host in self.hosts)
         return dataclasses.replace(self, **changes)
+
+    def at(self, host: Host) -> Config:
+        """This configuration for one of its `targets`."""
+        if not self.hosts:
+            return self
+        return dataclasses.replace(self, hosts=(), host=host.host, hostaddr=host.hostaddr, port=host.port)
+
+    @property
+    def targets(self) -> tuple[Host, ...]:
+        """The servers to try: `hosts`, or the one that `host`, `hostaddr` and `port` name."""
+        return self.hosts or (Host(self.host, self.port, self.hostaddr),)
 
     @property
     def is_unix_socket(self) -> bool:
@@ -183,97 +281,30 @@ class Config:
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
-    def _check_endpoint(self) -> None:
-        if not self.host:
-            raise ConfigError("host is empty", remedy="Name a host, an address or a socket directory.")
-        if isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
-            raise ConfigError(f'invalid port number: "{self.port}"', remedy="A port is a whole number from 1 to 65535.")
-        check_address(self.hostaddr)
-        timeout = self.connect_timeout
-        if timeout is not None and not (is_number(timeout) and 0 < timeout < math.inf):
-            raise ConfigError(
-                f"connect_timeout must be a positive number of seconds, not {timeout!r}",
-                remedy="Use None to wait without limit.",
-            )
-
-    def _check_startup(self) -> None:
-        pairs = [("host", self.host), ("hostaddr", self.hostaddr), ("user", self.user), ("database", self.database)]
-        pairs += [("application_name", self.application_name), ("options", self.options)]
-        for name, value in [*pairs, *self.settings]:
-            if value is not None and not isinstance(value, str):
-                raise ConfigError(f"{name} must be a str, not {type(value).__name__}")
-            if "\0" in name or (value and "\0" in value):
-                raise ConfigError(f"{name!r} contains a zero byte, which the protocol cannot carry")
-            if name == "host" and self.is_unix_socket:
-                check_file_name(name, self.host)
-            elif has_surrogates(name) or (value and has_surrogates(value)):
-                raise ConfigError(f"{name!r} contains a lone surrogate, which UTF-8 cannot carry")
-        for name, value in self.settings:
-            if name in ("user", "database", "application_name", "options"):
-                raise ConfigError(f"server_settings may not contain {name!r}", remedy=f"Use Config({name}=…).")
-            if name == "client_encoding" and value.upper().replace("-", "") not in ("UTF8", "UNICODE"):
-                raise ConfigError(f"client_encoding {value!r} is not supported", remedy="This library speaks UTF8.")
-            if not name or name.startswith("_pq_."):
-                raise ConfigError(f"server_settings may not contain {name!r}")
-
-    def _check_tls(self) -> None:
-        if not isinstance(self.tls_backend, str) and not hasattr(self.tls_backend, "wrap"):
-            raise ConfigError("tls_backend must be a registered name or a TlsBackend")
-        if self.tls_max_version is TlsVersion.TLSV1_2 and self.tls_min_version is TlsVersion.TLSV1_3:
-            raise ConfigError("tls_min_version is newer than tls_max_version")
-        if self.tls_negotiation is TlsNegotiation.DIRECT and self.tls_mode is not TlsMode.REQUIRE:
-            raise ConfigError(
-                f'weak sslmode "{self.tls_mode.value}" may not be used with sslnegotiation=direct '
-                '(use "require", "verify-ca", or "verify-full")'
-            )
-        if self.tls_fallback and self.tls_mode is not TlsMode.PREFER:
-            raise ConfigError("tls_fallback belongs to TlsMode.PREFER")
-        if self.tls_verify is not TlsVerify.NONE and not self.tls_default_roots and self.tls_root_cert_path is None:
-            raise ConfigError(
-                "there is nothing to verify the server with: no default roots and no tls_root_cert_path",
-                remedy="Set tls_root_cert_path, leave tls_default_roots on, or use TlsVerify.NONE.",
-            )
-        name = self.tls_server_name
-        if name is not None and (not isinstance(name, str) or not name or "\0" in name):
-            raise ConfigError("tls_server_name is no str, is empty or contains a zero byte")
-
-    def _check_authentication(self) -> None:
-        if self.channel_binding_type not in (None, *CHANNEL_BINDING_TYPES):
-            raise ConfigError(
-                f"unknown channel binding type {self.channel_binding_type!r}",
-                remedy=f"Known types: {', '.join(CHANNEL_BINDING_TYPES)}.",
-            )
-        if self.channel_binding is ChannelBinding.REQUIRE:
-            if self.tls_mode is TlsMode.DISABLE or self.is_unix_socket:
-                where = "a Unix-domain socket has no TLS" if self.is_unix_socket else "TLS is disabled"
-                raise ConfigError(
-                    f"channel binding required, but SSL not in use ({where})",
-                    remedy="Ask for TLS (sslmode=verify-full) or drop channel_binding=require.",
-                )
-            if self.channel_binding_type == "tls-unique" and self.tls_min_version is TlsVersion.TLSV1_3:
-                raise ConfigError("tls-unique is not defined for TLS 1.3, which is the oldest version allowed")
-        for name in ("scram_client_key", "scram_server_key"):
-            key = getattr(self, name)
-            if key is not None and (not isinstance(key, bytes) or len(key) != 32):
-                raise ConfigError(f"{name} must be 32 bytes")
-        if (self.scram_client_key is None) != (self.scram_server_key is None):
-            raise ConfigError("scram_client_key and scram_server_key go together")
-        if self.password is not None and not isinstance(self.password, str | bytes):
-            raise ConfigError(f"password must be str or bytes, not {type(self.password).__name__}")
-        if isinstance(self.password, str) and has_surrogates(self.password):
-            raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes instead.")
-        if not is_number(self.scram_max_iterations) or not self.scram_max_iterations >= 1:
-            raise ConfigError("scram_max_iterations must be a number, at least 1")
-        if self.require_auth is not None and not isinstance(self.require_auth, str):
-            raise ConfigError(f"require_auth must be a str, not {type(self.require_auth).__name__}")
-        parse_require_auth(self.require_auth)
+    def _place_hosts(self) -> None:
+        """`host`, `hostaddr` and `port` are the first of `hosts`; a single host is not kept as a list of one."""
+        hosts: tuple[object, ...] = tuple(self.hosts) if isinstance(self.hosts, Iterable) else (None,)
+        if not all(isinstance(host, Host) for host in hosts):
+            raise ConfigError("hosts must be Host values", remedy='hosts=[Host("a.example.com"), Host("b", 5433)]')
+        given = Host(self.host, self.port, self.hostaddr)
+        if hosts and given not in (Host(), hosts[0]):
+            raise ConfigError("hosts and host contradict each other", remedy="Give hosts, or host, hostaddr and port.")
+        if hosts:
+            for name in ("host", "hostaddr", "port"):
+                self._set(name, getattr(hosts[0], name))
+        self._set("hosts", hosts if len(hosts) > 1 else ())
 
 
 _ENUMS: dict[str, type[Enum]] = {
+    "target_session_attrs": TargetSessionAttrs,
+    "load_balance_hosts": LoadBalanceHosts,
     "tls_mode": TlsMode,
     "tls_verify": TlsVerify,
     "tls_negotiation": TlsNegotiation,
     "tls_min_version": TlsVersion,
     "tls_max_version": TlsVersion,
+    "tls_client_cert_mode": ClientCertMode,
     "channel_binding": ChannelBinding,
 }
+
+_PATHS = ("passfile", "tls_root_cert_path", "tls_crl_path", "tls_crl_dir", "tls_key_log_path")

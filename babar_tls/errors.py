@@ -6,6 +6,7 @@ Error:
      ├─ ConfigError (ValueError)              what was asked for cannot be, or contradicts itself
      ├─ BackendUnavailable (ImportError)      a TLS engine is not installed
      ├─ IoError (OSError)                     the network, or the far end of it
+     │   ├─ Unreachable                       nobody answers there: no such name, nobody listening, no way there
      │   ├─ TimeoutError (TimeoutError)       connect_timeout ran out
      │   ├─ Closed                            the connection is gone, or the session was closed
      │   └─ TlsError                          TLS could not be established or broke
@@ -13,6 +14,7 @@ Error:
      │       ├─ CertificateError              the server's certificate was not accepted
      │       └─ ClientCertificateError        the server did not accept ours
      ├─ Busy                                  the session is doing something else
+     ├─ TargetSessionError                    the session is not what target_session_attrs asks for
      ├─ ProtocolError                         the server broke the protocol
      ├─ AuthError                             authentication did not happen
      │   ├─ UnsupportedAuth                   the server wants a method that we lack or that policy forbids
@@ -35,7 +37,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "AuthError",
@@ -55,9 +57,11 @@ __all__ = [
     "ProtocolError",
     "ServerError",
     "ServerSignatureError",
+    "TargetSessionError",
     "TimeoutError",
     "TlsError",
     "TlsRefused",
+    "Unreachable",
     "UnsupportedAuth",
 ]
 
@@ -72,6 +76,8 @@ class Error(Exception):
         remedy: What the caller can do about it, or `None`.
         endpoint: Which server it was about, as libpq names it
             (``server at "db.example.com" (192.0.2.7), port 5432``), or `None` where no server was involved yet.
+        earlier: The failures before this one in the same connect, in order: other hosts, other addresses of a name,
+            TLS before plain text.
     """
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
@@ -79,11 +85,20 @@ class Error(Exception):
         self.message = message
         self.remedy = remedy
         self.endpoint: str | None = None
+        self.earlier: tuple[Error, ...] = ()
+
+    @property
+    def attempts(self) -> tuple[Error, ...]:
+        """Every attempt of the connect that failed, in order; this error is the last."""
+        return (*self.earlier, self)
 
     def __str__(self) -> str:
-        """The endpoint as libpq's prefix, the message, and the remedy on a line of its own."""
-        prefix = f"connection to {self.endpoint} failed: " if self.endpoint else ""
-        return f"{prefix}{self._headline()}" + (f"\n{self.remedy}" if self.remedy else "")
+        """Each attempt with its server as libpq's prefix, and the last one's remedy on a line of its own."""
+        lines = [error._line() for error in self.attempts]
+        return "\n".join(lines) + (f"\n{self.remedy}" if self.remedy else "")
+
+    def _line(self) -> str:
+        return (f"connection to {self.endpoint} failed: " if self.endpoint else "") + self._headline()
 
     def _headline(self) -> str:
         return self.message
@@ -100,10 +115,17 @@ def _rebuild(cls: type[Error], args: tuple[Any, ...], state: dict[str, Any]) -> 
     return error
 
 
-def at_endpoint(error: _E, endpoint: str) -> _E:
+def at_endpoint(error: _E, endpoint: str | None) -> _E:
     """Name the server in `error` unless an inner layer has done so; returns `error`."""
     if error.endpoint is None:
         error.endpoint = endpoint
+    return error
+
+
+def after(error: _E, earlier: Iterable[Error]) -> _E:
+    """Put the failures before it, and those before each of them, into `error`; returns it."""
+    failures = [attempt for previous in earlier for attempt in previous.attempts]
+    error.earlier = (*failures, *error.earlier)
     return error
 
 
@@ -132,6 +154,10 @@ def _rebuild_io(cls: type[IoError], args: tuple[Any, ...], state: dict[str, Any]
     return error
 
 
+class Unreachable(IoError):
+    """Nobody answers there: the name has no address, nobody listens, or there is no way to the host."""
+
+
 class TimeoutError(IoError, builtins.TimeoutError):  # noqa: A001 - the builtin is a base: `except TimeoutError` works
     """`connect_timeout` ran out; the message says in which phase."""
 
@@ -154,7 +180,7 @@ class CertificateError(TlsError):
     Attributes:
         reason: Machine-readable: ``expired``, ``not-yet-valid``, ``untrusted`` (no path to a trusted root),
             ``self-signed``, ``hostname-mismatch``, ``common-name-only``, ``revoked``, ``crl``, ``weak``, ``purpose``,
-            ``missing`` or ``invalid`` (anything else; the message has the engine's own words).
+            ``pin-mismatch``, ``missing`` or ``invalid`` (anything else; the message has the engine's own words).
     """
 
     def __init__(self, message: str, *, reason: str, remedy: str | None = None) -> None:
@@ -168,6 +194,10 @@ class ClientCertificateError(TlsError):
 
 class Busy(Error):
     """The session is in the middle of something: one session does one thing at a time."""
+
+
+class TargetSessionError(Error):
+    """The session is not what `target_session_attrs` asks for, and there is no other host to try."""
 
 
 class ProtocolError(Error):

@@ -61,6 +61,42 @@ class TlsVersion(Enum):
     TLSV1_3 = "TLSv1.3"
 
 
+class ClientCertMode(Enum):
+    """libpq's ``sslcertmode``: whether to present a client certificate."""
+
+    DISABLE = "disable"
+    """Never, even if there is one."""
+    ALLOW = "allow"
+    """If the server asks and there is one."""
+    REQUIRE = "require"
+    """The server must ask, and there must be one to answer with: a server that lets us in without is refused."""
+
+
+class TargetSessionAttrs(Enum):
+    """What a session must be like for its server to be the one wanted."""
+
+    ANY = "any"
+    READ_WRITE = "read-write"
+    """Transactions may write by default."""
+    READ_ONLY = "read-only"
+    """They may not."""
+    PRIMARY = "primary"
+    """The server is not a standby."""
+    STANDBY = "standby"
+    """It is one."""
+    PREFER_STANDBY = "prefer-standby"
+    """A standby if any of the hosts is one, else any of them."""
+
+
+class LoadBalanceHosts(Enum):
+    """In which order hosts, and the addresses of each, are tried."""
+
+    DISABLE = "disable"
+    """As given."""
+    RANDOM = "random"
+    """Shuffled for each connect."""
+
+
 def parse_require_auth(text: str | None) -> frozenset[str] | None:
     """Read `require_auth`: the set of methods that it allows, or `None` where it says nothing.
 
@@ -71,8 +107,10 @@ def parse_require_auth(text: str | None) -> frozenset[str] | None:
         return None
     names = [name.strip() for name in text.split(",")]
     negated = [name.startswith("!") for name in names]
-    if any(negated) and not all(negated):
-        raise ConfigError(f'require_auth "{text}" mixes methods with negated methods')
+    odd = next((name for name, is_negated in zip(names, negated, strict=True) if is_negated is not negated[0]), None)
+    if odd is not None:
+        what, others = ("", "negative") if negated[0] else ("negative ", "non-negative")
+        raise ConfigError(f'{what}require_auth method "{odd}" cannot be mixed with {others} methods')
     methods = [name.removeprefix("!") for name in names]
     for method in methods:
         if method not in AUTH_METHODS:

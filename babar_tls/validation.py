@@ -18,6 +18,7 @@ _LIBPQ_NAMES = {
     "tls_negotiation": "sslnegotiation",
     "tls_min_version": "ssl_min_protocol_version",
     "tls_max_version": "ssl_max_protocol_version",
+    "tls_client_cert_mode": "sslcertmode",
 }
 
 
@@ -57,6 +58,16 @@ def check_file_name(name: str, text: str) -> None:
         raise ConfigError(f"{name} contains a lone surrogate, which no file name can have") from None
 
 
+def check_text(name: str, text: object, *, surrogates: bool = False) -> None:
+    """It is a `str` that the protocol can carry; `surrogates` may stand for a file name's bytes (PEP 383)."""
+    if not isinstance(text, str):
+        raise ConfigError(f"{name} must be a str, not {type(text).__name__}")
+    if "\0" in text:
+        raise ConfigError(f"{name!r} contains a zero byte, which the protocol cannot carry")
+    if not surrogates and has_surrogates(text):
+        raise ConfigError(f"{name!r} contains a lone surrogate, which UTF-8 cannot carry")
+
+
 def as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
     """A member of the enum, given as such or by its value; `None` is an answer for tls_max_version alone."""
     if isinstance(value, enum) or (value is None and name == "tls_max_version"):
@@ -89,6 +100,13 @@ def as_path(name: str, path: object) -> str:
         raise ConfigError(f"{name} must be a path, not {path!r}")
     check_file_name(name, text)
     return text
+
+
+def as_source(name: str, source: object) -> str | bytes | None:
+    """A path as a string, or a file's content as `bytes`."""
+    if source is None or (isinstance(source, bytes) and source):
+        return source
+    return as_path(name, source)
 
 
 def login_name() -> str:

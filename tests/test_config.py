@@ -15,7 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babar_tls.config import AUTH_METHODS, ChannelBinding, Config, TlsMode, TlsNegotiation, TlsVerify, TlsVersion
+from babar_tls.config import (
+    AUTH_METHODS,
+    ChannelBinding,
+    Config,
+    Host,
+    TlsMode,
+    TlsNegotiation,
+    TlsVerify,
+    TlsVersion,
+)
 from babar_tls.errors import ConfigError
 from babar_tls.modes import parse_require_auth
 
@@ -132,10 +141,37 @@ def test_defaults() -> None:
         ({"require_auth": "md5,"}, 'invalid require_auth value: ""'),
         ({"require_auth": "!"}, 'invalid require_auth value: ""'),
         ({"require_auth": "!!md5"}, 'invalid require_auth value: "!md5"'),
-        ({"require_auth": "md5,!password"}, "mixes methods with negated methods"),
+        (
+            {"require_auth": "md5,!password"},
+            'negative require_auth method "!password" cannot be mixed with',
+        ),
         ({"require_auth": "md5,md5"}, 'method "md5" is specified more than once'),
         ({"require_auth": "!md5,!md5"}, "is specified more than once"),
         ({"require_auth": ["md5"]}, "require_auth must be a str"),
+        ({"hosts": [("a", 1)]}, "hosts must be Host values"),
+        ({"hosts": 1}, "hosts must be Host values"),
+        ({"hosts": "a,b"}, "hosts must be Host values"),
+        ({"hosts": [Host("a"), Host("b")], "host": "c"}, "hosts and host contradict each other"),
+        (
+            {"hosts": [Host("a"), Host("/run")], "channel_binding": "require"},
+            "channel binding required, but SSL not in use",
+        ),
+        ({"target_session_attrs": "master"}, 'invalid target_session_attrs value: "master"'),
+        ({"load_balance_hosts": True}, 'invalid load_balance_hosts value: "True"'),
+        ({"keepalives_idle": 0}, "keepalives_idle must be a whole number, at least 1, not 0"),
+        ({"keepalives_interval": 1.5}, "keepalives_interval must be"),
+        ({"keepalives_count": True}, "keepalives_count must be"),
+        ({"tcp_user_timeout": 2**31}, "tcp_user_timeout must be"),
+        ({"require_peer": 0}, "require_peer must be a str"),
+        ({"passfile": ""}, "passfile must be a path"),
+        ({"tls_crl_path": b"x"}, "tls_crl_path must be a path"),
+        ({"tls_client_cert": b""}, "tls_client_cert must be a path"),
+        ({"tls_client_key": "/k"}, "tls_client_key without tls_client_cert"),
+        ({"tls_client_cert": "/c", "tls_client_key_password": 1}, "tls_client_key_password must be"),
+        ({"tls_client_cert_mode": "require", "tls_mode": "disable"}, "(sslcertmode), but TLS is disabled"),
+        ({"tls_client_cert_mode": "on"}, 'invalid sslcertmode value: "on"'),
+        ({"tls_sni": 1}, "tls_sni must be True or False"),
+        ({"tls_common_name": None}, "tls_common_name must be True or False"),
     ],
 )
 def test_what_cannot_be_built(overrides: dict[str, Any], message: str) -> None:
@@ -168,6 +204,10 @@ def test_what_cannot_be_built(overrides: dict[str, Any], message: str) -> None:
         {"scram_client_key": KEY, "scram_server_key": KEY},
         {"require_auth": ""},
         {"host": "/tmp/\udcff"},  # noqa: S108 - a file name that is no UTF-8
+        {"hosts": [Host("a"), Host("b", 5433), Host("c", hostaddr="::1")], "load_balance_hosts": "random"},
+        {"keepalives_idle": 1, "tcp_user_timeout": 2**31 - 1},
+        {"tls_client_cert": Path("/c"), "tls_client_key": b"-----BEGIN", "tls_client_key_password": len},
+        {"tls_pins": ["sha256:" + "0" * 64]},
     ],
 )
 def test_what_can_be_built(overrides: dict[str, Any]) -> None:
@@ -211,7 +251,15 @@ def test_frozen() -> None:
 
 def test_no_secret_is_shown() -> None:
     """Neither `repr` nor `str` shows a password or a key."""
-    config = Config(user="u", password="s3cret", scram_client_key=b"c" * 32, scram_server_key=b"d" * 32)
+    config = Config(
+        user="u",
+        password="s3cret",
+        scram_client_key=b"c" * 32,
+        scram_server_key=b"d" * 32,
+        tls_client_cert=b"s3cret",
+        tls_client_key=b"s3cret",
+        tls_client_key_password="s3cret",
+    )
     for shown in (repr(config), str(config), f"{config}"):
         assert "s3cret" not in shown
         assert "cccc" not in shown
@@ -238,6 +286,35 @@ def test_the_users_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pwd, "getpwuid", fails)
     with pytest.raises(ConfigError, match=r"Config\(user=…\)"):
         Config()
+
+
+def test_several_hosts() -> None:
+    """The first of several hosts is `host`; a new one replaces them all, and a new port is every one's."""
+    hosts = (Host("a", 1), Host("b", 2, "192.0.2.7"))
+    config = Config(user="u", hosts=hosts)
+    assert (config.host, config.port, config.hostaddr) == ("a", 1, None)
+    assert config.targets == hosts
+    assert config.at(hosts[1]) == Config(user="u", host="b", port=2, hostaddr="192.0.2.7")
+    assert config.replace(host="c").targets == (Host("c", 1),)
+    assert config.replace(hostaddr="::1").targets == (Host("a", 1, "::1"),)
+    assert config.replace(port=3).targets == (Host("a", 3), Host("b", 3, "192.0.2.7"))
+    assert config.replace(hosts=[Host("d"), Host("e")]).host == "d"
+    assert config.replace(hosts=[]).targets == (Host(),)
+    assert Config(user="u", hosts=[Host("a", 7)]) == Config(user="u", host="a", port=7)
+    assert Config(user="u").targets == (Host(),)
+
+
+@pytest.mark.parametrize("overrides", [{"host": "h"}, {"hostaddr": "::1"}, {"hosts": [Host("h"), Host("i")]}])
+def test_overriding_the_hosts_of_a_string(overrides: dict[str, Any]) -> None:
+    """A host that is given beside a connection string takes the place of all that the string names."""
+    config = Config.from_conninfo("host=a,b hostaddr=192.0.2.1,192.0.2.2 user=u sslmode=disable", **overrides)
+    assert config == Config(user="u", tls_mode="disable", **overrides)
+
+
+def test_overriding_the_port_of_a_string() -> None:
+    """A port that is given beside a connection string is that of all its hosts."""
+    config = Config.from_conninfo("host=a,b port=1,2 user=u sslmode=disable", port=3)
+    assert config.targets == (Host("a", 3), Host("b", 3))
 
 
 def test_an_empty_hostaddr_is_none() -> None:

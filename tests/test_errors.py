@@ -24,6 +24,7 @@ from babar_tls.errors import (
     IoError,
     ServerError,
     TlsError,
+    after,
     at_endpoint,
 )
 
@@ -145,3 +146,17 @@ def test_the_tree_is_documented() -> None:
         assert name in errors.__doc__
     defined = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Error)}
     assert defined == set(errors.__all__)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_earlier_attempts(kind: type[Error]) -> None:
+    """An error lists the attempts before it, each with its server, and keeps them when it is pickled or copied."""
+    first, second, last = Error("first"), at_endpoint(Error("second", remedy="not shown"), ENDPOINT), make(kind)
+    assert last.attempts == (last,)
+    assert after(last, [after(second, [first])]) is last
+    assert last.attempts == (first, second, last)
+    lines = str(last).splitlines()
+    assert lines[:2] == ["first", f"connection to {ENDPOINT} failed: second"]
+    assert "not shown" not in str(last)
+    for other in (copy.copy(last), pickle.loads(pickle.dumps(last))):  # noqa: S301 - our own bytes
+        assert str(other) == str(last)

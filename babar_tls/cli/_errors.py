@@ -13,6 +13,7 @@ from ..errors import (
     IoError,
     ProtocolError,
     ServerError,
+    TargetSessionError,
     TlsError,
 )
 from ._text import visible
@@ -55,6 +56,7 @@ _STATUSES: tuple[tuple[type[Error], int], ...] = (
     (IoError, 3),
     (AuthError, 6),
     (ServerError, 7),
+    (TargetSessionError, 7),
     (ProtocolError, 8),
 )
 
@@ -93,6 +95,11 @@ def error_document(error: BaseException) -> dict[str, Any]:
     }
     extra = {name: getattr(error, name, None) for name in ("endpoint", "code", "reason")} if known else {}
     document.update({name: value for name, value in extra.items() if value is not None})
+    if isinstance(error, Error) and error.earlier:
+        document["attempts"] = [
+            {"class": type(attempt).__name__, "endpoint": attempt.endpoint, "message": visible(attempt.message)}
+            for attempt in error.attempts
+        ]
     return {**document, "exit_status": exit_status(error)}
 
 

@@ -1,0 +1,144 @@
+"""What makes a `Config` impossible; each check raises `ConfigError`, with what to do instead."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .errors import ConfigError
+from .modes import (
+    CHANNEL_BINDING_TYPES,
+    ChannelBinding,
+    ClientCertMode,
+    TlsMode,
+    TlsNegotiation,
+    TlsVerify,
+    TlsVersion,
+    parse_require_auth,
+)
+from .validation import check_bool, check_text, has_surrogates, is_number
+
+if TYPE_CHECKING:
+    from .config import Config
+
+_FLAGS = (
+    "keepalives",
+    "tls_sni",
+    "tls_default_roots",
+    "tls_os_roots",
+    "tls_common_name",
+    "tls_fallback",
+    "scram_key_cache",
+)
+_MAX_INT = 2**31 - 1
+
+
+def check_transport(config: Config) -> None:
+    """Timers and flags."""
+    for name in _FLAGS:
+        check_bool(name, getattr(config, name))
+    timeout = config.connect_timeout
+    if timeout is not None and not (is_number(timeout) and 0 < timeout < math.inf):
+        raise ConfigError(
+            f"connect_timeout must be a positive number of seconds, not {timeout!r}",
+            remedy="Use None to wait without limit.",
+        )
+    for name in ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"):
+        value = getattr(config, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_INT):
+            raise ConfigError(
+                f"{name} must be a whole number, at least 1, not {value!r}", remedy="Use None for the default."
+            )
+
+
+def check_startup(config: Config) -> None:
+    """What goes into the StartupMessage."""
+    for name in ("user", "database", "application_name", "options", "require_peer"):
+        value = getattr(config, name)
+        if value is not None:
+            check_text(name, value)
+    for name, value in config.settings:
+        check_text(name, value)
+        check_text("the name of a server setting", name)
+        if name in ("user", "database", "application_name", "options"):
+            raise ConfigError(f"server_settings may not contain {name!r}", remedy=f"Use Config({name}=…).")
+        if name == "client_encoding" and value.upper().replace("-", "") not in ("UTF8", "UNICODE"):
+            raise ConfigError(f"client_encoding {value!r} is not supported", remedy="This library speaks UTF8.")
+        if not name or name.startswith("_pq_."):
+            raise ConfigError(f"server_settings may not contain {name!r}")
+
+
+def check_tls(config: Config) -> None:
+    """Modes that contradict each other, and trust in nothing."""
+    if not isinstance(config.tls_backend, str) and not hasattr(config.tls_backend, "wrap"):
+        raise ConfigError("tls_backend must be a registered name or a TlsBackend")
+    if config.tls_max_version is TlsVersion.TLSV1_2 and config.tls_min_version is TlsVersion.TLSV1_3:
+        raise ConfigError("invalid SSL protocol version range: tls_min_version is newer than tls_max_version")
+    if config.tls_negotiation is TlsNegotiation.DIRECT and config.tls_mode is not TlsMode.REQUIRE:
+        raise ConfigError(
+            f'weak sslmode "{config.tls_mode.value}" may not be used with sslnegotiation=direct '
+            '(use "require", "verify-ca", or "verify-full")'
+        )
+    if config.tls_fallback and config.tls_mode is not TlsMode.PREFER:
+        raise ConfigError("tls_fallback belongs to TlsMode.PREFER")
+    if config.tls_verify is not TlsVerify.NONE and not config.tls_default_roots and config.tls_root_cert_path is None:
+        raise ConfigError(
+            "there is nothing to verify the server with: no default roots and no tls_root_cert_path",
+            remedy="Set tls_root_cert_path, leave tls_default_roots on, or use TlsVerify.NONE.",
+        )
+    name = config.tls_server_name
+    if name is not None and (not isinstance(name, str) or not name or "\0" in name):
+        raise ConfigError("tls_server_name is no str, is empty or contains a zero byte")
+    if config.tls_pins and config.tls_mode is not TlsMode.REQUIRE:
+        raise ConfigError(
+            f"tls_pins, but TLS is not required (tls_mode={config.tls_mode.value})",
+            remedy="A pin that a plain connection evades protects nothing: use TlsMode.REQUIRE (sslmode=require).",
+        )
+    _check_client_certificate(config)
+
+
+def _check_client_certificate(config: Config) -> None:
+    password = config.tls_client_key_password
+    if password is not None and not isinstance(password, str | bytes) and not callable(password):
+        raise ConfigError("tls_client_key_password must be str, bytes or a callable that returns one")
+    if config.tls_client_cert is None and config.tls_client_key is not None:
+        raise ConfigError("tls_client_key without tls_client_cert", remedy="A key proves a certificate: give both.")
+    if config.tls_client_cert_mode is ClientCertMode.REQUIRE and config.tls_mode is TlsMode.DISABLE:
+        raise ConfigError(
+            "tls_client_cert_mode=require (sslcertmode), but TLS is disabled",
+            remedy="Ask for TLS (sslmode=verify-full) or drop sslcertmode=require.",
+        )
+
+
+def check_authentication(config: Config) -> None:
+    """Bindings, keys, passwords and policy."""
+    if config.channel_binding_type not in (None, *CHANNEL_BINDING_TYPES):
+        raise ConfigError(
+            f"unknown channel binding type {config.channel_binding_type!r}",
+            remedy=f"Known types: {', '.join(CHANNEL_BINDING_TYPES)}.",
+        )
+    if config.channel_binding is ChannelBinding.REQUIRE:
+        unix_socket = any(host.is_unix_socket for host in config.targets)
+        if config.tls_mode is TlsMode.DISABLE or unix_socket:
+            where = "a Unix-domain socket has no TLS" if unix_socket else "TLS is disabled"
+            raise ConfigError(
+                f"channel binding required, but SSL not in use ({where})",
+                remedy="Ask for TLS (sslmode=verify-full) or drop channel_binding=require.",
+            )
+        if config.channel_binding_type == "tls-unique" and config.tls_min_version is TlsVersion.TLSV1_3:
+            raise ConfigError("tls-unique is not defined for TLS 1.3, which is the oldest version allowed")
+    for name in ("scram_client_key", "scram_server_key"):
+        key = getattr(config, name)
+        if key is not None and (not isinstance(key, bytes) or len(key) != 32):
+            raise ConfigError(f"{name} must be 32 bytes")
+    if (config.scram_client_key is None) != (config.scram_server_key is None):
+        raise ConfigError("scram_client_key and scram_server_key go together")
+    if config.password is not None and not isinstance(config.password, str | bytes):
+        raise ConfigError(f"password must be str or bytes, not {type(config.password).__name__}")
+    if isinstance(config.password, str) and has_surrogates(config.password):
+        raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes instead.")
+    if not is_number(config.scram_max_iterations) or not config.scram_max_iterations >= 1:
+        raise ConfigError("scram_max_iterations must be a number, at least 1")
+    if config.require_auth is not None and not isinstance(config.require_auth, str):
+        raise ConfigError(f"require_auth must be a str, not {type(config.require_auth).__name__}")
+    parse_require_auth(config.require_auth)

@@ -1,0 +1,46 @@
+"""`Host`: one of the servers that a configuration may lead to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import ConfigError
+from .validation import check_address, check_file_name, check_text
+
+__all__ = ["Host"]
+
+
+@dataclass(frozen=True)
+class Host:
+    """A server's place: one of several in `Config.hosts`.
+
+    Attributes:
+        host: Host name, IP address, or the directory of a Unix-domain socket; it is the name that is verified.
+        port: TCP port, or the number in the socket's file name.
+        hostaddr: IP address to connect to in place of looking `host` up.
+
+    Raises:
+        ConfigError: There can be no such place.
+    """
+
+    host: str = "localhost"
+    port: int = 5432
+    hostaddr: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.host:
+            raise ConfigError("host is empty", remedy="Name a host, an address or a socket directory.")
+        name: object = self.host
+        if not isinstance(name, str):
+            raise ConfigError(f"host must be a str, not {type(name).__name__}")
+        if isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
+            raise ConfigError(f'invalid port number: "{self.port}"', remedy="A port is a whole number from 1 to 65535.")
+        check_address(self.hostaddr)
+        check_text("host", self.host, surrogates=self.is_unix_socket)
+        if self.is_unix_socket:
+            check_file_name("host", self.host)
+
+    @property
+    def is_unix_socket(self) -> bool:
+        """`host` is a directory of the file system or an abstract name, not a host."""
+        return self.hostaddr is None and self.host[:1] in ("/", "@")

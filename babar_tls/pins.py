@@ -1,0 +1,55 @@
+"""Pins: fingerprints by which a server is known, whoever signed its certificate.
+
+Two kinds, each written with its hash: ``sha256:`` and the SHA-256 of the whole certificate (DER) in hexadecimal, as
+``openssl x509 -fingerprint -sha256`` prints it, colons and all; ``spki-sha256:`` and that of its SubjectPublicKeyInfo,
+in hexadecimal or base64, which outlives a renewal with the same key. curl's spelling of the latter, ``sha256//`` and
+base64, is understood as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+
+from .errors import ConfigError
+
+_REMEDY = "Write sha256:<64 hexadecimal digits> of the certificate, or spki-sha256:<hexadecimal or base64> of its key."
+
+
+def parse_pins(pins: object) -> tuple[str, ...]:
+    """Pins in one spelling, lower-case hexadecimal, in the order given.
+
+    Raises:
+        ConfigError: One of them is none.
+    """
+    if isinstance(pins, str | bytes) or not isinstance(pins, Iterable):
+        raise ConfigError("tls_pins must be a sequence of strings", remedy=_REMEDY)
+    return tuple(_parse(pin) for pin in pins)
+
+
+def _parse(pin: object) -> str:
+    text = pin.strip() if isinstance(pin, str) else ""
+    if text.startswith("sha256//"):
+        text = "spki-sha256:" + text.removeprefix("sha256//")
+    kind, _, value = text.partition(":")
+    digest = _hexadecimal(value)
+    if kind == "spki-sha256" and digest is None:
+        digest = _base64(value)
+    if kind not in ("sha256", "spki-sha256") or digest is None:
+        raise ConfigError(f"not a certificate pin: {pin!r}", remedy=_REMEDY)
+    return f"{kind}:{digest}"
+
+
+def _hexadecimal(text: str) -> str | None:
+    digits = text.replace(":", "").lower()
+    return digits if re.fullmatch("[0-9a-f]{64}", digits) else None
+
+
+def _base64(text: str) -> str | None:
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return digest.hex() if len(digest) == 32 else None
