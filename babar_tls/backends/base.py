@@ -24,21 +24,37 @@ the engine's own at this edge and raised ``from`` it. After a failure a stream s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from ..config import TlsVerify, TlsVersion
 from ..errors import ChannelBindingUnsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import Buffer
 
-__all__ = ["ALPN_POSTGRESQL", "Capabilities", "TlsBackend", "TlsParameters", "TlsStream"]
+__all__ = ["ALPN_POSTGRESQL", "Capabilities", "ClientCertificate", "TlsBackend", "TlsParameters", "TlsStream"]
 
 #: The protocol identifier that IANA registered for PostgreSQL.
 ALPN_POSTGRESQL = "postgresql"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientCertificate:
+    """Where our own certificate and its private key are.
+
+    Attributes:
+        certificate: Path of a PEM file, our certificate first and intermediates after it, or of a PKCS #12 file; or
+            the content of one, as `bytes`.
+        key: Path of the private key, PEM or DER, or its content; `None` if `certificate` holds it.
+        password: What decrypts the key, or a callable that returns it.
+    """
+
+    certificate: str | bytes = field(repr=False)
+    key: str | bytes | None = field(default=None, repr=False)
+    password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +69,15 @@ class TlsParameters:
         max_version: Newest to offer, `None` for the engine's newest.
         alpn: Protocols to offer, in order.
         send_server_name: Send SNI (names only: RFC 6066 §3 has none for addresses).
+        common_name: Verify names by libpq's rules: the subject's common name counts where the certificate has no
+            alternative name of the kind that is looked for.
+        os_roots: The default roots are the operating system's verifier (truststore) and not a bundle.
+        client_certificate: What to answer with if the server asks for a certificate.
+        crl_path: PEM file of revocation lists. With it, or `crl_dir`, every certificate of the chain must be covered
+            by one.
+        crl_dir: Directory of revocation lists under their issuers' hashes (``abcdef01.r0``).
+        key_log_path: File to append the connection's secrets to (``SSLKEYLOGFILE``).
+        watch_certificate_request: `TlsStream.certificate_requested` will be asked.
     """
 
     verify: TlsVerify = TlsVerify.FULL
@@ -62,6 +87,13 @@ class TlsParameters:
     max_version: TlsVersion | None = None
     alpn: tuple[str, ...] = (ALPN_POSTGRESQL,)
     send_server_name: bool = True
+    common_name: bool = False
+    os_roots: bool = False
+    client_certificate: ClientCertificate | None = None
+    crl_path: str | None = None
+    crl_dir: str | None = None
+    key_log_path: str | None = None
+    watch_certificate_request: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +106,12 @@ class Capabilities:
         channel_bindings: Binding types for which the engine has what is needed.
         reports_group: Whether the negotiated key-exchange group can be asked for.
         reports_chain: Whether the peer's whole chain can be asked for.
+        common_names: Whether libpq's name rules, with their common names, can be verified by.
+        crls: Whether revocation lists can be checked.
+        key_log: Whether the connection's secrets can be logged.
+        client_keys: The kinds of private key file that it can use.
+        reports_certificate_request: Whether it can tell that the server asked for a certificate.
+        os_roots: Whether the operating system's verifier can be used.
     """
 
     version: str
@@ -81,6 +119,12 @@ class Capabilities:
     channel_bindings: Sequence[str]
     reports_group: bool
     reports_chain: bool
+    common_names: bool = False
+    crls: bool = False
+    key_log: bool = False
+    client_keys: Sequence[str] = ()
+    reports_certificate_request: bool = False
+    os_roots: bool = False
 
 
 class TlsStream(ABC):
@@ -151,6 +195,14 @@ class TlsStream(ABC):
     def peer_chain(self) -> tuple[bytes, ...]:
         """What the server sent, its own certificate first, DER; at least that one."""
         return (self.peer_certificate,)
+
+    @property
+    def certificate_requested(self) -> bool | None:
+        """The server asked for a client certificate; `None` where the engine cannot tell.
+
+        It is asked for with `TlsParameters.watch_certificate_request` alone.
+        """
+        return None
 
     def export_keying_material(self, label: bytes, length: int) -> bytes:
         """Exported keying material for an empty context (RFC 5705, RFC 8446 §7.5, RFC 9266 §2), `length` bytes.

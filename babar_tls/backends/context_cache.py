@@ -1,8 +1,8 @@
 """Engine contexts by what they were made from.
 
 Building a context reads and parses every root, some 20 ms with a distribution's bundle; a connection needs it in
-microseconds. A context is found again by its `TlsParameters` and the *stamps* (inode, size, modification time) of the
-files behind it, so that a rotated file is noticed at the next connection.
+microseconds. A context is found again by its `TlsParameters` and the *stamps* (inode, size, modification time, mode,
+owner) of the files behind it, so that a rotated file is noticed at the next connection.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class ContextCache(Generic[_C]):
     def _renew_lock(self) -> None:
         self._lock = threading.Lock()
 
-    def get(self, parameters: TlsParameters) -> _C:
-        """The context for `parameters` as their files are now."""
-        key = (parameters, tuple(_stamp(path) for path in self._files(parameters) if path is not None))
+    def get(self, parameters: TlsParameters, extra: Hashable = None) -> _C:
+        """The context for `parameters` as their files are now; `extra` is what else it must have been made with."""
+        key = (parameters, extra, tuple(_stamp(path) for path in self._files(parameters) if path is not None))
         with self._lock:
             context = self._contexts.get(key)
             if context is not None:
@@ -64,4 +64,4 @@ def _stamp(path: str) -> Hashable:
         status = os.stat(path)  # noqa: PTH116 - Path would cost more than the look-up saves
     except OSError:
         return path
-    return path, status.st_ino, status.st_size, status.st_mtime_ns
+    return path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode, status.st_uid

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
-from ..config import TlsVerify, TlsVersion
+from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, TlsError
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+from .client_certificates import KEY_FORMATS
 from .context_cache import ContextCache
+from .context_files import context_files
+from .key_log import prepare_key_log
+from .names import as_address, ascii_name
+from .openssl_context import VERSIONS, Verification, build_context, der_of, reason_of
 from .openssl_errors import (
-    HOSTNAME_MISMATCH,
     certificate_error,
     eof_error,
     missing_certificate_error,
-    name_error,
     no_name_error,
     ssl_error,
     unfinished_error,
 )
-from .openssl_names import as_address, certificate_matches, host_name
-from .roots import check_root_file, root_files, roots_for, unusable_root_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Buffer
 
-_VERSIONS = {TlsVersion.TLSV1_2: SSL.TLS1_2_VERSION, TlsVersion.TLSV1_3: SSL.TLS1_3_VERSION}
 _CHUNK = 1 << 16
 
 
@@ -38,96 +38,27 @@ class OpenSslBackend(TlsBackend):
     name = "openssl"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(_build_context, root_files)
+        self._contexts = ContextCache(build_context, context_files)
 
     def capabilities(self) -> Capabilities:
         """What the wheel's OpenSSL can do."""
         return Capabilities(
             version=SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode().rsplit(" ", 3)[0],
-            tls_versions=tuple(_VERSIONS),
+            tls_versions=tuple(VERSIONS),
             channel_bindings=("tls-server-end-point", "tls-exporter", "tls-unique"),
             reports_group=hasattr(SSL.Connection, "get_group_name"),
             reports_chain=True,
+            common_names=True,
+            crls=True,
+            key_log=True,
+            client_keys=KEY_FORMATS,
+            reports_certificate_request=True,
         )
 
     def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
         """Begin a client connection."""
+        prepare_key_log(parameters.key_log_path)
         return _Stream(self._contexts.get(parameters), parameters, server_hostname)
-
-
-def _build_context(parameters: TlsParameters) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(_VERSIONS[parameters.min_version])
-    if parameters.max_version is not None:
-        context.set_max_proto_version(_VERSIONS[parameters.max_version])
-    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    if parameters.alpn:
-        context.set_alpn_protos([name.encode() for name in parameters.alpn])
-    if parameters.verify is TlsVerify.NONE:
-        context.set_verify(SSL.VERIFY_NONE)
-        return context
-    context.set_verify(SSL.VERIFY_PEER, _verify)
-    if parameters.root_cert_path is not None:
-        _load(context, parameters.root_cert_path, None)
-    roots = roots_for(parameters)
-    if roots is not None:
-        _load(context, roots.cafile, roots.capath)
-    return context
-
-
-def _load(context: SSL.Context, cafile: str | None, capath: str | None) -> None:
-    if cafile is not None:
-        check_root_file(cafile)
-    try:
-        context.load_verify_locations(cafile, capath)
-    except SSL.Error as exc:
-        raise unusable_root_file(cafile or capath or "", _reason(exc)) from exc
-
-
-class _Verification:
-    """What is verified of one connection, and what was found. Connections refer to it, and it to none of them."""
-
-    def __init__(self, name: str | None) -> None:
-        self.fault: int | None = None
-        self.certificate: bytes | None = None
-        self.name_matches = False
-        self.interrupt: BaseException | None = None
-        self._name = name
-
-    def matches(self, certificate: crypto.X509) -> bool:
-        """Is the certificate for the name that is wanted? Where none is, every certificate is."""
-        if self._name is None:
-            return True
-        return certificate_matches(certificate, self._name)
-
-
-def _verify(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
-    """OpenSSL asks for every certificate of the chain, the server's own last; the first fault is the one to report.
-
-    Names are checked here so that a certificate for somebody else fails the handshake, and the server hears of it.
-    """
-    found: _Verification = connection.get_app_data()
-    try:
-        if ok and depth == 0:
-            found.name_matches = found.matches(certificate)
-            code = HOSTNAME_MISMATCH
-        if ok and (depth or found.name_matches):
-            return True
-        found.fault = code
-        found.certificate = _der(certificate)
-    except BaseException as exc:
-        found.interrupt = exc  # C calls us, and would print it and lose it: Ctrl-C, above all
-    return False
-
-
-def _der(certificate: crypto.X509) -> bytes:
-    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-
-
-def _reason(exc: SSL.Error) -> str:
-    errors = exc.args[0] if exc.args else ()
-    return errors[-1][2] if errors and isinstance(errors, list) else ""
 
 
 class _Stream(TlsStream):
@@ -137,7 +68,8 @@ class _Stream(TlsStream):
             raise no_name_error()
         address = as_address(server_hostname) if server_hostname is not None else None
         self._server_hostname = server_hostname
-        self._verification = _Verification(server_hostname if full else None)
+        self._verification = Verification(server_hostname if full else None, common_name=parameters.common_name)
+        self._watched = parameters.watch_certificate_request
         self._established = False
         self._eof = False
         self._failure: TlsError | Closed | None = None
@@ -145,7 +77,7 @@ class _Stream(TlsStream):
         self._connection.set_app_data(self._verification)
         self._connection.set_connect_state()
         if server_hostname is not None and address is None and parameters.send_server_name:
-            self._connection.set_tlsext_host_name(host_name(server_hostname))
+            self._connection.set_tlsext_host_name(ascii_name(server_hostname).encode())
 
     def do_handshake(self) -> bool:
         self._check_alive()
@@ -162,9 +94,11 @@ class _Stream(TlsStream):
         certificate = self._connection.get_peer_certificate()
         if certificate is None:
             raise missing_certificate_error()
-        self._certificate = _der(certificate)
-        if not (self._verification.name_matches or self._verification.matches(certificate)):
-            raise name_error(self._server_hostname, self._certificate)
+        self._certificate = der_of(certificate)
+        fault = None if self._verification.name_matches else self._verification.name_fault(certificate)
+        if fault is not None:
+            self._failure = fault
+            raise fault
         self._established = True
         return True
 
@@ -229,11 +163,13 @@ class _Stream(TlsStream):
 
     def _mapped(self, exc: SSL.Error) -> TlsError | Closed:
         found = self._verification
+        if found.name_error is not None:
+            return found.name_error
         if found.fault is not None:
             return certificate_error(
                 found.fault, f"X509_verify_cert error {found.fault}", self._server_hostname, found.certificate
             )
-        reason = _reason(exc)
+        reason = reason_of(exc)
         if "certificate verify failed" in reason:  # and OpenSSL has no fault to name
             return TlsError(
                 "the verification of the server's certificate was interrupted",
@@ -274,7 +210,11 @@ class _Stream(TlsStream):
 
     @property
     def peer_chain(self) -> tuple[bytes, ...]:
-        return tuple(map(_der, self._connection.get_peer_cert_chain() or []))
+        return tuple(map(der_of, self._connection.get_peer_cert_chain() or []))
+
+    @property
+    def certificate_requested(self) -> bool | None:
+        return self._verification.certificate_requested if self._watched else None
 
     def export_keying_material(self, label: bytes, length: int) -> bytes:
         return self._connection.export_keying_material(label, length, b"")

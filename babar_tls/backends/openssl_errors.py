@@ -7,16 +7,14 @@ errors to what they mean here. The same fault therefore gives the same error whi
 from __future__ import annotations
 
 from ..errors import CertificateError, ClientCertificateError, ConfigError, TlsError
-from ..protocol.certificate import CertificateNames, DerError, certificate_names
+from .names import name_error
 
 HOSTNAME_MISMATCH = 62
 
 _REASONS = {
     9: "not-yet-valid",
     10: "expired",
-    11: "crl",
-    12: "crl",
-    3: "crl",
+    **dict.fromkeys((3, 5, 8, 11, 12, 15, 16, 33, 35, 36, 44, 54), "crl"),
     18: "self-signed",
     19: "untrusted",  # a self-signed certificate at the end of the chain: a root that is not trusted
     2: "untrusted",
@@ -34,6 +32,18 @@ _REASONS = {
 
 #: OpenSSL 3's texts, because engines bring their own copies of OpenSSL, whose wording differs.
 _TEXTS = {
+    3: "unable to get certificate CRL",
+    5: "unable to decrypt CRL's signature",
+    8: "CRL signature failure",
+    11: "CRL is not yet valid",
+    12: "CRL has expired",
+    15: "format error in CRL's lastUpdate field",
+    16: "format error in CRL's nextUpdate field",
+    33: "unable to get CRL issuer certificate",
+    35: "key usage does not include CRL signing",
+    36: "unhandled critical CRL extension",
+    44: "different CRL scope",
+    54: "CRL path validation error",
     7: "certificate signature failure",
     9: "certificate is not yet valid",
     10: "certificate has expired",
@@ -63,6 +73,8 @@ _REMEDIES = {
     "untrusted": "Give the authority that signed it: tls_root_cert_path (sslrootcert=).",
     "self-signed": "If it is the server's own, give this very certificate as tls_root_cert_path (sslrootcert=).",
     "revoked": "Do not trust this server until it has a new certificate.",
+    "crl": "Every authority of the chain must have a current revocation list in tls_crl_path (sslcrl=) or tls_crl_dir "
+    "(sslcrldir=).",
     "weak": "The certificate, or its issuer's, uses an algorithm that is not secure any more.",
     "purpose": "The certificate may not be used by a TLS server.",
 }
@@ -98,25 +110,7 @@ def certificate_error(code: int, text: str, server_hostname: str | None, der: by
     if reason == "hostname-mismatch":
         return name_error(server_hostname, der)
     return CertificateError(
-        f"certificate verify failed: {_TEXTS.get(code, text)}", reason=reason, remedy=_REMEDIES.get(reason)
-    )
-
-
-def name_error(server_hostname: str | None, der: bytes | None) -> CertificateError:
-    """The error for a certificate of somebody else."""
-    names = _names(der)
-    if not names.alternative_names and names.common_name is not None:
-        return CertificateError(
-            f'server certificate for "{names.common_name}" does not match host name "{server_hostname}": it has only '
-            "a common name, and names are looked for in the subjectAltName extension",
-            reason="common-name-only",
-            remedy="The server needs a certificate with a subjectAltName (RFC 9525 §6.3).",
-        )
-    others = f"; it is for {', '.join(names.alternative_names[:8])}" if len(names.alternative_names) > 1 else ""
-    return CertificateError(
-        f'server certificate for "{names.first or ""}" does not match host name "{server_hostname}"{others}',
-        reason="hostname-mismatch",
-        remedy="Connect by a name that the certificate has, or say which to expect: tls_server_name.",
+        f"SSL error: certificate verify failed: {_TEXTS.get(code, text)}", reason=reason, remedy=_REMEDIES.get(reason)
     )
 
 
@@ -177,10 +171,3 @@ def eof_error() -> TlsError:
 def _words(reason: str) -> str:
     """An alert's name (versions of OpenSSL differ in what they write before it), or the whole reason."""
     return reason.rpartition("ALERT_")[2].lower().replace("_", " ")
-
-
-def _names(der: bytes | None) -> CertificateNames:
-    try:
-        return certificate_names(der) if der else CertificateNames(None, ())
-    except DerError:
-        return CertificateNames(None, ())

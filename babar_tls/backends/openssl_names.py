@@ -9,7 +9,7 @@ from cryptography import x509
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern, verify_service_identity
 
-from ..errors import ConfigError
+from .names import as_address, ascii_name
 
 if TYPE_CHECKING:
     from OpenSSL.crypto import X509
@@ -19,30 +19,11 @@ def certificate_matches(certificate: X509, name: str) -> bool:
     """Is the certificate for this name or address? One that cannot be read is for nobody."""
     address = as_address(name)
     try:
-        wanted = IPAddress_ID(str(address)) if address is not None else DNS_ID(name)
+        wanted = IPAddress_ID(str(address)) if address is not None else DNS_ID(ascii_name(name))
         verify_service_identity(_patterns(certificate.to_cryptography()), [wanted], [])
     except (VerificationError, CertificateError, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return False
     return True
-
-
-def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that `host` spells, `None` if it is a name."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def host_name(host: str) -> bytes:
-    """The name as SNI carries it.
-
-    Raises:
-        ConfigError: No host can have such a name.
-    """
-    if not host or len(host) > 253 or any(not 0 < len(label) < 64 for label in host.rstrip(".").split(".")):
-        raise ConfigError(f"{host!r} is not a host name: a label is empty or too long")
-    return host.encode()
 
 
 def _patterns(certificate: x509.Certificate) -> list[DNSPattern | IPAddressPattern]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ssl
-import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
-from ..config import TlsVerify, TlsVersion
+from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, ConfigError, TlsError
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+from .client_certificates import KEY_FORMATS
 from .context_cache import ContextCache
+from .context_files import context_files
+from .key_log import prepare_key_log
+from .names import name_fault
 from .openssl_errors import (
     certificate_error,
     eof_error,
@@ -18,12 +22,11 @@ from .openssl_errors import (
     ssl_error,
     unfinished_error,
 )
-from .roots import check_root_file, root_files, roots_for, unusable_root_file
+from .stdlib_context import VERSIONS, WATCHES_REQUESTS, build_context, checks_name, was_requested
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_VERSIONS = {TlsVersion.TLSV1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLSV1_3: ssl.TLSVersion.TLSv1_3}
 _DER = 2  # the number of the encoding in _ssl
 
 
@@ -33,70 +36,38 @@ class StdlibBackend(TlsBackend):
     name = "stdlib"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(_build_context, root_files)
+        self._contexts = ContextCache(build_context, context_files)
 
     def capabilities(self) -> Capabilities:
         """What this Python's OpenSSL can do."""
         return Capabilities(
             version=ssl.OPENSSL_VERSION,
-            tls_versions=tuple(v for v, has in zip(_VERSIONS, (ssl.HAS_TLSv1_2, ssl.HAS_TLSv1_3), strict=True) if has),
+            tls_versions=tuple(v for v, has in zip(VERSIONS, (ssl.HAS_TLSv1_2, ssl.HAS_TLSv1_3), strict=True) if has),
             channel_bindings=("tls-server-end-point", "tls-unique"),
             reports_group=hasattr(ssl.SSLObject, "group"),
             reports_chain=True,
+            common_names=True,
+            crls=True,
+            key_log=hasattr(ssl.SSLContext, "keylog_filename"),
+            client_keys=KEY_FORMATS if find_spec("cryptography") is not None else KEY_FORMATS[:-1],
+            reports_certificate_request=WATCHES_REQUESTS,
+            os_roots=find_spec("truststore") is not None,
         )
 
     def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
         """Begin a client connection."""
-        return _Stream(self._contexts.get(parameters), parameters, server_hostname)
-
-
-def _build_context(parameters: TlsParameters) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = _VERSIONS[parameters.min_version]
-    if parameters.max_version is not None:
-        context.maximum_version = _VERSIONS[parameters.max_version]
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    if parameters.alpn:
-        context.set_alpn_protocols(list(parameters.alpn))
-    context.check_hostname = parameters.verify is TlsVerify.FULL
-    context.hostname_checks_common_name = False
-    context.verify_mode = ssl.CERT_NONE if parameters.verify is TlsVerify.NONE else ssl.CERT_REQUIRED
-    if parameters.verify is not TlsVerify.NONE:
-        _load_roots(context, parameters)
-    return context
-
-
-def _load_roots(context: ssl.SSLContext, parameters: TlsParameters) -> None:
-    if parameters.root_cert_path is not None:
-        check_root_file(parameters.root_cert_path)
-        try:
-            context.load_verify_locations(parameters.root_cert_path)
-        except (ssl.SSLError, OSError) as exc:
-            raise unusable_root_file(parameters.root_cert_path, getattr(exc, "reason", None) or str(exc)) from exc
-    if sys.platform == "win32":
-        if parameters.default_roots:
-            context.load_default_certs()
-        return
-    roots = roots_for(parameters)
-    if roots is None:
-        return
-    if roots.cafile is not None:
-        check_root_file(roots.cafile)
-    try:
-        context.load_verify_locations(roots.cafile, roots.capath)
-    except (ssl.SSLError, OSError) as exc:
-        raise unusable_root_file(roots.cafile or roots.capath or "", getattr(exc, "reason", None) or str(exc)) from exc
+        log = prepare_key_log(parameters.key_log_path)  # which the context keeps open
+        return _Stream(self._contexts.get(parameters, log), parameters, server_hostname)
 
 
 class _Stream(TlsStream):
     def __init__(self, context: ssl.SSLContext, parameters: TlsParameters, server_hostname: str | None) -> None:
-        if server_hostname is None and context.check_hostname:
+        full = parameters.verify is TlsVerify.FULL
+        if server_hostname is None and full:
             raise no_name_error()
-        if context.check_hostname and not parameters.send_server_name:
-            raise ConfigError(
-                "the standard library cannot verify a host name without sending it",
-                remedy="Use another TLS backend (openssl), send the server name, or verify the authority alone.",
-            )
+        self._name_to_check = server_hostname if full and not checks_name(parameters) else None
+        self._common_name = parameters.common_name
+        self._watched = parameters.watch_certificate_request
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._server_hostname = server_hostname
@@ -117,8 +88,17 @@ class _Stream(TlsStream):
             return False
         except ssl.SSLError as exc:
             raise self._failed(exc) from exc
-        if self._object.getpeercert(binary_form=True) is None:
+        certificate = self._object.getpeercert(binary_form=True)
+        if certificate is None:
             raise missing_certificate_error()
+        if self._name_to_check is not None:
+            fault = name_fault(certificate, self._name_to_check, common_name=self._common_name)
+            if fault is not None:
+                # There is no alert to be had from here. Our Finished is kept back, where it is still ours (TLS 1.3), so
+                # that for the server too there is no connection.
+                self._outgoing.read()
+                self._failure = fault
+                raise fault
         self._established = True
         return True
 
@@ -155,6 +135,8 @@ class _Stream(TlsStream):
             raise self._failed(exc) from exc
 
     def close_notify(self) -> None:
+        if self._failure is not None:
+            return  # it would go out behind a Finished that was kept back
         try:
             self._object.unwrap()
         except (ssl.SSLError, OSError):
@@ -232,6 +214,10 @@ class _Stream(TlsStream):
             return tuple(item.public_bytes(_DER) for item in inner.get_unverified_chain())
         except (AttributeError, TypeError):
             return (self.peer_certificate,)
+
+    @property
+    def certificate_requested(self) -> bool | None:
+        return was_requested(self._object) if self._watched and WATCHES_REQUESTS else None
 
     def first_finished_message(self) -> bytes:
         data = self._object.get_channel_binding("tls-unique")

@@ -45,6 +45,12 @@ def _document(status: BackendStatus) -> dict[str, Any]:
             channel_bindings=list(status.capabilities.channel_bindings),
             reports_group=status.capabilities.reports_group,
             reports_chain=status.capabilities.reports_chain,
+            common_names=status.capabilities.common_names,
+            crls=status.capabilities.crls,
+            key_log=status.capabilities.key_log,
+            client_keys=list(status.capabilities.client_keys),
+            reports_certificate_request=status.capabilities.reports_certificate_request,
+            os_roots=status.capabilities.os_roots,
         )
     if status.problem is not None:
         document.update(problem=status.problem.message, remedy=status.problem.remedy)

@@ -1,8 +1,9 @@
-"""The two things the protocol reads from a certificate: how it was signed, and whom it names.
+"""The three things the protocol reads from a certificate: how it was signed, its public key, and whom it names.
 
 X.509 verification is the TLS engine's. What is here serves the end-point hash, which depends on the signature
-algorithm, and error messages, which should say whom a rejected certificate was for. A bounded walk over DER: every
-length is checked against what encloses it, and nothing is decoded that is not needed.
+algorithm, pins of the public key, the comparison of names by libpq's rules, and error messages, which should say whom
+a rejected certificate was for. A bounded walk over DER: every length is checked against what encloses it, and nothing
+is decoded that is not needed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SEQUENCE, _SET, _OID, _OCTETS = 0x30, 0x31, 0x06, 0x04
+_SEQUENCE, _OID, _OCTETS, _BIT_STRING = 0x30, 0x06, 0x04, 0x03
 _CONTEXT_0, _CONTEXT_3 = 0xA0, 0xA3
 _SAN_DNS, _SAN_IP = 0x82, 0x87
 _COMMON_NAME = "2.5.4.3"
@@ -28,6 +29,7 @@ class DerError(ValueError):
 class _Element(NamedTuple):
     tag: int
     content: bytes
+    encoded: bytes
 
 
 class SignatureAlgorithm(NamedTuple):
@@ -47,6 +49,20 @@ class CertificateNames(NamedTuple):
     def first(self) -> str | None:
         """The name to show in a message: the first alternative name, else the common name."""
         return self.alternative_names[0] if self.alternative_names else self.common_name
+
+
+class AlternativeName(NamedTuple):
+    """One dNSName, or the octets of one iPAddress (RFC 5280 §4.2.1.6)."""
+
+    is_address: bool
+    content: bytes
+
+
+class SubjectNames(NamedTuple):
+    """Every common name of the subject and every dNSName and iPAddress, in order, as they stand in the certificate."""
+
+    common_names: tuple[bytes, ...]
+    alternative_names: tuple[AlternativeName, ...]
 
 
 def signature_algorithm(der: bytes) -> SignatureAlgorithm:
@@ -71,21 +87,50 @@ def algorithm_identifier(content: bytes) -> SignatureAlgorithm:
     return SignatureAlgorithm(_oid(oid.content), content[_element(content)[1] :] or None)
 
 
-def certificate_names(der: bytes) -> CertificateNames:
-    """Read the subject's common name and the alternative names (dNSName and iPAddress).
+def public_key_info(der: bytes) -> bytes:
+    """Read the SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), DER: what a pin of the public key hashes (RFC 7469 §2.4).
 
     Raises:
         DerError: `der` is not a certificate.
     """
-    tbs, _algorithm, _signature = _certificate(der)
-    fields = list(children(tbs.content))
-    if fields and fields[0].tag == _CONTEXT_0:  # version, absent in version 1
-        del fields[0]
-    if len(fields) < 6:  # serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo
-        raise DerError("malformed TBSCertificate")
+    info = _fields(der)[5]
+    if info.tag != _SEQUENCE:
+        raise DerError("malformed SubjectPublicKeyInfo")
+    algorithm, *rest = children(info.content)
+    if algorithm.tag != _SEQUENCE or [element.tag for element in rest] != [_BIT_STRING]:
+        raise DerError("malformed SubjectPublicKeyInfo")
+    return info.encoded
+
+
+def subject_names(der: bytes) -> SubjectNames:
+    """Read the names to compare a host with, undecoded.
+
+    Raises:
+        DerError: `der` is not a certificate.
+    """
+    fields = _fields(der)
     extensions = next((field for field in fields[6:] if field.tag == _CONTEXT_3), None)
     alternative = tuple(_alternative_names(extensions.content)) if extensions else ()
-    return CertificateNames(_common_name(fields[4].content), alternative)
+    return SubjectNames(tuple(_common_names(fields[4].content)), alternative)
+
+
+def certificate_names(der: bytes) -> CertificateNames:
+    """Read the subject's common name (the first) and the alternative names (dNSName and iPAddress), for people.
+
+    Raises:
+        DerError: `der` is not a certificate.
+    """
+    names = subject_names(der)
+    common_name = names.common_names[0].decode("utf-8", "replace") if names.common_names else None
+    return CertificateNames(common_name, tuple(_texts(names)))
+
+
+def _texts(names: SubjectNames) -> Iterator[str]:
+    for name in names.alternative_names:
+        if not name.is_address:
+            yield name.content.decode("ascii", "replace")
+        elif len(name.content) in (4, 16):
+            yield str(ipaddress.ip_address(name.content))
 
 
 def children(content: bytes) -> Iterator[_Element]:
@@ -126,6 +171,17 @@ def _certificate(der: bytes) -> tuple[_Element, _Element, _Element]:
     return parts
 
 
+def _fields(der: bytes) -> list[_Element]:
+    """The TBSCertificate's, without the version: five up to the subject, the public key, and what may follow."""
+    tbs, _algorithm, _signature = _certificate(der)
+    fields = list(children(tbs.content))
+    if fields and fields[0].tag == _CONTEXT_0:  # version, absent in version 1
+        del fields[0]
+    if len(fields) < 6:  # serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo
+        raise DerError("malformed TBSCertificate")
+    return fields
+
+
 def _element(data: bytes, position: int = 0) -> tuple[_Element, int]:
     """The element that begins at `position`, and where it ends."""
     start = position + 2
@@ -144,7 +200,7 @@ def _element(data: bytes, position: int = 0) -> tuple[_Element, int]:
     end = start + length
     if end > len(data):
         raise DerError("element longer than what encloses it")
-    return _Element(data[position], data[start:end]), end
+    return _Element(data[position], data[start:end], data[position:end]), end
 
 
 def _oid(content: bytes) -> str:
@@ -164,15 +220,12 @@ def _oid(content: bytes) -> str:
     return ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:]]))
 
 
-def _common_name(subject: bytes) -> str | None:
-    names = [
-        value.content.decode("utf-8", "replace")
-        for rdn in (children(subject) if subject else ())
-        for attribute in children(rdn.content)
-        for oid, value in [_pair(attribute)]
-        if _oid(oid.content) == _COMMON_NAME
-    ]
-    return names[-1] if names else None
+def _common_names(subject: bytes) -> Iterator[bytes]:
+    for rdn in children(subject) if subject else ():
+        for attribute in children(rdn.content):
+            oid, value = _pair(attribute)
+            if _oid(oid.content) == _COMMON_NAME:
+                yield value.content
 
 
 def _pair(attribute: _Element) -> tuple[_Element, _Element]:
@@ -182,7 +235,7 @@ def _pair(attribute: _Element) -> tuple[_Element, _Element]:
     return parts
 
 
-def _alternative_names(extensions: bytes) -> Iterator[str]:
+def _alternative_names(extensions: bytes) -> Iterator[AlternativeName]:
     for sequence in children(extensions):
         for extension in children(sequence.content):
             oid, *rest = children(extension.content)
@@ -190,7 +243,5 @@ def _alternative_names(extensions: bytes) -> Iterator[str]:
                 continue
             names = only_child(rest[-1].content)
             for name in children(names.content) if names.content else ():
-                if name.tag == _SAN_DNS:
-                    yield name.content.decode("ascii", "replace")
-                elif name.tag == _SAN_IP and len(name.content) in (4, 16):
-                    yield str(ipaddress.ip_address(name.content))
+                if name.tag in (_SAN_DNS, _SAN_IP):
+                    yield AlternativeName(name.tag == _SAN_IP, name.content)

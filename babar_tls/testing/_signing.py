@@ -9,14 +9,27 @@ from babar_tls.testing._optional import demo_extra_missing
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+    from cryptography.hazmat.primitives.serialization import pkcs12
 except ImportError as exc:
     raise demo_extra_missing(exc) from exc
 
-__all__ = ["HashName", "KeyKind", "Padding", "PrivateKey", "generate_key", "hash_for", "sign_certificate"]
+__all__ = [
+    "HashName",
+    "KeyForm",
+    "KeyKind",
+    "Padding",
+    "PrivateKey",
+    "encode_key",
+    "encode_pkcs12",
+    "generate_key",
+    "hash_for",
+    "sign_certificate",
+]
 
-KeyKind: TypeAlias = Literal["rsa2048", "rsa3072", "rsa4096", "p256", "p384", "p521", "ed25519", "ed448"]
+KeyForm: TypeAlias = Literal["pkcs8", "traditional"]
+KeyKind: TypeAlias = Literal["rsa1024", "rsa2048", "rsa3072", "rsa4096", "p256", "p384", "p521", "ed25519", "ed448"]
 HashName: TypeAlias = Literal[
     "md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"
 ]
@@ -36,7 +49,7 @@ SignatureHash: TypeAlias = (
 )
 
 _CURVES: dict[str, ec.EllipticCurve] = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
-_RSA_BITS = {"rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096}
+_RSA_BITS = {"rsa1024": 1024, "rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096}
 _HASHES: dict[str, SignatureHash] = {
     "sha224": hashes.SHA224(),
     "sha256": hashes.SHA256(),
@@ -115,3 +128,32 @@ def _sign_weakly(
 
 def _pss(algorithm: hashes.HashAlgorithm) -> padding.PSS:
     return padding.PSS(padding.MGF1(algorithm), padding.PSS.DIGEST_LENGTH)
+
+
+def encode_key(pem: bytes, form: KeyForm, *, der: bool, password: bytes | None) -> bytes:
+    """The private key of an unencrypted PEM file in another form.
+
+    Raises:
+        ValueError: The key has no such form.
+    """
+    formats = {
+        "pkcs8": serialization.PrivateFormat.PKCS8,
+        "traditional": serialization.PrivateFormat.TraditionalOpenSSL,
+    }
+    encoding = serialization.Encoding.DER if der else serialization.Encoding.PEM
+    return serialization.load_pem_private_key(pem, None).private_bytes(encoding, formats[form], _encryption(password))
+
+
+def encode_pkcs12(key_pem: bytes, chain_pem: bytes, password: bytes | None) -> bytes:
+    """A PKCS #12 file of a private key, its certificate and the intermediates after it."""
+    leaf, *intermediates = x509.load_pem_x509_certificates(chain_pem)
+    key = serialization.load_pem_private_key(key_pem, None)
+    if isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
+        return pkcs12.serialize_key_and_certificates(b"babar", key, leaf, intermediates, _encryption(password))
+    raise ValueError("no PKCS #12 with such a key")
+
+
+def _encryption(password: bytes | None) -> serialization.KeySerializationEncryption:
+    if password is None:
+        return serialization.NoEncryption()
+    return serialization.BestAvailableEncryption(password)

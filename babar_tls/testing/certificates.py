@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from babar_tls.testing._optional import demo_extra_missing
-from babar_tls.testing._signing import generate_key, hash_for, sign_certificate
+from babar_tls.testing._signing import encode_key, encode_pkcs12, generate_key, hash_for, sign_certificate
 
 try:
     from cryptography import x509
@@ -28,9 +28,9 @@ except ImportError as exc:
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from babar_tls.testing._signing import HashName, KeyKind, Padding, PrivateKey
+    from babar_tls.testing._signing import HashName, KeyForm, KeyKind, Padding, PrivateKey
 
 __all__ = ["CertificateAuthority", "ServerCertificate"]
 
@@ -64,6 +64,18 @@ class ServerCertificate:
         key_file.chmod(0o600)
         key_file.write_bytes(self.private_key_pem)
 
+    def private_key(self, form: KeyForm = "pkcs8", *, der: bool = False, password: bytes | None = None) -> bytes:
+        """The private key as files have it: ``"traditional"`` is PKCS #1 for RSA and SEC 1 for EC.
+
+        Raises:
+            ValueError: The key has no such form, or none that a password encrypts.
+        """
+        return encode_key(self.private_key_pem, form, der=der, password=password)
+
+    def pkcs12(self, password: bytes | None = None) -> bytes:
+        """The private key, the certificate and its intermediates as one PKCS #12 file."""
+        return encode_pkcs12(self.private_key_pem, self.certificate_pem, password)
+
 
 class CertificateAuthority:
     """A root of trust of your own, with a fresh key.
@@ -74,6 +86,7 @@ class CertificateAuthority:
         common_name: The subject's CN. The default is unique, so that two authorities cannot be mistaken for each other.
         not_before: Start of the validity; naive datetimes are UTC. Default: yesterday.
         not_after: End of the validity. Default: ten years after its start.
+        extensions: More extensions of its certificate, each with whether it is critical.
     """
 
     _certificate: x509.Certificate
@@ -86,6 +99,7 @@ class CertificateAuthority:
         *,
         not_before: datetime | None = None,
         not_after: datetime | None = None,
+        extensions: Iterable[tuple[x509.ExtensionType, bool]] = (),
         _issuer: CertificateAuthority | None = None,
     ) -> None:
         self._key = generate_key(key)
@@ -99,6 +113,8 @@ class CertificateAuthority:
         builder = builder.add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
         if _issuer is not None:
             builder = builder.add_extension(_issuer._authority_key_identifier(), critical=False)
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
         self._certificate = sign_certificate(builder, signer._key, signer._hash, "pkcs1v15")
 
     @property
@@ -123,30 +139,35 @@ class CertificateAuthority:
         *,
         not_before: datetime | None = None,
         not_after: datetime | None = None,
+        extensions: Iterable[tuple[x509.ExtensionType, bool]] = (),
     ) -> CertificateAuthority:
         """An authority below this one; the certificates that it issues bring the chain along, the root excepted."""
-        return CertificateAuthority(key, hash, common_name, not_before=not_before, not_after=not_after, _issuer=self)
+        validity = {"not_before": not_before, "not_after": not_after}
+        return CertificateAuthority(key, hash, common_name, **validity, extensions=extensions, _issuer=self)
 
     def issue(
         self,
         *names: str,
-        common_name: str | None = None,
-        san: bool = True,
+        common_name: str | Sequence[str] | None = None,
+        san: bool | Sequence[x509.GeneralName] = True,
+        subject: x509.Name | None = None,
         key: KeyKind = "p256",
         hash: HashName | None = None,  # noqa: A002 - as in the constructor
         padding: Padding = "pkcs1v15",
         not_before: datetime | None = None,
         not_after: datetime | None = None,
         self_signed: bool = False,
-        usage: Literal["server", "client"] = "server",
+        usage: Literal["server", "client"] | None = "server",
     ) -> ServerCertificate:
         """Issues a certificate.
 
         Args:
             names: Host names and IP addresses; they become dNSName and iPAddress entries of the
                 subjectAltName extension.
-            common_name: The subject's CN. Default: none, or the first of `names` where `san` is `False`.
-            san: `False` leaves the subjectAltName extension out, as certificates of another age do.
+            common_name: The subject's CN, or several. Default: none, or the first of `names` where `san` is `False`.
+            san: `False` leaves the subjectAltName extension out, as certificates of another age do; a sequence of
+                ``cryptography.x509.GeneralName`` is its whole content, whatever is in it.
+            subject: The whole subject, in place of `common_name`.
             key: The kind of the certificate's own key.
             hash: The hash of the signature over it. Default: the authority's.
             padding: The padding of an RSA authority's signature; ``"pss"`` is RSASSA-PSS with MGF1 on the same hash
@@ -155,23 +176,25 @@ class CertificateAuthority:
                 `not_after` if that is earlier.
             not_after: End of the validity. Default: a year after its start.
             self_signed: Signs with the certificate's own key, leaving the authority out of it.
-            usage: The extended key usage: a server's certificate or a client's.
+            usage: The extended key usage: a server's certificate or a client's; `None` leaves it open.
 
         Raises:
             ValueError: The combination does not exist, for example MD5 with ECDSA.
         """
         leaf_key = generate_key(key)
-        subject = _subject(common_name if common_name or san else names[0])
+        subject = subject or _subject(names[0] if common_name is None and san is False else common_name)
         builder = _builder(subject, subject if self_signed else self._certificate.subject, leaf_key)
         builder = _valid(builder, not_before, not_after, days=365)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         # RSA key transport (TLS 1.2 without forward secrecy) is what keyEncipherment is for: RFC 5246 section 7.4.2.
         usages = _key_usage(digital_signature=True, key_encipherment=isinstance(leaf_key, rsa.RSAPrivateKey))
         builder = builder.add_extension(usages, critical=True)
-        purpose = ExtendedKeyUsageOID.SERVER_AUTH if usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
-        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        if san and names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(map(_general_name, names)), critical=False)
+        if usage is not None:
+            purpose = ExtendedKeyUsageOID.SERVER_AUTH if usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
+            builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        alternative = [_general_name(name) for name in names if san is True] if isinstance(san, bool) else san
+        if alternative or not isinstance(san, bool):
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
         if not self_signed:
             builder = builder.add_extension(self._authority_key_identifier(), critical=False)
         certificate = sign_certificate(builder, leaf_key if self_signed else self._key, hash or self._hash, padding)
@@ -185,15 +208,28 @@ class CertificateAuthority:
             root_pem=pem if self_signed else self.root_pem,
         )
 
-    def revocation_list(self, revoked: Iterable[ServerCertificate] = ()) -> bytes:
-        """A PEM certificate revocation list of this authority, valid from yesterday for 30 days."""
-        since = datetime.now(timezone.utc) - timedelta(days=1)
+    def revocation_list(
+        self,
+        revoked: Iterable[ServerCertificate | CertificateAuthority] = (),
+        *,
+        last_update: datetime | None = None,
+        next_update: datetime | None = None,
+    ) -> bytes:
+        """A PEM certificate revocation list of this authority.
+
+        Args:
+            revoked: Certificates, and authorities below this one, that are not to be trusted any more.
+            last_update: Since when it is valid; naive datetimes are UTC. Default: yesterday.
+            next_update: Until when. Default: 30 days after `last_update`.
+        """
+        since = _utc(last_update or datetime.now(timezone.utc) - timedelta(days=1))
+        until = _utc(next_update or since + timedelta(days=30))
         builder = x509.CertificateRevocationListBuilder().issuer_name(self._certificate.subject)
-        builder = builder.last_update(since).next_update(since + timedelta(days=30))
+        builder = builder.last_update(since).next_update(until)
         builder = builder.add_extension(x509.CRLNumber(1), critical=False)
         builder = builder.add_extension(self._authority_key_identifier(), critical=False)
         for certificate in revoked:
-            serial_number = x509.load_der_x509_certificate(certificate.der).serial_number
+            serial_number = x509.load_pem_x509_certificate(certificate.certificate_pem).serial_number
             entry = x509.RevokedCertificateBuilder().serial_number(serial_number).revocation_date(since)
             builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(self._key, hash_for(self._key, "sha256")).public_bytes(_PEM)
@@ -207,11 +243,11 @@ class CertificateAuthority:
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(extension.value)
 
 
-def _subject(common_name: str | None) -> x509.Name:
+def _subject(common_name: str | Sequence[str] | None) -> x509.Name:
     # Never empty: an empty subject would oblige subjectAltName to be critical (RFC 5280 section 4.1.2.6).
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "babar-tls testing")]
-    if common_name:
-        attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
+    names = [common_name] if isinstance(common_name, str) else common_name or ()
+    attributes += [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names]
     return x509.Name(attributes)
 
 

@@ -12,6 +12,8 @@ from babar_tls.testing import CertificateAuthority
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from babar_tls.testing import ServerCertificate
+
 pytest.importorskip("cryptography")
 
 
@@ -39,3 +41,14 @@ def root_path(authority: CertificateAuthority, tmp_path_factory: pytest.TempPath
 def parameters(root_path: Path) -> TlsParameters:
     """Verify everything, against the one authority."""
     return TlsParameters(root_cert_path=str(root_path), default_roots=False)
+
+
+@pytest.fixture(scope="session")
+def clients() -> CertificateAuthority:
+    """The authority that signs clients' certificates."""
+    return CertificateAuthority("rsa2048")
+
+
+@pytest.fixture(scope="session")
+def client(clients: CertificateAuthority) -> ServerCertificate:
+    return clients.issue(usage="client", common_name="app", key="rsa2048")

@@ -109,7 +109,7 @@ def test_faults(backend: str, fault: str, rsa_authority: CertificateAuthority, r
     for level in (TlsVerify.FULL, TlsVerify.CA):
         with pytest.raises(CertificateError) as caught:
             verified(backend, dataclasses.replace(rsa_parameters, verify=level), NAME, certificate)
-        assert caught.value.message == f"certificate verify failed: {text}"
+        assert caught.value.message == f"SSL error: certificate verify failed: {text}"
         assert caught.value.reason == reason
         assert caught.value.remedy or reason == "invalid"
     unverified = TlsParameters(verify=TlsVerify.NONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,10 @@ def test_capabilities(backend: str) -> None:
     assert "tls-server-end-point" in capabilities.channel_bindings
     assert ("tls-exporter" in capabilities.channel_bindings) is (backend != "stdlib")
     assert capabilities.version.startswith("OpenSSL ")
+    assert capabilities.common_names and capabilities.crls and capabilities.key_log  # noqa: PT018 - one sentence
+    assert capabilities.reports_certificate_request
+    assert list(capabilities.client_keys) == ["PEM", "DER", "PKCS #12"]
+    assert capabilities.os_roots is (backend == "stdlib" and find_spec("truststore") is not None)
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)

@@ -90,7 +90,7 @@ def test_missing_package(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [name for name in sys.modules if name == missing or name.startswith(f"{missing}.")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, missing, None)
-    for module in ("openssl", "openssl_names"):
+    for module in ("openssl", "openssl_context", "openssl_names"):
         monkeypatch.delitem(sys.modules, f"babar_tls.backends.{module}", raising=False)
     with pytest.raises(BackendUnavailable, match="TLS backend 'openssl' cannot be used") as caught:
         get_backend("openssl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import weakref
 from typing import TYPE_CHECKING
@@ -197,22 +198,53 @@ def test_server_name_indication(
     assert (pair.server_name or "").lower() == (sent or "").lower()
 
 
+@pytest.mark.parametrize("version", TLS_VERSIONS)
 def test_server_name_can_be_kept_back(
-    backend: str, root_path: object, parameters: TlsParameters, certificate: ServerCertificate
+    backend: str, version: str, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """SNI can be left out; an engine that cannot verify the name without sending it says so."""
-    silent = TlsParameters(
-        root_cert_path=str(root_path), default_roots=False, send_server_name=False, verify=TlsVerify.CA
-    )
-    assert Pair(backend, silent, NAME, certificate).handshake().server_name is None
-    silent = TlsParameters(root_cert_path=str(root_path), default_roots=False, send_server_name=False)
-    if backend == "stdlib":
-        with pytest.raises(ConfigError, match="without sending it"):
-            get_backend(backend).wrap(silent, NAME)
-        return
-    assert Pair(backend, silent, NAME, certificate).handshake().server_name is None
-    with pytest.raises(CertificateError):
-        Pair(backend, silent, "other.example.com", certificate).handshake()
+    """SNI can be left out, and the name is verified all the same: nothing goes to a server that has another."""
+    for level in (TlsVerify.CA, TlsVerify.FULL):
+        silent = dataclasses.replace(parameters, send_server_name=False, verify=level)
+        assert Pair(backend, silent, NAME, certificate, **only(version)).handshake().server_name is None
+    pair = Pair(backend, silent, "other.example.com", certificate, **only(version))
+    with pytest.raises(CertificateError, match="does not match") as caught:
+        pair.handshake()
+    assert caught.value.reason == "hostname-mismatch"
+    assert_nothing_flows(pair)
+
+
+def test_common_names(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """With libpq's rules a common name will do where there is no alternative name, and another is refused."""
+    lenient = dataclasses.replace(parameters, common_name=True)
+    old = authority.issue(NAME, san=False)
+    for chosen in (lenient, dataclasses.replace(lenient, send_server_name=False)):
+        Pair(backend, chosen, NAME, old).handshake()
+        for version in TLS_VERSIONS:
+            pair = Pair(backend, chosen, "other.example.com", old, **only(version))
+            with pytest.raises(CertificateError, match=f'for "{NAME}" does not match host name "other.example.com"'):
+                pair.handshake()
+            assert_nothing_flows(pair)
+    with pytest.raises(CertificateError) as caught:
+        Pair(backend, parameters, NAME, old).handshake()
+    assert caught.value.reason == "common-name-only"
+
+
+def assert_nothing_flows(pair: Pair) -> None:
+    """The stream has failed for good, and what the server writes is not read."""
+    pair.carry()
+    pair._serve()
+    if pair._server_done:
+        assert pair.server.version() == "TLSv1.2"  # where the client's Finished comes first
+        pair.say(b"welcome")
+    for _ in range(2):
+        with pytest.raises(CertificateError):
+            pair.client.do_handshake()
+        with pytest.raises(CertificateError):
+            pair.client.write(b"secret")
+        with pytest.raises(CertificateError):
+            pair.client.read_into(memoryview(bytearray(10)))
+    pair.client.close_notify()
+    assert pair.hear_or_nothing() == b""
 
 
 @pytest.mark.parametrize("hostname", [".example.com", "a..b", "x" * 64, "a." * 140 + "com"])

@@ -16,7 +16,9 @@ from babar_tls.protocol.certificate import (
     SignatureAlgorithm,
     certificate_names,
     children,
+    public_key_info,
     signature_algorithm,
+    subject_names,
 )
 
 from .script import certificate, der, oid
@@ -79,12 +81,29 @@ def test_names() -> None:
 
 
 def test_common_name_alone() -> None:
-    """Without alternative names the last common name stands for the certificate."""
+    """Without alternative names the first common name stands for the certificate, as it does to libpq."""
     names = certificate_names(named(common_names=("first", "last"), extensions=False))
-    assert names == CertificateNames("last", ())
-    assert names.first == "last"
+    assert names == CertificateNames("first", ())
+    assert names.first == "first"
     assert certificate_names(named(common_names=(), extensions=False)).first is None
     assert certificate_names(named(version=False, extensions=False)).common_name == "old.example"
+
+
+def test_undecoded_names() -> None:
+    """For comparing, every common name and every dNSName and iPAddress is there, byte for byte and in order."""
+    found = subject_names(named(der(0x82, b"a\0b"), der(0x87, b"123"), der(0x86, b"u"), common_names=("x", "y")))
+    assert found.common_names == (b"x", b"y")
+    assert found.alternative_names == ((False, b"a\0b"), (True, b"123"))
+
+
+def test_public_key() -> None:
+    """The public key's element is handed over whole; without one there is no certificate."""
+    assert public_key_info(named()) == der(0x30, ALGORITHM, der(0x03, b"\0"))
+    for broken in (der(0x31, ALGORITHM, der(0x03, b"\0")), der(0x30, ALGORITHM), der(0x30, der(0x02, b"\1"))):
+        with pytest.raises(DerError):
+            public_key_info(certificate(ECDSA, tbs=der(0x30, *[der(0x30)] * 5, broken)))
+    with pytest.raises(DerError):
+        public_key_info(certificate(ECDSA, tbs=der(0x30, *[der(0x30)] * 5)))
 
 
 def test_odd_addresses() -> None:
@@ -149,7 +168,7 @@ def test_two_values_where_one_belongs() -> None:
         certificate_names(certificate(ECDSA, tbs=tbs))
 
 
-READERS: list[Callable[[bytes], object]] = [signature_algorithm, certificate_names]
+READERS: list[Callable[[bytes], object]] = [signature_algorithm, certificate_names, public_key_info, subject_names]
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from babar_tls.errors import ChannelBindingUnsupported
-from babar_tls.protocol.certificate import DerError, certificate_names, signature_algorithm
+from babar_tls.protocol.certificate import DerError, certificate_names, public_key_info, signature_algorithm
 from babar_tls.protocol.channel_binding import end_point_hash_name, tls_server_end_point
 
 if TYPE_CHECKING:
@@ -84,6 +84,16 @@ def test_names(authorities: dict[str, CertificateAuthority]) -> None:
     assert (plain.common_name, plain.alternative_names) == ("db.example.com", ())
 
 
+@pytest.mark.parametrize("key", ["rsa2048", "p256", "p521", "ed25519", "ed448"])
+def test_public_keys(authorities: dict[str, CertificateAuthority], key: str) -> None:
+    """The public key is `cryptography`'s, to the byte, of every kind."""
+    data = authorities["p256"].issue("localhost", key=key).der  # type: ignore[arg-type]
+    public_key = x509.load_der_x509_certificate(data).public_key()
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    assert public_key_info(data) == public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
 @settings(max_examples=300)
 @given(data=st.data())
 def test_mutations(authorities: dict[str, CertificateAuthority], data: st.DataObject) -> None:
@@ -94,6 +104,7 @@ def test_mutations(authorities: dict[str, CertificateAuthority], data: st.DataOb
             whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
         try:
             certificate_names(bytes(whole))
+            public_key_info(bytes(whole))
         except DerError:
             pass
         try:

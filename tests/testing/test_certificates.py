@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
 from babar_tls.testing import CertificateAuthority, ServerCertificate
@@ -227,3 +228,56 @@ def test_secrets_stay_out_of_repr(authorities: dict[str, CertificateAuthority], 
     assert (tmp_path / "a.key").stat().st_mode & 0o077 == 0
     authorities["p256"].write(tmp_path / "ca.crt")
     assert (tmp_path / "ca.crt").read_bytes() == certificate.root_pem
+
+
+@pytest.mark.parametrize("key", ["rsa2048", "p256", "ed25519"])
+@pytest.mark.parametrize("password", [None, b"secret"])
+def test_key_forms(authorities: dict[str, CertificateAuthority], key: str, password: bytes | None) -> None:
+    """A private key comes in the forms that files have, and is the same key in all of them."""
+    certificate = authorities["p256"].issue("localhost", key=key)  # type: ignore[arg-type]
+    numbers = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    wanted = parse(certificate).public_key().public_bytes(*numbers)
+    for form in ("pkcs8", "traditional"):
+        for der, load in ((False, serialization.load_pem_private_key), (True, serialization.load_der_private_key)):
+            if form == "traditional" and (key == "ed25519" or (der and password)):
+                with pytest.raises(ValueError, match=r"not supported|invalid"):
+                    certificate.private_key(form, der=der, password=password)  # type: ignore[arg-type]
+                continue
+            data = certificate.private_key(form, der=der, password=password)  # type: ignore[arg-type]
+            assert load(data, password).public_key().public_bytes(*numbers) == wanted
+    bundle = pkcs12.load_pkcs12(certificate.pkcs12(password), password)
+    assert bundle.cert is not None
+    assert bundle.cert.certificate == parse(certificate)
+
+
+def test_any_names(authorities: dict[str, CertificateAuthority]) -> None:
+    """Several common names, a subject of one's own, and alternative names of any kind, none included."""
+    authority = authorities["p256"]
+    names = parse(authority.issue(common_name=["a", "b"])).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    assert [name.value for name in names] == ["a", "b"]
+    subject = x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "DE")])
+    assert parse(authority.issue("x", subject=subject)).subject == subject
+    for entries in ([], [x509.RFC822Name("a@example.com"), x509.DNSName("a\0b")]):
+        found = parse(authority.issue("ignored", san=entries)).extensions
+        assert list(found.get_extension_for_class(x509.SubjectAlternativeName).value) == entries
+
+
+def test_no_usage_and_more_extensions(authorities: dict[str, CertificateAuthority]) -> None:
+    """The extended key usage can be left out, and an authority's certificate can have more extensions."""
+    with pytest.raises(x509.ExtensionNotFound):
+        parse(authorities["p256"].issue("x", usage=None)).extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    limit = x509.NameConstraints([x509.DNSName("example.com")], None)
+    limited = authorities["p256"].intermediate(extensions=[(limit, True)])
+    extension = x509.load_pem_x509_certificate(limited.certificate_pem).extensions.get_extension_for_class(type(limit))
+    assert (extension.value, extension.critical) == (limit, True)
+
+
+def test_revocation_lists_of_any_age(authorities: dict[str, CertificateAuthority]) -> None:
+    """A list's dates can be chosen, and authorities can be on it."""
+    since = NOW.replace(microsecond=0) - timedelta(days=9)
+    intermediate = authorities["p256"].intermediate()
+    pem = authorities["p256"].revocation_list([intermediate], last_update=since, next_update=since + timedelta(days=1))
+    found = x509.load_pem_x509_crl(pem)
+    assert (found.last_update_utc, found.next_update_utc) == (since, since + timedelta(days=1))
+    serial = x509.load_pem_x509_certificate(intermediate.certificate_pem).serial_number
+    assert found.get_revoked_certificate_by_serial_number(serial) is not None

@@ -1,0 +1,246 @@
+"""Our own certificate and its private key, from whatever file or bytes they are in, for any engine.
+
+What leaves here is always the same: certificates in PEM, ours first, and one private key in PEM. A key that is
+encrypted stays so, with its password beside it: an engine decrypts it. OpenSSL, left to itself, would ask for that
+password on the terminal; here it is known beforehand whether one is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from ..protocol.certificate import DerError, children, only_child, public_key_info
+from .pem import blocks, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .base import ClientCertificate
+
+__all__ = ["KEY_FORMATS", "Identity", "identity_files", "load_identity"]
+
+#: What a private key may come in; the last needs `cryptography`.
+KEY_FORMATS = ("PEM", "DER", "PKCS #12")
+
+_KEYS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY")
+_CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE")
+_SEQUENCE, _INTEGER, _OCTETS = 0x30, 0x02, 0x04
+_MAX_FILE = 1 << 22  # bytes
+_KEY_MODE_REMEDY = (
+    "file must have permissions u=rw (0600) or less if owned by the current user, or permissions u=rw,g=r (0640) or "
+    "less if owned by root"
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Identity:
+    """A certificate and its key, ready for an engine.
+
+    Attributes:
+        chain: Our certificate and the intermediates after it, PEM.
+        key: The private key, one block of PEM.
+        password: What decrypts `key`, `None` if it is not encrypted.
+        certificate_name: The certificate's file, for messages.
+        key_name: The key's.
+    """
+
+    chain: bytes
+    key: bytes
+    password: bytes | None
+    certificate_name: str
+    key_name: str
+
+    def unusable(self, reason: str) -> ConfigError:
+        """The error for what an engine would not load; `reason` is OpenSSL's, in either of its spellings."""
+        reason = reason.lower().replace("_", " ")
+        if "mismatch" in reason or "no certificate assigned" in reason:
+            return ConfigError(
+                f'could not load private key file "{self.key_name}": key values mismatch',
+                remedy=f'The key is not that of the first certificate in "{self.certificate_name}".',
+            )
+        if "too small" in reason or "too weak" in reason:
+            return ConfigError(f'could not read certificate file "{self.certificate_name}": {reason}')
+        if self.password is not None:
+            return _unusable_key(self.key_name, "the password is wrong, or the key is damaged")
+        return _unusable_key(self.key_name, "it is damaged, or of a kind that this engine does not know")
+
+
+def load_identity(source: ClientCertificate) -> Identity:
+    """Read and check a client certificate.
+
+    Raises:
+        ConfigError: A file is missing, unreadable, open to others or not what it should be, or a password is missing.
+    """
+    for name in (source.certificate, source.key):
+        if isinstance(name, str) and name.lower().startswith("pkcs11:"):
+            raise ConfigError(
+                f'"{name}": keys in PKCS #11 tokens cannot be used',
+                remedy="Neither ssl nor pyOpenSSL can load a key by its URI; give a file.",
+            )
+    if source.key is None:  # the certificate's file is the key's as well, and is guarded like one
+        data = _read_key(source.certificate, certificate=True)
+    else:
+        data = _read_certificate(source.certificate)
+    name = _name(source.certificate)
+    if _is_pkcs12(data, name):
+        from .pkcs12 import read_pkcs12  # noqa: PLC0415 - it needs cryptography
+
+        chain, key = read_pkcs12(data, name, source)
+        key_name = name
+    else:
+        chain, key, key_name = _chain(data, name), data, name
+    if source.key is not None:
+        key, key_name = _read_key(source.key), _name(source.key)
+    pem, encrypted = _pem_key(key, key_name)
+    password = needed_password(source, key_name) if encrypted else None
+    return Identity(chain, pem, password, name, key_name)
+
+
+def identity_files(source: ClientCertificate | None) -> Iterator[str]:
+    """The files behind `load_identity`, for `ContextCache`."""
+    for place in (source.certificate, source.key) if source is not None else ():
+        if isinstance(place, str):
+            yield place
+
+
+def needed_password(source: ClientCertificate, key_name: str) -> bytes:
+    """The password of an encrypted key; a callable is called now.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    password = source.password() if callable(source.password) else source.password
+    if isinstance(password, str):
+        password = password.encode()
+    if not password or not isinstance(password, bytes):
+        raise ConfigError(
+            f'private key file "{key_name}" is encrypted',
+            remedy="Give its password, as str or bytes: tls_client_key_password (sslpassword=).",
+        )
+    return password
+
+
+def _name(place: str | bytes) -> str:
+    return place if isinstance(place, str) else "<bytes>"
+
+
+def _read_certificate(place: str | bytes) -> bytes:
+    if isinstance(place, bytes):
+        return place
+    try:
+        return _read_regular(place)[0]
+    except FileNotFoundError:
+        raise _missing_certificate(place) from None
+    except (OSError, ValueError) as exc:
+        raise _unusable_certificate(place, getattr(exc, "strerror", None) or str(exc)) from exc
+
+
+def _read_key(place: str | bytes, *, certificate: bool = False) -> bytes:
+    if isinstance(place, bytes):
+        return place
+    try:
+        data, status = _read_regular(place)
+    except FileNotFoundError:
+        if certificate:
+            raise _missing_certificate(place) from None
+        raise ConfigError(
+            f'certificate present, but not private key file "{place}"',
+            remedy="Provide the key: tls_client_key (sslkey=).",
+        ) from None
+    except _NotRegularError:
+        raise ConfigError(f'private key file "{place}" is not a regular file') from None
+    except (OSError, ValueError) as exc:
+        raise _unusable_key(place, getattr(exc, "strerror", None) or str(exc)) from exc
+    # Of others' keys, root's may be shared with a group: that is how distributions give one to several services.
+    forbidden = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO if status.st_uid == 0 else stat.S_IRWXG | stat.S_IRWXO
+    if os.name != "nt" and status.st_mode & forbidden:
+        raise ConfigError(
+            f'private key file "{place}" has group or world access; {_KEY_MODE_REMEDY}',
+            remedy=f"chmod 600 {place}",
+        )
+    return data
+
+
+class _NotRegularError(ValueError):
+    def __init__(self) -> None:
+        super().__init__("it is not a regular file")
+
+
+def _read_regular(path: str) -> tuple[bytes, os.stat_result]:
+    """The content of a regular file, and what was known of that very file when it was opened."""
+    # Without O_NONBLOCK opening a pipe would wait for whoever writes to it.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _NotRegularError
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(_MAX_FILE + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > _MAX_FILE:
+        raise ValueError("it is too large")
+    return data, status
+
+
+def _is_pkcs12(data: bytes, name: str) -> bool:
+    """A PFX (RFC 7292 §4) begins with its version, 3; the file's name decides where the encoding is BER."""
+    try:
+        version, *rest = children(only_child(data).content)
+    except DerError:
+        return name.lower().endswith((".p12", ".pfx")) and not data.lstrip().startswith(b"-----")
+    return (version.tag, version.content) == (_INTEGER, b"\3") and bool(rest) and rest[0].tag == _SEQUENCE
+
+
+def _chain(data: bytes, name: str) -> bytes:
+    try:
+        ders = [block.der() for block in blocks(data, *_CERTIFICATES)] or [only_child(data).encoded]
+        for der in ders:
+            public_key_info(der)
+    except DerError as exc:
+        raise _unusable_certificate(name, "no certificate found" if b"-----BEGIN C" not in data else "damaged") from exc
+    except ValueError as exc:
+        raise _unusable_certificate(name, "damaged PEM") from exc
+    return b"".join(encode("CERTIFICATE", der) for der in ders)
+
+
+def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
+    """The key as one block of PEM, and whether it is encrypted."""
+    for block in blocks(data, *_KEYS, "OPENSSH PRIVATE KEY"):
+        if block.label.startswith("OPENSSH"):
+            raise _unusable_key(name, "it is in OpenSSH's own format", f"ssh-keygen -p -m PKCS8 -f {name}")
+        # RFC 1421 §4.6.1.1: the header by which OpenSSL marks its traditional encryption
+        return block.pem, block.label.startswith("ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block.body
+    try:
+        first, second, *rest = children(only_child(data).content)
+    except (DerError, ValueError):
+        raise _unusable_key(name, "no private key found", "Name the key's file: tls_client_key (sslkey=).") from None
+    shape = (first.tag, second.tag)
+    if shape == (_INTEGER, _SEQUENCE) and rest:
+        return encode("PRIVATE KEY", data), False
+    if shape == (_INTEGER, _INTEGER):
+        return encode("RSA PRIVATE KEY", data), False
+    if shape == (_INTEGER, _OCTETS):
+        return encode("EC PRIVATE KEY", data), False
+    if shape == (_SEQUENCE, _OCTETS) and not rest:
+        return encode("ENCRYPTED PRIVATE KEY", data), True
+    raise _unusable_key(name, "no private key found", "Name the key's file: tls_client_key (sslkey=).")
+
+
+def _unusable_key(name: str, why: str, remedy: str | None = None) -> ConfigError:
+    return ConfigError(f'could not load private key file "{name}": {why}', remedy=remedy)
+
+
+def _unusable_certificate(name: str, why: str) -> ConfigError:
+    return ConfigError(f'could not read certificate file "{name}": {why}')
+
+
+def _missing_certificate(name: str) -> ConfigError:
+    return ConfigError(
+        f'certificate file "{name}" does not exist',
+        remedy="Provide the file, or leave it out: tls_client_cert (sslcert=).",
+    )

@@ -1,0 +1,181 @@
+"""Contexts of pyOpenSSL, and what is verified of each connection that is made with one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
+
+from ..config import TlsVerify, TlsVersion
+from ..errors import ConfigError
+from .client_certificates import load_identity
+from .key_log import append_line
+from .names import name_error, name_fault
+from .openssl_names import certificate_matches
+from .revocation import revocation_lists, unusable_list, wants_revocation_lists
+from .roots import check_root_file, roots_for, unusable_root_file
+
+if TYPE_CHECKING:
+    from ..errors import CertificateError
+    from .base import ClientCertificate, TlsParameters
+
+__all__ = ["VERSIONS", "Verification", "build_context", "der_of", "reason_of"]
+
+VERSIONS = {TlsVersion.TLSV1_2: SSL.TLS1_2_VERSION, TlsVersion.TLSV1_3: SSL.TLS1_3_VERSION}
+
+
+class Verification:
+    """What is verified of one connection, and what was found. Connections refer to it, and it to none of them.
+
+    Attributes:
+        fault: OpenSSL's code of the first fault.
+        name_error: The certificate is for somebody else.
+        certificate: The certificate that was at fault, DER.
+        name_matches: The certificate is for the name that is wanted.
+        interrupt: What was raised while OpenSSL was calling.
+        certificate_requested: The server has asked for a certificate.
+    """
+
+    def __init__(self, name: str | None, *, common_name: bool) -> None:
+        self.fault: int | None = None
+        self.name_error: CertificateError | None = None
+        self.certificate: bytes | None = None
+        self.name_matches = False
+        self.interrupt: BaseException | None = None
+        self.certificate_requested = False
+        self._name = name
+        self._common_name = common_name
+
+    def name_fault(self, certificate: crypto.X509) -> CertificateError | None:
+        """Why the certificate is not for the name that is wanted; where none is wanted, there is no fault."""
+        if self._name is None:
+            return None
+        if self._common_name:
+            return name_fault(der_of(certificate), self._name)
+        if certificate_matches(certificate, self._name):
+            return None
+        return name_error(self._name, der_of(certificate))
+
+
+def build_context(parameters: TlsParameters) -> SSL.Context:
+    """A context that does what `parameters` ask for.
+
+    Raises:
+        ConfigError: A file is missing or unusable, or pyOpenSSL cannot do it.
+    """
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(VERSIONS[parameters.min_version])
+    if parameters.max_version is not None:
+        context.set_max_proto_version(VERSIONS[parameters.max_version])
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    if parameters.alpn:
+        context.set_alpn_protos([name.encode() for name in parameters.alpn])
+    _set_verification(context, parameters)
+    if parameters.client_certificate is not None:
+        _use_identity(context, parameters.client_certificate)
+    path = parameters.key_log_path
+    if path is not None:
+        context.set_keylog_callback(lambda _connection, line: append_line(path, line))
+    if parameters.watch_certificate_request:
+        context.set_info_callback(_note_request)
+    return context
+
+
+def der_of(certificate: crypto.X509) -> bytes:
+    """The certificate as it was sent."""
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
+def reason_of(exc: SSL.Error) -> str:
+    """OpenSSL's last reason, perhaps empty."""
+    errors = exc.args[0] if exc.args else ()
+    return errors[-1][2] if errors and isinstance(errors, list) else ""
+
+
+def _set_verification(context: SSL.Context, parameters: TlsParameters) -> None:
+    if parameters.verify is TlsVerify.NONE:
+        context.set_verify(SSL.VERIFY_NONE)
+        return
+    if parameters.os_roots and parameters.default_roots:
+        raise ConfigError(
+            "the operating system's verifier (truststore) works with the standard library's ssl alone",
+            remedy="Use tls_backend='stdlib', or leave out tls_os_roots.",
+        )
+    context.set_verify(SSL.VERIFY_PEER, _verify)
+    if parameters.root_cert_path is not None:
+        _load_roots(context, parameters.root_cert_path, None)
+    roots = roots_for(parameters)
+    if roots is not None:
+        _load_roots(context, roots.cafile, roots.capath)
+    if wants_revocation_lists(parameters):
+        _load_revocation_lists(context, parameters)
+
+
+def _load_roots(context: SSL.Context, cafile: str | None, capath: str | None) -> None:
+    if cafile is not None:
+        check_root_file(cafile)
+    try:
+        context.load_verify_locations(cafile, capath)
+    except SSL.Error as exc:
+        raise unusable_root_file(cafile or capath or "", reason_of(exc)) from exc
+
+
+def _load_revocation_lists(context: SSL.Context, parameters: TlsParameters) -> None:
+    store = context.get_cert_store()
+    if store is None:  # never, of a context
+        raise ConfigError("this OpenSSL has no store for certificate revocation lists")
+    for der in revocation_lists(parameters):
+        try:
+            store.add_crl(x509.load_der_x509_crl(der))
+        except (ValueError, SSL.Error, crypto.Error) as exc:
+            raise unusable_list(parameters.crl_path or parameters.crl_dir or "", "it is damaged") from exc
+    store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
+
+
+def _use_identity(context: SSL.Context, source: ClientCertificate) -> None:
+    identity = load_identity(source)
+    try:
+        key = load_pem_private_key(identity.key, identity.password)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise identity.unusable("") from exc
+    try:
+        leaf, *intermediates = x509.load_pem_x509_certificates(identity.chain)
+        context.use_certificate(leaf)
+        for certificate in intermediates:
+            context.add_extra_chain_cert(certificate)
+        context.use_privatekey(key)  # type: ignore[arg-type]  # of whatever kind: OpenSSL says what it cannot do
+        context.check_privatekey()
+    except SSL.Error as exc:
+        raise identity.unusable(reason_of(exc)) from exc
+    except (ValueError, TypeError, crypto.Error) as exc:
+        raise identity.unusable("") from exc
+
+
+def _verify(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
+    """OpenSSL asks for every certificate of the chain, the server's own last; the first fault is the one to report.
+
+    Names are checked here so that a certificate for somebody else fails the handshake, and the server hears of it.
+    """
+    found: Verification = connection.get_app_data()
+    try:
+        if not ok:
+            found.fault = code
+            found.certificate = der_of(certificate)
+        elif depth == 0:
+            found.name_error = found.name_fault(certificate)
+            found.name_matches = found.name_error is None
+    except BaseException as exc:
+        found.interrupt = exc  # C calls us, and would print it and lose it: Ctrl-C, above all
+        return False
+    return bool(ok) and found.name_error is None
+
+
+def _note_request(connection: SSL.Connection, _where: int, _value: int) -> None:
+    """OpenSSL calls for every step of the handshake."""
+    if b"read server certificate request" in connection.get_state_string():
+        found: Verification = connection.get_app_data()
+        found.certificate_requested = True

@@ -1,0 +1,95 @@
+"""Certificate revocation lists, read here so that a file of them is never taken for a source of trust."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import TlsVerify
+from ..errors import ConfigError
+from .pem import blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .base import TlsParameters
+
+__all__ = ["revocation_files", "revocation_lists", "unusable_list", "wants_revocation_lists"]
+
+_HASHED = re.compile(r"[0-9a-fA-F]{8}\.r[0-9]+")
+
+
+def wants_revocation_lists(parameters: TlsParameters) -> bool:
+    """Are they to be checked? Who verifies nothing checks none."""
+    named = parameters.crl_path is not None or parameters.crl_dir is not None
+    return named and parameters.verify is not TlsVerify.NONE
+
+
+def revocation_lists(parameters: TlsParameters) -> tuple[bytes, ...]:
+    """The lists that `parameters` name, DER. An empty directory has none, and no certificate is covered by it.
+
+    Raises:
+        ConfigError: A file is missing, unreadable or damaged, or `crl_path` holds no list.
+    """
+    lists: list[bytes] = []
+    if parameters.crl_path is not None:
+        lists += _read(parameters.crl_path)
+        if not lists:
+            raise unusable_list(parameters.crl_path, "no certificate revocation list found")
+    if parameters.crl_dir is not None:
+        for path in _entries(parameters.crl_dir):
+            lists += _read(path)
+    return tuple(dict.fromkeys(lists))
+
+
+def revocation_files(parameters: TlsParameters) -> Iterator[str]:
+    """The files behind `revocation_lists`, for `ContextCache`."""
+    if not wants_revocation_lists(parameters):
+        return
+    if parameters.crl_path is not None:
+        yield parameters.crl_path
+    if parameters.crl_dir is not None:
+        yield parameters.crl_dir
+        try:
+            yield from _entries(parameters.crl_dir)
+        except ConfigError:
+            pass  # making the context says what is wrong
+
+
+def unusable_list(path: str, why: str) -> ConfigError:
+    """The error for a file of lists that cannot be used."""
+    return ConfigError(
+        f'could not read certificate revocation list file "{path}": {why}',
+        remedy="It must hold certificate revocation lists (X509 CRL) in PEM.",
+    )
+
+
+def _entries(folder: str) -> list[str]:
+    """The lists of a hashed directory (``openssl rehash``). OpenSSL finds a list's issuer by what is inside."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - paths are strings here
+    except FileNotFoundError:
+        raise ConfigError(f'certificate revocation list directory "{folder}" does not exist') from None
+    except OSError as exc:
+        raise ConfigError(f'could not read certificate revocation list directory "{folder}": {exc.strerror}') from exc
+    return [os.path.join(folder, name) for name in sorted(names) if _HASHED.fullmatch(name)]  # noqa: PTH118
+
+
+def _read(path: str) -> list[bytes]:
+    try:
+        if Path(path).is_fifo():  # which would be waited for
+            raise unusable_list(path, "it is a pipe")
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(
+            f'certificate revocation list file "{path}" does not exist',
+            remedy="Provide the file, or leave it out: tls_crl_path (sslcrl=).",
+        ) from None
+    except OSError as exc:
+        raise unusable_list(path, exc.strerror or str(exc)) from exc
+    try:
+        return [block.der() for block in blocks(data, "X509 CRL")]
+    except ValueError as exc:
+        raise unusable_list(path, "damaged PEM") from exc

@@ -1,0 +1,142 @@
+"""Contexts of the standard library's `ssl`."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..config import TlsVerify, TlsVersion
+from ..errors import ConfigError
+from .client_certificates import load_identity
+from .memory_files import file_of
+from .pem import encode
+from .revocation import revocation_lists, unusable_list, wants_revocation_lists
+from .roots import check_root_file, roots_for, unusable_root_file
+
+if TYPE_CHECKING:
+    from .base import ClientCertificate, TlsParameters
+
+__all__ = ["VERSIONS", "WATCHES_REQUESTS", "build_context", "checks_name", "was_requested"]
+
+VERSIONS = {TlsVersion.TLSV1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLSV1_3: ssl.TLSVersion.TLSv1_3}
+
+#: Python's own tests, and nobody else, are meant to see TLS messages; where that has gone, nobody is told.
+WATCHES_REQUESTS = hasattr(ssl.SSLContext, "_msg_callback")
+
+_CERTIFICATE_REQUEST = 13  # RFC 8446 §4
+_REQUESTED = "babar_tls_certificate_requested"
+
+
+def build_context(parameters: TlsParameters) -> ssl.SSLContext:
+    """A context that does what `parameters` ask for.
+
+    Raises:
+        ConfigError: A file is missing or unusable, or `ssl` cannot do it.
+    """
+    verified = parameters.verify is not TlsVerify.NONE
+    context = _os_context(parameters) if _os_roots(parameters) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = VERSIONS[parameters.min_version]
+    if parameters.max_version is not None:
+        context.maximum_version = VERSIONS[parameters.max_version]
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if parameters.alpn:
+        context.set_alpn_protocols(list(parameters.alpn))
+    context.check_hostname = checks_name(parameters)
+    # OpenSSL applies an authority's name constraints to the common name only where that may be a name at all.
+    context.hostname_checks_common_name = parameters.common_name
+    context.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE
+    if verified:
+        _load_roots(context, parameters)
+    if wants_revocation_lists(parameters):
+        _load_revocation_lists(context, parameters)
+    if parameters.client_certificate is not None:
+        _load_identity(context, parameters.client_certificate)
+    if parameters.key_log_path is not None:
+        context.keylog_filename = parameters.key_log_path
+    if parameters.watch_certificate_request and WATCHES_REQUESTS:
+        # truststore's context is a shell around the one that makes the connections.
+        inner: Any = getattr(context, "_ctx", context)
+        inner._msg_callback = _note_request
+    return context
+
+
+def checks_name(parameters: TlsParameters) -> bool:
+    """Does OpenSSL check the name? It knows the name by the SNI, and libpq's rules it does not know."""
+    return parameters.verify is TlsVerify.FULL and parameters.send_server_name and not parameters.common_name
+
+
+def was_requested(connection: ssl.SSLObject) -> bool:
+    """Has the server of this connection asked for a certificate?"""
+    return getattr(connection, _REQUESTED, False)
+
+
+def _note_request(
+    connection: ssl.SSLObject, direction: str, _version: object, _content: object, message: int, _data: bytes
+) -> None:
+    if direction == "read" and message == _CERTIFICATE_REQUEST:
+        setattr(connection, _REQUESTED, True)
+
+
+def _os_roots(parameters: TlsParameters) -> bool:
+    return parameters.os_roots and parameters.default_roots and parameters.verify is not TlsVerify.NONE
+
+
+def _os_context(parameters: TlsParameters) -> ssl.SSLContext:
+    try:
+        import truststore  # noqa: PLC0415 - optional
+    except ImportError as exc:
+        raise ConfigError(
+            "the operating system's verifier needs the package truststore", remedy="pip install 'babar-tls[truststore]'"
+        ) from exc
+    if wants_revocation_lists(parameters) and sys.platform in ("win32", "darwin"):
+        raise ConfigError(
+            "the operating system's verifier would not look at the revocation lists",
+            remedy="Leave out tls_os_roots, or tls_crl_path and tls_crl_dir.",
+        )
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _load_roots(context: ssl.SSLContext, parameters: TlsParameters) -> None:
+    if parameters.root_cert_path is not None:
+        check_root_file(parameters.root_cert_path)
+        try:
+            context.load_verify_locations(parameters.root_cert_path)
+        except (ssl.SSLError, OSError) as exc:
+            raise unusable_root_file(parameters.root_cert_path, getattr(exc, "reason", None) or str(exc)) from exc
+    if _os_roots(parameters):
+        return
+    if sys.platform == "win32":
+        if parameters.default_roots:
+            context.load_default_certs()
+        return
+    roots = roots_for(parameters)
+    if roots is None:
+        return
+    if roots.cafile is not None:
+        check_root_file(roots.cafile)
+    try:
+        context.load_verify_locations(roots.cafile, roots.capath)
+    except (ssl.SSLError, OSError) as exc:
+        raise unusable_root_file(roots.cafile or roots.capath or "", getattr(exc, "reason", None) or str(exc)) from exc
+
+
+def _load_revocation_lists(context: ssl.SSLContext, parameters: TlsParameters) -> None:
+    lists = revocation_lists(parameters)
+    if lists:
+        with file_of(b"".join(encode("X509 CRL", der) for der in lists)) as path:
+            try:
+                context.load_verify_locations(path)
+            except (ssl.SSLError, OSError) as exc:
+                raise unusable_list(parameters.crl_path or parameters.crl_dir or "", "it is damaged") from exc
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+
+
+def _load_identity(context: ssl.SSLContext, source: ClientCertificate) -> None:
+    identity = load_identity(source)
+    with file_of(identity.chain) as chain, file_of(identity.key) as key:
+        try:
+            # An empty password where none is needed: without any, OpenSSL might ask the terminal for one.
+            context.load_cert_chain(chain, key, identity.password or b"")
+        except (ssl.SSLError, OSError, ValueError) as exc:
+            raise identity.unusable(getattr(exc, "reason", None) or "") from exc

@@ -1,0 +1,164 @@
+"""Files of certificates and keys that cannot be used are told apart, in libpq's words, before anything is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import ConfigError
+from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.backends.base import ClientCertificate
+from babar_tls.testing import CertificateAuthority, ServerCertificate
+
+from .test_client_certificates import NAME, put, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes of files")
+
+
+def _mkfifo(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+#: What stands in the key's place, and the error, less the path.
+BAD_KEYS: dict[str, tuple[Callable[[Path, ServerCertificate], object], str]] = {
+    "missing": (lambda path, _: None, 'certificate present, but not private key file "{}"'),
+    "a directory": (lambda path, _: path.mkdir(), 'private key file "{}" is not a regular file'),
+    "a pipe": (lambda path, _: _mkfifo(path), 'private key file "{}" is not a regular file'),
+    "empty": (lambda path, _: put(path, b""), 'could not load private key file "{}": no private key found'),
+    "garbage": (
+        lambda path, _: put(path, b"\0\xff" * 99),
+        'could not load private key file "{}": no private key found',
+    ),
+    "a certificate": (
+        lambda path, c: put(path, c.certificate_pem),
+        'could not load private key file "{}": no private key found',
+    ),
+    "OpenSSH's": (
+        lambda path, _: put(path, b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"),
+        'could not load private key file "{}": it is in OpenSSH\'s own format',
+    ),
+    "damaged": (
+        lambda path, c: put(path, c.private_key_pem.replace(b"\nMII", b"\nMIIB")),
+        'could not load private key file "{}": it is damaged, or of a kind that this engine does not know',
+    ),
+    "another's": (
+        lambda path, _: put(path, CertificateAuthority().issue("x", key="rsa2048").private_key_pem),
+        'could not load private key file "{}": key values mismatch',
+    ),
+    "another's, of another kind": (
+        lambda path, _: put(path, CertificateAuthority().issue("x").private_key_pem),
+        'could not load private key file "{}": key values mismatch',
+    ),
+    "readable by the world": (
+        lambda path, c: put(path, c.private_key_pem, 0o644),
+        'private key file "{}" has group or world access; file must have permissions u=rw (0600) or less if owned by '
+        "the current user, or permissions u=rw,g=r (0640) or less if owned by root",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_KEYS)
+def test_bad_keys(
+    backend: str, fault: str, parameters: TlsParameters, client: ServerCertificate, tmp_path: Path
+) -> None:
+    """A key that cannot be used is a `ConfigError` in libpq's words."""
+    path = tmp_path / "c.key"
+    make, text = BAD_KEYS[fault]
+    make(path, client)
+    error = refused(backend, parameters, certificate=client.certificate_pem, key=str(path))
+    assert error.message == text.format(path)
+
+
+#: A key file's owner (root or not), its mode, and whether it will do.
+MODES = [
+    (True, 0o600, True),
+    (True, 0o400, True),
+    (True, 0o640, True),
+    (True, 0o660, False),
+    (True, 0o650, False),
+    (True, 0o644, False),
+    (True, 0o601, False),
+    (False, 0o600, True),
+    (False, 0o640, False),
+    (False, 0o620, False),
+    (False, 0o604, False),
+]
+
+
+@pytest.mark.parametrize(("root", "mode", "good"), MODES)
+def test_modes_of_keys(
+    *,
+    backend: str,
+    root: bool,
+    mode: int,
+    good: bool,
+    parameters: TlsParameters,
+    client: ServerCertificate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody but its owner may read a key, except root's, which a group may read (and no more)."""
+    path = put(tmp_path / "c.key", client.private_key_pem, mode)
+    genuine = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        status = genuine(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return status
+        return os.stat_result([*status[:4], 0 if root else 1000, *status[5:10]])
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    source = ClientCertificate(certificate=client.certificate_pem, key=path)
+    chosen = dataclasses.replace(parameters, client_certificate=source)
+    if good:
+        get_backend(backend).wrap(chosen, NAME)
+        return
+    with pytest.raises(ConfigError, match="has group or world access"):
+        get_backend(backend).wrap(chosen, NAME)
+
+
+BAD_CERTIFICATES: dict[str, tuple[Callable[[Path, ServerCertificate], object], str]] = {
+    "missing": (lambda path, _: None, 'certificate file "{}" does not exist'),
+    "a directory": (lambda path, _: path.mkdir(), 'could not read certificate file "{}": it is not a regular file'),
+    "a pipe": (lambda path, _: _mkfifo(path), 'could not read certificate file "{}": it is not a regular file'),
+    "empty": (lambda path, _: put(path, b""), 'could not read certificate file "{}": no certificate found'),
+    "a key": (
+        lambda path, c: put(path, c.private_key_pem),
+        'could not read certificate file "{}": no certificate found',
+    ),
+    "damaged": (
+        lambda path, c: put(path, c.certificate_pem[:100] + b"\n-----END CERTIFICATE-----\n"),
+        'could not read certificate file "{}": damaged',
+    ),
+    "good, then damaged": (
+        lambda path, c: put(path, c.certificate_pem + c.certificate_pem[:200] + b"\n-----END CERTIFICATE-----\n"),
+        'could not read certificate file "{}": damaged',
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_CERTIFICATES)
+def test_bad_certificates(
+    backend: str, fault: str, parameters: TlsParameters, client: ServerCertificate, tmp_path: Path
+) -> None:
+    """A certificate that cannot be used is a `ConfigError`; libpq would connect without it and say nothing."""
+    path = tmp_path / "c.crt"
+    make, text = BAD_CERTIFICATES[fault]
+    make(path, client)
+    key = put(tmp_path / "c.key", client.private_key_pem)
+    assert refused(backend, parameters, certificate=str(path), key=key).message.startswith(text.format(path))
+
+
+def test_weak_certificate(backend: str, parameters: TlsParameters, clients: CertificateAuthority) -> None:
+    """A certificate that OpenSSL finds too weak to present is named."""
+    weak = clients.issue(usage="client", common_name="app", key="rsa1024")
+    error = refused(backend, parameters, certificate=weak.certificate_pem, key=weak.private_key_pem)
+    assert error.message == 'could not read certificate file "<bytes>": ee key too small'

@@ -1,0 +1,211 @@
+"""Names are compared by libpq's rules, or by RFC 9525's alone; nothing that is not the host's is taken for it."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from babar_tls import ConfigError
+from babar_tls.backends.names import ascii_name, name_error, name_fault
+from tests.protocol.script import certificate as outline
+from tests.protocol.script import der, oid
+
+if TYPE_CHECKING:
+    from babar_tls.testing import CertificateAuthority, ServerCertificate
+
+DB = "db.example.com"
+
+
+def dns(*names: str) -> list[x509.GeneralName]:
+    return [x509.DNSName(name) for name in names]
+
+
+def ip(*addresses: str) -> list[x509.GeneralName]:
+    return [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+
+
+def cn(*names: str, kind: _ASN1Type | None = None) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name, kind) for name in names])
+
+
+NOBODY = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "somebody")])
+OTHERS = [x509.RFC822Name("dba@example.com"), x509.UniformResourceIdentifier(f"https://{DB}/")]
+NULL = "SSL certificate's name contains embedded null"
+
+#: The subject, the alternative names (`False`: no such extension), the host, and what libpq says: "" for yes.
+LIKE_LIBPQ: dict[str, tuple[x509.Name, Any, str, str]] = {
+    "common name": (cn(DB), False, DB, ""),
+    "common name, in capitals": (cn(DB.upper()), False, DB, ""),
+    "the first of two common names": (cn(DB, "other"), False, DB, ""),
+    "the second of two common names": (cn("other", DB), False, DB, '"other" does not match host name'),
+    "common name beside a dNSName": (cn(DB), dns("other"), DB, '"other" does not match'),
+    "common name beside an address": (cn(DB), ip("127.0.0.1"), DB, ""),
+    "common name beside mail and URI": (cn(DB), OTHERS, DB, ""),
+    "common name beside nothing": (cn(DB), [], DB, ""),
+    "a URI with the host": (cn("x"), OTHERS, DB, '"x" does not match'),
+    "wildcard in the common name": (cn("*.example.com"), False, DB, ""),
+    "wildcard": (NOBODY, dns("*.example.com"), DB, ""),
+    "wildcard in capitals": (NOBODY, dns("*.EXAMPLE.com"), DB, ""),
+    "wildcard for an A-label": (NOBODY, dns("*.example.com"), "xn--bcher-kva.example.com", ""),
+    "wildcard for two labels": (NOBODY, dns("*.example.com"), "a.b.example.com", "does not match"),
+    "wildcard for no label": (NOBODY, dns("*.example.com"), "example.com", "does not match"),
+    "wildcard for an empty label": (NOBODY, dns("*.example.com"), ".example.com", "does not match"),
+    "half a wildcard": (NOBODY, dns("d*.example.com"), DB, "does not match"),
+    "wildcard within": (NOBODY, dns("db.*.com"), DB, "does not match"),
+    "two wildcards": (NOBODY, dns("*.*.example.com"), "a.b.example.com", "does not match"),
+    "wildcard alone": (NOBODY, dns("*"), "localhost", "does not match"),
+    "wildcard and a dot": (NOBODY, dns("*."), "localhost.", "does not match"),
+    "dot after the host": (NOBODY, dns(DB), DB + ".", "does not match"),
+    "dot after the name": (NOBODY, dns(DB + "."), DB, "does not match"),
+    "dots after both": (NOBODY, dns(DB + "."), DB + ".", ""),
+    "A-label": (NOBODY, dns("xn--bcher-kva.example"), "xn--bcher-kva.example", ""),
+    "UTF-8 in the common name": (cn("bücher.example"), False, "bücher.example", ""),
+    "UTF-8 in another case": (cn("bÜcher.example"), False, "bücher.example", "does not match"),
+    "address": (NOBODY, ip("127.0.0.1"), "127.0.0.1", ""),
+    "address, spelled otherwise": (NOBODY, ip("::1"), "0:0::0:1", ""),
+    "address, mapped": (NOBODY, ip("127.0.0.1"), "::ffff:127.0.0.1", "does not match"),
+    "address of a link": (NOBODY, ip("fe80::1"), "fe80::1%lo", "does not match"),
+    "address in the common name": (cn("127.0.0.1"), False, "127.0.0.1", ""),
+    "address in the common name beside a dNSName": (cn("127.0.0.1"), dns("other"), "127.0.0.1", ""),
+    "address in the common name beside an address": (cn("127.0.0.1"), ip("::1"), "127.0.0.1", '"::1" does not match'),
+    "address in the common name, spelled otherwise": (cn("::1"), False, "0:0::0:1", "does not match"),
+    "address in a dNSName": (NOBODY, dns("127.0.0.1"), "127.0.0.1", ""),
+    "address in a dNSName beside an address": (NOBODY, [*dns("127.0.0.1"), *ip("::1")], "127.0.0.1", ""),
+    "null in a dNSName": (NOBODY, dns(f"{DB}\0.evil.example"), DB, NULL),
+    "null in a dNSName after ours": (NOBODY, dns(DB, "a\0b"), DB, ""),
+    "null in a dNSName before ours": (NOBODY, dns("a\0b", DB), DB, NULL),
+    "null in a dNSName before our address": (NOBODY, [*dns("a\0b"), *ip("127.0.0.1")], "127.0.0.1", NULL),
+    "null in the common name": (cn(f"{DB}\0.evil.example"), False, DB, NULL),
+    "BMPString": (cn(DB, kind=_ASN1Type.BMPString), False, DB, NULL),
+    "UniversalString": (cn(DB, kind=_ASN1Type.UniversalString), False, DB, NULL),
+    "T61String": (cn(DB, kind=_ASN1Type.T61String), False, DB, ""),
+    "PrintableString": (cn(DB, kind=_ASN1Type.PrintableString), False, DB, ""),
+    "IA5String": (cn(DB, kind=_ASN1Type.IA5String), False, DB, ""),
+    "no names at all": (NOBODY, False, DB, "could not get server's host name from server certificate"),
+    "three names": (cn("x"), dns("a", "b", "c"), DB, 'for "a" (and 2 other names) does not match'),
+    "names and an address": (cn("x"), [*dns("a"), *ip("::1")], DB, 'for "a" (and 1 other name) does not match'),
+    "an address and the common name": (cn("x"), ip("::1"), DB, 'for "::1" (and 1 other name) does not match'),
+}
+
+#: The same, where libpq says yes.
+STRICTER: dict[str, tuple[x509.Name, Any, str]] = {
+    "wildcard of a top-level domain": (NOBODY, dns("*.com"), "example.com"),
+    "the same in the common name": (cn("*.com"), False, "example.com"),
+    "wildcard over an address": (NOBODY, dns("*.0.0.1"), "127.0.0.1"),
+    "the same in the common name, over an address": (cn("*.0.0.1"), False, "127.0.0.1"),
+    "an address of another age": (NOBODY, ip("127.0.0.1"), "127.1"),
+}
+
+
+def issue(authority: CertificateAuthority, subject: x509.Name, san: Any) -> ServerCertificate:
+    return authority.issue(subject=subject, san=san)
+
+
+@pytest.mark.parametrize("case", LIKE_LIBPQ)
+def test_like_libpq(case: str, authority: CertificateAuthority) -> None:
+    """Verdict and words are libpq's."""
+    subject, san, host, text = LIKE_LIBPQ[case]
+    fault = name_fault(issue(authority, subject, san).der, host)
+    assert (fault is None) is (not text)
+    assert fault is None or text in fault.message
+
+
+@pytest.mark.parametrize("case", STRICTER)
+def test_stricter_than_libpq(case: str, authority: CertificateAuthority) -> None:
+    """No wildcard stands for whatever somebody registers, and none for a part of an address."""
+    subject, san, host = STRICTER[case]
+    fault = name_fault(issue(authority, subject, san).der, host)
+    assert fault is not None
+    assert fault.reason == "hostname-mismatch"
+
+
+@pytest.mark.parametrize("case", LIKE_LIBPQ)
+def test_alternative_names_alone(case: str, authority: CertificateAuthority) -> None:
+    """By RFC 9525 nothing matches that does not by libpq's rules, and no common name and no address as a name does."""
+    subject, san, host, text = LIKE_LIBPQ[case]
+    fault = name_fault(issue(authority, subject, san).der, host, common_name=False)
+    if text or not san or "common name" in case or "in a dNSName" in case or san is OTHERS:
+        # What follows a name with a null is no concern of an address.
+        assert fault is not None or case in ("null in a dNSName before our address", "null in a dNSName after ours")
+    else:
+        assert fault is None
+
+
+def test_labels_in_other_scripts(authority: CertificateAuthority) -> None:
+    """A host in another script is looked for as DNS writes it; libpq would not find it."""
+    der_ = issue(authority, NOBODY, dns("xn--bcher-kva.example")).der
+    assert name_fault(der_, "bücher.example") is None
+    assert name_fault(der_, "bücher.example", common_name=False) is None
+    assert ascii_name("bücher.example") == "xn--bcher-kva.example"
+    with pytest.raises(ConfigError, match="is not a host name"):
+        ascii_name("bü..cher")
+
+
+def test_nothing_moves_the_cursor(authority: CertificateAuthority) -> None:
+    """A name in a message is in one line, whatever the certificate says."""
+    fault = name_fault(issue(authority, cn("a\nFATAL: \x1b[2J"), False).der, DB)
+    assert fault is not None
+    assert 'for "a?FATAL: ?[2J" does' in fault.message
+    assert "\n" not in name_error(DB, issue(authority, cn("a\nb"), False).der).message
+
+
+@pytest.mark.parametrize("data", [b"", b"\x30\x00", b"garbage"])
+def test_no_certificate(data: bytes) -> None:
+    """What cannot be read is for nobody."""
+    fault = name_fault(data, DB)
+    assert fault is not None
+    assert fault.reason == "invalid"
+
+
+def made(common_names: list[bytes], alternative: list[tuple[int, bytes]]) -> bytes:
+    """A certificate with these names, byte for byte."""
+    algorithm = der(0x30, oid("1.2.840.10045.4.3.2"))
+    subject = der(0x30, *(der(0x31, der(0x30, oid("2.5.4.3"), der(0x0C, name))) for name in common_names))
+    san = der(0x30, oid("2.5.29.17"), der(0x04, der(0x30, *(der(tag, name) for tag, name in alternative))))
+    head = [der(0x02, b"\1"), algorithm, subject, der(0x30), subject, der(0x30, algorithm, der(0x03, b"\0"))]
+    return outline("1.2.840.10045.4.3.2", tbs=der(0x30, *head, der(0xA3, der(0x30, san))))
+
+
+LABELS = st.sampled_from(["a", "b", "*", "x*", "", "com", "\0", "127", "0", "1", "A"])
+NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
+OCTETS = NAMES.map(str.encode) | st.binary(max_size=6)
+
+
+@given(
+    st.lists(OCTETS, max_size=2),
+    st.lists(st.tuples(st.sampled_from([0x82, 0x87, 0x86, 0x81]), OCTETS), max_size=3),
+    st.lists(st.sampled_from(["a", "b", "com", "127", "0", "1"]), min_size=1, max_size=4).map(".".join),
+)
+@example([b"*.com"], [], "a.com")
+@example([], [(0x87, b"\x7f\0\0\1")], "127.0.0.1")
+def test_what_matches(common_names: list[bytes], alternative: list[tuple[int, bytes]], host: str) -> None:
+    """Whatever the names are: one that matches is the host's own, or a wildcard for one of its siblings.
+
+    What the alternative names alone allow, libpq's rules allow too.
+    """
+    data = made(common_names, alternative)
+    lenient, strict = name_fault(data, host), name_fault(data, host, common_name=False)
+    wanted = host.encode()
+    try:
+        address = ipaddress.ip_address(host).packed
+    except ValueError:
+        address = None
+    label, _, parent = wanted.partition(b".")
+    good = {wanted} | ({b"*." + parent} if address is None and parent.count(b".") >= 1 and label else set())
+    texts = {name.lower() for tag, name in alternative if tag == 0x82}
+    octets = {name for tag, name in alternative if tag == 0x87}
+    by_alternative = bool(octets & {address}) if address is not None else bool(texts & good)
+    if strict is None:
+        assert by_alternative
+    if lenient is None:
+        first = {name.lower() for name in common_names[:1]}
+        assert by_alternative or texts & good or first & good
+    if strict is None and not any(b"\0" in name for name in texts):
+        assert lenient is None

@@ -1,0 +1,186 @@
+"""What an engine tells of a connection on request: its secrets, and whether the server asked for a certificate."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import stat
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import ConfigError
+from babar_tls.backends import TlsParameters, get_backend, stdlib, stdlib_context
+from babar_tls.backends.base import ClientCertificate
+
+from .pairs import TLS_VERSIONS, Pair, only
+
+if TYPE_CHECKING:
+    from babar_tls.testing import CertificateAuthority, ServerCertificate
+
+NAME = "db.example.com"
+LINE = re.compile(r"#.*|[A-Z0-9_]+ [0-9a-f]{64} [0-9a-f]{64,128}")
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: CertificateAuthority) -> ServerCertificate:
+    return authority.issue(NAME)
+
+
+def secrets_of(path: Path) -> list[str]:
+    """The labels in a log, each line of which is whole."""
+    lines = path.read_text().splitlines()
+    assert all(LINE.fullmatch(line) for line in lines)
+    return [line.split()[0] for line in lines if not line.startswith("#")]
+
+
+@pytest.mark.parametrize(
+    ("version", "labels"),
+    [
+        ("TLSv1.2", {"CLIENT_RANDOM"}),
+        (
+            "TLSv1.3",
+            {
+                "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+                "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+                "SERVER_TRAFFIC_SECRET_0",
+                "CLIENT_TRAFFIC_SECRET_0",
+                "EXPORTER_SECRET",
+            },
+        ),
+    ],
+)
+def test_key_log(  # noqa: PLR0917 - fixtures
+    backend: str,
+    version: str,
+    labels: set[str],
+    parameters: TlsParameters,
+    certificate: ServerCertificate,
+    tmp_path: Path,
+) -> None:
+    """Secrets are appended in NSS's format, to a file that its owner alone can read from the first byte on."""
+    path = tmp_path / "keys"
+    chosen = dataclasses.replace(parameters, key_log_path=str(path))
+    before = os.umask(0)
+    try:
+        get_backend(backend).wrap(chosen, NAME)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for count in (1, 2):
+        Pair(backend, chosen, NAME, certificate, **only(version)).handshake()
+        found = secrets_of(path)
+        assert set(found) == labels
+        assert len(found) == count * len(labels)
+    Pair(backend, parameters, NAME, certificate).handshake()
+    assert secrets_of(path) == found
+
+
+def test_key_log_rotates(
+    backend: str, parameters: TlsParameters, certificate: ServerCertificate, tmp_path: Path
+) -> None:
+    """A log that was moved away is begun anew at the next connection."""
+    path = tmp_path / "keys"
+    chosen = dataclasses.replace(parameters, key_log_path=str(path))
+    Pair(backend, chosen, NAME, certificate).handshake()
+    path.rename(tmp_path / "keys.1")
+    Pair(backend, chosen, NAME, certificate).handshake()
+    assert len(secrets_of(path)) == len(secrets_of(tmp_path / "keys.1")) == 5
+
+
+def test_key_log_of_many(
+    backend: str, parameters: TlsParameters, certificate: ServerCertificate, tmp_path: Path
+) -> None:
+    """Lines of connections that are made at the same time are whole."""
+    path = tmp_path / "keys"
+    chosen = dataclasses.replace(parameters, key_log_path=str(path))
+
+    def connect() -> None:
+        for _ in range(10):
+            Pair(backend, chosen, NAME, certificate).handshake()
+
+    threads = [threading.Thread(target=connect) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(secrets_of(path)) == 8 * 10 * 5
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [(".", "Is a directory"), ("none/keys", "No such file or directory"), ("pipe", "No such device or address")],
+)
+def test_key_log_that_cannot_be(backend: str, name: str, why: str, parameters: TlsParameters, tmp_path: Path) -> None:
+    """A log that cannot be written is an error before anything is sent."""
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / name
+    with pytest.raises(ConfigError) as caught:
+        get_backend(backend).wrap(dataclasses.replace(parameters, key_log_path=str(path)), NAME)
+    assert caught.value.message == f'could not open SSL key logging file "{path}": {why}'
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_full_disk(backend: str, parameters: TlsParameters, certificate: ServerCertificate) -> None:
+    """A log that cannot be written any more does not end the connection."""
+    chosen = dataclasses.replace(parameters, key_log_path="/dev/full")
+    Pair(backend, chosen, NAME, certificate).handshake()
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+def test_certificate_request(
+    backend: str,
+    version: str,
+    parameters: TlsParameters,
+    certificate: ServerCertificate,
+    authority: CertificateAuthority,
+) -> None:
+    """Whether the server asked is told for each connection of a context, and to those who wanted to know."""
+    client = authority.issue(usage="client", common_name="app")
+    source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
+    parameters = dataclasses.replace(parameters, client_certificate=source)
+    watching = dataclasses.replace(parameters, watch_certificate_request=True)
+    for asks in (True, False, True):
+        options = {"client_ca_pem": authority.root_pem} if asks else {}
+        pair = Pair(backend, watching, NAME, certificate, **options, **only(version)).handshake()
+        assert pair.client.certificate_requested is asks
+        pair = Pair(backend, parameters, NAME, certificate, **options, **only(version)).handshake()
+        assert pair.client.certificate_requested is None
+
+
+def test_requests_are_each_connections_own(
+    backend: str, parameters: TlsParameters, certificate: ServerCertificate, authority: CertificateAuthority
+) -> None:
+    """Connections that are made at the same time, with one context, are not mixed up."""
+    client = authority.issue(usage="client", common_name="app")
+    source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
+    watching = dataclasses.replace(parameters, client_certificate=source, watch_certificate_request=True)
+    wrong = []
+
+    def connect(asks: bool) -> None:
+        options = {"client_ca_pem": authority.root_pem} if asks else {}
+        for _ in range(10):
+            pair = Pair(backend, watching, NAME, certificate, **options).handshake()
+            if pair.client.certificate_requested is not asks:
+                wrong.append(asks)
+
+    threads = [threading.Thread(target=connect, args=(index % 2 == 0,)) for index in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_python_without_messages(
+    parameters: TlsParameters, certificate: ServerCertificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python that shows no TLS messages says that it cannot tell."""
+    for module in (stdlib, stdlib_context):
+        monkeypatch.setattr(module, "WATCHES_REQUESTS", False)
+    assert get_backend("stdlib").capabilities().reports_certificate_request is False
+    watching = dataclasses.replace(parameters, watch_certificate_request=True, alpn=("postgresql", "unseen"))
+    assert Pair("stdlib", watching, NAME, certificate).handshake().client.certificate_requested is None

@@ -1,0 +1,106 @@
+"""The operating system's verifier in place of a bundle of roots, as far as Linux has one."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import CertificateError, ConfigError, TlsVerify
+from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.backends.base import ClientCertificate
+from babar_tls.testing import CertificateAuthority
+
+from .pairs import Pair
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "db.example.com"
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CertificateAuthority:
+    """An authority that the system trusts."""
+    pytest.importorskip("truststore")
+    if sys.platform != "linux":
+        pytest.skip("elsewhere the system has a store of its own, which is none to write tests into")
+    authority = CertificateAuthority()
+    authority.write(tmp_path / "system.crt")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "system.crt"))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    return authority
+
+
+def reason(parameters: TlsParameters, authority: CertificateAuthority, name: str = NAME) -> str | None:
+    try:
+        Pair("stdlib", parameters, NAME, authority.issue(name)).handshake()
+    except CertificateError as error:
+        return error.reason
+    return None
+
+
+def test_system(system: CertificateAuthority, authority: CertificateAuthority, root_path: Path) -> None:
+    """What the system trusts is trusted, alone or beside a root file, for the right name."""
+    alone = TlsParameters(os_roots=True)
+    assert reason(alone, system) is None
+    assert reason(alone, authority) == "untrusted"
+    assert reason(alone, system, "other.example.com") == "hostname-mismatch"
+    added = TlsParameters(os_roots=True, root_cert_path=str(root_path))
+    assert (reason(added, system), reason(added, authority)) == (None, None)
+    without = TlsParameters(os_roots=True, default_roots=False, root_cert_path=str(root_path))
+    assert (reason(without, system), reason(without, authority)) == ("untrusted", None)
+
+
+def test_with_everything(system: CertificateAuthority, tmp_path: Path) -> None:
+    """Names by libpq's rules, revocation lists, our certificate, the log and the watch work with it."""
+    client = system.issue(usage="client", common_name="app")
+    crl = tmp_path / "crl.pem"
+    crl.write_bytes(system.revocation_list())
+    parameters = TlsParameters(
+        os_roots=True,
+        common_name=True,
+        crl_path=str(crl),
+        client_certificate=ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem),
+        key_log_path=str(tmp_path / "keys"),
+        watch_certificate_request=True,
+    )
+    certificate = system.issue(NAME, san=False)
+    pair = Pair("stdlib", parameters, NAME, certificate, client_ca_pem=system.root_pem).handshake()
+    assert pair.client.certificate_requested is True
+    assert pair.server.getpeercert(binary_form=True) == client.der
+    assert (tmp_path / "keys").read_text()
+    crl.write_bytes(system.revocation_list([certificate]))
+    with pytest.raises(CertificateError, match="certificate revoked"):
+        Pair("stdlib", parameters, NAME, certificate).handshake()
+
+
+@pytest.mark.parametrize("system_name", ["win32", "darwin"])
+def test_no_lists_where_they_would_not_be_read(
+    system: CertificateAuthority, system_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another verifies than OpenSSL, revocation lists of our own are refused."""
+    crl = tmp_path / "crl.pem"
+    crl.write_bytes(system.revocation_list())
+    monkeypatch.setattr(sys, "platform", system_name)
+    with pytest.raises(ConfigError, match="would not look at the revocation lists"):
+        get_backend("stdlib").wrap(TlsParameters(os_roots=True, crl_path=str(crl)), NAME)
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without truststore it is refused, with the command that installs it."""
+    monkeypatch.setitem(sys.modules, "truststore", None)
+    with pytest.raises(ConfigError, match="needs the package truststore") as caught:
+        get_backend("stdlib").wrap(TlsParameters(os_roots=True, alpn=("unseen",)), NAME)
+    assert caught.value.remedy == "pip install 'babar-tls[truststore]'"
+
+
+def test_pyopenssl_has_none(backend: str) -> None:
+    """PyOpenSSL's engine refuses it, and who verifies nothing needs none."""
+    unverified = TlsParameters(os_roots=True, verify=TlsVerify.NONE)
+    Pair(backend, unverified, NAME, CertificateAuthority().issue(NAME)).handshake()
+    if backend == "openssl":
+        assert get_backend(backend).capabilities().os_roots is False
+        with pytest.raises(ConfigError, match="with the standard library's ssl alone"):
+            get_backend(backend).wrap(TlsParameters(os_roots=True), NAME)

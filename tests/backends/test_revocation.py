@@ -1,0 +1,214 @@
+"""Revocation lists cover every certificate of a chain, and a file of them is no source of trust."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import CertificateError, ConfigError, TlsVerify
+from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.testing import CertificateAuthority, ServerCertificate
+
+from .pairs import Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAME = "db.example.com"
+DAY = timedelta(days=1)
+NOW = datetime.now(timezone.utc)
+OLD = {"last_update": NOW - 9 * DAY, "next_update": NOW - DAY}
+
+
+@pytest.fixture(scope="module")
+def intermediate(authority: CertificateAuthority) -> CertificateAuthority:
+    return authority.intermediate()
+
+
+@pytest.fixture(scope="module")
+def certificate(intermediate: CertificateAuthority) -> ServerCertificate:
+    return intermediate.issue(NAME)
+
+
+def fault(backend: str, parameters: TlsParameters, certificate: ServerCertificate) -> tuple[str, str] | None:
+    """The reason and the text of the error, `None` for none."""
+    try:
+        Pair(backend, parameters, NAME, certificate).handshake()
+    except CertificateError as error:
+        return error.reason, error.message.removeprefix("SSL error: certificate verify failed: ")
+    return None
+
+
+#: What the lists are made from: root authority, intermediate, leaf; and the fault.
+CASES: dict[
+    str,
+    tuple[
+        Callable[[CertificateAuthority, CertificateAuthority, ServerCertificate], list[bytes]], tuple[str, str] | None
+    ],
+] = {
+    "all good": (lambda r, i, _: [r.revocation_list(), i.revocation_list()], None),
+    "in the other order": (lambda r, i, _: [i.revocation_list(), r.revocation_list()], None),
+    "leaf revoked": (
+        lambda r, i, c: [r.revocation_list(), i.revocation_list([c])],
+        ("revoked", "certificate revoked"),
+    ),
+    "intermediate revoked": (
+        lambda r, i, _: [r.revocation_list([i]), i.revocation_list()],
+        ("revoked", "certificate revoked"),
+    ),
+    "root's alone": (lambda r, i, _: [r.revocation_list()], ("crl", "unable to get certificate CRL")),
+    "intermediate's alone": (lambda r, i, _: [i.revocation_list()], ("crl", "unable to get certificate CRL")),
+    "another authority's": (
+        lambda r, i, _: [CertificateAuthority().revocation_list()],
+        ("crl", "unable to get certificate CRL"),
+    ),
+    "expired": (
+        lambda r, i, _: [r.revocation_list(), i.revocation_list(**OLD)],
+        ("crl", "CRL has expired"),
+    ),
+    "not yet valid": (
+        lambda r, i, _: [r.revocation_list(), i.revocation_list(last_update=NOW + DAY)],
+        ("crl", "CRL is not yet valid"),
+    ),
+    "one expired, its successor beside it": (
+        lambda r, i, _: [r.revocation_list(), i.revocation_list(**OLD), i.revocation_list()],
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("place", ["file", "directory"])
+def test_verdicts(  # noqa: PLR0917 - fixtures
+    backend: str,
+    place: str,
+    case: str,
+    parameters: TlsParameters,
+    authority: CertificateAuthority,
+    intermediate: CertificateAuthority,
+    certificate: ServerCertificate,
+    tmp_path: Path,
+) -> None:
+    """Every certificate up to the root needs a current list that does not name it; the words are OpenSSL's."""
+    make, expected = CASES[case]
+    lists = make(authority, intermediate, certificate)
+    if place == "file":
+        path = tmp_path / "crl.pem"
+        path.write_bytes(b"a comment\n".join(lists))
+        chosen = dataclasses.replace(parameters, crl_path=str(path))
+    else:
+        for index, data in enumerate(lists):
+            (tmp_path / f"{index:08x}.r{index}").write_bytes(data)
+        (tmp_path / "README").write_text("not a list")
+        chosen = dataclasses.replace(parameters, crl_dir=str(tmp_path))
+    for level in (TlsVerify.FULL, TlsVerify.CA):
+        assert fault(backend, dataclasses.replace(chosen, verify=level), certificate) == expected
+    assert fault(backend, dataclasses.replace(chosen, verify=TlsVerify.NONE), certificate) is None
+
+
+def test_forged(backend: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path) -> None:
+    """A list that somebody else has signed in the authority's name does not count."""
+    impostor = CertificateAuthority()
+    impostor._certificate = authority._certificate
+    path = tmp_path / "crl.pem"
+    path.write_bytes(impostor.revocation_list())
+    chosen = dataclasses.replace(parameters, crl_path=str(path))
+    assert fault(backend, chosen, authority.issue(NAME)) == ("crl", "CRL signature failure")
+
+
+def test_no_source_of_trust(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    """A certificate in a file of lists, or in their directory, is not trusted; libpq would trust it."""
+    other = CertificateAuthority()
+    path = tmp_path / "00000000.r0"
+    path.write_bytes(other.root_pem + other.revocation_list() + authority.revocation_list())
+    (tmp_path / "00000000.0").write_bytes(other.root_pem)
+    for place in ({"crl_path": str(path)}, {"crl_dir": str(tmp_path)}):
+        chosen = dataclasses.replace(parameters, **place)  # type: ignore[arg-type]
+        found = fault(backend, chosen, other.issue(NAME))
+        assert found == ("untrusted", "unable to get local issuer certificate")
+        assert fault(backend, chosen, authority.issue(NAME)) is None
+
+
+def test_default_roots(
+    backend: str, authority: CertificateAuthority, root_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists apply to the machine's own roots as well."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(root_path))
+    certificate = authority.issue(NAME)
+    path = tmp_path / "crl.pem"
+    path.write_bytes(authority.revocation_list([certificate]))
+    assert fault(backend, TlsParameters(), certificate) is None
+    assert fault(backend, TlsParameters(crl_path=str(path)), certificate) == ("revoked", "certificate revoked")
+
+
+def test_rotation(backend: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path) -> None:
+    """A new list counts at the next connection, rewritten in place, replaced or added to the directory."""
+    certificate = authority.issue(NAME)
+    revoked = ("revoked", "certificate revoked")
+    path = tmp_path / "00000000.r0"
+    in_file = dataclasses.replace(parameters, crl_path=str(path))
+    in_folder = dataclasses.replace(parameters, crl_dir=str(tmp_path))
+    assert fault(backend, in_folder, certificate) == ("crl", "unable to get certificate CRL")
+    path.write_bytes(authority.revocation_list())
+    assert (fault(backend, in_file, certificate), fault(backend, in_folder, certificate)) == (None, None)
+    path.write_bytes(authority.revocation_list([certificate]))
+    assert (fault(backend, in_file, certificate), fault(backend, in_folder, certificate)) == (revoked, revoked)
+
+
+def _mkfifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
+    "missing": (lambda path, _: None, 'certificate revocation list file "{}" does not exist'),
+    "a directory": (
+        lambda path, _: path.mkdir(),
+        'could not read certificate revocation list file "{}": Is a directory',
+    ),
+    "a pipe": (lambda path, _: _mkfifo(path), 'could not read certificate revocation list file "{}": it is a pipe'),
+    "empty": (
+        lambda path, _: path.write_bytes(b""),
+        'could not read certificate revocation list file "{}": no certificate revocation list found',
+    ),
+    "a certificate": (
+        lambda path, _: path.write_bytes(CertificateAuthority().root_pem),
+        'could not read certificate revocation list file "{}": no certificate revocation list found',
+    ),
+    "damaged PEM": (
+        lambda path, pem: path.write_bytes(pem[:100] + b"\n-----END X509 CRL-----\n"),
+        'could not read certificate revocation list file "{}": damaged',
+    ),
+    "damaged inside": (
+        lambda path, pem: path.write_bytes(pem.replace(b"\nMII", b"\nMIJ")),
+        'could not read certificate revocation list file "{}": it is damaged',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files(
+    backend: str, name: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    """A file that holds no list is an error; libpq would check none and say nothing."""
+    path = tmp_path / "crl.pem"
+    make, text = BAD_FILES[name]
+    make(path, authority.revocation_list([authority.issue(NAME) for _ in range(10)]))
+    with pytest.raises(ConfigError) as caught:
+        get_backend(backend).wrap(dataclasses.replace(parameters, crl_path=str(path)), NAME)
+    assert caught.value.message.startswith(text.format(path))
+
+
+def test_bad_folders(backend: str, parameters: TlsParameters, tmp_path: Path) -> None:
+    """The same holds for a directory that is not there, or that is none."""
+    file = tmp_path / "file"
+    file.touch()
+    for path, text in ((tmp_path / "none", "does not exist"), (file, "Not a directory")):
+        with pytest.raises(ConfigError, match=f'certificate revocation list directory "{path}".*{text}'):
+            get_backend(backend).wrap(dataclasses.replace(parameters, crl_dir=str(path)), NAME)
