@@ -53,8 +53,8 @@ _TRANSITIONS = {
 
 #: Methods that we do not speak: the name in `require_auth`'s words, and the one in words.
 _FOREIGN = {
-    2: (None, "Kerberos V5"),
-    4: (None, "crypt()"),
+    2: (None, "Kerberos 5"),
+    4: (None, "crypt"),
     6: (None, "SCM credential"),
     7: ("gss", "GSSAPI"),
     8: ("gss", "GSSAPI"),
@@ -101,7 +101,6 @@ class _Authentication:
         }
 
     def run(self) -> Exchange[Authenticated]:
-        self._policy.check_channel()
         yield Send(messages.startup(startup_parameters(self._config)), Phase.AUTH)
         while True:
             kind, payload = yield from next_message(self._reader, Phase.AUTH)
@@ -115,7 +114,7 @@ class _Authentication:
             elif kind == b"v":
                 raise ProtocolError("the server does not speak protocol version 3.0, or not all of it")
             elif kind != b"N":
-                raise ProtocolError(f"expected authentication request from server, but received {kind!r}")
+                raise ProtocolError(f"expected authentication request from server, but received {messages.shown(kind)}")
 
     def _answer(self, code: int, body: bytes) -> Exchange[None]:
         if code in _FOREIGN:
@@ -137,7 +136,7 @@ class _Authentication:
         if method is not None:
             self._policy.check_request(method)
         raise UnsupportedAuth(
-            f"{name} authentication is not supported",
+            f"{name} authentication not supported",
             remedy="Give the role a scram-sha-256 line in pg_hba.conf.",
         )
 

@@ -6,7 +6,8 @@
        ▲                                                       │
        └───────── another connection, if the mode allows ──────┘
 
-See `requests` for what a driver does, `negotiation` for attempts, `authentication` for the states.
+See `requests` for what a driver does, `negotiation` for attempts, `authentication` for the states, `hosts` for several
+servers.
 """
 
 from __future__ import annotations
@@ -14,14 +15,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..config import TlsNegotiation
-from ..errors import ChannelBindingError, Closed, Error, ProtocolError, ServerError, TlsError
+from ..config import TargetSessionAttrs, TlsNegotiation
+from ..errors import (
+    ChannelBindingRefused,
+    Closed,
+    Error,
+    ProtocolError,
+    ServerError,
+    TargetSessionError,
+    TlsError,
+    after,
+)
 from . import messages
 from .authentication import Authenticated, authenticate, next_message
 from .channel_binding import end_point_hash_name
-from .negotiation import Attempt, attempts, secure, verified
-from .refusals import refusal
+from .negotiation import Attempt, attempts, matching_pin, negotiate, secure, start_tls, verified
+from .refusals import CANNOT_CONNECT_NOW, refusal
 from .requests import Endpoint, Exchange, Phase, Receive, Send
+from .target_session import check_session
 
 if TYPE_CHECKING:
     from ..config import Config, TlsVerify
@@ -36,6 +47,7 @@ class Established:
         facts: What the TLS engine says, `None` on a plain connection.
         authenticated: How both sides proved themselves.
         verified: What was verified of the server's certificate.
+        pin: The pin that the certificate matches.
         negotiation: ``postgres`` or ``direct``, `None` without TLS.
         parameters: The server's ParameterStatus messages.
         process_id: The server process, for cancel requests.
@@ -46,6 +58,7 @@ class Established:
     facts: TlsFacts | None
     authenticated: Authenticated
     verified: TlsVerify
+    pin: str | None
     negotiation: str | None
     parameters: dict[str, str]
     process_id: int
@@ -60,24 +73,48 @@ class Established:
         return end_point_hash_name(self.facts.peer_certificate)
 
 
-def handshake(config: Config) -> Exchange[Established]:
+def handshake(config: Config, wanted: TargetSessionAttrs | None = None) -> Exchange[Established]:
     """Connect and log in as `config` says.
+
+    Args:
+        config: What the caller asked for, of one host.
+        wanted: What the session must be like, by default `config.target_session_attrs`.
 
     Raises:
         Error: Whatever went wrong in the last attempt that the mode allows.
     """
+    established = yield from _establish(config)
+    try:
+        yield from check_session(wanted or config.target_session_attrs, established.parameters, established.reader)
+    except TargetSessionError:
+        yield Send(messages.TERMINATE, Phase.READY)
+        raise
+    return established
+
+
+def _establish(config: Config) -> Exchange[Established]:
     plan = attempts(config)
-    previous: Error | None = None
+    failures: list[Error] = []
     for attempt in plan:
+        reader = messages.MessageReader()
+        facts: TlsFacts | None = None
+        encrypted = False
         try:
-            facts, authenticated, reader = yield from _log_in(config, attempt)
+            encrypted = yield from negotiate(config, attempt)
+            if encrypted:
+                facts = yield from start_tls(config)
+            authenticated = yield from authenticate(config, facts, reader)
         except Error as error:
-            error.__cause__ = error.__cause__ or previous
-            if attempt is plan[-1] or not _may_be_followed(error):
+            if attempt is plan[-1] or not _may_be_followed(error, attempt, facts, encrypted=encrypted):
+                after(error, failures)
                 raise
-            previous = error
+            failures.append(error)
         else:
-            return (yield from _await_ready(config, facts, authenticated, reader))
+            try:
+                return (yield from _await_ready(config, facts, authenticated, reader))
+            except Error as error:
+                after(error, failures)
+                raise
     raise AssertionError("every plan has a last attempt")
 
 
@@ -96,21 +133,18 @@ def cancel(config: Config, where: Endpoint, process_id: int, secret_key: bytes, 
         pass  # without TLS's goodbye something may be missing, but there was nothing to come
 
 
-def _log_in(
-    config: Config, attempt: Attempt
-) -> Exchange[tuple[TlsFacts | None, Authenticated, messages.MessageReader]]:
-    facts = yield from secure(config, attempt)
-    reader = messages.MessageReader()
-    authenticated = yield from authenticate(config, facts, reader)
-    return facts, authenticated, reader
-
-
-def _may_be_followed(error: Error) -> bool:
+def _may_be_followed(error: Error, attempt: Attempt, facts: TlsFacts | None, *, encrypted: bool) -> bool:
     """May another attempt follow, as in libpq: TLS failed, or the server said no before authentication was over?
 
-    Policy that was violated and signatures that were wrong are not retried with less security.
+    Policy that was violated and signatures that were wrong are not retried with less security. Nor is an answer to
+    SSLRequest that is none, and what breaks TLS once it stands (a certificate of ours that is rejected late, in
+    TLS 1.3) is no failure to begin it.
     """
-    return isinstance(error, TlsError | ServerError) and not isinstance(error, ChannelBindingError)
+    if isinstance(error, ServerError):
+        went_plain_already = attempt is Attempt.TLS_OR_PLAIN and facts is None
+        not_now = error.code == CANNOT_CONNECT_NOW  # nor in another way: another host may
+        return not (went_plain_already or not_now or isinstance(error, ChannelBindingRefused))
+    return isinstance(error, TlsError) and encrypted and facts is None
 
 
 def _await_ready(
@@ -131,6 +165,7 @@ def _await_ready(
                 facts=facts,
                 authenticated=authenticated,
                 verified=verified(config, facts),
+                pin=matching_pin(config, facts),
                 negotiation=_negotiation(config) if facts is not None else None,
                 parameters=parameters,
                 process_id=key_data[0],

@@ -52,6 +52,11 @@ class Message(NamedTuple):
     payload: bytes
 
 
+def shown(byte: bytes) -> str:
+    """A byte that should have been something else, as an error shows it: the character, where there is one to show."""
+    return byte.decode() if byte.isascii() and byte.decode().isprintable() else repr(byte)[2:-1]
+
+
 def ssl_request() -> bytes:
     """SSLRequest."""
     return struct.pack("!II", 8, _SSL_REQUEST_CODE)
@@ -196,7 +201,7 @@ class MessageReader:
             return _STARTUP_LIMITS[kind]
         except KeyError:
             raise ProtocolError(
-                f"expected authentication request from server, but received {kind!r}",
+                f"expected authentication request from server, but received {shown(kind)}",
                 remedy="Is this the port of a PostgreSQL server?",
             ) from None
 

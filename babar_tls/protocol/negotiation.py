@@ -13,13 +13,15 @@ libpq's ``allow`` and ``prefer`` alone.
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..backends.base import ALPN_POSTGRESQL, TlsParameters
-from ..config import Config, TlsMode, TlsNegotiation, TlsVerify
-from ..errors import ConfigError, ProtocolError, TlsError, TlsRefused
-from .messages import ssl_request
+from ..backends.base import ALPN_POSTGRESQL, ClientCertificate, TlsParameters
+from ..config import ClientCertMode, Config, TlsMode, TlsNegotiation, TlsVerify
+from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
+from .certificate import DerError, public_key_info
+from .messages import shown, ssl_request
 from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receive
 
 if TYPE_CHECKING:
@@ -66,6 +68,22 @@ def tls_parameters(config: Config) -> TlsParameters:
         default_roots=config.tls_default_roots,
         min_version=config.tls_min_version,
         max_version=config.tls_max_version,
+        send_server_name=config.tls_sni,
+        common_name=config.tls_common_name,
+        os_roots=config.tls_os_roots,
+        client_certificate=_client_certificate(config),
+        crl_path=config.tls_crl_path,
+        crl_dir=config.tls_crl_dir,
+        key_log_path=config.tls_key_log_path,
+        watch_certificate_request=config.tls_client_cert_mode is ClientCertMode.REQUIRE,
+    )
+
+
+def _client_certificate(config: Config) -> ClientCertificate | None:
+    if config.tls_client_cert is None or config.tls_client_cert_mode is ClientCertMode.DISABLE:
+        return None
+    return ClientCertificate(
+        certificate=config.tls_client_cert, key=config.tls_client_key, password=config.tls_client_key_password
     )
 
 
@@ -98,16 +116,26 @@ def secure(config: Config, attempt: Attempt, where: Endpoint | None = None) -> E
     Raises:
         TlsRefused: The server has no TLS, and plain text will not do.
         TlsError: The server answered with an error or with nonsense, or ALPN went wrong.
+        CertificateError: The certificate was not accepted, or is none of the pinned ones.
         ProtocolError: Plain text came where TLS should begin.
     """
+    return (yield from start_tls(config)) if (yield from negotiate(config, attempt, where)) else None
+
+
+def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[bool]:
+    """The first half of `secure`: connect, and come to TLS or not; `True` if it begins now."""
     yield Connect(where or endpoint(config))
     if attempt is Attempt.PLAIN:
-        return None
-    direct = config.tls_negotiation is TlsNegotiation.DIRECT
-    if not direct and not (yield from _ask_for_tls(attempt)):
-        return None
+        return False
+    return config.tls_negotiation is TlsNegotiation.DIRECT or (yield from _ask_for_tls(attempt))
+
+
+def start_tls(config: Config) -> Exchange[TlsFacts]:
+    """The second half: TLS itself, and what is checked before anything is said in it."""
     facts: TlsFacts = yield StartTls(tls_parameters(config), server_name(config))
-    _check_alpn(facts.alpn, direct=direct)
+    _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
+    if config.tls_pins and matching_pin(config, facts) is None:
+        raise _pin_error(facts.peer_certificate)
     return facts
 
 
@@ -135,7 +163,7 @@ def _ask_for_tls(attempt: Attempt) -> Exchange[bool]:
             remedy="It may be overloaded, shutting down or older than TLS negotiation; its own log has the reason.",
         )
     raise TlsError(
-        f"received invalid response to SSL negotiation: {verdict!r}",
+        f"received invalid response to SSL negotiation: {shown(verdict)}",
         remedy="Is this the port of a PostgreSQL server?",
     )
 
@@ -145,12 +173,38 @@ def _check_alpn(selected: str | None, *, direct: bool) -> None:
         return
     if selected is None:
         raise TlsError(
-            "SSL connection was established without ALPN protocol negotiation extension",
+            "direct SSL connection was established without ALPN protocol negotiation extension",
             remedy="This may be another service than PostgreSQL 17 or later; use sslnegotiation=postgres otherwise.",
         )
     raise TlsError(
         f"SSL connection was established with unexpected ALPN protocol {selected!r}",
         remedy="This is the port of another service.",
+    )
+
+
+def matching_pin(config: Config, facts: TlsFacts | None) -> str | None:
+    """The pin that the server's certificate matches, `None` if it matches none or nothing is pinned."""
+    if facts is None or not config.tls_pins:
+        return None
+    found = set(_fingerprints(facts.peer_certificate))
+    return next((pin for pin in config.tls_pins if pin in found), None)
+
+
+def _fingerprints(certificate: bytes) -> list[str]:
+    prints = [f"sha256:{hashlib.sha256(certificate).hexdigest()}"]
+    try:
+        prints.append(f"spki-sha256:{hashlib.sha256(public_key_info(certificate)).hexdigest()}")
+    except DerError:
+        pass  # what cannot be read matches no pin
+    return prints
+
+
+def _pin_error(certificate: bytes) -> CertificateError:
+    found = " and ".join(_fingerprints(certificate))
+    return CertificateError(
+        f"server certificate matches none of the pinned fingerprints: it has {found}",
+        reason="pin-mismatch",
+        remedy="If the server's certificate was renewed, pin the new one; otherwise this is another server.",
     )
 
 

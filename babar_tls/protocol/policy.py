@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..config import ChannelBinding, Config, TlsVerify
-from ..errors import ChannelBindingError, ChannelBindingUnsupported, ProtocolError, UnsupportedAuth
+from ..config import ChannelBinding, ClientCertMode, Config, TlsVerify
+from ..errors import (
+    ChannelBindingError,
+    ChannelBindingUnsupported,
+    ClientCertificateError,
+    ConfigError,
+    ProtocolError,
+    UnsupportedAuth,
+)
 from .channel_binding import DEFAULT_TYPE, channel_binding_data
-from .negotiation import verified
+from .negotiation import matching_pin, verified
 from .scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 
 if TYPE_CHECKING:
@@ -23,7 +30,6 @@ _REQUESTS = {
     "md5": "server requested a hashed password",
     "gss": "server requested GSSAPI authentication",
     "sspi": "server requested SSPI authentication",
-    "scram-sha-256": "server requested SCRAM-SHA-256 authentication",
 }
 
 
@@ -50,33 +56,22 @@ class Policy:
         self._facts = facts
         self._allowed = config.allowed_auth
         self._binding_required = config.channel_binding is ChannelBinding.REQUIRE
-        self._private = config.is_unix_socket or _is_trusted(config, verified(config, facts))
-
-    def check_channel(self) -> None:
-        """Before anything is sent: can this connection become what was asked for at all?
-
-        Raises:
-            ChannelBindingError: It is to be bound and has no TLS.
-        """
-        if self._binding_required and self._facts is None:
-            raise ChannelBindingError(
-                "channel binding required, but SSL not in use",
-                remedy="The server offers no TLS here; without it there is no channel to bind.",
-            )
+        pinned = matching_pin(config, facts) is not None
+        self._private = config.is_unix_socket or pinned or _is_trusted(config, verified(config, facts))
 
     def check_request(self, method: str) -> None:
-        """May the server ask for `method` (one of `AUTH_METHODS`)?
+        """May the server ask for `method` (one of `AUTH_METHODS`, SASL apart)?
 
         Raises:
             ChannelBindingError: The method cannot bind the channel.
             UnsupportedAuth: `require_auth` forbids it, or it would give the password away.
         """
-        if self._binding_required and method != "scram-sha-256":
+        self._check_allowed(method, _REQUESTS[method])
+        if self._binding_required:
             raise ChannelBindingError(
                 "channel binding required but not supported by server's authentication request",
                 remedy="Only SCRAM binds the channel: the role needs a scram-sha-256 password and line in pg_hba.conf.",
             )
-        self._check_allowed(method, _REQUESTS[method])
         if method == "password" and not self._private and not self._names_password():
             raise UnsupportedAuth(
                 "server requested a cleartext password, which anybody in between could read",
@@ -89,14 +84,17 @@ class Policy:
         Raises:
             ChannelBindingError: The channel was to be bound and was not.
             UnsupportedAuth: `require_auth` wanted an authentication.
+            ClientCertificateError: Our certificate was to be presented and was not.
         """
+        if self._config.tls_client_cert_mode is ClientCertMode.REQUIRE:
+            self._check_certificate_sent()
+        if method == "none":
+            self._check_allowed(method, "server did not complete authentication")
         if self._binding_required and not bound:
             raise ChannelBindingError(
                 "channel binding required, but server authenticated client without channel binding",
                 remedy="The server asked for nothing ('trust'), or is not the server that knows the password.",
             )
-        if method == "none":
-            self._check_allowed(method, "server did not complete authentication")
 
     def md5_warning(self) -> str | None:
         """What to log before an md5 digest is sent."""
@@ -112,7 +110,18 @@ class Policy:
             UnsupportedAuth: No mechanism of the list is one that we speak.
             ProtocolError: A binding is offered where there is no channel.
         """
-        self.check_request("scram-sha-256")
+        if self._allowed is not None and not self._allowed & {"scram-sha-256", "oauth"}:
+            self._check_allowed("scram-sha-256", "server requested SASL authentication")
+        mechanism = self._choose(offered)
+        self._check_allowed("scram-sha-256", f"server requested {mechanism.name} authentication")
+        return mechanism
+
+    def _choose(self, offered: list[str]) -> Mechanism:
+        if self._binding_required and self._facts is None:
+            raise ChannelBindingError(
+                "channel binding required, but SSL not in use",
+                remedy="The server offers no TLS here; without it there is no channel to bind.",
+            )
         plus = SCRAM_SHA_256_PLUS in offered
         if plus and self._facts is None:
             raise ProtocolError("server offered SCRAM-SHA-256-PLUS authentication over a non-SSL connection")
@@ -143,6 +152,24 @@ class Policy:
         if plus:
             return Mechanism(SCRAM_SHA_256_PLUS, "p", binding_type, data)
         return self._unbound(offered, "y")
+
+    def _check_certificate_sent(self) -> None:
+        requested = self._facts.certificate_requested if self._facts is not None else False
+        if requested is None:
+            raise ConfigError(
+                "this TLS engine cannot tell whether the server asked for a client certificate",
+                remedy="Use another TLS backend, or drop tls_client_cert_mode=require (sslcertmode).",
+            )
+        if not requested:
+            raise ClientCertificateError(
+                "server did not request an SSL certificate",
+                remedy="The server needs ssl_ca_file, so that it asks for one; or drop sslcertmode=require.",
+            )
+        if self._config.tls_client_cert is None:
+            raise ClientCertificateError(
+                "server accepted connection without a valid SSL certificate",
+                remedy="Set tls_client_cert (sslcert), or drop sslcertmode=require.",
+            )
 
     def _names_password(self) -> bool:
         """Does `require_auth` name cleartext itself? That it forbids something else (``!md5``) is no permission."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from ..errors import AuthRefused, ChannelBindingRefused, InvalidPassword, ServerError
 
+#: SQLSTATE of a server that is starting up, shutting down or recovering.
+CANNOT_CONNECT_NOW = "57P03"
+
 _REMEDIES = {
     "28P01": "Check the user and the password. A role that does not exist gets the same answer.",
     "28000": "Check that the role exists and may log in, and which line of pg_hba.conf it meets.",
     "3D000": "Check the database's name, or create it.",
     "42501": "Grant the role CONNECT on the database.",
     "53300": "The server has no free connection: close some, use a pool, or raise max_connections.",
-    "57P03": "The server is starting up, shutting down or recovering: try again soon.",
+    CANNOT_CONNECT_NOW: "The server is starting up, shutting down or recovering: try again soon.",
 }
 
 _BINDING_REMEDY = (

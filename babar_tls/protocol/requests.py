@@ -85,6 +85,8 @@ class TlsFacts(Protocol):
     def alpn(self) -> str | None: ...  # noqa: D102
     @property
     def peer_certificate(self) -> bytes: ...  # noqa: D102
+    @property
+    def certificate_requested(self) -> bool | None: ...  # noqa: D102
     def export_keying_material(self, label: bytes, length: int) -> bytes: ...  # noqa: D102
     def first_finished_message(self) -> bytes: ...  # noqa: D102
 

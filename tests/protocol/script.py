@@ -67,6 +67,7 @@ class Facts:
     group: str | None = "x25519"
     alpn: str | None = "postgresql"
     peer_certificate: bytes = ECDSA_SHA384
+    certificate_requested: bool | None = False
     exported: bytes | None = b"E" * 32
     finished: bytes | None = b"F" * 12
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,9 +93,9 @@ def nothing_secret(driver: Driver) -> bool:
         ([GSS, OK], ChannelBindingError, CANNOT_BIND),
         ([request(8), OK], ChannelBindingError, CANNOT_BIND),
         ([SSPI, OK], ChannelBindingError, CANNOT_BIND),
-        ([request(2)], UnsupportedAuth, "Kerberos V5 authentication is not supported"),
-        ([request(4)], UnsupportedAuth, "authentication is not supported"),
-        ([request(6)], UnsupportedAuth, "SCM credential authentication is not supported"),
+        ([request(2)], UnsupportedAuth, "Kerberos 5 authentication not supported"),
+        ([request(4)], UnsupportedAuth, "authentication not supported"),
+        ([request(6)], UnsupportedAuth, "SCM credential authentication not supported"),
         ([request(13)], UnsupportedAuth, "authentication method 13 not supported"),
         ([request(0xFFFFFFFF)], UnsupportedAuth, "authentication method 4294967295 not supported"),
         ([WELCOME], ChannelBindingError, NOT_BOUND),
@@ -109,11 +110,11 @@ def nothing_secret(driver: Driver) -> bool:
         ([sasl(*BOTH), request(12, b"v=AAAA")], ProtocolError, "does not follow"),
         ([request(11, b"r=x,s=eA==,i=1")], ProtocolError, "does not follow 'StartupMessage sent'"),
         ([request(12, b"v=AAAA")], ProtocolError, "does not follow"),
-        ([READY], ProtocolError, "expected authentication request from server, but received b'Z'"),
-        ([status("a", "b")], ProtocolError, "expected authentication request from server, but received b'S'"),
-        ([frame(b"K", b"\0" * 8)], ProtocolError, "expected authentication request from server, but received b'K'"),
+        ([READY], ProtocolError, "expected authentication request from server, but received Z"),
+        ([status("a", "b")], ProtocolError, "expected authentication request from server, but received S"),
+        ([frame(b"K", b"\0" * 8)], ProtocolError, "expected authentication request from server, but received K"),
         ([frame(b"v", b"\0\3\0\0\0\0\0\0")], ProtocolError, "does not speak protocol version 3.0"),
-        ([frame(b"D")], ProtocolError, "expected authentication request from server, but received b'D'"),
+        ([frame(b"D")], ProtocolError, "expected authentication request from server, but received D"),
         ([frame(b"R")], ProtocolError, "malformed authentication request"),
         ([request(10)], ProtocolError, "malformed list of SASL mechanisms"),
         ([request(10, b"SCRAM-SHA-256-PLUS\0")], ProtocolError, "malformed list of SASL mechanisms"),
@@ -183,7 +184,7 @@ WORDS = {
     "md5": "server requested a hashed password",
     "gss": "server requested GSSAPI authentication",
     "sspi": "server requested SSPI authentication",
-    "scram-sha-256": "server requested SCRAM-SHA-256 authentication",
+    "scram-sha-256": "server requested (SASL|SCRAM-SHA-256-PLUS) authentication",
     "none": "server did not complete authentication",
 }
 
@@ -201,9 +202,30 @@ def test_require_auth(named: str, negated: bool, asked: str) -> None:
         assert nothing_secret(driver)
         assert len(driver.sent) == 2
     elif asked in ("gss", "sspi"):
-        refused(driver, UnsupportedAuth, "authentication is not supported", require_auth=required)
+        refused(driver, UnsupportedAuth, "authentication not supported", require_auth=required)
     else:
         assert driver.run(handshake(make(require_auth=required))).authenticated.method.startswith(asked)
+
+
+def test_require_auth_and_sasl() -> None:
+    """Where SASL is allowed at all the mechanism is named that would have been chosen, else SASL as a whole."""
+    for required, overrides, name in (
+        ("md5", {}, "SASL"),
+        ("none", {}, "SASL"),
+        ("oauth", {}, "SCRAM-SHA-256-PLUS"),
+        ("!scram-sha-256", {}, "SCRAM-SHA-256-PLUS"),
+        ("!scram-sha-256", {"channel_binding": "disable"}, "SCRAM-SHA-256"),
+    ):
+        text = f'authentication method requirement "{required}" failed: server requested {name} authentication$'
+        failure = refused(talk(sasl(*BOTH)), UnsupportedAuth, "requested", require_auth=required, **overrides)
+        assert re.search(text, failure.message)
+
+
+@pytest.mark.parametrize("request_", [CLEARTEXT, MD5, WELCOME])
+def test_require_auth_before_channel_binding(request_: bytes) -> None:
+    """Of two demands that fail, the method's is named: without it the binding's has no meaning."""
+    both = {"require_auth": "scram-sha-256", "channel_binding": "require"}
+    refused(talk(request_), UnsupportedAuth, 'authentication method requirement "scram-sha-256" failed', **both)
 
 
 def test_require_auth_and_early_ok() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from babar_tls.errors import (
     CertificateError,
     ChannelBindingError,
     ChannelBindingRefused,
+    ClientCertificateError,
     Closed,
     ConfigError,
     Error,
@@ -31,7 +33,22 @@ from babar_tls.protocol.negotiation import Attempt, attempts, endpoint, server_n
 from babar_tls.protocol.requests import Endpoint
 
 from .configs import PASSWORD, make
-from .script import CLEARTEXT, OK, WELCOME, Answer, Driver, Facts, ScramPeer, error, request, talk
+from .script import (
+    BOTH,
+    CLEARTEXT,
+    ECDSA_SHA384,
+    MD5,
+    OK,
+    WELCOME,
+    Answer,
+    Driver,
+    Facts,
+    ScramPeer,
+    error,
+    request,
+    sasl,
+    talk,
+)
 
 PREFER = {"tls_mode": "prefer"}
 FALLBACK = {"tls_mode": "prefer", "tls_fallback": True}
@@ -42,6 +59,19 @@ def refused(driver: Driver, kind: type[Error], match: str, **overrides: Any) -> 
     with pytest.raises(kind, match=match) as caught:
         driver.run(handshake(make(**overrides)))
     return caught.value
+
+
+UNBINDABLE = [
+    (sasl(*BOTH), "channel binding required, but SSL not in use"),
+    (sasl("SCRAM-SHA-256"), "channel binding required, but SSL not in use"),
+    (CLEARTEXT, "channel binding required but not supported by server's authentication request"),
+    (MD5, "channel binding required but not supported by server's authentication request"),
+    (WELCOME, "channel binding required, but server authenticated client without channel binding"),
+]
+
+
+def end_point() -> bytes:
+    return hashlib.sha384(ECDSA_SHA384).digest()
 
 
 # The answer to SSLRequest ------------------------------------------------------------------------------------------
@@ -84,8 +114,8 @@ def test_no_is_plain(overrides: dict[str, Any]) -> None:
         (b"SS", ProtocolError, "received unencrypted data after SSL response"),
         (error("XX000", "do as I say"), TlsError, "server sent an error response during SSL exchange"),
         (b"E", TlsError, "server sent an error response during SSL exchange"),
-        (b"H", TlsError, "received invalid response to SSL negotiation: b'H'"),
-        (b"HTTP/1.1 400", TlsError, "received invalid response to SSL negotiation: b'H'"),
+        (b"H", TlsError, "received invalid response to SSL negotiation: H"),
+        (b"HTTP/1.1 400", TlsError, "received invalid response to SSL negotiation: H"),
         (b"\x00", TlsError, "received invalid response to SSL negotiation"),
         (b"s", TlsError, "received invalid response to SSL negotiation"),
         (b"n", TlsError, "received invalid response to SSL negotiation"),
@@ -168,14 +198,10 @@ def test_attempts() -> None:
 @pytest.mark.parametrize(
     ("answers", "facts"),
     [
-        ([error("XX000")], None),
-        ([b"?"], None),
         ([b"S"], TlsError("handshake failed")),
         ([b"S"], CertificateError("untrusted", reason="untrusted")),
         ([b"S"], Facts(alpn="h2")),
         ([b"S", error("28000")], None),
-        ([b"S", error("57P03")], None),
-        ([b"N", error("28000")], None),
     ],
 )
 def test_fallback_after(answers: list[Answer], facts: Facts | Error | None) -> None:
@@ -193,6 +219,7 @@ def test_fallback_after(answers: list[Answer], facts: Facts | Error | None) -> N
     "answers",
     [
         [b"S\x16", b"x"],
+        [b"?"],
         [Closed("gone")],
         [b""],
         [TimeoutError("timeout expired")],
@@ -209,6 +236,13 @@ def test_no_second_connection_after(overrides: dict[str, Any], answers: list[Ans
     driver = Driver([answers, [WELCOME]])
     with pytest.raises(Error):
         driver.run(handshake(make(**overrides)))
+    assert len(driver.connects) == 1
+
+
+def test_no_second_connection_after_an_error_in_place_of_an_answer() -> None:
+    """Anybody can say ``E`` to SSLRequest: it is no reason to go on in plain text."""
+    driver = Driver([[error("XX000")], [WELCOME]])
+    refused(driver, TlsError, "server sent an error response during SSL exchange", **FALLBACK)
     assert len(driver.connects) == 1
 
 
@@ -240,39 +274,79 @@ def test_no_second_connection_after_a_broken_binding() -> None:
 
 
 def test_fallback_does_not_evade_channel_binding() -> None:
-    """``channel_binding=require`` is not satisfied by the plain attempt, which says nothing at all."""
-    driver = Driver([[error("XX000")], [WELCOME]])
-    refused(
-        driver,
-        ChannelBindingError,
-        "channel binding required, but SSL not in use",
-        **FALLBACK,
-        channel_binding="require",
-    )
-    assert driver.sent == [ssl_request()]
+    """``channel_binding=require`` is not satisfied by the plain attempt, whatever the server asks for there."""
+    for answer, text in UNBINDABLE:
+        driver = Driver([[b"S"], [answer]], facts=TlsError("handshake failed"))
+        refused(driver, ChannelBindingError, text, **FALLBACK, channel_binding="require")
+        assert len(driver.sent) == 2  # SSLRequest and StartupMessage
+
+
+def test_allow_can_bind_in_its_second_attempt() -> None:
+    """``sslmode=allow`` with ``channel_binding=require`` logs in where the server wants TLS, and there alone."""
+    peer = ScramPeer(PASSWORD, bindings={"tls-server-end-point": end_point()})
+    driver = Driver([[error("28000", "no encryption")], [b"S", *peer.script]])
+    established = driver.run(handshake(make(**ALLOW, channel_binding="require")))
+    assert established.authenticated.channel_binding_type == "tls-server-end-point"
+    for answer, text in UNBINDABLE:
+        driver = Driver([[answer]])
+        refused(driver, ChannelBindingError, text, **ALLOW, channel_binding="require")
+        assert len(driver.connects) == 1
 
 
 def test_prefer_does_not_evade_channel_binding() -> None:
     """The same goes for plain text after ``N``."""
-    driver = Driver([[b"N", WELCOME]])
-    refused(
-        driver, ChannelBindingError, "channel binding required, but SSL not in use", **PREFER, channel_binding="require"
-    )
-    assert driver.sent == [ssl_request()]
+    for answer, text in UNBINDABLE:
+        driver = Driver([[b"N", answer]])
+        refused(driver, ChannelBindingError, text, **PREFER, channel_binding="require")
+        assert len(driver.sent) == 2
+
+
+@pytest.mark.parametrize("overrides", [FALLBACK, ALLOW])
+def test_a_server_that_is_not_ready_is_not_asked_again(overrides: dict[str, Any]) -> None:
+    """A server that is starting up would not be ready for another kind of connection either."""
+    answers = [error("57P03", "starting up")]
+    driver = Driver([[b"S", *answers] if overrides is FALLBACK else answers, [WELCOME]])
+    refused(driver, ServerError, "starting up", **overrides)
+    assert len(driver.connects) == 1
+
+
+def test_after_no_there_is_nothing_to_fall_back_to() -> None:
+    """A server without TLS that refuses is not asked the same again."""
+    driver = Driver([[b"N", error("28000", "no entry")], [WELCOME]])
+    failure = refused(driver, ServerError, "no entry", **FALLBACK)
+    assert len(driver.connects) == 1
+    assert failure.earlier == ()
+
+
+def test_a_certificate_of_ours_that_is_rejected_late() -> None:
+    """TLS 1.3 tells only after the handshake that our certificate will not do: no reason to go on in plain text."""
+    driver = Driver([[b"S", ClientCertificateError("not accepted")], [WELCOME]])
+    refused(driver, ClientCertificateError, "not accepted", **FALLBACK)
+    assert len(driver.connects) == 1
+
+
+def test_a_refusal_after_authentication_lists_the_first_attempt() -> None:
+    """What went before is in the error, however late that comes."""
+    driver = Driver([[error("28000", "no encryption")], [b"S", OK + error("3D000", "no such database")]])
+    failure = refused(driver, ServerError, "no such database", **ALLOW)
+    assert [attempt.message for attempt in failure.attempts] == ["no encryption", "no such database"]
 
 
 def test_fallback_gives_no_cleartext_password() -> None:
     """A plain attempt after a failed verified one does not give the password away."""
-    driver = Driver([[b"?"], [CLEARTEXT, OK]])
+    driver = Driver([[b"S"], [CLEARTEXT, OK]], facts=TlsError("handshake failed"))
     refused(driver, AuthError, "server requested a cleartext password", **FALLBACK)
     assert PASSWORD.encode() not in driver.all_sent
 
 
 def test_the_last_error_counts() -> None:
-    """When every attempt fails the last one's error is raised, because of the one before."""
-    driver = Driver([[b"?"], [error("28000", "no entry")]])
+    """When every attempt fails the last one's error is raised, and it lists the one before."""
+    driver = Driver([[b"S"], [error("28000", "no entry")]], facts=TlsError("handshake failed"))
     failure = refused(driver, ServerError, "no entry", **FALLBACK)
-    assert isinstance(failure.__cause__, TlsError)
+    (earlier,) = failure.earlier
+    assert isinstance(earlier, TlsError)
+    assert failure.attempts == (earlier, failure)
+    assert str(failure).index("handshake failed") < str(failure).index("no entry")
 
 
 def test_allow() -> None:

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from babar_tls.errors import AuthError, ChannelBindingError, Error, ProtocolError, UnsupportedAuth
+from babar_tls.errors import (
+    AuthError,
+    ChannelBindingError,
+    ClientCertificateError,
+    ConfigError,
+    Error,
+    ProtocolError,
+    UnsupportedAuth,
+)
 from babar_tls.protocol.channel_binding import tls_server_end_point
 from babar_tls.protocol.handshake import handshake
 
@@ -140,3 +148,54 @@ def test_an_attacker_in_between() -> None:
     peer = ScramPeer(PASSWORD, bindings={"tls-server-end-point": hashlib.sha256(b"the real one").digest()})
     with pytest.raises(AuthError, match="channel binding check failed"):
         talk(*peer.script).run(handshake(make()))
+
+
+# Client certificates -----------------------------------------------------------------------------------------------
+
+CERTIFIED = {"tls_client_cert_mode": "require", "tls_client_cert": "/ours.pem"}
+
+
+def test_a_certificate_that_was_asked_for() -> None:
+    """With ``sslcertmode=require`` the server must have asked, and we must have had one to answer with."""
+    driver = talk(WELCOME, facts=Facts(certificate_requested=True))
+    driver.run(handshake(make(**CERTIFIED)))
+    (started,) = driver.tls
+    assert started.parameters.watch_certificate_request
+    assert started.parameters.client_certificate is not None
+    assert started.parameters.client_certificate.certificate == "/ours.pem"
+
+
+@pytest.mark.parametrize(
+    ("requested", "overrides", "kind", "text"),
+    [
+        (False, {}, ClientCertificateError, "server did not request an SSL certificate"),
+        (
+            True,
+            {"tls_client_cert": None},
+            ClientCertificateError,
+            "server accepted connection without a valid SSL certificate",
+        ),
+        (None, {}, ConfigError, "cannot tell whether the server asked"),
+    ],
+)
+def test_a_certificate_that_was_not(
+    requested: bool | None, overrides: dict[str, Any], kind: type[Error], text: str
+) -> None:
+    """A server that lets us in without our certificate is refused, and so is an engine that cannot tell."""
+    with pytest.raises(kind, match=text):
+        talk(WELCOME, facts=Facts(certificate_requested=requested)).run(handshake(make(**CERTIFIED | overrides)))
+
+
+@pytest.mark.parametrize("overrides", [{"host": "/run"}, {"tls_mode": "prefer"}])
+def test_a_certificate_where_there_is_no_tls(overrides: dict[str, Any]) -> None:
+    """Without TLS no certificate is asked for."""
+    driver = Driver([[WELCOME if "host" in overrides else b"N", WELCOME]])
+    with pytest.raises(ClientCertificateError, match="did not request"):
+        driver.run(handshake(make(**CERTIFIED | overrides)))
+
+
+def test_a_certificate_that_is_not_to_be_shown() -> None:
+    """With ``sslcertmode=disable`` the engine is given none."""
+    driver = talk(WELCOME)
+    driver.run(handshake(make(tls_client_cert="/ours.pem", tls_client_cert_mode="disable")))
+    assert driver.tls[0].parameters.client_certificate is None
