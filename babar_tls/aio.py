@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from .aio_wire import AsyncWire
-from .driving import Meter, report
+from .driving import Meter, blame_passfile, report, with_password
 from .errors import Error, ServerError
 from .protocol.handshake import Established, cancel, handshake
+from .protocol.hosts import search
 from .protocol.messages import TERMINATE
 from .protocol.query import Row, copy_out, simple_query
 from .sessions import Copy, ReadySession, as_config, busy, check_cancellable, closed, survives
@@ -43,7 +44,8 @@ class AsyncSession(ReadySession):
     """
 
     def __init__(self, config: Config, wire: AsyncWire, established: Established) -> None:
-        super().__init__(config, established, wire.address, report(config, established, wire.backend, wire.meter))
+        security = report(wire.config, established, wire.backend, wire.meter)
+        super().__init__(config, wire.config, established, wire.address, security)
         self._wire = wire
         self._running = False
         self._copy: _Copy | None = None
@@ -57,16 +59,27 @@ class AsyncSession(ReadySession):
             ConfigError: A file that `config` names cannot be used.
             BackendUnavailable: The TLS engine is not installed.
             IoError: The server cannot be reached; `TimeoutError`, `TlsError`, `CertificateError` are kinds of it.
+            TargetSessionError: No host has such sessions as were asked for.
             AuthError: Authentication failed, or policy forbade what the server asked for.
             ServerError: The server refused: no such database, too many connections.
             ProtocolError: The other end is no PostgreSQL, or an attacker.
         """
-        wire = AsyncWire(config, Meter(config.connect_timeout))
-        try:
-            return cls(config, wire, await wire.drive(handshake(config)))
-        except BaseException:
-            wire.close()
-            raise
+        meter = Meter(config.connect_timeout)
+        places = search(config)
+        place = next(places)
+        while True:
+            wire = AsyncWire(with_password(place.config), meter)
+            try:
+                return cls(config, wire, await wire.drive(handshake(wire.config, place.wanted)))
+            except Error as error:
+                wire.close()
+                if wire.config is not place.config:
+                    blame_passfile(error, wire.config)
+                place = places.throw(error)
+                meter.restart(config.connect_timeout)
+            except BaseException:
+                wire.close()
+                raise
 
     async def query(self, sql: str) -> list[Row]:
         """Run SQL by the simple protocol; values are text, `None` is NULL.
@@ -105,10 +118,10 @@ class AsyncSession(ReadySession):
         Raises:
             Error: The request could not be delivered.
         """
-        wire = AsyncWire(self._config, Meter(self._config.connect_timeout))
+        wire = AsyncWire(self._place, Meter(self._place.connect_timeout))
         check_cancellable(self._process)
         try:
-            await wire.drive(cancel(self._config, self._where, *self._process, tls=self._security.tls))
+            await wire.drive(cancel(self._place, self._where, *self._process, tls=self._security.tls))
         finally:
             wire.close()
 

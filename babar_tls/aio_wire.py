@@ -12,24 +12,21 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .aio_timeout import Timeout
-from .driving import (
-    RECEIVE_SIZE,
+from .driving import RECEIVE_SIZE, Meter, cached_keys, derive, timeout_error, wanted_backend
+from .errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
+from .protocol.hosts import shuffled
+from .protocol.requests import Connect, Derive, Endpoint, Exchange, Phase, Receive, Request, ScramKeys, Send, StartTls
+from .sockets import (
     AddressInfo,
-    Meter,
-    cached_keys,
+    check_peer,
     configure,
     connect_error,
-    derive,
     literal_address,
     look_up,
     shown_address,
     stream_error,
-    timeout_error,
     unix_address,
-    wanted_backend,
 )
-from .errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, at_endpoint
-from .protocol.requests import Connect, Derive, Endpoint, Exchange, Phase, Receive, Request, ScramKeys, Send, StartTls
 from .telemetry import warn
 
 if TYPE_CHECKING:
@@ -51,7 +48,8 @@ class AsyncWire:
         self.description: str | None = None
         self.address: str | None = None
         self._settled = False
-        self._config = config
+        self.config = config
+        self._reached: tuple[Endpoint, AddressInfo] | None = None
         self.backend = wanted_backend(config)
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
@@ -102,7 +100,8 @@ class AsyncWire:
     def name(self, error: Error) -> None:
         """Put the server's name on an error of the connection's."""
         if self.description is not None and not (self._settled and isinstance(error, ServerError | ConfigError)):
-            at_endpoint(error, self.description)
+            for attempt in error.attempts:
+                at_endpoint(attempt, self.description)
 
     def close(self, goodbye: bytes = b"") -> None:
         """Close the connection, saying `goodbye` first if that does not mean waiting; never raises."""
@@ -134,6 +133,7 @@ class AsyncWire:
         self.description = endpoint.describe()
         addresses = await self._resolve(endpoint)
         self._phase = Phase.TCP
+        failures: list[IoError] = []
         for left in range(len(addresses), 0, -1):
             try:
                 async with Timeout(self.meter.share(left), lambda: timeout_error(Phase.TCP)):
@@ -141,10 +141,11 @@ class AsyncWire:
                 break
             except OSError as exc:
                 self.close()
-                if isinstance(exc, IoError) and left == 1:
-                    raise
+                failure = exc if isinstance(exc, IoError) else connect_error(exc, endpoint)
+                at_endpoint(failure, self.description)
                 if left == 1:
-                    raise connect_error(exc, endpoint) from exc
+                    raise after(failure, failures) from (None if failure is exc else exc)
+                failures.append(failure)
         self.meter.round_trips += not endpoint.is_unix_socket
         self.meter.mark(Phase.TCP)
 
@@ -155,10 +156,14 @@ class AsyncWire:
             self.description = endpoint.describe(self.address)
         self._socket = socket.socket(family, kind, protocol)
         self._socket.setblocking(False)
+        configure(self._socket, self.config)
         await self._loop.sock_connect(self._socket, address)
-        configure(self._socket, self._config)
+        check_peer(self._socket, self.config)
+        self._reached = endpoint, info
 
     async def _resolve(self, endpoint: Endpoint) -> list[AddressInfo]:
+        if self._reached is not None and self._reached[0] == endpoint:
+            return [self._reached[1]]  # a second attempt is one with the server that made it necessary
         if endpoint.is_unix_socket:
             return [unix_address(endpoint)]
         literal = literal_address(endpoint)
@@ -179,7 +184,7 @@ class AsyncWire:
         if isinstance(found, IoError):
             raise found
         self.meter.mark(Phase.RESOLVE)
-        return found
+        return shuffled(self.config, found)
 
     async def _send(self, request: Send) -> None:
         if request.warning is not None:
@@ -246,12 +251,12 @@ class AsyncWire:
 
     async def _derive(self, request: Derive) -> ScramKeys | None:
         self._phase = Phase.AUTH
-        keys = cached_keys(request, self._config)
+        keys = cached_keys(request, self.config)
         if keys is None:  # PBKDF2 releases the GIL: the loop goes on while a thread computes
             cancelled = threading.Event()
             try:
                 keys = await self._loop.run_in_executor(
-                    None, derive, request, self._config, self.meter, cancelled.is_set
+                    None, derive, request, self.config, self.meter, cancelled.is_set
                 )
             finally:
                 cancelled.set()  # if we are, the thread need not go on

@@ -1,23 +1,21 @@
-"""What both drivers need to run a handshake: a meter, a key cache, socket options and the mapping of OS errors."""
+"""What both drivers need to run a handshake: a meter, a key cache, the password, the engine, the report."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import ipaddress
 import os
-import socket
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from .backends import get_backend
 from .config import TlsMode
 from .crypto import derive_within
-from .errors import IoError, TimeoutError
+from .errors import Error, InvalidPassword, TimeoutError
 from .protocol.negotiation import server_name
-from .protocol.requests import Derive, Endpoint, Phase, ScramKeys
+from .protocol.requests import Derive, Phase, ScramKeys
 from .security import SecurityReport, security_report
 
 if TYPE_CHECKING:
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
     from .backends.base import TlsBackend
     from .config import Config
     from .protocol.handshake import Established
-
-#: What `socket.getaddrinfo` returns, one entry of it.
-AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 
 RECEIVE_SIZE = 1 << 16
 _CACHED_KEYS = 256
@@ -55,10 +50,14 @@ class Meter:
 
     def __init__(self, timeout: float | None) -> None:
         self._last = time.perf_counter()
-        # The operating system counts milliseconds in an int.
-        self.deadline = None if timeout is None else time.monotonic() + min(timeout, _LONGEST_WAIT)
+        self.restart(timeout)
         self.timings = {phase.value: 0.0 for phase in Phase if phase is not Phase.QUERY}
         self.round_trips = 0
+
+    def restart(self, timeout: float | None) -> None:
+        """Begin another host, with `timeout` seconds of its own; times and round trips add up."""
+        # The operating system counts milliseconds in an int.
+        self.deadline = None if timeout is None else time.monotonic() + min(timeout, _LONGEST_WAIT)
         self._awaiting = False
 
     def mark(self, phase: Phase) -> None:
@@ -166,68 +165,20 @@ def cached_keys(request: Derive, config: Config) -> ScramKeys | None:
     return key_cache.get(request) if config.scram_key_cache else None
 
 
-def literal_address(endpoint: Endpoint) -> AddressInfo | None:
-    """The endpoint's address, if nothing has to be looked up."""
-    text = endpoint.hostaddr or endpoint.host
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv4Address):
-        return socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, endpoint.port)
-    scope = int(address.scope_id) if address.scope_id and address.scope_id.isdigit() else 0
-    if address.scope_id and not scope:
-        return None  # an interface's name: getaddrinfo knows its number
-    return socket.AF_INET6, socket.SOCK_STREAM, 0, "", (text.partition("%")[0], endpoint.port, 0, scope)
+def with_password(config: Config) -> Config:
+    """The configuration with the password that its password file has for it, if it needs one and that has one."""
+    if config.passfile is None or config.password is not None or config.scram_client_key is not None:
+        return config
+    from .passfile import password_for  # noqa: PLC0415 - few have one, and connecting should not wait for its import
+
+    password = password_for(config)
+    return config if password is None else config.replace(password=password)
 
 
-def unix_address(endpoint: Endpoint) -> AddressInfo:
-    """The address of a Unix-domain socket.
-
-    Raises:
-        IoError: This platform, or this Python, has none.
-    """
-    if not hasattr(socket, "AF_UNIX"):
-        raise IoError(
-            "Unix-domain sockets are not supported on this platform", remedy="Connect by TCP: host=localhost."
-        )
-    return socket.AF_UNIX, socket.SOCK_STREAM, 0, "", endpoint.socket_path  # type: ignore[return-value]  # an address of its own kind
-
-
-def configure(sock: socket.socket, config: Config) -> None:
-    """Options of a fresh TCP socket: no Nagle, because a flight is one write, and keepalives."""
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if config.keepalives:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-def look_up(endpoint: Endpoint, deliver: Callable[[list[AddressInfo] | IoError], None]) -> threading.Thread:
-    """`getaddrinfo` in a thread of its own, which nobody waits for: it cannot be interrupted, only left behind.
-
-    Args:
-        endpoint: Whose name to look up.
-        deliver: Called in that thread with the addresses, or with what went wrong.
-    """
-
-    def work() -> None:
-        try:
-            found = socket.getaddrinfo(endpoint.hostaddr or endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-            deliver(found or resolve_error(OSError("the name has no address"), endpoint))  # type: ignore[arg-type]  # its tuples vary
-        except UnicodeError as exc:
-            deliver(resolve_error(OSError(str(exc)), endpoint))
-        except OSError as exc:
-            deliver(resolve_error(exc, endpoint))
-
-    thread = threading.Thread(target=work, name="babar-tls getaddrinfo", daemon=True)
-    thread.start()
-    return thread
-
-
-def shown_address(address: tuple[object, ...]) -> str:
-    """The address in words, its zone included: without that a link-local one cannot be connected to again."""
-    zone = f"%{address[3]}" if len(address) == 4 and address[3] else ""
-    return f"{address[0]}{zone}"
+def blame_passfile(error: Error, config: Config) -> None:
+    """Say of a password that was refused that it came from `config`'s password file."""
+    if isinstance(error, InvalidPassword):
+        error.remedy = f'password retrieved from file "{config.passfile}"\n{error.remedy}'
 
 
 def timeout_error(phase: Phase) -> TimeoutError:
@@ -236,35 +187,6 @@ def timeout_error(phase: Phase) -> TimeoutError:
         f"timeout expired ({_WAITING_FOR[phase]})",
         remedy="The server or the network is slow or filters packets; raise connect_timeout if it is only slow.",
         errno=errno.ETIMEDOUT,
-    )
-
-
-def connect_error(exc: OSError, endpoint: Endpoint) -> IoError:
-    """The error for an address that does not answer."""
-    if endpoint.is_unix_socket:
-        remedy = "Is the server running locally and accepting connections on that socket?"
-    else:
-        remedy = "Is the server running on that host and accepting TCP/IP connections?"
-    # asyncio puts words of its own into strerror
-    return IoError(os.strerror(exc.errno) if exc.errno else str(exc), remedy=remedy, errno=exc.errno)
-
-
-def resolve_error(exc: OSError, endpoint: Endpoint) -> IoError:
-    """The error for a name that has no address."""
-    name = endpoint.hostaddr or endpoint.host
-    return IoError(
-        f'could not translate host name "{name}" to address: {exc.strerror or exc}',
-        remedy="Check the spelling, and that this machine's DNS knows the name.",
-        errno=exc.errno,
-    )
-
-
-def stream_error(exc: OSError) -> IoError:
-    """The error for a connection that broke."""
-    return IoError(
-        f"could not exchange data with server: {exc.strerror or exc}",
-        remedy="The server or something on the way closed the connection; the server's log may say why.",
-        errno=exc.errno,
     )
 
 

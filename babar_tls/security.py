@@ -31,6 +31,7 @@ class SecurityReport:
         negotiation: How TLS began: ``postgres`` (SSLRequest) or ``direct``.
         server_name: The name that was sent and, with `verified` ``full``, verified.
         verified: What was verified of the certificate: ``full``, ``ca`` or ``none``.
+        pin: The pinned fingerprint that the certificate matches, `None` where nothing is pinned.
         peer_certificate: The server's certificate, DER.
         peer_fingerprint_sha256: Its SHA-256 in hexadecimal.
         auth_method: ``scram-sha-256-plus``, ``scram-sha-256``, ``md5``, ``password`` or ``none``.
@@ -53,6 +54,7 @@ class SecurityReport:
     negotiation: str | None
     server_name: str | None
     verified: str
+    pin: str | None
     peer_certificate: bytes | None = field(repr=False)
     peer_fingerprint_sha256: str | None
     auth_method: str
@@ -101,6 +103,7 @@ def security_report(
         negotiation=established.negotiation,
         server_name=server_name,
         verified=established.verified.value,
+        pin=established.pin,
         peer_certificate=certificate,
         peer_fingerprint_sha256=hashlib.sha256(certificate).hexdigest() if certificate is not None else None,
         auth_method=authenticated.method,

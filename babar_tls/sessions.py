@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Generator, Mapping
 
+    from .host import Host
     from .protocol.handshake import Established
     from .security import SecurityReport
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 class ReadySession:
     """What is known of a session, whichever way it is used."""
 
-    def __init__(self, config: Config, established: Established, address: str | None, security: SecurityReport) -> None:
+    def __init__(
+        self, config: Config, place: Config, established: Established, address: str | None, security: SecurityReport
+    ) -> None:
         self._config = config
+        self._place = place
         self._reader = established.reader
         self._params = established.parameters
         self._process = established.process_id, established.secret_key
-        self._where = reached(config, address)
+        self._where = reached(place, address)
         self._security = security
         self._closed = False
 
@@ -34,6 +38,11 @@ class ReadySession:
     def config(self) -> Config:
         """What the session was made from."""
         return self._config
+
+    @property
+    def host(self) -> Host:
+        """The server that the session is with: the one of `config.targets` that would do."""
+        return self._place.targets[0]
 
     @property
     def params(self) -> Mapping[str, str]:

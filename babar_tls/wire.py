@@ -5,24 +5,21 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .driving import (
-    RECEIVE_SIZE,
+from .driving import RECEIVE_SIZE, Meter, cached_keys, derive, timeout_error, wanted_backend
+from .errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
+from .protocol.hosts import shuffled
+from .protocol.requests import Connect, Derive, Endpoint, Exchange, Phase, Receive, Request, ScramKeys, Send, StartTls
+from .sockets import (
     AddressInfo,
-    Meter,
-    cached_keys,
+    check_peer,
     configure,
     connect_error,
-    derive,
     literal_address,
     look_up,
     shown_address,
     stream_error,
-    timeout_error,
     unix_address,
-    wanted_backend,
 )
-from .errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, at_endpoint
-from .protocol.requests import Connect, Derive, Endpoint, Exchange, Phase, Receive, Request, ScramKeys, Send, StartTls
 from .telemetry import warn
 
 if TYPE_CHECKING:
@@ -43,7 +40,8 @@ class Wire:
         self.description: str | None = None
         self.address: str | None = None
         self._settled = False
-        self._config = config
+        self.config = config
+        self._reached: tuple[Endpoint, AddressInfo] | None = None
         self.backend = wanted_backend(config)
         self._socket: socket.socket | None = None
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
@@ -89,7 +87,8 @@ class Wire:
     def name(self, error: Error) -> None:
         """Put the server's name on an error of the connection's."""
         if self.description is not None and not (self._settled and isinstance(error, ServerError | ConfigError)):
-            at_endpoint(error, self.description)
+            for attempt in error.attempts:
+                at_endpoint(attempt, self.description)
 
     def close(self, goodbye: bytes = b"") -> None:
         """Close the connection, saying `goodbye` first if that does not mean waiting; never raises."""
@@ -119,14 +118,17 @@ class Wire:
         endpoint = request.endpoint
         self.description = endpoint.describe()
         addresses = self._resolve(endpoint)
+        failures: list[IoError] = []
         for left in range(len(addresses), 0, -1):
             try:
                 self._open(endpoint, addresses[-left], self.meter.share(left))
                 break
             except OSError as exc:
                 self.close()
+                failure = at_endpoint(_connect_failure(exc, endpoint), self.description)
                 if left == 1:
-                    raise _connect_failure(exc, endpoint) from exc
+                    raise after(failure, failures) from exc
+                failures.append(failure)
             except BaseException:
                 self.close()
                 raise
@@ -139,11 +141,15 @@ class Wire:
             self.address = shown_address(address)
             self.description = endpoint.describe(self.address)
         self._socket = socket.socket(family, kind, protocol)
+        configure(self._socket, self.config)
         self._socket.settimeout(seconds)
         self._socket.connect(address)
-        configure(self._socket, self._config)
+        check_peer(self._socket, self.config)
+        self._reached = endpoint, info
 
     def _resolve(self, endpoint: Endpoint) -> list[AddressInfo]:
+        if self._reached is not None and self._reached[0] == endpoint:
+            return [self._reached[1]]  # a second attempt is one with the server that made it necessary
         if endpoint.is_unix_socket:
             return [unix_address(endpoint)]
         literal = literal_address(endpoint)
@@ -151,7 +157,7 @@ class Wire:
             return [literal]
         found = _look_up(endpoint, self.meter.remaining(Phase.RESOLVE))
         self.meter.mark(Phase.RESOLVE)
-        return found
+        return shuffled(self.config, found)
 
     def _send(self, request: Send) -> None:
         if request.warning is not None:
@@ -213,7 +219,7 @@ class Wire:
             self._write(self.stream.data_to_send(), phase)
 
     def _derive(self, request: Derive) -> ScramKeys | None:
-        keys = cached_keys(request, self._config) or derive(request, self._config, self.meter)
+        keys = cached_keys(request, self.config) or derive(request, self.config, self.meter)
         self.meter.mark(Phase.AUTH)
         return keys
 

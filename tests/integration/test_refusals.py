@@ -16,10 +16,10 @@ from babar_tls import (
     ConfigError,
     Error,
     InvalidPassword,
-    IoError,
     ServerError,
     TlsError,
     TlsRefused,
+    Unreachable,
     UnsupportedAuth,
 )
 from babar_tls.testing import CertificateAuthority, TlsInterceptor
@@ -90,7 +90,7 @@ def test_untrusted_certificate(tls_server: PostgresServer, backend: str, style: 
 def test_wrong_name(tls_server: PostgresServer, backend: str, style: str) -> None:
     """A certificate of another name is refused in libpq's words."""
     config = tls_server.config(tls_server_name="db.example.com")
-    text = 'server certificate for "localhost" does not match host name "db.example.com"'
+    text = 'server certificate for "localhost" (and 2 other names) does not match host name "db.example.com"'
     error = refused(config, backend, style, CertificateError, text)
     assert error.reason == "hostname-mismatch"
 
@@ -132,19 +132,19 @@ def test_nothing_listening(tls_server: PostgresServer, backend: str, style: str)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         config = tls_server.config(port=unused.getsockname()[1])
-        refused(config, backend, style, IoError, "Connection refused", "Is the server running on that host")
+        refused(config, backend, style, Unreachable, "Connection refused", "Is the server running on that host")
 
 
 def test_no_socket_file(tls_server: PostgresServer, backend: str, style: str, tmp_path: Any) -> None:
     """A Unix-domain socket that is not there."""
     config = tls_server.config(host=str(tmp_path))
-    refused(config, backend, style, IoError, "server on socket", "No such file", "Is the server running locally")
+    refused(config, backend, style, Unreachable, "server on socket", "No such file", "Is the server running locally")
 
 
 def test_a_name_that_does_not_resolve(tls_server: PostgresServer, backend: str, style: str) -> None:
     """A host name without an address."""
     config = tls_server.config(host="no-such-host.invalid")
-    refused(config, backend, style, IoError, 'could not translate host name "no-such-host.invalid" to address')
+    refused(config, backend, style, Unreachable, 'could not translate host name "no-such-host.invalid" to address')
 
 
 def test_cleartext_over_plain_tcp(plain_server: PostgresServer, backend: str, style: str) -> None:

@@ -1,0 +1,219 @@
+"""Several hosts, on real servers: who is asked, in which order, for how long, and what the error then lists."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls import (
+    AuthError,
+    AuthRefused,
+    Config,
+    Host,
+    InvalidPassword,
+    TargetSessionError,
+    TimeoutError,
+    TlsMode,
+    TlsRefused,
+    Unreachable,
+)
+from babar_tls.testing import ScriptedServer
+
+from .conftest import PASSWORD
+from .drivers import BACKENDS, STYLES, connected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from babar_tls.testing import PostgresServer, ScriptedPeer
+
+
+@pytest.fixture
+def nobody() -> int:
+    """A port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port where a server listens that never says anything."""
+
+    def script(peer: ScriptedPeer) -> None:
+        while peer.receive():
+            pass
+
+    with ScriptedServer(script) as server:
+        yield server.port
+
+
+def to(server: PostgresServer, *ports: int, **overrides: Any) -> Config:
+    hosts = [Host("127.0.0.1", port) for port in ports]
+    return server.config(user="scram_role", password=PASSWORD).replace(hosts=hosts, **overrides)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("style", STYLES)
+def test_the_second_answers(tls_server: PostgresServer, nobody: int, backend: str, style: str) -> None:
+    """Where the first host does not answer the second serves, is reported, and is the one to cancel at."""
+    config = to(tls_server, nobody, tls_server.port, tls_backend=backend)
+    with connected(config, style) as session:
+        assert session.query("select current_user") == [("scram_role",)]
+        assert session.host == Host("127.0.0.1", tls_server.port)
+        assert session.config == config
+        assert session.security.verified == "full"
+        session.cancel()
+        assert session.query("select 1") == [("1",)]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_nobody_answers(tls_server: PostgresServer, nobody: int, style: str) -> None:
+    """The error lists every host with its reason."""
+    hosts = [Host("127.0.0.1", nobody), Host("localhost", nobody, "127.0.0.1"), Host("no-such-host.invalid")]
+    with (
+        pytest.raises(Unreachable) as caught,
+        connected(to(tls_server, nobody).replace(hosts=hosts), style),
+    ):
+        pass
+    refused = f'connection to server at "127.0.0.1", port {nobody} failed: Connection refused'
+    named = f'connection to server at "localhost" (127.0.0.1), port {nobody} failed: Connection refused'
+    lines = str(caught.value).splitlines()
+    assert lines[:2] == [refused, named]
+    assert lines[2].startswith(
+        'connection to server at "no-such-host.invalid", port 5432 failed: could not translate host name'
+    )
+    assert len(caught.value.attempts) == 3
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_server_that_says_no_ends_it(
+    tls_server: PostgresServer, plain_server: PostgresServer, nobody: int, style: str
+) -> None:
+    """A wrong password is not tried elsewhere, and a server without TLS is no reason to look for one that has it."""
+    config = to(tls_server, nobody, tls_server.port, tls_server.port, password="wrong")
+    before = tls_server.log().count("password authentication failed")
+    with pytest.raises(InvalidPassword) as caught, connected(config, style):
+        pass
+    assert tls_server.log().count("password authentication failed") == before + 1
+    assert [type(attempt) for attempt in caught.value.attempts] == [Unreachable, InvalidPassword]
+    with pytest.raises(TlsRefused), connected(to(tls_server, plain_server.port, tls_server.port), style):
+        pass
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_each_host_has_its_time(tls_server: PostgresServer, silent: int, style: str) -> None:
+    """A host that says nothing costs its own connect_timeout, and the next has a whole one."""
+    config = to(tls_server, silent, silent, tls_server.port, connect_timeout=1.5)
+    start = time.monotonic()
+    with connected(config, style) as session:
+        assert session.host.port == tls_server.port
+        assert sum(session.security.timings.values()) > 3
+    assert time.monotonic() - start > 3
+    with pytest.raises(TimeoutError) as caught, connected(to(tls_server, silent, silent, connect_timeout=0.2), style):
+        pass
+    assert len(caught.value.attempts) == 2
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(
+    ("wanted", "settings", "text"),
+    [
+        ("read-write", "-c default_transaction_read_only=off", None),
+        ("read-write", "-c default_transaction_read_only=on", "session is read-only"),
+        ("read-only", "-c default_transaction_read_only=on", None),
+        ("read-only", "", "session is not read-only"),
+        ("primary", "", None),
+        ("standby", "", "server is not in hot standby mode"),
+        ("prefer-standby", "", None),
+    ],
+)
+def test_target_session_attrs(
+    tls_server: PostgresServer, style: str, wanted: str, settings: str, text: str | None
+) -> None:
+    """A session is kept if it is what was asked for, and every host is asked before none will do."""
+    config = to(tls_server, tls_server.port, tls_server.port, target_session_attrs=wanted, options=settings)
+    if text is None:
+        with connected(config, style) as session:
+            assert session.query("select 1") == [("1",)]
+        return
+    with pytest.raises(TargetSessionError, match=text) as caught, connected(config, style):
+        pass
+    assert len(caught.value.attempts) == 2
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_fallback_goes_to_the_same_address(
+    tls_server: PostgresServer, nobody: int, style: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS before plain text: the second connection goes where the first went, without looking the name up again."""
+    lookups = []
+
+    def look_up(*arguments: Any, **_: Any) -> list[Any]:
+        lookups.append(arguments)
+        places = [("127.0.0.1", nobody), ("127.0.0.1", tls_server.port)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", place) for place in places]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    config = to(tls_server).replace(
+        host="db.example", user="nosuch", tls_mode=TlsMode.PREFER, tls_fallback=True, tls_verify="none"
+    )
+    with pytest.raises(AuthRefused) as caught, connected(config, style):
+        pass
+    assert len(lookups) == 1
+    assert [attempt.endpoint for attempt in caught.value.attempts] == [
+        'server at "db.example" (127.0.0.1), port 5432',
+    ] * 2
+    assert ["no encryption" in str(attempt.message) for attempt in caught.value.attempts] == [False, True]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_password_file(tls_server: PostgresServer, style: str, tmp_path: Path) -> None:
+    """The password of each host is looked up when it is tried; a wrong one is blamed on the file."""
+    passfile = tmp_path / "pgpass"
+    passfile.write_text(f"127.0.0.1:{tls_server.port}:*:scram_role:{PASSWORD}\n127.0.0.1:*:*:*:wrong\n")
+    passfile.chmod(0o600)
+    config = to(tls_server, tls_server.port, password=None, passfile=str(passfile))
+    with connected(config, style) as session:
+        assert session.security.channel_bound
+        assert session.config.password is None
+    passfile.write_text("*:*:*:*:wrong\n")
+    with pytest.raises(InvalidPassword) as caught, connected(config, style):
+        pass
+    assert f'password retrieved from file "{passfile}"' in str(caught.value)
+    passfile.chmod(0o644)
+    with pytest.raises(AuthError, match="no password supplied"), connected(config, style):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="this system cannot tell who listens on a socket")
+@pytest.mark.parametrize("style", STYLES)
+def test_require_peer(tls_server: PostgresServer, style: str) -> None:
+    """A server at a Unix-domain socket must run as the user that was named, and hears nothing if it does not."""
+    owner = pwd.getpwuid(os.stat(tls_server.data_dir).st_uid).pw_name  # noqa: PTH116
+    config = to(tls_server).replace(host=str(tls_server.socket_dir), port=tls_server.port, require_peer=owner)
+    with connected(config, style) as session:
+        assert session.query("select 1") == [("1",)]
+    other = config.replace(require_peer="somebody else")
+    with pytest.raises(AuthError) as caught, connected(other, style):
+        pass
+    assert f'requirepeer specifies "somebody else", but actual peer user name is "{owner}"' in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no such option")
+@pytest.mark.parametrize("style", STYLES)
+def test_socket_options(tls_server: PostgresServer, style: str) -> None:
+    """The timers of keepalives, and of data that nobody acknowledges, are the socket's."""
+    timers = {"keepalives_idle": 11, "keepalives_interval": 7, "keepalives_count": 3, "tcp_user_timeout": 4321}
+    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+    with connected(to(tls_server, tls_server.port, **timers), style) as session:
+        sock = getattr(session, "inner", session)._wire._socket
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        found = [sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names]
+        assert found == list(timers.values())

@@ -1,0 +1,185 @@
+"""The password file says to us what it says to libpq."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import random
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls.config import Config
+from babar_tls.passfile import find_password, password_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONNECTION = ("db.example.com", 5432, "shop", "ann")
+
+
+def write(path: Path, content: bytes, mode: int = 0o600) -> str:
+    path.write_bytes(content)
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "password"),
+    [
+        (b"db.example.com:5432:shop:ann:pw\n", "pw"),
+        (b"db.example.com:5432:shop:ann:pw", "pw"),
+        (b"db.example.com:5432:shop:ann:pw\r\n", "pw"),
+        (b"*:*:*:*:pw\n", "pw"),
+        (b"*:*:*:*: p w \n", " p w "),
+        (b"\n#*:*:*:*:no\n*:*:*:*:pw\n", "pw"),
+        (b" *:*:*:*:no\n*:*:*:*:pw\n", "pw"),
+        (b"*:*:*:*:one\n*:*:*:*:two\n", "one"),
+        (b"other:*:*:*:one\n*:5433:*:*:two\n*:*:other:*:three\n*:*:*:other:four\n", None),
+        (b"*:*:*:ann\n*:*:*:*:pw\n", "pw"),
+        (b"*:*:*:*:\n*:*:*:*:pw\n", None),
+        (b"*:05432:*:*:pw\n", None),
+        (b"DB.example.com:*:*:*:pw\n", None),
+        (b"db.example.com*:*:*:*:pw\n", None),
+        (b"**:*:*:*:pw\n", None),
+        (b"\\*:*:*:*:pw\n", None),
+        (b"\\d\\b.example.com:*:*:*:pw\n", "pw"),
+        (b"*:*:*:*:a\\:b\\\\c\\d:rest\n", "a:b\\cd"),
+        (b"*:*:*:*:a\\\n", "a\\"),
+        (b"*:*:*:*:p\xc3\xa4\n", "pä"),
+        (b"*:*:*:*:p\xff\n", b"p\xff"),
+        (b"*:*:*:*:" + b"x" * 10_000 + b"\n", "x" * 10_000),
+        (b"", None),
+    ],
+)
+def test_grammar(content: bytes, password: str | bytes | None, tmp_path: Path) -> None:
+    """Five fields, asterisks for any, backslashes before colons; the first line that matches is the last word."""
+    assert find_password(write(tmp_path / "pgpass", content), *CONNECTION) == password
+
+
+@pytest.mark.parametrize(
+    ("line", "config"),
+    [
+        ("h:5432:ann:ann:pw", Config(host="h", user="ann")),
+        ("h:5432:d:ann:pw", Config(host="h", user="ann", database="d")),
+        ("h:5432:d:ann:pw", Config(host="h", hostaddr="192.0.2.7", user="ann", database="d")),
+        ("192.0.2.7:*:*:*:pw", Config(host="192.0.2.7", hostaddr="192.0.2.7", user="ann")),
+        ("2001\\:db8\\:\\:1:*:*:*:pw", Config(host="2001:db8::1", user="ann")),
+        ("/srv/pg:*:*:*:pw", Config(host="/srv/pg", user="ann")),
+        ("@pg:*:*:*:pw", Config(host="@pg", user="ann")),
+        ("/run/postgresql:*:*:*:pw", Config(host="/run/postgresql", user="ann")),
+        ("localhost:*:*:*:pw", Config(host="/run/postgresql", user="ann")),
+        ("a\\:b:*:*:*:pw", Config(host="/\udcff", user="ann")),
+    ],
+)
+def test_what_is_looked_up(line: str, config: Config, tmp_path: Path) -> None:
+    """The name of the host, or its address, or the socket's directory; the database is by default the user's name."""
+    path = write(tmp_path / "pgpass", line.encode() + b"\n")
+    expected = None if "b:" in line else "pw"
+    assert password_for(config.replace(passfile=path)) == expected
+
+
+def test_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that is not there, or is not named, has no passwords and is no trouble."""
+    assert find_password(str(tmp_path / "missing"), *CONNECTION) is None
+    assert password_for(Config(user="u")) is None
+    assert not caplog.records
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o610, 0o666])
+def test_a_file_that_others_may_use(mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file to which the group or the world has access is not used, and the log says why."""
+    path = write(tmp_path / "pgpass", b"*:*:*:*:hunter2\n", mode)
+    with caplog.at_level(logging.WARNING, "babar_tls"):
+        assert find_password(path, *CONNECTION) is None
+    assert f'password file "{path}" has group or world access; permissions should be u=rw (0600) or less' in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o700])
+def test_a_file_of_ones_own(mode: int, tmp_path: Path) -> None:
+    """What the owner may do is the owner's affair."""
+    assert find_password(write(tmp_path / "pgpass", b"*:*:*:*:pw\n", mode), *CONNECTION) == "pw"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="directories and pipes are opened differently")
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_no_plain_file(make: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A directory and a pipe are no password files, and looking into them does not wait."""
+    path = tmp_path / "pgpass"
+    make(path, 0o600)  # type: ignore[operator]
+    with caplog.at_level(logging.WARNING, "babar_tls"):
+        assert find_password(str(path), *CONNECTION) is None
+    assert f'password file "{path}" is not a plain file' in caplog.text
+
+
+# The oracle --------------------------------------------------------------------------------------------------------
+
+
+class Listener:
+    """Asks everybody for a cleartext password, and keeps it."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self.passwords: queue.Queue[bytes] = queue.Queue()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                peer, _ = self._socket.accept()
+            except OSError:
+                return
+            with peer:
+                peer.settimeout(5)
+                peer.recv(4096)
+                peer.sendall(b"R\0\0\0\x08\0\0\0\x03")
+                self.passwords.put(peer.recv(65536)[5:-1])
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(10)
+
+
+def test_libpq_agrees(tmp_path: Path) -> None:
+    """Libpq sends to a server the password that we find for it, and none where we find none."""
+    psycopg = pytest.importorskip("psycopg", reason="libpq is the oracle: pip install psycopg[binary]")
+    chance = random.Random(5432)  # noqa: S311 - the same files in every run
+    listener = Listener()
+    hosts = ("h", "a:b", "a\\b", "127.0.0.1")
+
+    def field(known: str) -> bytes:
+        text = chance.choice((known, known, "*", chance.choice(hosts), "x", ""))
+        text = text.replace("\\", "\\\\").replace(":", "\\:") if chance.random() < 0.8 else text
+        return text.encode()
+
+    try:
+        differences = []
+        for _ in range(300):
+            host = chance.choice(hosts)
+            lines = []
+            for _ in range(chance.randint(1, 4)):
+                fields = [field(host), field(str(listener.port)), field("d"), field("u")]
+                password = bytes(chance.choices(b"ab:\\ #*\xff\xc3", k=chance.randint(0, 5)))
+                lines.append(chance.choice((b"", b"", b"#", b" ")) + b":".join([*fields, password]))
+            ending = chance.choice((b"\n", b"\r\n"))
+            path = write(tmp_path / "pgpass", ending.join(lines) + chance.choice((b"", ending)))
+            address = f"host='{host}'".replace("\\", "\\\\") + f" hostaddr=127.0.0.1 port={listener.port}"
+            with pytest.raises(psycopg.OperationalError):
+                psycopg.connect(f"{address} user=u dbname=d sslmode=disable gssencmode=disable passfile={path}")
+            theirs = listener.passwords.get(timeout=10) or None
+            found = find_password(path, host, listener.port, "d", "u")
+            ours = found.encode() if isinstance(found, str) else found
+            if ours != theirs:
+                differences.append((lines, host, theirs, ours))
+        assert differences == []
+    finally:
+        listener.close()
