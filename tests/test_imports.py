@@ -24,9 +24,23 @@ ORDER = (
     "telemetry",
     "modes",
     "validation",
+    "pins",
+    "host",
+    "config_checks",
     "config",
-    "conninfo_syntax",
+    "conninfo.places",
+    "passfile",
+    "conninfo.syntax",
+    "conninfo.keywords",
+    "conninfo.values",
+    "conninfo.service",
+    "conninfo.sources",
+    "conninfo.own",
+    "conninfo.hosts",
+    "conninfo.trust",
+    "conninfo.meaning",
     "conninfo",
+    "conninfo.format",
     "backends.base",
     "protocol.requests",
     "protocol.messages",
@@ -38,11 +52,16 @@ ORDER = (
     "protocol.policy",
     "protocol.refusals",
     "protocol.authentication",
-    "protocol.handshake",
     "protocol.query",
+    "protocol.target_session",
+    "protocol.handshake",
+    "protocol.hosts",
     "crypto",
     "security",
     "backends",
+    "weaknesses",
+    "explanation",
+    "sockets",
     "driving",
     "wire",
     "aio_timeout",
@@ -60,7 +79,7 @@ ORDER = (
 )
 
 #: Imports inside functions that point the other way, each for a convenience on the public face.
-LATE = {("config", "conninfo")}
+LATE = {("config", "conninfo"), ("config", "conninfo.format")}
 
 #: No input, no output, no clock, no threads.
 SANS_IO = {"socket", "ssl", "asyncio", "threading", "time", "select", "selectors", "subprocess", "concurrent", "signal"}

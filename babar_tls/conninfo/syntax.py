@@ -11,12 +11,13 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 _SCHEMES = ("postgresql://", "postgres://")
+_OLD = "requiressl"
 
 
 def split(conninfo: str, known: Collection[str]) -> dict[str, str]:
@@ -37,14 +38,37 @@ def split(conninfo: str, known: Collection[str]) -> dict[str, str]:
     return _parse_keywords(conninfo, known)
 
 
-def _check_known(keyword: str, known: Collection[str], *, show: bool) -> None:
+def split_pairs(text: str) -> dict[str, str]:
+    """Cut a keyword string whose keywords are anybody's.
+
+    Raises:
+        ConfigError: It is malformed.
+    """
+    return _parse_keywords(text, None)
+
+
+def quote(value: str) -> str:
+    """A value as a keyword string holds it, in quotes where it needs them."""
+    if value and not re.search(f"[{_SPACES}'\\\\]", value):
+        return value
+    return "'" + re.sub(r"(['\\])", r"\\\1", value) + "'"
+
+
+def _check_known(keyword: str, known: Collection[str], *, show: bool, what: str = "connection option") -> None:
     if keyword in known:
         return
     near = difflib.get_close_matches(keyword, sorted(known), n=1)
+    colon = "" if what == "connection option" else ":"
     raise ConfigError(
-        f'invalid connection option "{keyword}"' if show and keyword.isidentifier() else "invalid connection option",
+        f'invalid {what}{colon} "{keyword}"' if show and keyword.isidentifier() else f"invalid {what}",
         remedy=f'Did you mean "{near[0]}"?' if near else "See the list of connection parameters.",
     )
+
+
+def _store(values: dict[str, str], keyword: str, value: str) -> None:
+    if keyword == _OLD:  # from before there was sslmode
+        keyword, value = "sslmode", "require" if value.startswith("1") else "prefer"
+    values[keyword] = value
 
 
 # Keyword strings ---------------------------------------------------------------------------------------------------
@@ -54,7 +78,7 @@ _BLANK = re.compile(f"[{_SPACES}]*")
 _KEYWORD = re.compile(f"([^{_SPACES}=]+)[{_SPACES}]*=[{_SPACES}]*")
 
 
-def _parse_keywords(text: str, known: Collection[str]) -> dict[str, str]:
+def _parse_keywords(text: str, known: Collection[str] | None) -> dict[str, str]:
     values: dict[str, str] = {}
     position = _skip_blanks(text, 0)
     while position < len(text):
@@ -65,9 +89,13 @@ def _parse_keywords(text: str, known: Collection[str]) -> dict[str, str]:
             word = text[position:].partition("=")[0].split(" ", 1)[0]
             after = f' after "{word}"' if word.isidentifier() and not secret else ""
             raise ConfigError(f'missing "="{after} in connection info string')
-        _check_known(match[1], known, show=not secret)
+        if known is not None and match[1] != _OLD:
+            _check_known(match[1], known, show=not secret)
         value, position = _keyword_value(text, match.end())
-        values[match[1]] = value
+        if known is None:
+            values[match[1]] = value
+        else:
+            _store(values, match[1], value)
         position = _skip_blanks(text, position)
     return values
 
@@ -102,46 +130,65 @@ def _keyword_value(text: str, position: int) -> tuple[str, int]:
 
 # URIs --------------------------------------------------------------------------------------------------------------
 
+_HOST_END = re.compile("[:/?,]")
+_PORT_END = re.compile("[/?,]")
 _ESCAPE = 'In a password, percent-encode "@", "/", "?", "&", "%" and spaces: %40, %2F, %3F, %26, %25, %20.'
 
 
 def _parse_uri(rest: str, known: Collection[str]) -> dict[str, str]:
-    values: dict[str, str] = {}
+    raw: dict[str, str] = {}
     credentials = re.match("([^@/]*)@", rest)  # libpq's order: the first "@", unless a "/" comes before it
     if credentials is not None:
-        user, _, password = credentials[1].partition(":")
-        values.update(user=_decode(user), password=_decode(password))
+        raw["user"], _, raw["password"] = credentials[1].partition(":")
         rest = rest[credentials.end() :]
-    location, _, query = rest.partition("?")
-    hosts, _, path = location.partition("/")
-    if "@" in hosts:  # libpq would look for a host with an "@" in its name, and send its name to the DNS
-        raise ConfigError('more than one "@" before the host in URI', remedy=_ESCAPE)
-    values.update(_parse_hosts(hosts))
-    values["dbname"] = _decode(path)
-    values = {keyword: value for keyword, value in values.items() if value}
+    hosts, ports, rest = _cut_hosts(rest)
+    raw["host"], raw["port"] = ",".join(hosts), ",".join(ports)
+    path, _, query = rest.partition("?")
+    raw["dbname"] = path.removeprefix("/")
+    # An empty part leaves the keyword open, which the environment may then fill; one of encoded nothing does not.
+    values = {keyword: _decode(text) for keyword, text in raw.items() if text}
+    if not re.fullmatch("[0-9,]*", values.get("port", "")):  # not shown: it may be the beginning of a password
+        raise ConfigError('invalid integer value for connection option "port"', remedy=_ESCAPE)
     values.update(_parse_query(query, known))
     return values
 
 
-def _parse_hosts(hosts: str) -> dict[str, str]:
-    names, ports = [], []
-    for item in hosts.split(","):
-        if item.startswith("["):
-            name, bracket, port = item[1:].partition("]")
-            if not bracket:
-                raise ConfigError('end of string reached when looking for matching "]" in IPv6 host address in URI')
-            if not name:
-                raise ConfigError("IPv6 host address may not be empty in URI")
-            if port and not port.startswith(":"):
-                raise ConfigError(f'unexpected character "{port[0]}" in URI (expected ":" or "/")')
-            port = port[1:]
+def _cut_hosts(text: str) -> tuple[list[str], list[str], str]:
+    """The hosts and ports that a location begins with, undecoded, and what comes after them."""
+    hosts, ports, position = [], [], 0
+    while True:
+        if text.startswith("[", position):
+            host, position = _bracketed(text, position + 1)
         else:
-            name, _, port = item.partition(":")
-        names.append(_decode(name))
-        ports.append(_decode(port))
-        if not re.fullmatch("[0-9]*", ports[-1]):  # not shown: it may be the beginning of a password
-            raise ConfigError('invalid integer value for connection option "port"', remedy=_ESCAPE)
-    return {"host": ",".join(names), "port": ",".join(ports) if any(ports) else ""}
+            host, position = _until(_HOST_END, text, position)
+        port = ""
+        if text.startswith(":", position):
+            port, position = _until(_PORT_END, text, position + 1)
+        if "@" in host or "@" in port:  # libpq would look for a host with an "@" in its name, and tell the DNS
+            raise ConfigError('more than one "@" before the host in URI', remedy=_ESCAPE)
+        hosts.append(host)
+        ports.append(port)
+        if not text.startswith(",", position):
+            return hosts, ports, text[position:]
+        position += 1
+
+
+def _bracketed(text: str, position: int) -> tuple[str, int]:
+    end = text.find("]", position)
+    if end < 0:
+        raise ConfigError('end of string reached when looking for matching "]" in IPv6 host address in URI')
+    if end == position:
+        raise ConfigError("IPv6 host address may not be empty in URI")
+    after = text[end + 1 : end + 2]
+    if after not in ("", *":/?,"):
+        raise ConfigError(f'unexpected character "{after}" in URI (expected ":" or "/")')
+    return text[position:end], end + 1
+
+
+def _until(end: re.Pattern[str], text: str, position: int) -> tuple[str, int]:
+    match = end.search(text, position)
+    stop = match.start() if match else len(text)
+    return text[position:stop], stop
 
 
 def _parse_query(query: str, known: Collection[str]) -> dict[str, str]:
@@ -158,8 +205,9 @@ def _parse_query(query: str, known: Collection[str]) -> dict[str, str]:
             raise ConfigError(f'extra key/value separator "=" in URI query parameter{shown}', remedy=_ESCAPE)
         if keyword == "ssl" and value == "true":  # JDBC's spelling, which libpq takes too
             keyword, value = "sslmode", "require"
-        _check_known(keyword, known, show=show)
-        values[keyword] = value
+        if keyword != _OLD:
+            _check_known(keyword, known, show=show, what="URI query parameter")
+        _store(values, keyword, value)
     return values
 
 

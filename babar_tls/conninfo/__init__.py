@@ -1,0 +1,16 @@
+"""libpq connection strings: URIs and keyword strings, with libpq's meaning, as fields of `Config`, and back.
+
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
+
+::
+
+    syntax ──► sources ──► meaning ──► fields of Config ──► format
+    (cut into   (service,    (values, hosts, trust, own:       (a string again)
+     keywords)   PG*)         each with who said so)
+"""
+
+from __future__ import annotations
+
+from .meaning import Field, Setting, config_fields, interpret, parse, resolve
+
+__all__ = ["Field", "Setting", "config_fields", "interpret", "parse", "resolve"]

@@ -1,0 +1,100 @@
+"""libpq's connection service file: sections of keywords, each the connection that an application asks for by name.
+
+https://www.postgresql.org/docs/current/libpq-pgservice.html
+
+It may hold passwords, so errors show of it a file name and a line number.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from .keywords import KEYWORDS
+from .places import default_file, exists
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["find_service"]
+
+#: What libpq reads of a line, its end included. A longer one is an error, not two.
+_LONGEST_LINE = 1022
+_SPACES = b" \t\n\v\f\r"
+_SYSTEM_DIRECTORY = "/etc/postgresql-common"
+
+
+def find_service(name: str, file: str | None, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The section `name`, from `file` or this user's file, or else from the system's.
+
+    Args:
+        name: The service.
+        file: The file to look into in place of ``~/.pg_service.conf``; it must exist.
+        environ: Where ``HOME`` and ``PGSYSCONFDIR`` are looked up.
+
+    Returns:
+        The file's name, and keywords with their values.
+
+    Raises:
+        ConfigError: There is no such service, or a file cannot be read or understood.
+    """
+    default = default_file(".pg_service.conf", ".pg_service.conf", environ)
+    own = file if file is not None else str(default) if exists(default) else None
+    system = Path(environ.get("PGSYSCONFDIR") or _SYSTEM_DIRECTORY, "pg_service.conf")
+    files = [*([] if own is None else [own]), *([str(system)] if exists(system) else [])]
+    for path in files:
+        values = _section(path, name)
+        if values is not None:
+            return path, values
+    looked = " and ".join(f'"{path}"' for path in files)
+    raise ConfigError(
+        f'definition of service "{name}" not found',
+        remedy=f"Looked into {looked}." if files else f'There is no service file: neither "{default}" nor "{system}".',
+    )
+
+
+def _section(path: str, name: str) -> dict[str, str] | None:
+    """What the file's first section of that name says, `None` where it has none."""
+    wanted = os.fsencode(f"[{name}]")
+    values: dict[str, str] | None = None
+    for number, line in _lines(path):
+        if line.startswith(b"["):
+            if values is not None:
+                break
+            if line.startswith(wanted):  # whatever follows the bracket
+                values = {}
+        elif values is not None:
+            keyword, value = _pair(line, f'service file "{path}", line {number}')
+            values.setdefault(keyword, value)
+    return values
+
+
+def _lines(path: str) -> Iterator[tuple[int, bytes]]:
+    """The lines that say something, without the spaces around them, and their numbers."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - an empty name is an error, not this directory
+            lines = file.readlines()
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f'service file "{path}" not found', remedy=getattr(exc, "strerror", None)) from None
+    for number, raw in enumerate(lines, 1):
+        if len(raw) > _LONGEST_LINE:
+            raise ConfigError(f'line {number} too long in service file "{path}"')
+        line = raw.partition(b"\0")[0].strip(_SPACES)  # C's strings end at a zero byte
+        if line and not line.startswith(b"#"):
+            yield number, line
+
+
+def _pair(line: bytes, where: str) -> tuple[str, str]:
+    if line.startswith(b"ldap://"):
+        raise ConfigError(f"LDAP is not supported in {where}", remedy="Write the parameters themselves.")
+    keyword, equals, value = os.fsdecode(line).partition("=")
+    if equals and keyword == "service":
+        raise ConfigError(f"nested service specifications not supported in {where}")
+    if not equals or keyword not in KEYWORDS or not KEYWORDS[keyword].in_service_file:
+        raise ConfigError(
+            f"syntax error in {where}",
+            remedy="A line is a known keyword, = and its value, with no spaces around the = and no quotes.",
+        )
+    return keyword, value

@@ -1,0 +1,103 @@
+"""Where a connection's parameters come from: the string, then a service, then the environment.
+
+`resolve` finds the value that counts for each keyword and remembers who said so; what it means is `conninfo`'s affair.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from .keywords import KEYWORDS, STANDALONE
+from .service import find_service
+from .syntax import split
+from .values import Setting, boolean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .keywords import Keyword
+
+__all__ = ["Setting", "is_standalone", "resolve"]
+
+
+def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, str] | None = None) -> dict[str, Setting]:
+    """Every keyword that has a value, from the first place that gives it one; an empty value is one.
+
+    As in libpq, a service stands in for what the string leaves open, and the environment for what both do. A string
+    that is ``standalone`` is all there is.
+
+    Args:
+        conninfo: A URI or a keyword string.
+        allow_files: `False` for a string from somebody you do not trust. It may then name no file and no service; and
+            because it chooses the server, nothing is added to it that this server should not be given: no password,
+            no key, no file. What remains of the environment is where to connect and how strictly.
+        environ: The environment, by default that of the process.
+
+    Raises:
+        ConfigError: The string is malformed, has an unknown keyword or one that it may not have, or there is no such
+            service.
+    """
+    environ = os.environ if environ is None else environ
+    settings = {keyword: Setting(keyword, value) for keyword, value in split(conninfo, KEYWORDS).items()}
+    if not allow_files:
+        for setting in settings.values():
+            _check_names_no_file(setting)
+    if is_standalone(settings):
+        return settings
+    if allow_files:
+        _add_service(settings, environ)
+    for keyword in KEYWORDS.values():
+        value = environ.get(keyword.envvar) if keyword.envvar else None
+        if value is None or keyword.name in settings or not (allow_files or _is_for_anybody(keyword, value)):
+            continue
+        _add(settings, keyword.name, value, f"environment variable {keyword.envvar}")
+    if "sslmode" not in settings and environ.get("PGREQUIRESSL", "").startswith("1"):
+        _add(settings, "sslmode", "require", "environment variable PGREQUIRESSL")
+    return settings
+
+
+def is_standalone(settings: Mapping[str, Setting]) -> bool:
+    """Does the string say that it is complete?
+
+    Raises:
+        ConfigError: It says neither yes nor no.
+    """
+    setting = settings.get(STANDALONE)
+    return setting is not None and bool(setting.value) and boolean(setting)
+
+
+def _add(settings: dict[str, Setting], keyword: str, value: str, source: str) -> None:
+    settings[keyword] = Setting(keyword, value, source)
+
+
+def _add_service(settings: dict[str, Setting], environ: Mapping[str, str]) -> None:
+    for name in ("service", "servicefile"):
+        envvar = KEYWORDS[name].envvar or ""
+        if name not in settings and envvar in environ:
+            _add(settings, name, environ[envvar], f"environment variable {envvar}")
+    if "service" not in settings:
+        return
+    service = settings["service"].value
+    file = settings["servicefile"].value if "servicefile" in settings else None
+    path, values = find_service(service, file, environ)
+    for keyword, value in values.items():
+        if keyword not in settings:
+            _add(settings, keyword, value, f'service file "{path}", service "{service}"')
+
+
+def _check_names_no_file(setting: Setting) -> None:
+    if setting.value and _names_file(KEYWORDS[setting.keyword], setting.value):
+        raise ConfigError(
+            f'connection option "{setting.keyword}" names a file, which this string may not do',
+            remedy="Give what the file is for as an argument, or trust the string: allow_files=True.",
+        )
+
+
+def _is_for_anybody(keyword: Keyword, value: str) -> bool:
+    return not keyword.secret and not _names_file(keyword, value)
+
+
+def _names_file(keyword: Keyword, value: str) -> bool:
+    return keyword.names_file and not (keyword.name == "sslrootcert" and value == "system")

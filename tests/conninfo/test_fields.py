@@ -1,0 +1,250 @@
+"""Hosts in numbers, client certificates, revocation lists and this library's own keywords, as strings have them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls.config import ChannelBinding, ClientCertMode, Config, Host, TlsMode, TlsVerify, TlsVersion
+from babar_tls.conninfo import places
+from babar_tls.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without any files, an environment without PG*, and no server's socket directory."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path / "etc"))
+    monkeypatch.setattr(places, "SOCKET_DIRECTORIES", ())
+    return tmp_path
+
+
+def read(text: str) -> Config:
+    return Config.from_conninfo(f"user=u {text}")
+
+
+# Hosts -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("host=a,b", [Host("a"), Host("b")]),
+        ("host=a,b port=1", [Host("a", 1), Host("b", 1)]),
+        ("host=a,b port=1,", [Host("a", 1), Host("b", 5432)]),
+        ("host=a,b hostaddr=192.0.2.1,", [Host("a", hostaddr="192.0.2.1"), Host("b")]),
+        ("hostaddr=192.0.2.1,::1", [Host("192.0.2.1", hostaddr="192.0.2.1"), Host("::1", hostaddr="::1")]),
+        ("host=,b", [Host("localhost"), Host("b")]),
+        ("host=/run/pg,b", [Host("/run/pg"), Host("b")]),
+        ("host=/run/pg hostaddr=192.0.2.1", [Host("/run/pg", hostaddr="192.0.2.1")]),
+        ("host=h hostaddr=192.0.2.1 port=1", [Host("h", 1, "192.0.2.1")]),
+        ("hostaddr=192.0.2.1", [Host("192.0.2.1", hostaddr="192.0.2.1")]),
+        ("port=1", [Host("localhost", 1)]),
+    ],
+)
+def test_hosts(text: str, hosts: list[Host]) -> None:
+    """Lists pair up, one port serves all, and what is empty is the default."""
+    config = read(text)
+    assert list(config.targets) == hosts
+    assert bool(config.hosts) == (len(hosts) > 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("host=a,b hostaddr=192.0.2.1", "could not match 2 host names to 1 hostaddr values"),
+        ("host=a,b port=1,2,3", "could not match 3 port numbers to 2 hosts"),
+        ("port=1,2", "could not match 2 port numbers to 1 hosts"),
+        ("host=a,b port=1,x", 'invalid integer value "x" for connection option "port"'),
+        ("host=a,b port=1,0", 'invalid port number: "0"'),
+        ("hostaddr=192.0.2.1,example.com", 'could not parse network address "example.com"'),
+    ],
+)
+def test_hosts_that_do_not_pair(text: str, message: str) -> None:
+    """Lists of different lengths, and what is no port or address, are refused in libpq's words."""
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert message in str(caught.value)
+
+
+def test_uri_with_hosts() -> None:
+    """A URI's hosts have ports of their own."""
+    config = Config.from_conninfo(
+        "postgresql://u@a:1,b,[::1]:2/d?target_session_attrs=standby&load_balance_hosts=random"
+    )
+    assert config.hosts == (Host("a", 1), Host("b"), Host("::1", 2))
+    assert (config.target_session_attrs.value, config.load_balance_hosts.value) == ("standby", "random")
+
+
+# Timers and the like -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("keepalives_idle=5 keepalives_interval=6 keepalives_count=7", (5, 6, 7, None)),
+        ("keepalives_idle=0 keepalives_interval=-1 tcp_user_timeout=' 9 '", (None, None, None, 9)),
+    ],
+)
+def test_timers(text: str, fields: tuple[int | None, ...]) -> None:
+    """Zero and less are the system's default."""
+    config = read(text)
+    timers = (config.keepalives_idle, config.keepalives_interval, config.keepalives_count, config.tcp_user_timeout)
+    assert timers == fields
+
+
+FIELDS = [
+    ("requirepeer=postgres", {"require_peer": "postgres"}),
+    ("passfile=/p", {"passfile": "/p"}),
+    ("passfile=/p password=x", {"passfile": "/p", "password": "x"}),
+    ("sslkeylogfile=/k", {"tls_key_log_path": "/k"}),
+    ("sslsni=0", {"tls_sni": False}),
+    ("sslsni=''", {"tls_sni": False}),
+    ("sslsni=yes", {"tls_sni": False}),
+    ("sslsni=10", {"tls_sni": True}),
+    ("ssl_min_protocol_version=tlsv1.3", {"tls_min_version": TlsVersion.TLSV1_3}),
+    ("ssl_max_protocol_version=TLSV1.2", {"tls_max_version": TlsVersion.TLSV1_2}),
+    ("sslcrl=/c", {"tls_crl_path": "/c"}),
+    ("sslcrldir=/d", {"tls_crl_dir": "/d"}),
+    ("sslpassword=x", {"tls_client_key_password": "x"}),
+    ("sslcertmode=require", {"tls_client_cert_mode": ClientCertMode.REQUIRE}),
+    ("scram_channel_binding=tls-exporter", {"channel_binding_type": "tls-exporter"}),
+    ("scram_channel_binding=''", {"channel_binding": ChannelBinding.DISABLE}),
+    ("tls_mode=prefer tls_fallback=1", {"tls_mode": TlsMode.PREFER, "tls_fallback": True}),
+    ("sslmode=prefer tls_mode=require tls_verify=ca", {"tls_verify": TlsVerify.CA}),
+    ("tls_backend=openssl tls_server_name=n", {"tls_backend": "openssl", "tls_server_name": "n"}),
+    ("tls_os_roots=true tls_common_name=on", {"tls_os_roots": True, "tls_common_name": True}),
+    ("tls_root_cert_path=/r tls_default_roots=no", {"tls_root_cert_path": "/r", "tls_default_roots": False}),
+    (f"tls_pins=sha256:{'a' * 64},sha256:{'b' * 64}", {"tls_pins": (f"sha256:{'a' * 64}", f"sha256:{'b' * 64}")}),
+    (
+        "channel_binding_type=tls-unique scram_key_cache=0",
+        {"channel_binding_type": "tls-unique", "scram_key_cache": False},
+    ),
+    ("scram_max_iterations=4096", {"scram_max_iterations": 4096}),
+    ("server_settings='a=b work_mem=\\'4 MB\\''", {"server_settings": {"a": "b", "work_mem": "4 MB"}}),
+    ("channel_binding_type=tls-unique tls_server_name=n tls_server_name='' channel_binding_type=''", {}),
+    ("sslcert=/c tls_client_cert='' tls_client_key=''", {}),
+    ("standalone=1 connect_timeout=2.5", {"connect_timeout": 2.5}),
+    ("standalone=1 password='' options='' dbname=''", {"password": "", "options": "", "database": ""}),
+]
+
+
+@pytest.mark.parametrize(("text", "fields"), FIELDS)
+def test_keywords(text: str, fields: dict[str, Any]) -> None:
+    """A keyword, libpq's or our own, is its field; our own take precedence, and empty ones are the default."""
+    assert read(f"host=h {text}") == Config(host="h", user="u", **fields)
+
+
+def test_keys_in_base64() -> None:
+    """SCRAM keys are 32 bytes in base64."""
+    key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    config = read(f"scram_client_key={key} scram_server_key={key}")
+    assert config.scram_client_key == config.scram_server_key == bytes(range(32))
+
+
+# Files -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(home: Path) -> Path:
+    """``~/.postgresql``, with everything in it but a private key."""
+    path = home / ".postgresql"
+    path.mkdir()
+    for name in ("root.crt", "root.crl", "postgresql.crt"):
+        (path / name).touch()
+    return path
+
+
+@pytest.mark.parametrize("text", ["", "sslmode=require", "sslmode=verify-full", "sslcert='' sslkey=''"])
+def test_default_files(text: str, folder: Path) -> None:
+    """Files in ``~/.postgresql`` are used where they are; the key is named whether it exists or not."""
+    config = read(text)
+    assert (config.tls_client_cert, config.tls_client_key) == (
+        str(folder / "postgresql.crt"),
+        str(folder / "postgresql.key"),
+    )
+    assert (config.tls_root_cert_path, config.tls_crl_path) == (str(folder / "root.crt"), str(folder / "root.crl"))
+
+
+@pytest.mark.parametrize(
+    ("text", "certificate", "key"),
+    [
+        ("sslmode=disable", None, None),
+        ("sslmode=disable sslcert=/c sslkey=/k", None, None),
+        ("sslcertmode=disable sslcert=/c sslkey=/k", None, None),
+        ("sslcert=/c", "/c", "default"),
+        ("sslcert=/c sslkey=/k", "/c", "/k"),
+        ("sslcert=/c.P12", "/c.P12", None),
+        ("sslcert=/c.pfx sslkey=/k", "/c.pfx", "/k"),
+        ("sslkey=/k", "default", "/k"),
+        ("standalone=1 sslcert=/c", "/c", None),
+    ],
+)
+def test_client_certificates(text: str, certificate: str | None, key: str | None, folder: Path) -> None:
+    """Sslcert and sslkey, else the default files, unless TLS or certificates are disabled."""
+    default = (str(folder / "postgresql.crt"), str(folder / "postgresql.key"))
+    config = read(text)
+    expected = tuple(
+        path if word == "default" else word for word, path in zip((certificate, key), default, strict=True)
+    )
+    assert (config.tls_client_cert, config.tls_client_key) == expected
+    assert (config.tls_client_cert_mode is ClientCertMode.DISABLE) == ("sslcertmode" in text)
+
+
+def test_an_override_of_the_certificate(folder: Path) -> None:
+    """A certificate that is given as an argument has nothing to do with the string's key."""
+    assert folder.exists()
+    config = Config.from_conninfo("user=u", tls_client_cert=b"PEM")
+    assert (config.tls_client_cert, config.tls_client_key) == (b"PEM", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("sslmode=disable", (None, None)),
+        ("sslrootcert=system", (None, None)),
+        ("sslrootcert=system sslcrl=/c", ("/c", None)),
+        ("sslcrl=/c", ("/c", None)),
+        ("sslcrldir=/d", (None, "/d")),
+        ("sslcrl=/c sslcrldir=/d", ("/c", "/d")),
+        ("standalone=1 sslrootcert=/r", (None, None)),
+    ],
+)
+def test_revocation_lists(text: str, paths: tuple[str | None, str | None], folder: Path) -> None:
+    """The default list is for certificates below the root file; those that are named are for all."""
+    assert folder.exists()
+    config = read(text)
+    assert (config.tls_crl_path, config.tls_crl_dir) == paths
+
+
+@pytest.mark.parametrize(
+    ("text", "common_name"),
+    [("", False), ("sslmode=verify-full", True), ("sslmode=verify-ca", False), ("sslrootcert=system", True)],
+)
+def test_common_names(text: str, common_name: bool, folder: Path) -> None:
+    """Whoever asks for libpq's verify-full gets its rules for names; our own default is stricter."""
+    assert folder.exists()
+    assert read(text).tls_common_name is common_name
+
+
+def test_the_default_password_file(home: Path) -> None:
+    """``~/.pgpass`` is named where it exists and there is no password."""
+    assert read("").passfile is None
+    (home / ".pgpass").touch()
+    assert read("").passfile == read("passfile='' password=''").passfile == str(home / ".pgpass")
+    assert read("password=x").passfile is None
+    assert Config.from_conninfo("", environ={"PGPASSWORD": "x", "HOME": str(home)}).passfile is None
+    assert Config.from_conninfo("", environ={"PGPASSFILE": "/p", "HOME": str(home)}).passfile == "/p"
+
+
+def test_a_required_certificate_without_tls() -> None:
+    """sslcertmode=require asks for what sslmode=disable rules out."""
+    with pytest.raises(ConfigError, match="sslcertmode"):
+        read("sslmode=disable sslcertmode=require")

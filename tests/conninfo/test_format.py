@@ -1,0 +1,256 @@
+"""A configuration goes through a string and comes back the same, wherever that string is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from babar_tls.config import (
+    AUTH_METHODS,
+    CHANNEL_BINDING_TYPES,
+    ChannelBinding,
+    ClientCertMode,
+    Config,
+    Host,
+    LoadBalanceHosts,
+    TargetSessionAttrs,
+    TlsMode,
+    TlsNegotiation,
+    TlsVerify,
+    TlsVersion,
+)
+from babar_tls.conninfo import places
+from babar_tls.conninfo.keywords import KEYWORDS
+from babar_tls.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = st.text(
+    st.sampled_from("ab='\\ \t\n,%@/:?&#é\u00a0\u2028\U0001f418")
+    | st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
+    max_size=12,
+)
+WORD = TEXT.filter(bool)
+NAME = WORD.map(lambda text: text.replace(",", "")).filter(bool)
+PATH = st.one_of(WORD, WORD.map(lambda text: "/" + text), st.just("/r\udcff"), st.just("token:key"), st.just("system"))
+ADDRESS = st.none() | st.ip_addresses().map(str)
+HOST = st.builds(Host, NAME | st.sampled_from(["localhost", "/run/pg", "@pg"]), st.integers(1, 65535), ADDRESS)
+POSITIVE = st.none() | st.integers(1, 2**31 - 1)
+PIN = st.binary(min_size=32, max_size=32).flatmap(
+    lambda digest: st.sampled_from(["sha256:", "spki-sha256:"]).map(lambda kind: kind + digest.hex())
+)
+KEY = st.none() | st.binary(min_size=32, max_size=32)
+SETTING = WORD.map(lambda text: "".join(char for char in text if char not in "= \t\n\v\f\r")).filter(bool)
+
+STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
+    "host": NAME,
+    "hostaddr": ADDRESS,
+    "port": st.integers(1, 65535),
+    "hosts": st.lists(HOST, max_size=3).map(tuple),
+    "target_session_attrs": st.sampled_from(TargetSessionAttrs),
+    "load_balance_hosts": st.sampled_from(LoadBalanceHosts),
+    "user": WORD,
+    "database": st.none() | TEXT,
+    "password": st.none() | TEXT,
+    "passfile": st.none() | PATH,
+    "application_name": st.none() | TEXT,
+    "options": st.none() | TEXT,
+    "server_settings": st.dictionaries(SETTING, TEXT, max_size=3),
+    "connect_timeout": st.none() | st.floats(1e-9, 1e9) | st.integers(1, 2**70),
+    "keepalives": st.booleans(),
+    "keepalives_idle": POSITIVE,
+    "keepalives_interval": POSITIVE,
+    "keepalives_count": POSITIVE,
+    "tcp_user_timeout": POSITIVE,
+    "require_peer": st.none() | TEXT,
+    "tls_mode": st.sampled_from(TlsMode),
+    "tls_verify": st.sampled_from(TlsVerify),
+    "tls_backend": st.sampled_from(["stdlib", "openssl", "a b"]),
+    "tls_negotiation": st.sampled_from(TlsNegotiation),
+    "tls_server_name": st.none() | WORD,
+    "tls_sni": st.booleans(),
+    "tls_root_cert_path": st.none() | PATH,
+    "tls_default_roots": st.booleans(),
+    "tls_os_roots": st.booleans(),
+    "tls_common_name": st.booleans(),
+    "tls_pins": st.lists(PIN, max_size=2).map(tuple),
+    "tls_client_cert": st.none() | PATH,
+    "tls_client_key": st.none() | PATH,
+    "tls_client_key_password": st.none() | TEXT,
+    "tls_client_cert_mode": st.sampled_from(ClientCertMode),
+    "tls_crl_path": st.none() | PATH,
+    "tls_crl_dir": st.none() | PATH,
+    "tls_min_version": st.sampled_from(TlsVersion),
+    "tls_max_version": st.none() | st.sampled_from(TlsVersion),
+    "tls_key_log_path": st.none() | PATH,
+    "tls_fallback": st.booleans(),
+    "channel_binding": st.sampled_from(ChannelBinding),
+    "channel_binding_type": st.none() | st.sampled_from(CHANNEL_BINDING_TYPES),
+    "scram_key_cache": st.booleans(),
+    "scram_client_key": KEY,
+    "scram_server_key": KEY,
+    "scram_max_iterations": st.integers(1, 2**70) | st.floats(1, allow_nan=False),
+    "require_auth": st.none() | st.sampled_from([*AUTH_METHODS, "", "md5, password", "!none,!md5"]),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An environment and a home that have something to add to everything."""
+    home = tmp_path_factory.mktemp("home")
+    folder = home / ".postgresql"
+    folder.mkdir()
+    for name in ("root.crt", "root.crl", "postgresql.crt", "postgresql.key"):
+        (folder / name).touch()
+    (home / ".pgpass").touch()
+    (home / ".pg_service.conf").write_text("[hostile]\nhost=hostile\npassword=hostile\nsslmode=disable\n")
+    (home / ".s.PGSQL.5432").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        for keyword in KEYWORDS.values():
+            if keyword.envvar:
+                patch.setenv(keyword.envvar, "hostile")
+        patch.setenv("PGREQUIRESSL", "1")
+        patch.setattr(places, "SOCKET_DIRECTORIES", (str(home),))
+        yield home
+
+
+def test_every_field_has_a_strategy() -> None:
+    """No field is forgotten here."""
+    assert list(STRATEGIES) == [field.name for field in dataclasses.fields(Config)]
+
+
+def coherent(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without the commonest contradictions, which nobody could build."""
+    if fields.get("hosts"):
+        for name in ("host", "hostaddr", "port"):
+            fields.pop(name, None)
+    if "tls_client_cert" not in fields or fields["tls_client_cert"] is None:
+        fields.pop("tls_client_key", None)
+    if fields.get("tls_fallback"):
+        fields["tls_mode"] = TlsMode.PREFER
+    if fields.get("tls_negotiation") is TlsNegotiation.DIRECT:
+        fields["tls_mode"] = TlsMode.REQUIRE
+        fields.pop("tls_fallback", None)
+    if fields.get("scram_client_key") is None or fields.get("scram_server_key") is None:
+        fields.pop("scram_client_key", None)
+        fields.pop("scram_server_key", None)
+    return fields
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.fixed_dictionaries({}, optional=STRATEGIES))
+def test_round_trip(fields: dict[str, Any]) -> None:
+    """`Config.from_conninfo(config.to_conninfo()) == config`, whatever there is where it is read."""
+    try:
+        config = Config(**coherent(fields))
+    except ConfigError:
+        assume(False)
+    text = config.to_conninfo()
+    assert Config.from_conninfo(text) == config
+    assert Config.from_conninfo(text, environ={}) == config
+    assert Config.from_conninfo(text).to_conninfo() == text
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_fields_one_by_one(data: st.DataObject) -> None:
+    """Each field alone comes back."""
+    name = data.draw(st.sampled_from([*STRATEGIES]))
+    try:
+        config = Config(**{"user": "u", name: data.draw(STRATEGIES[name])})
+    except ConfigError:
+        assume(False)
+    assert Config.from_conninfo(config.to_conninfo()) == config
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, ""),
+        ({"host": "h", "port": 1, "database": "d"}, " host=h port=1 {user} dbname=d"),
+        ({"hosts": [Host("a"), Host("b")]}, " host=a,b {user}"),
+        ({"hosts": [Host("a", 1, "::1"), Host("b", 1)]}, " host=a,b hostaddr=::1, port=1 {user}"),
+        ({"password": "it's \\"}, r" {user} password='it\'s \\'"),
+        ({"connect_timeout": None}, " {user} connect_timeout=0"),
+        ({"connect_timeout": 2.5}, " {user} connect_timeout=2.5"),
+        ({"tls_mode": "disable"}, " {user} sslmode=disable"),
+        ({"tls_mode": "prefer", "tls_verify": "none", "tls_fallback": True}, " {user} sslmode=prefer"),
+        ({"tls_mode": "prefer"}, " {user} tls_mode=prefer"),
+        ({"tls_verify": "none"}, " {user} sslmode=require"),
+        ({"tls_common_name": True}, " {user} sslrootcert=system"),
+        ({"tls_root_cert_path": "/r"}, " {user} tls_root_cert_path=/r"),
+        ({"tls_root_cert_path": "/r", "tls_default_roots": False}, " {user} sslrootcert=/r"),
+        (
+            {"tls_root_cert_path": "/r", "tls_default_roots": False, "tls_common_name": True},
+            " {user} sslmode=verify-full sslrootcert=/r",
+        ),
+        (
+            {"tls_root_cert_path": "/r", "tls_default_roots": False, "tls_verify": "ca"},
+            " {user} sslmode=verify-ca sslrootcert=/r",
+        ),
+        ({"tls_client_cert": "/c", "tls_client_key": "/k"}, " {user} sslcert=/c sslkey=/k"),
+        ({"tls_client_cert": "/c", "tls_client_key": "t:k"}, " {user} sslcert=/c tls_client_key=t:k"),
+        ({"server_settings": {"work_mem": "4 MB"}}, r" {user} server_settings='work_mem=\'4 MB\''"),
+        ({"channel_binding_type": "tls-exporter"}, " {user} channel_binding_type=tls-exporter"),
+    ],
+)
+def test_words(fields: dict[str, Any], text: str) -> None:
+    """Libpq's keywords where they say it, ours for the rest, and nothing of what is default."""
+    config = Config(user="u", **fields)
+    assert config.to_conninfo() == "standalone=1" + (text or " {user}").format(user="user=u")
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"password": b"hunter2"}, "password"),
+        ({"password": "hunter2\0"}, "password"),
+        ({"tls_client_cert": b"hunter2"}, "tls_client_cert"),
+        ({"tls_client_cert": "/c", "tls_client_key": b"hunter2:"}, "tls_client_key"),
+        ({"tls_client_key_password": b"hunter2"}, "tls_client_key_password"),
+        ({"tls_client_key_password": lambda: "hunter2"}, "tls_client_key_password"),
+        ({"tls_backend": type("Engine", (), {"wrap": None})()}, "tls_backend"),
+        ({"tls_backend": ""}, "tls_backend"),
+        ({"server_settings": {"a b": "hunter2"}}, "server_settings"),
+        ({"host": "a,b"}, "host"),
+    ],
+)
+def test_what_no_string_can_hold(fields: dict[str, Any], name: str) -> None:
+    """What is no text, or what the syntax has no place for, is an error that names the field and shows nothing."""
+    with pytest.raises(ConfigError, match=f"^{name} ") as caught:
+        Config(user="u", **fields).to_conninfo()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_standalone_string_is_complete(hostile: Path) -> None:
+    """Nothing adds to a string that says that it is complete, in either syntax."""
+    assert os.environ["PGHOST"] == "hostile"
+    assert (hostile / ".s.PGSQL.5432").exists()
+    assert Config.from_conninfo("standalone=1 user=u") == Config(user="u")
+    assert Config.from_conninfo("postgresql://u@h/?standalone=1") == Config(host="h", user="u")
+    with pytest.raises(ConfigError, match="hostile"):
+        Config.from_conninfo("standalone=0 user=u service=hostile")
+
+
+def test_repr_shows_no_password() -> None:
+    """The string has the password, and nothing else shows it."""
+    config = Config(user="u", password="hunter2", tls_client_key_password="hunter2")
+    assert config.to_conninfo().count("hunter2") == 2
+    assert "hunter2" not in repr(Config.from_conninfo(config.to_conninfo()))
+
+
+def test_addresses() -> None:
+    """A zone survives, and one with a comma in it is refused."""
+    config = Config(host="h", hostaddr="fe80::1%lo", user="u")
+    assert Config.from_conninfo(config.to_conninfo()) == config
+    assert ipaddress.ip_address("fe80::1%a,b")
+    with pytest.raises(ConfigError, match="host contains a comma"):
+        Config(host="h", hostaddr="fe80::1%a,b", user="u").to_conninfo()

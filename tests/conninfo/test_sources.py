@@ -1,0 +1,211 @@
+"""Who said what: the string, a service, the environment or a default file, and what a stranger's string may not say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from babar_tls.config import Config, TlsMode, TlsVerify
+from babar_tls.conninfo import config_fields, interpret, places
+from babar_tls.conninfo.keywords import KEYWORDS
+from babar_tls.conninfo.sources import Setting, resolve
+from babar_tls.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without any files, an environment without PG*, and no server's socket directory."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path / "etc"))
+    monkeypatch.setattr(places, "SOCKET_DIRECTORIES", ())
+    return tmp_path
+
+
+def sources(text: str, **options: Any) -> dict[str, tuple[str, str]]:
+    return {name: (setting.value, setting.source) for name, setting in resolve(text, **options).items()}
+
+
+def test_sources(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting says where it comes from."""
+    (home / ".pg_service.conf").write_text("[billing]\nhost=h\nport=6000\n")
+    environ = {"HOME": str(home), "PGPORT": "7000", "PGUSER": "ann", "PGSERVICE": "shop"}
+    service = f'service file "{home / ".pg_service.conf"}", service "billing"'
+    assert sources("service=billing dbname=d", environ=environ) == {
+        "service": ("billing", "connection string"),
+        "dbname": ("d", "connection string"),
+        "host": ("h", service),
+        "port": ("6000", service),
+        "user": ("ann", "environment variable PGUSER"),
+    }
+    monkeypatch.setenv("PGUSER", "bob")
+    assert sources("")["user"] == ("bob", "environment variable PGUSER")
+
+
+@pytest.mark.parametrize("keyword", [keyword for keyword in KEYWORDS.values() if keyword.envvar], ids=lambda k: k.name)
+def test_every_variable(keyword: Any) -> None:
+    """A variable stands in for its keyword, and an empty one too."""
+    if keyword.name in ("service", "servicefile"):
+        with pytest.raises(ConfigError, match=r"^definition of service|^service file"):
+            resolve("service=s" if keyword.name == "servicefile" else "", environ={keyword.envvar: "/missing"})
+        return
+    for value in ("x", ""):
+        assert resolve("", environ={keyword.envvar: value}) == {
+            keyword.name: Setting(keyword.name, value, f"environment variable {keyword.envvar}")
+        }
+    assert resolve(f"{keyword.name}=y", environ={keyword.envvar: "x"})[keyword.name].value == "y"
+
+
+def test_the_old_variable() -> None:
+    """PGREQUIRESSL=1 is an sslmode where there is no other."""
+    assert sources("", environ={"PGREQUIRESSL": "1"}) == {"sslmode": ("require", "environment variable PGREQUIRESSL")}
+    assert sources("", environ={"PGREQUIRESSL": "0"}) == {}
+    assert sources("", environ={"PGREQUIRESSL": "1", "PGSSLMODE": "disable"})["sslmode"][0] == "disable"
+
+
+def test_service_files_in_turn(home: Path) -> None:
+    """The file that is named, or this user's, is looked into first and then the system's."""
+    (home / "etc").mkdir()
+    (home / "etc" / "pg_service.conf").write_text("[a]\nhost=system\n[b]\nhost=system\n")
+    (home / ".pg_service.conf").write_text("[a]\nhost=user\n")
+    (home / "named").write_text("[a]\nhost=named\n")
+    assert resolve("service=a")["host"].value == "user"
+    assert resolve("service=b")["host"].value == "system"
+    assert resolve(f"service=a servicefile={home / 'named'}")["host"].value == "named"
+    assert resolve("service=a", environ={"PGSERVICEFILE": str(home / "named")})["host"].value == "named"
+    with pytest.raises(ConfigError, match=r'^definition of service "c" not found\nLooked into'):
+        resolve("service=c")
+    with pytest.raises(ConfigError, match=r'^service file "/missing" not found'):
+        resolve("service=a servicefile=/missing")
+
+
+@pytest.mark.parametrize("line", ["hunter2", "pasword=hunter2", "ldap://hunter2", "service=hunter2", "x" * 1100])
+def test_service_file_errors_show_no_values(line: str, home: Path) -> None:
+    """A service file may hold passwords: errors name the file and the line."""
+    (home / ".pg_service.conf").write_text(f"[s]\nhost=h\n{line}\n")
+    with pytest.raises(ConfigError) as caught:
+        resolve("service=s")
+    assert "hunter2" not in str(caught.value)
+    assert "line 3" in str(caught.value)
+    assert ".pg_service.conf" in str(caught.value)
+
+
+def test_own_keywords_in_a_service_file(home: Path) -> None:
+    """A service file may have our own keywords, but none that is about the string."""
+    (home / ".pg_service.conf").write_text("[s]\ntls_backend=openssl\n[t]\nstandalone=1\n")
+    assert Config.from_conninfo("service=s user=u").tls_backend == "openssl"
+    with pytest.raises(ConfigError, match="syntax error in service file"):
+        resolve("service=t")
+
+
+def test_errors_say_where_a_value_comes_from(home: Path) -> None:
+    """What is wrong and not in the string is hard to find: the error leads to it."""
+    with pytest.raises(
+        ConfigError, match=r'^invalid sslmode value: "on"\n.* It comes from environment variable PGSSLMODE'
+    ):
+        config_fields("", environ={"PGSSLMODE": "on"})
+    (home / ".pg_service.conf").write_text("[s]\nport=x\n")
+    with pytest.raises(ConfigError, match=r"It comes from service file .*pg_service.conf.*, service .s.\.$"):
+        config_fields("service=s")
+
+
+def test_no_secret_in_repr() -> None:
+    """Neither a setting nor a field shows its value: it may be a password."""
+    settings = resolve("password=hunter2 sslpassword=hunter2", environ={})
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in repr(interpret(settings))
+    assert "hunter2" not in repr(Config.from_conninfo("password=hunter2 sslpassword=hunter2", environ={}))
+
+
+def test_provenance(home: Path) -> None:
+    """Every field has its value, the keyword that decides it and who said so."""
+    folder = home / ".postgresql"
+    folder.mkdir()
+    for name in ("root.crt", "root.crl", "postgresql.crt"):
+        (folder / name).touch()
+    (home / ".pgpass").touch()
+    environ = {"HOME": str(home), "PGSSLMODE": "verify-full", "PGUSER": "ann"}
+    fields = interpret(
+        resolve("host=a,b channel_binding=require tls_min_version=TLSv1.3", environ=environ), environ=environ
+    )
+    found = {name: (field.keyword, field.source) for name, field in fields.items() if field.source != "default"}
+    assert found == {
+        "host": ("host", "connection string"),
+        "hosts": ("host", "connection string"),
+        "user": ("user", "environment variable PGUSER"),
+        "passfile": ("passfile", f'default file "{home / ".pgpass"}"'),
+        "tls_mode": ("sslmode", "environment variable PGSSLMODE"),
+        "tls_verify": ("sslmode", "environment variable PGSSLMODE"),
+        "tls_fallback": ("sslmode", "environment variable PGSSLMODE"),
+        "tls_common_name": ("sslmode", "environment variable PGSSLMODE"),
+        "tls_root_cert_path": ("sslrootcert", f'default file "{folder / "root.crt"}"'),
+        "tls_default_roots": ("sslrootcert", f'default file "{folder / "root.crt"}"'),
+        "tls_crl_path": ("sslcrl", f'default file "{folder / "root.crl"}"'),
+        "tls_client_cert": ("sslcert", f'default file "{folder / "postgresql.crt"}"'),
+        "tls_client_key": ("sslkey", f'default file "{folder / "postgresql.key"}"'),
+        "tls_min_version": ("tls_min_version", "connection string"),
+        "channel_binding": ("channel_binding", "connection string"),
+    }
+    config = Config.from_conninfo("host=a,b channel_binding=require tls_min_version=TLSv1.3", environ=environ)
+    assert {name: getattr(config, name) for name in fields if name != "user"} == {
+        name: field.value for name, field in fields.items() if name != "user"
+    }
+
+
+# Strings from somebody else ----------------------------------------------------------------------------------------
+
+FILES = [keyword.name for keyword in KEYWORDS.values() if keyword.names_file]
+
+
+@pytest.mark.parametrize("keyword", FILES)
+def test_a_strangers_string_names_no_file(keyword: str) -> None:
+    """With ``allow_files=False`` a keyword that names a file or a service is refused."""
+    with pytest.raises(ConfigError, match=f'^connection option "{keyword}" names a file, which this string may not do'):
+        config_fields(f"host=h {keyword}=x", allow_files=False)
+    with pytest.raises(ConfigError, match="names a file"):
+        config_fields(f"postgresql://h?{keyword}=x&standalone=1", allow_files=False)
+    assert config_fields(f"host=h {keyword}=''", allow_files=False)["host"] == "h"
+
+
+def test_which_keywords_name_files() -> None:
+    """Every keyword that names a file is known as one."""
+    assert set(FILES) == {
+        *("service", "servicefile", "passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir"),
+        *("sslkeylogfile", "tls_root_cert_path", "tls_client_cert", "tls_client_key", "tls_crl_path", "tls_crl_dir"),
+        "tls_key_log_path",
+    }
+
+
+def test_a_strangers_string_gets_nothing_of_ours(home: Path) -> None:
+    """A string that chooses the server gets no file, password or key of ours; where and how strictly still counts."""
+    folder = home / ".postgresql"
+    folder.mkdir()
+    for name in ("root.crt", "root.crl", "postgresql.crt", "postgresql.key"):
+        (folder / name).touch()
+    (home / ".pgpass").touch()
+    environ = {keyword.envvar: "/x" for keyword in KEYWORDS.values() if keyword.envvar and keyword.names_file}
+    environ |= {"HOME": str(home), "PGPASSWORD": "hunter2", "PGUSER": "ann", "PGSSLMODE": "require", "PGPORT": "1"}
+    config = Config.from_conninfo("host=evil.example", allow_files=False, environ=environ)
+    assert config == Config(host="evil.example", user="ann", port=1, tls_verify=TlsVerify.NONE)
+    assert Config.from_conninfo("host=/run/pg", allow_files=False, environ={}).host == "/run/pg"
+
+
+def test_system_roots_are_no_file() -> None:
+    """``sslrootcert=system`` names no file, in a stranger's string and in the environment."""
+    environ = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "system"}
+    for text, variables in (("", environ), ("sslrootcert=system sslmode=verify-full", {})):
+        config = Config.from_conninfo(text, allow_files=False, environ=variables)
+        assert (config.tls_mode, config.tls_default_roots, config.tls_common_name) == (TlsMode.REQUIRE, True, True)
+
+
+def test_an_environment_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`environ` takes the place of the process's environment, home directory included."""
+    monkeypatch.setenv("PGHOST", "process")
+    assert Config.from_conninfo("", environ={"PGHOST": "given"}).host == "given"
+    assert Config.from_conninfo("").host == "process"
+    root = Config.from_conninfo("", environ={"HOME": "/nowhere", "PGSSLMODE": "verify-ca"}).tls_root_cert_path
+    assert root == str(Path("/nowhere/.postgresql/root.crt"))
