@@ -11,7 +11,7 @@ from ._errors import UsageError
 
 __all__ = ["parse"]
 
-_COMMANDS = ("connect", "backends", "demo", "verifier", "bench")
+_COMMANDS = ("connect", "explain", "backends", "demo", "verifier", "bench")
 
 _EPILOG = """\
 examples:

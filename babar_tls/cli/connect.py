@@ -103,13 +103,13 @@ def _read_password(path: str) -> bytes:
 
 def _document(config: Config, session: Session, rows: list[Row] | None) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "host": config.host,
-        "port": config.port,
+        "host": session.host.host,
+        "port": session.host.port,
         "user": config.user,
         "database": config.database or config.user,
         "parameters": dict(session.params),
         "security": {**session.security.as_dict(), "channel_bound": session.security.channel_bound},
-        "warnings": warnings(session.security, local=config.is_unix_socket),
+        "warnings": warnings(session.security, local=session.host.is_unix_socket),
     }
     return document if rows is None else {**document, "rows": rows}
 
@@ -120,7 +120,7 @@ def _draw(config: Config, session: Session, rows: list[Row] | None) -> None:
     console = terminal()
     console.print(_facts(console, config, session))
     console.print(_phases(console, session.security.timings))
-    for text in warnings(session.security, local=config.is_unix_socket):
+    for text in warnings(session.security, local=session.host.is_unix_socket):
         console.print(console.cell(f"! {text}", "yellow"))
     if rows is not None:
         console.print(_rows(console, rows))
@@ -132,7 +132,8 @@ def _facts(console: Terminal, config: Config, session: Session) -> Table:
     from ._terminal import HEADING  # noqa: PLC0415
 
     security = session.security
-    where = config.host if config.is_unix_socket else f"{config.host}, port {config.port}"
+    host = session.host
+    where = host.host if host.is_unix_socket else f"{host.host}, port {host.port}"
     title = console.cell(f"{config.user} on {where}")
     table = Table(box=console.outline, show_header=False, title=title, title_justify="left", title_style="bold")
     table.add_column(style=HEADING, no_wrap=True)
@@ -149,7 +150,7 @@ def _facts(console: Terminal, config: Config, session: Session) -> Table:
     else:
         table.add_row(
             "TLS",
-            console.verdict(config.is_unix_socket, "none, on a local socket" if config.is_unix_socket else "none"),
+            console.verdict(host.is_unix_socket, "none, on a local socket" if host.is_unix_socket else "none"),
         )
     strong = security.auth_method.startswith("scram")
     table.add_row("Authentication", console.verdict(strong, security.auth_method.upper()))

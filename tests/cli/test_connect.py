@@ -28,7 +28,7 @@ ERROR_CLASSES = [
     ({"sslmode": "disable", "channel_binding": "require"}, [], 2, "ConfigError"),
     ({"user": "old", "channel_binding": "require"}, [], 6, "ChannelBindingError"),
     ({}, ["--server-name", "db.wrong.example"], 5, "CertificateError"),
-    ({"host": "host.invalid"}, [], 3, "IoError"),
+    ({"host": "host.invalid"}, [], 3, "Unreachable"),
     ({"dbname": "missing"}, [], 7, "ServerError"),
     ({"sslmode": "verify-most"}, [], 2, "ConfigError"),
     ({}, ["--root-cert", "/nonexistent/root.pem"], 2, "ConfigError"),

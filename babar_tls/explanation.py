@@ -1,0 +1,264 @@
+"""What a configuration means, in plain words: where it leads, what it proves, what it gives away, what is weak in it.
+
+Everything here is computed from a `Config` alone, without a connection, and by the rules that the connection will go
+by. `explain` is what ``babar-tls explain`` prints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .backends.roots import default_roots
+from .errors import ConfigError
+from .modes import (
+    ChannelBinding,
+    ClientCertMode,
+    LoadBalanceHosts,
+    TargetSessionAttrs,
+    TlsMode,
+    TlsNegotiation,
+    TlsVerify,
+)
+from .weaknesses import Advice, allows, always_proven, has_tls, names_cleartext, only_local, proven, weaknesses
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .host import Host
+
+__all__ = ["Advice", "Explanation", "Meaning", "explain"]
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """One consequence: what it is about, and what will happen."""
+
+    topic: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a configuration means.
+
+    Attributes:
+        meanings: Its consequences, in the order of a connect.
+        warnings: What is weak in it; empty if nothing is.
+    """
+
+    meanings: tuple[Meaning, ...]
+    warnings: tuple[Advice, ...]
+
+
+def explain(config: Config) -> Explanation:
+    """Say what `config` means."""
+    meanings = [
+        Meaning("Server", _where(config)),
+        Meaning("Encryption", _encryption(config)),
+        Meaning("Verification", _verification(config)),
+        Meaning("Trusted roots", _roots(config)),
+        Meaning("Our certificate", _client_certificate(config)),
+        Meaning("Authentication", _authentication(config)),
+        Meaning("Password in clear", _cleartext(config)),
+        Meaning("Password hashed", _hashed(config)),
+        Meaning("Channel binding", _binding(config)),
+        Meaning("If it is refused", _refusal(config)),
+    ]
+    return Explanation(tuple(item for item in meanings if item.text), tuple(weaknesses(config)))
+
+
+# The connection ----------------------------------------------------------------------------------------------------
+
+
+def _place(host: Host) -> str:
+    if host.is_unix_socket:
+        return f"socket {host.host}/.s.PGSQL.{host.port}"
+    at = f" at {host.hostaddr}" if host.hostaddr and host.hostaddr != host.host else ""
+    return f"{host.host}{at}, port {host.port}"
+
+
+def _where(config: Config) -> str:
+    places = "; then ".join(_place(host) for host in config.targets)
+    order = ""
+    if config.load_balance_hosts is LoadBalanceHosts.RANDOM:
+        order = " Hosts and their addresses are tried in random order."
+    wanted = config.target_session_attrs
+    session = "" if wanted is TargetSessionAttrs.ANY else f" The session must be {wanted.value}."
+    if wanted is TargetSessionAttrs.PREFER_STANDBY:
+        session = " A standby is taken if there is one, else any server."
+    each = "" if len(config.targets) == 1 else " each"
+    limit = "without limit of time" if config.connect_timeout is None else f"for {config.connect_timeout:g} s{each}"
+    return f"{places}; tried {limit}.{order}{session}"
+
+
+_MODES = {
+    TlsMode.DISABLE: "Never: everything travels in plain text.",
+    TlsMode.ALLOW: "Only if the server refuses a plain connection; otherwise everything travels in plain text.",
+    TlsMode.PREFER: "If the server has TLS; if it says that it has none, everything travels in plain text.",
+    TlsMode.REQUIRE: "Always: TLS or no connection.",
+}
+
+
+def _encryption(config: Config) -> str:
+    if only_local(config):
+        return "None is needed: a Unix-domain socket does not leave this machine, whatever the mode says."
+    text = _MODES[config.tls_mode]
+    if config.tls_mode is TlsMode.DISABLE:
+        return text
+    if config.tls_fallback:
+        text = "If the server has TLS; if it has none, if TLS fails or the server refuses, in plain text."
+    newest = config.tls_max_version
+    versions = f"{config.tls_min_version.value}{' or newer' if newest is None else f' to {newest.value}'}"
+    if newest is config.tls_min_version:
+        versions = f"{newest.value} alone"
+    start = "from the first byte" if config.tls_negotiation is TlsNegotiation.DIRECT else "after SSLRequest"
+    log = f" Whoever reads {config.tls_key_log_path} can read all of it." if config.tls_key_log_path else ""
+    return f"{text} {versions}, {start}, by the engine {_engine(config)}.{log}"
+
+
+def _engine(config: Config) -> str:
+    backend = config.tls_backend
+    return backend if isinstance(backend, str) else backend.name
+
+
+def _names(config: Config) -> str:
+    if config.tls_server_name is not None:
+        return config.tls_server_name
+    return " or ".join(dict.fromkeys(host.host for host in config.targets if not host.is_unix_socket))
+
+
+def _verification(config: Config) -> str:
+    if not has_tls(config):
+        return "" if only_local(config) else "None: there is no TLS, and nothing to tell the server from an impostor."
+    pins = f" It must have one of {len(config.tls_pins)} pinned fingerprints." if config.tls_pins else ""
+    if config.tls_verify is TlsVerify.NONE:
+        return f"No authority is asked.{pins}" if pins else "None: any certificate will do."
+    revocation = ""
+    if config.tls_crl_path or config.tls_crl_dir:
+        lists = " and ".join(path for path in (config.tls_crl_path, config.tls_crl_dir) if path)
+        revocation = f" None of the chain may be revoked, by {lists}."
+    if config.tls_verify is TlsVerify.CA:
+        return (
+            f"The certificate's chain, not its name: any certificate of a trusted authority will do.{pins}{revocation}"
+        )
+    rules = " (a common name counts where there is no alternative name)" if config.tls_common_name else ""
+    hidden = "" if config.tls_sni else " The name is not sent to the server."
+    return f"The certificate's chain, and that it is for {_names(config)}{rules}.{hidden}{pins}{revocation}"
+
+
+def _roots(config: Config) -> str:
+    if not has_tls(config) or config.tls_verify is TlsVerify.NONE:
+        return ""
+    if not config.tls_default_roots:
+        return f"Those of {config.tls_root_cert_path}, and no others."
+    if config.tls_os_roots:
+        default = "the operating system's own verifier"
+    else:
+        try:
+            roots = default_roots()
+        except ConfigError:
+            default = "the default ones, of which this machine has none that can be found"
+        else:
+            files = " and ".join(path for path in (roots.cafile, roots.capath) if path)
+            default = f"the default ones: {files} (found through {roots.source})"
+    more = f"those of {config.tls_root_cert_path}, and " if config.tls_root_cert_path else ""
+    text = f"{more}{default}."
+    return text[0].upper() + text[1:]
+
+
+def _client_certificate(config: Config) -> str:
+    mode = config.tls_client_cert_mode
+    if not has_tls(config) or mode is ClientCertMode.DISABLE:
+        return ""
+    source = config.tls_client_cert
+    if source is None:
+        required = mode is ClientCertMode.REQUIRE
+        return "There is none, and a server that lets us in without one is refused." if required else ""
+    name = source if isinstance(source, str) else "the one in memory"
+    if mode is ClientCertMode.REQUIRE:
+        return f"{name}: the server must ask for it."
+    return f"{name}, if the server asks for one."
+
+
+# Authentication ----------------------------------------------------------------------------------------------------
+
+
+def _secret(config: Config) -> str:
+    if config.scram_client_key is not None:
+        return "with the given SCRAM keys"
+    if config.password is not None:
+        return "with the given password"
+    if config.passfile is not None:
+        return f"with a password from {config.passfile}"
+    return "without a password"
+
+
+def _authentication(config: Config) -> str:
+    methods = [method for method in ("scram-sha-256", "md5", "password", "none") if allows(config, method)]
+    words = {"none": "nothing at all ('trust', or a certificate)", "password": "the password itself", "md5": "md5"}
+    listed = ", ".join(words.get(method, method) for method in methods)
+    who = f"{config.user}, {_secret(config)}"
+    return f"As {who}. The server may ask for: {listed or 'nothing that we can answer'}."
+
+
+def _cleartext(config: Config) -> str:
+    if config.channel_binding is ChannelBinding.REQUIRE:
+        return "Never: only SCRAM can bind the channel."
+    if not allows(config, "password"):
+        return "Never: require_auth does not allow it."
+    if only_local(config):
+        return "If the server asks for it, over the local socket."
+    if names_cleartext(config):
+        if config.tls_mode is not TlsMode.REQUIRE:
+            return "If the server asks for it, whether there is TLS or not, because require_auth names password."
+        if proven(config):
+            return "If the server asks for it, inside TLS to a verified server."
+        return "If the server asks for it, inside TLS, to a server that is not verified: require_auth names password."
+    if has_tls(config) and proven(config):
+        return "If the server asks for it, inside TLS to a verified server; never otherwise."
+    return "Never: the server is not verified, and require_auth does not name password."
+
+
+def _hashed(config: Config) -> str:
+    if not allows(config, "md5"):
+        required = config.channel_binding is ChannelBinding.REQUIRE
+        return f"Never: {'only SCRAM can bind the channel' if required else 'require_auth does not allow md5'}."
+    if only_local(config):
+        where = "over the local socket"
+    elif always_proven(config):
+        where = "inside TLS to a verified server"
+    elif config.tls_mode is TlsMode.REQUIRE:
+        where = "inside TLS, to a server that is not verified"
+    else:
+        where = "in plain text where there is no TLS"
+    return f"By md5, if the server asks for it, {where}."
+
+
+def _binding(config: Config) -> str:
+    if only_local(config):
+        return "None: there is no TLS on a Unix-domain socket."
+    if config.tls_mode is TlsMode.DISABLE or config.channel_binding is ChannelBinding.DISABLE:
+        why = "TLS is disabled" if config.tls_mode is TlsMode.DISABLE else "it is disabled"
+        return f"None: {why}."
+    if not allows(config, "scram-sha-256"):
+        return "None: require_auth does not allow SCRAM, which alone can bind the channel."
+    kind = config.channel_binding_type or "tls-server-end-point"
+    if kind != "tls-server-end-point":
+        kind += " (which PostgreSQL itself does not accept)"
+    if config.channel_binding is ChannelBinding.REQUIRE:
+        return f"Always, by {kind}: a server that does not bind SCRAM to this TLS channel is refused."
+    return f"By {kind} if there is TLS and the server offers it; a man in the middle can pretend that it does not."
+
+
+def _refusal(config: Config) -> str:
+    if only_local(config):
+        text = "That is the end."
+    elif config.tls_mode is TlsMode.ALLOW:
+        text = "A plain connection that the server refuses before authentication is over is followed by one with TLS."
+    elif config.tls_fallback:
+        text = "A connection with TLS that fails, or that the server refuses, is followed by one without."
+    else:
+        text = "A certificate, a login or a method that is refused is the end."
+    if len(config.targets) > 1:
+        text += " The next host is tried where one does not answer in time, is starting up or is not the kind wanted."
+    return text
