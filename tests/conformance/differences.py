@@ -1,0 +1,191 @@
+"""Where this library is not like libpq, on purpose: which cases, why, and what it does instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .cases import Case
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A deliberate difference.
+
+    Attributes:
+        name: As docs/conformance.md calls it.
+        reason: Why.
+        applies: Whether a case shows it. It must then differ, with every engine.
+        ours: What our error says, a part of it, as a regular expression; empty where we connect.
+    """
+
+    name: str
+    reason: str
+    applies: Callable[[Case], bool]
+    ours: str
+
+
+def _mode(case: Case) -> str:
+    return case.get("sslmode")
+
+
+def _local(case: Case) -> bool:
+    return case.get("host").startswith("{")
+
+
+def _server_has_tls(case: Case) -> bool:
+    return case.servers[:1] != () and case.servers[0].startswith(("tls", "certs"))
+
+
+def _tls_is_tried(case: Case) -> bool:
+    """TLS begins in the first attempt."""
+    return _server_has_tls(case) and not _local(case) and _mode(case) not in ("disable", "allow")
+
+
+def _asked_for_password(case: Case) -> bool:
+    """The server asks for a cleartext password on a channel that nobody has verified, and require_auth lets it."""
+    method, _, scope = case.get("user").partition("_")
+    tls, mode, allowed = _server_has_tls(case), _mode(case), case.get("require_auth")
+    if method != "password" or scope == "local" or case.get("channel_binding") == "require":
+        return False
+    if allowed and (not allowed.startswith("!") or "!password" in allowed):
+        return False
+    reached = {
+        "any": ("disable", "allow", "prefer", "require") if tls else ("disable", "allow", "prefer"),
+        "ssl": ("allow", "prefer", "require") if tls else (),
+        "nossl": ("disable", "allow", "prefer"),
+    }
+    return mode in reached[scope]
+
+
+def _unusable_client_file(case: Case) -> bool:
+    """A client certificate or its key that cannot be used; a certificate that is not there is another matter."""
+    broken = case.get("sslkey") in ("{missing}", "{open_key}", "{expired_key}", "{no_key}") or not case.get("sslkey")
+    mismatched = case.get("sslkey") == "{expired_key}" and case.get("sslcert") == "{expired_cert}"
+    return (
+        case.get("sslcert") in ("{good_cert}", "{no_cert}", "{folder}")
+        and (broken or case.get("sslcert") != "{good_cert}")
+        and not mismatched
+    )
+
+
+def _binding_without_tls(case: Case) -> bool:
+    return case.get("channel_binding") == "require" and (_mode(case) == "disable" or _local(case))
+
+
+def _stuffed(case: Case) -> bool:
+    return case.servers[:1] in (("S and more",), ("N and more",)) and _mode(case) in ("prefer", "require")
+
+
+def _signed_by_ed25519(case: Case) -> bool:
+    return "Ed25519" in case.setup
+
+
+DIFFERENCES = (
+    Difference(
+        "cleartext passwords",
+        "Whoever stands in between, or plays the server, reads them.",
+        _asked_for_password,
+        "server requested a cleartext password, which anybody in between could read",
+    ),
+    Difference(
+        "missing root file",
+        "Whoever names a root file wants the server verified; a slip of the pen must not turn that off.",
+        lambda case: (
+            case.get("sslrootcert") == "{missing}"
+            and (_tls_is_tried(case) or case.get("sslnegotiation") == "direct")
+            and _mode(case) in ("prefer", "require")
+        ),
+        "does not exist",
+    ),
+    Difference(
+        "unusable root file",
+        "As a missing one; libpq's prefer goes on without TLS.",
+        lambda case: (
+            case.get("sslrootcert") in ("{no_root}", "{folder}") and _mode(case) == "prefer" and _tls_is_tried(case)
+        ),
+        "could not read root certificate file",
+    ),
+    Difference(
+        "missing client certificate",
+        "Whoever names a certificate wants it presented; libpq goes on without.",
+        lambda case: (
+            case.get("sslcert") == "{missing}" and case.get("sslcertmode") != "disable" and _tls_is_tried(case)
+        ),
+        "does not exist",
+    ),
+    Difference(
+        "unusable client certificate",
+        "A file that cannot be used is no reason to go on without TLS, as libpq's prefer does.",
+        lambda case: _unusable_client_file(case) and _mode(case) == "prefer" and _tls_is_tried(case),
+        "private key file|could not read certificate file",
+    ),
+    Difference(
+        "missing revocation list",
+        "Whoever names lists wants them looked at; libpq ignores a file, and says nothing of a directory.",
+        lambda case: (
+            (case.get("sslcrl") in ("{missing}", "{no_crl}") or case.get("sslcrldir") == "{missing}")
+            and case.get("sslrootcert") != ""
+            and _tls_is_tried(case)
+        ),
+        "certificate revocation list",
+    ),
+    Difference(
+        "channel binding without TLS",
+        "It cannot be had, so nothing is connected.",
+        _binding_without_tls,
+        "channel binding required, but SSL not in use",
+    ),
+    Difference(
+        "bytes after the answer to SSLRequest",
+        "Somebody stuffs plain text into the channel (CVE-2021-23222): an error, and nothing follows it.",
+        _stuffed,
+        "received unencrypted data after SSL response",
+    ),
+    Difference(
+        "wildcard of a whole top-level domain",
+        "No authority may issue *.com, so who has such a certificate should not be believed.",
+        lambda case: case.setup == "wildcard of two labels" and case.get("host") == "example.com",
+        "does not match host name",
+    ),
+    Difference(
+        "Ed25519 and preferred channel binding",
+        "The certificate has no hash to bind with: we log in without binding, and warn; libpq cannot log in.",
+        lambda case: _signed_by_ed25519(case) and case.get("channel_binding") == "prefer",
+        "",
+    ),
+    Difference(
+        "Ed25519 and required channel binding",
+        "Both fail; ours says why.",
+        lambda case: _signed_by_ed25519(case) and case.get("channel_binding") == "require",
+        "signed with Ed25519",
+    ),
+    Difference(
+        "old TLS versions",
+        "TLS 1.1 and older are broken, and not spoken here; libpq asks OpenSSL.",
+        lambda case: case.get("ssl_max_protocol_version") == "TLSv1.1",
+        "invalid SSL protocol version range",
+    ),
+    Difference(
+        "nonsense is found early",
+        "A number that is none is an error before anything is connected.",
+        lambda case: case.get("connect_timeout") in ("bogus", "1x"),
+        'for connection option "connect_timeout"',
+    ),
+    Difference(
+        "unknown keywords",
+        "Both fail; ours keeps to itself what may be a piece of an unquoted password.",
+        lambda case: case.get("nosuchkeyword") != "",
+        r"invalid connection option\n",
+    ),
+)
+
+
+def difference(case: Case) -> Difference | None:
+    """The difference that a case shows, `None` if it must agree."""
+    found = [item for item in DIFFERENCES if item.applies(case)]
+    assert len(found) < 2, f"{case} is claimed by {[item.name for item in found]}"
+    return found[0] if found else None

@@ -1,0 +1,123 @@
+"""Cases for several hosts, and for servers with a script."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from .cases import Case, tcp
+from .scripted import NEGOTIATION
+from .table_servers import MODES
+
+ATTRIBUTES = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+
+
+def hosts(*names: str, **keywords: str | None) -> Case:
+    """A connection string that names these servers in this order; ``closed`` is a port where nobody listens."""
+    parameters = {
+        "host": ",".join("localhost" for _ in names),
+        "hostaddr": ",".join("127.0.0.1" for _ in names),
+        "port": ",".join("{" + name + "}" for name in names),
+    }
+    servers = tuple(dict.fromkeys(name for name in names if name != "closed"))
+    return Case(tcp("", **{**parameters, **keywords}), servers)
+
+
+def failures() -> list[Case]:
+    """The first host fails in every way, and the second would do, or fails in its own."""
+    first = ("closed", "starting", "stopping", "full", "unwilling", "leaving", "primary")
+    found = [
+        hosts(name, second, user="scram_any", sslmode=mode)
+        for name, second, mode in product(first, ("tls17", "closed"), ("disable", "prefer", "require"))
+    ]
+    users = ("scram_ssl", "scram_nossl", "reject_any", "md5_any", "trust_any", "nobody")
+    found += [
+        hosts("plain17", "tls17", user=user, sslmode=mode)
+        for user, mode in product(users, ("disable", "allow", "prefer", "require"))
+    ]
+    found += [
+        hosts("tls17", "plain17", user=user, sslmode=mode, password=password)
+        for user, mode, password in product(("scram_any", "scram_nossl"), ("prefer", "require"), ("wrong", None))
+    ]
+    found += [
+        hosts("tls17", "plain17", user="trust_any", dbname="nodb", sslmode="prefer"),
+        hosts("closed", "starting", "tls17", user="scram_any", sslmode="require"),
+        hosts("closed", "full", "starting", user="scram_any", sslmode="prefer"),
+        hosts("silent", "starting", user="scram_any", sslmode="disable", connect_timeout="1"),
+    ]
+    return found
+
+
+def verification() -> list[Case]:
+    """The first host's certificate will not do, or it has none."""
+    found = []
+    for names, root, mode in product(
+        ("wrong.example.com,localhost", "localhost,wrong.example.com"),
+        ("{root}", "{wrong_root}", "{missing}"),
+        ("require", "verify-ca", "verify-full"),
+    ):
+        found.append(hosts("tls17", "tls17", host=names, user="scram_any", sslmode=mode, sslrootcert=root))
+    found += [
+        hosts("plain17", "tls17", user="scram_any", sslmode=mode, sslrootcert="{root}")
+        for mode in ("require", "verify-full")
+    ]
+    found += [
+        hosts("tls17", "plain17", user="scram_any", sslmode="require", require_auth="md5"),
+        hosts("plain17", "tls17", user="scram_any", sslmode="prefer", channel_binding="require"),
+        hosts("plain17", "tls17", user="scram_any", sslmode="require", sslnegotiation="direct"),
+        hosts("tls17", "plain17", user="md5_any", sslmode="require", channel_binding="require"),
+    ]
+    return found
+
+
+def attributes() -> list[Case]:
+    """Every value of target_session_attrs with every order of servers."""
+    orders = [
+        ("tls17",),
+        ("standby",),
+        ("readonly",),
+        ("standby", "tls17"),
+        ("tls17", "standby"),
+        ("closed", "standby"),
+    ]
+    orders += [("readonly", "standby"), ("starting", "standby"), ("oldprimary",), ("standby", "readonly", "tls17")]
+    orders += [("standby", "unwilling"), ("primary", "standby")]
+    found = [
+        hosts(*names, user="trust_any", sslmode="prefer", target_session_attrs=value)
+        for names, value in product(orders, ATTRIBUTES)
+    ]
+    ways: list[dict[str, str]] = [
+        {"user": "readonly_any"},
+        {"user": "trust_any", "dbname": "d_readonly"},
+        {"user": "trust_any", "options": "-c default_transaction_read_only=on"},
+    ]
+    found += [
+        hosts(
+            "tls17", "plain17", sslmode="require" if "options" in way else "disable", target_session_attrs=value, **way
+        )
+        for way, value in product(ways, ATTRIBUTES)
+    ]
+    found += [
+        hosts("tls17", "tls17", user="trust_any", sslmode="disable", load_balance_hosts=value)
+        for value in ("disable", "random")
+    ]
+    return found
+
+
+def negotiation() -> list[Case]:
+    """What a server may answer to SSLRequest, in every mode."""
+    found = [hosts(name, user="app", sslmode=mode) for name, mode in product(NEGOTIATION, MODES[:4])]
+    found += [
+        hosts(name, user="app", sslmode="require", sslnegotiation="direct")
+        for name in ("no ALPN", "ALPN", "garbage", "close", "TLS, then 28000")
+    ]
+    for name in ("E", "close", "S and no TLS", "TLS, then 28000", "TLS, plain 28000"):
+        found += [hosts(name, "primary", user="app", sslmode=mode) for mode in ("allow", "prefer", "require")]
+    return found
+
+
+HOSTS = {
+    "failures": failures(),
+    "verification": verification(),
+    "attributes": attributes(),
+    "negotiation": negotiation(),
+}

@@ -1,0 +1,243 @@
+"""Cases for a server as it is: modes, pg_hba.conf, credentials, channel binding, methods, files."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from .cases import Case, tcp
+
+MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SCOPES = ("any", "ssl", "nossl")
+
+
+def _mode(mode: str) -> dict[str, str]:
+    """The mode, and the root file that it cannot do without."""
+    return {"sslmode": mode, "sslrootcert": "{root}"} if mode.startswith("verify") else {"sslmode": mode}
+
+
+def hba(server: str, modes: tuple[str, ...] = MODES) -> list[Case]:
+    """Every mode against every kind of line in pg_hba.conf."""
+    roles = [f"{method}_{scope}" for method in ("scram", "md5", "password", "trust", "reject") for scope in _SCOPES]
+    roles += ["sslreject_trust", "sslreject_scram", "nosslreject_trust", "nosslreject_scram"]
+    roles += ["sslscram_trust", "ssltrust_scram", "sslscram_md5", "sslcert_trust"]
+    return [Case(tcp(server, user=role, **_mode(mode)), (server,)) for role, mode in product(roles, modes)]
+
+
+def hba_short(server: str) -> list[Case]:
+    """Every mode against the lines that tell the most."""
+    roles = ("scram_any", "scram_ssl", "scram_nossl", "md5_any", "password_any", "reject_any", "sslreject_trust")
+    roles += ("nosslreject_scram", "sslscram_trust")
+    return [Case(tcp(server, user=role, **_mode(mode)), (server,)) for role, mode in product(roles, MODES)]
+
+
+def credentials(server: str) -> list[Case]:
+    """Wrong passwords, none, and roles and databases that will not do, where a second attempt may follow."""
+    roles = ("scram_any", "scram_ssl", "md5_any", "md5_nossl", "password_any", "sslscram_md5", "sslscram_trust")
+    found = [
+        tcp(server, user=role, password=password, sslmode=mode)
+        for role, password, mode in product(roles, ("wrong", "", None), ("allow", "prefer", "require"))
+    ]
+    places = [("nobody", "postgres"), ("scram_any", "nodb"), ("nobody", "nodb"), ("passwordless", "postgres")]
+    places += [(f"{role}_any", "postgres") for role in ("expired", "nologin", "crowded", "slow")]
+    places += [(role, database) for role in ("scram_ssl", "trust_any") for database in ("d_closed", "d_private")]
+    found += [
+        tcp(server, user=user, dbname=database, sslmode=mode)
+        for (user, database), mode in product(places, ("disable", "allow", "prefer", "require"))
+    ]
+    return [Case(parameters, (server,)) for parameters in found]
+
+
+def binding(server: str) -> list[Case]:
+    """Every value of channel_binding, whatever the server asks for."""
+    roles = ("scram_any", "scram_ssl", "md5_any", "password_any", "trust_any", "sslscram_trust", "nosslreject_scram")
+    modes = ("disable", "allow", "prefer", "require")
+    return [
+        Case(tcp(server, user=role, sslmode=mode, channel_binding=value), (server,))
+        for role, mode, value in product(roles, modes, ("disable", "prefer", "require"))
+    ]
+
+
+def methods(server: str) -> list[Case]:
+    """require_auth, whatever the server asks for."""
+    values = ("none", "password", "md5", "scram-sha-256", "scram-sha-256,md5", "md5,password,none", "gss", "oauth")
+    values += ("!none", "!password", "!md5", "!scram-sha-256", "!gss,!sspi")
+    roles = ("scram_any", "md5_any", "password_any", "trust_any")
+    found = [
+        tcp(
+            server,
+            user=role,
+            sslmode="disable" if role.startswith("password") or index % 3 == 0 else "require",
+            require_auth=value,
+        )
+        for index, (role, value) in enumerate(product(roles, values))
+    ]
+    fallbacks = product(("sslscram_trust", "sslscram_md5", "reject_ssl"), ("prefer", "allow"), values[:5])
+    found += [tcp(server, user=role, sslmode=mode, require_auth=value) for role, mode, value in fallbacks]
+    found += [
+        tcp(server, user=role, sslmode="require", require_auth=value, channel_binding="require")
+        for role, value in product(roles, ("scram-sha-256", "md5", "none", "!none"))
+    ]
+    return [Case(parameters, (server,)) for parameters in found]
+
+
+def roots(server: str) -> list[Case]:
+    """Every mode with every root file that there may be, named or in its default place."""
+    files = [("{root}", "home_empty"), ("{wrong_root}", "home_empty"), ("{no_root}", "home_empty")]
+    files += [("{missing}", "home_empty"), ("{folder}", "home_empty")]
+    files += [(None, "home_empty"), (None, "home_root"), (None, "home_wrong_root"), ("{root}", "home_wrong_root")]
+    files += [("system", "home_empty")]
+    return [
+        Case(tcp(server, user="scram_any", sslmode=mode, sslrootcert=file), (server,), home)
+        for mode, (file, home) in product(MODES, files)
+    ]
+
+
+def direct(server: str) -> list[Case]:
+    """Direct TLS, in every mode."""
+    roles = ("scram_any", "trust_any", "reject_any", "scram_nossl")
+    found = [tcp(server, user=role, sslnegotiation="direct", **_mode(mode)) for role, mode in product(roles, MODES)]
+    roots = product(("require", "verify-ca", "verify-full"), ("{wrong_root}", "{missing}"))
+    found += [
+        tcp(server, user="scram_any", sslnegotiation="direct", sslmode=mode, sslrootcert=root) for mode, root in roots
+    ]
+    found += [
+        tcp(server, user="scram_any", sslnegotiation="direct", sslmode="require", channel_binding=value)
+        for value in ("disable", "require")
+    ]
+    return [Case(parameters, (server,)) for parameters in found]
+
+
+def sockets(server: str) -> list[Case]:
+    """The Unix socket, where no mode brings TLS."""
+    local = {"host": f"{{{server}_socket}}", "hostaddr": None}
+    roles = ("scram_local", "trust_local", "password_local", "peer_local", "reject_local", "trust_any")
+    found = [tcp(server, user=role, **_mode(mode), **local) for role, mode in product(roles, MODES)]
+    found += [
+        tcp(server, user=role, sslmode="prefer", channel_binding=value, **local)
+        for role, value in product(("scram_local", "trust_local"), ("disable", "prefer", "require"))
+    ]
+    found += [
+        tcp(server, user="scram_local", sslmode="prefer", password=password, **local) for password in ("wrong", None)
+    ]
+    found += [
+        tcp(server, user="scram_local", sslmode="require", sslnegotiation="direct", **local),
+        tcp(server, user="scram_local", sslmode="require", sslcert="{missing}", **local),
+        tcp(server, user="scram_local", sslmode="require", sslcertmode="require", **local),
+        tcp(server, user="scram_local", sslmode="prefer", require_auth="md5", **local),
+    ]
+    return [Case(parameters, (server,)) for parameters in found]
+
+
+def client_certificates(server: str) -> list[Case]:
+    """Client certificates of every kind, where the server wants one and where it does not."""
+    kinds: dict[str, tuple[dict[str, str], str]] = {
+        "good": ({"sslcert": "{good_cert}", "sslkey": "{good_key}"}, "home_empty"),
+        "default": ({}, "home_good_cert"),
+        "none": ({}, "home_empty"),
+        "untrusted": ({"sslcert": "{untrusted_cert}", "sslkey": "{untrusted_key}"}, "home_empty"),
+        "expired": ({"sslcert": "{expired_cert}", "sslkey": "{expired_key}"}, "home_empty"),
+    }
+    places = [("certified", "d_cert"), ("uncertified", "d_cert"), ("certified", "d_full"), ("uncertified", "d_full")]
+    places += [("uncertified", "d_ca"), ("certified", "d_trustfull"), ("certified", "d_scram")]
+    found = [
+        (tcp(server, user=user, dbname=database, sslmode=("prefer", "require")[index % 2], **files), home)
+        for index, ((files, home), (user, database)) in enumerate(product(kinds.values(), places))
+    ]
+    found += [
+        (tcp(server, user="certified", dbname=database, sslmode="require", sslcertmode=mode, **files), home)
+        for (files, home), database, mode in product(kinds.values(), ("d_cert", "d_scram"), ("disable", "require"))
+    ]
+    broken = [("{good_cert}", "{missing}"), ("{good_cert}", "{open_key}"), ("{good_cert}", "{expired_key}")]
+    broken += [("{good_cert}", "{no_key}"), ("{good_cert}", None), ("{missing}", "{good_key}")]
+    broken += [("{no_cert}", "{good_key}"), ("{missing}", "{missing}"), ("{folder}", "{good_key}")]
+    found += [
+        (tcp(server, user="certified", dbname="d_scram", sslmode=mode, sslcert=cert, sslkey=key), "home_empty")
+        for mode, (cert, key) in product(("allow", "prefer", "require"), broken)
+    ]
+    old = {"ssl_max_protocol_version": "TLSv1.2"}  # where a server's verdict comes within the handshake
+    found += [
+        (tcp(server, user="certified", dbname=database, sslmode=mode, **files, **old), home)
+        for (files, home), database, mode in product(kinds.values(), ("d_cert", "d_scram"), ("prefer", "require"))
+    ]
+    return [Case(parameters, (server,), home) for parameters, home in found]
+
+
+def nonsense(server: str) -> list[Case]:
+    """Values that no keyword has, and combinations that cannot be."""
+    values: list[dict[str, str | None]] = [
+        {keyword: "bogus"}
+        for keyword in (
+            "sslmode", "sslnegotiation", "channel_binding", "sslcertmode", "ssl_min_protocol_version",
+            "ssl_max_protocol_version", "require_auth", "port", "connect_timeout", "keepalives",
+            "target_session_attrs", "load_balance_hosts", "gssencmode", "nosuchkeyword", "hostaddr",
+        )
+    ]  # fmt: skip
+    values += [
+        {"ssl_min_protocol_version": "TLSv1.3", "ssl_max_protocol_version": "TLSv1.2"},
+        {"require_auth": "md5,!password"},
+        {"require_auth": "!md5,password"},
+        {"require_auth": "md5,md5"},
+        {"require_auth": "md5,,password"},
+        {"require_auth": "MD5"},
+        {"port": "0"},
+        {"port": "65536"},
+        {"port": "-1"},
+        {"port": " {" + server + "} "},
+        {"port": "1,2,3"},
+        {"connect_timeout": "1x"},
+        {"connect_timeout": " 10 "},
+        {"hostaddr": "127.0.0.1,127.0.0.1"},
+        {"hostaddr": "localhost"},
+        {"sslmode": "PREFER"},
+        {"sslmode": "require", "sslrootcert": "system"},
+        {"sslmode": "prefer", "sslnegotiation": "direct"},
+        {"sslmode": "require", "sslcertmode": "require", "sslcert": "{missing}"},
+        {"user": ""},
+        {"dbname": ""},
+        {"application_name": "it's \\ here"},
+        {"options": "-c search_path=nowhere"},
+        {"options": "-c nosuchsetting=1"},
+        {"options": "-c log_connections=off"},
+    ]
+    return [Case(tcp(server, **{"user": "scram_any", "sslmode": "prefer", **extra}), (server,)) for extra in values]
+
+
+def versions(server: str, setup: str) -> list[Case]:
+    """What the client takes of TLS's versions, whatever the server's are."""
+    limits = [("TLSv1.2", "TLSv1.2"), ("TLSv1.3", "TLSv1.3"), ("TLSv1.2", None), ("TLSv1.3", None)]
+    limits += [(None, "TLSv1.2"), (None, "TLSv1.3"), ("tlsv1.2", ""), ("TLSv1", None), ("TLSv1.1", "TLSv1.1")]
+    return [
+        Case(
+            tcp(server, user=user, sslmode=mode, ssl_min_protocol_version=low, ssl_max_protocol_version=high),
+            (server,),
+            setup=f"server: {setup}",
+        )
+        for user, mode, (low, high) in product(("scram_any",), ("prefer", "require"), limits)
+    ]
+
+
+TLS17 = {
+    "hba": hba("tls17"),
+    "credentials": credentials("tls17"),
+    "binding": binding("tls17"),
+    "methods": methods("tls17"),
+    "roots": roots("tls17"),
+    "direct": direct("tls17"),
+    "sockets": sockets("tls17"),
+    "client certificates": client_certificates("tls17"),
+    "nonsense": nonsense("tls17"),
+}
+PLAIN17 = {
+    "hba": hba_short("plain17"),
+    "binding": binding("plain17")[::2],
+    "roots": roots("plain17")[::3],
+    "direct": direct("plain17"),
+}
+POSTGRES15 = {
+    "hba": hba_short("tls15"),
+    "credentials": credentials("tls15")[::3],
+    "direct": direct("tls15"),
+    "client certificates": client_certificates("tls15")[::2],
+}
+#: What the server is told to take of TLS's versions: lower and upper limit.
+VERSIONS = {"TLSv1.2 to TLSv1.3": ("TLSv1.2", ""), "TLSv1.2": ("TLSv1.2", "TLSv1.2"), "TLSv1.3": ("TLSv1.3", "")}

@@ -1,0 +1,50 @@
+"""Servers as they are: modes, pg_hba.conf, credentials, channel binding, methods, root files, client certificates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .agreement import check
+from .libpq_process import require_libpq
+from .table_servers import PLAIN17, POSTGRES15, TLS17, VERSIONS, versions
+from .world import require_postgres15
+
+if TYPE_CHECKING:
+    from .libpq_process import Libpq
+    from .world import World
+
+require_libpq()
+
+
+@pytest.mark.parametrize("batch", TLS17)
+def test_tls(world: World, libpq: Libpq, batch: str) -> None:
+    """With PostgreSQL 17 and TLS, libpq and this library do the same."""
+    check(world, libpq, TLS17[batch])
+
+
+@pytest.mark.parametrize("batch", PLAIN17)
+def test_plain(world: World, libpq: Libpq, batch: str) -> None:
+    """With PostgreSQL 17 without TLS, libpq and this library do the same."""
+    check(world, libpq, PLAIN17[batch])
+
+
+@pytest.mark.parametrize("batch", POSTGRES15)
+def test_postgres15(world: World, libpq: Libpq, batch: str) -> None:
+    """With PostgreSQL 15, which knows no direct TLS and no ALPN, libpq and this library do the same."""
+    require_postgres15()
+    check(world, libpq, POSTGRES15[batch])
+
+
+@pytest.mark.parametrize("limits", VERSIONS)
+def test_versions(world: World, libpq: Libpq, limits: str) -> None:
+    """Whatever TLS versions the server takes, libpq and this library agree on one, or fail alike."""
+    low, high = VERSIONS[limits]
+    world.present("good")
+    server = world.server("certs17")
+    server.set_settings({"ssl_min_protocol_version": low, "ssl_max_protocol_version": high})
+    try:
+        check(world, libpq, versions("certs17", limits))
+    finally:
+        server.set_settings({"ssl_min_protocol_version": None, "ssl_max_protocol_version": None})
