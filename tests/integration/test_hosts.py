@@ -22,7 +22,7 @@ from babar_tls import (
     TlsRefused,
     Unreachable,
 )
-from babar_tls.testing import ScriptedServer
+from babar_tls.testing import PostgresServer, ScriptedServer
 
 from .conftest import PASSWORD
 from .drivers import BACKENDS, STYLES, connected
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from babar_tls.testing import PostgresServer, ScriptedPeer
+    from babar_tls.testing import ScriptedPeer
 
 
 @pytest.fixture
@@ -146,6 +146,56 @@ def test_target_session_attrs(
     with pytest.raises(TargetSessionError, match=text) as caught, connected(config, style):
         pass
     assert len(caught.value.attempts) == 2
+
+
+@pytest.fixture(scope="module")
+def standby() -> Iterator[PostgresServer]:
+    """A real hot standby. It has no primary to follow: what is in its WAL it has replayed."""
+    settings = {"wal_level": "replica", "max_wal_senders": "10", "hot_standby": "on"}  # as initdb had them
+    with PostgresServer(settings=settings, files={"standby.signal": b""}) as server:
+        yield server
+
+
+#: What is wanted, and which of a standby and a primary is taken: by the order in which they are tried.
+WANTED = [
+    ("any", "standby", "primary"),
+    ("read-write", "primary", "primary"),
+    ("read-only", "standby", "standby"),
+    ("primary", "primary", "primary"),
+    ("standby", "standby", "standby"),
+    ("prefer-standby", "standby", "standby"),
+]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("wanted", "standby_first", "primary_first"), WANTED)
+def test_a_real_standby(  # noqa: PLR0917 - pytest passes them by name
+    tls_server: PostgresServer,
+    standby: PostgresServer,
+    tmp_path: Path,
+    style: str,
+    wanted: str,
+    standby_first: str,
+    primary_first: str,
+) -> None:
+    """Of a primary and a standby the one is taken that is wanted, as libpq takes it; each has its own password."""
+    pq = pytest.importorskip("psycopg.pq", reason="libpq is the oracle: pip install psycopg[binary]")
+    servers = {"standby": standby, "primary": tls_server}
+    passfile = tmp_path / "pgpass"
+    passfile.write_text("".join(f"*:{server.port}:*:*:{server.password}\n" for server in servers.values()))
+    passfile.chmod(0o600)
+    for order, expected in (("standby", "primary"), standby_first), (("primary", "standby"), primary_first):
+        ports = ",".join(str(servers[name].port) for name in order)
+        conninfo = (
+            f"host=127.0.0.1,127.0.0.1 port={ports} user=postgres dbname=postgres sslmode=require "
+            f"target_session_attrs={wanted} passfile={passfile}"
+        )
+        with connected(Config.from_conninfo(conninfo, environ={}), style) as session:
+            assert session.host.port == servers[expected].port
+            assert session.query("select pg_is_in_recovery()") == [("t" if expected == "standby" else "f",)]
+        connection = pq.PGconn.connect(conninfo.encode())
+        assert connection.port == str(servers[expected].port).encode(), connection.error_message
+        connection.finish()
 
 
 @pytest.mark.parametrize("style", STYLES)
