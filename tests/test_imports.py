@@ -24,6 +24,7 @@ ORDER = (
     "telemetry",
     "modes",
     "validation",
+    "files",
     "pins",
     "host",
     "config_checks",

@@ -54,7 +54,8 @@ class ClientCertificate:
 
     certificate: str | bytes = field(repr=False)
     key: str | bytes | None = field(default=None, repr=False)
-    password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False)
+    # A callable may have no hash; it is compared all the same.
+    password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)

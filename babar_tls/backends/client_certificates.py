@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..files import NotRegularError, read_regular
 from ..protocol.certificate import DerError, children, only_child, public_key_info
 from .pem import blocks, encode
 
@@ -132,7 +133,7 @@ def _read_certificate(place: str | bytes) -> bytes:
     if isinstance(place, bytes):
         return place
     try:
-        return _read_regular(place)[0]
+        return read_regular(place, _MAX_FILE)[0]
     except FileNotFoundError:
         raise _missing_certificate(place) from None
     except (OSError, ValueError) as exc:
@@ -143,7 +144,7 @@ def _read_key(place: str | bytes, *, certificate: bool = False) -> bytes:
     if isinstance(place, bytes):
         return place
     try:
-        data, status = _read_regular(place)
+        data, status = read_regular(place, _MAX_FILE)
     except FileNotFoundError:
         if certificate:
             raise _missing_certificate(place) from None
@@ -151,7 +152,7 @@ def _read_key(place: str | bytes, *, certificate: bool = False) -> bytes:
             f'certificate present, but not private key file "{place}"',
             remedy="Provide the key: tls_client_key (sslkey=).",
         ) from None
-    except _NotRegularError:
+    except NotRegularError:
         raise ConfigError(f'private key file "{place}" is not a regular file') from None
     except (OSError, ValueError) as exc:
         raise _unusable_key(place, getattr(exc, "strerror", None) or str(exc)) from exc
@@ -163,28 +164,6 @@ def _read_key(place: str | bytes, *, certificate: bool = False) -> bytes:
             remedy=f"chmod 600 {place}",
         )
     return data
-
-
-class _NotRegularError(ValueError):
-    def __init__(self) -> None:
-        super().__init__("it is not a regular file")
-
-
-def _read_regular(path: str) -> tuple[bytes, os.stat_result]:
-    """The content of a regular file, and what was known of that very file when it was opened."""
-    # Without O_NONBLOCK opening a pipe would wait for whoever writes to it.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _NotRegularError
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(_MAX_FILE + 1)
-    finally:
-        os.close(descriptor)
-    if len(data) > _MAX_FILE:
-        raise ValueError("it is too large")
-    return data, status
 
 
 def _is_pkcs12(data: bytes, name: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
@@ -15,6 +17,7 @@ __all__ = ["append_line", "prepare_key_log"]
 # Not to wait for a reader, if it is a pipe.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _MODE = 0o600
+_NOT_REGULAR = "it is not a regular file"
 
 
 def prepare_key_log(path: str | None) -> Hashable:
@@ -23,19 +26,22 @@ def prepare_key_log(path: str | None) -> Hashable:
     An engine that keeps the file open must open it again when the answer is another: it was removed or rotated.
 
     Raises:
-        ConfigError: It cannot be written.
+        ConfigError: It cannot be written, or is a pipe or a device.
     """
     if path is None:
         return None
     try:
         descriptor = os.open(path, _FLAGS, _MODE)
     except (OSError, ValueError) as exc:
-        why = getattr(exc, "strerror", None) or str(exc)
-        raise ConfigError(f'could not open SSL key logging file "{path}": {why}') from exc
+        if getattr(exc, "errno", None) == errno.ENXIO:  # a pipe that nobody reads, or a socket
+            raise _unusable(path, _NOT_REGULAR) from exc
+        raise _unusable(path, getattr(exc, "strerror", None) or str(exc)) from exc
     try:
         status = os.fstat(descriptor)
     finally:
         os.close(descriptor)
+    if not stat.S_ISREG(status.st_mode):  # an engine would open it without our flags, and wait
+        raise _unusable(path, _NOT_REGULAR)
     return status.st_dev, status.st_ino
 
 
@@ -52,3 +58,7 @@ def append_line(path: str, line: bytes) -> None:
             os.close(descriptor)
     except OSError:
         pass
+
+
+def _unusable(path: str, why: str) -> ConfigError:
+    return ConfigError(f'could not open SSL key logging file "{path}": {why}')

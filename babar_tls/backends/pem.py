@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Block", "blocks", "encode"]
 
-_BLOCK = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n(.*?)^-----END \1-----", re.MULTILINE | re.DOTALL)
+_BEGIN = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n", re.MULTILINE)
+_END = re.compile(rb"^-----END ([A-Z0-9 ]+)-----", re.MULTILINE)
 
 
 class Block(NamedTuple):
@@ -35,11 +36,23 @@ class Block(NamedTuple):
 
 
 def blocks(data: bytes, *labels: str) -> Iterator[Block]:
-    """The blocks of these labels, in order; what stands around them is passed over."""
-    for found in _BLOCK.finditer(data):
+    """The blocks of these labels, in order; what stands around them is passed over.
+
+    A block ends at the first line that ends its label. Where a line begins a block and none ends it, it begins none.
+    """
+    # Only what ends is searched for its end, so that every byte is passed a fixed number of times.
+    last = {found[1]: found.start() for found in _END.finditer(data)}
+    position = 0
+    for found in _BEGIN.finditer(data):
+        start = found.end()
+        if found.start() < position or last.get(found[1], -1) < start:
+            continue
+        line = b"-----END " + found[1] + b"-----"
+        end = data.index(b"\n" + line, start - 1) + 1
+        position = end + len(line)
         label = found[1].decode("ascii")
         if label in labels:
-            yield Block(label, found[0] + b"\n", found[2])
+            yield Block(label, data[found.start() : position] + b"\n", data[start:end])
 
 
 def encode(label: str, der: bytes) -> bytes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import TlsVerify
 from ..errors import ConfigError
+from ..files import read_regular
 from .pem import blocks
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["revocation_files", "revocation_lists", "unusable_list", "wants_revocation_lists"]
 
 _HASHED = re.compile(r"[0-9a-fA-F]{8}\.r[0-9]+")
+_MAX_FILE = 1 << 26  # bytes; authorities with millions of certificates have lists of tens of megabytes
 
 
 def wants_revocation_lists(parameters: TlsParameters) -> bool:
@@ -45,13 +46,12 @@ def revocation_lists(parameters: TlsParameters) -> tuple[bytes, ...]:
 
 
 def revocation_files(parameters: TlsParameters) -> Iterator[str]:
-    """The files behind `revocation_lists`, for `ContextCache`."""
+    """The files, one by one, behind `revocation_lists`, for `ContextCache`."""
     if not wants_revocation_lists(parameters):
         return
     if parameters.crl_path is not None:
         yield parameters.crl_path
     if parameters.crl_dir is not None:
-        yield parameters.crl_dir
         try:
             yield from _entries(parameters.crl_dir)
         except ConfigError:
@@ -79,16 +79,14 @@ def _entries(folder: str) -> list[str]:
 
 def _read(path: str) -> list[bytes]:
     try:
-        if Path(path).is_fifo():  # which would be waited for
-            raise unusable_list(path, "it is a pipe")
-        data = Path(path).read_bytes()
+        data, _ = read_regular(path, _MAX_FILE)
     except FileNotFoundError:
         raise ConfigError(
             f'certificate revocation list file "{path}" does not exist',
             remedy="Provide the file, or leave it out: tls_crl_path (sslcrl=).",
         ) from None
-    except OSError as exc:
-        raise unusable_list(path, exc.strerror or str(exc)) from exc
+    except (OSError, ValueError) as exc:
+        raise unusable_list(path, getattr(exc, "strerror", None) or str(exc)) from exc
     try:
         return [block.der() for block in blocks(data, "X509 CRL")]
     except ValueError as exc:

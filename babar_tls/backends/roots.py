@@ -83,14 +83,17 @@ def roots_for(parameters: TlsParameters) -> DefaultRoots | None:
 
 
 def root_files(parameters: TlsParameters) -> tuple[str | None, ...]:
-    """The files that a context of these parameters is made from, for `ContextCache`."""
+    """The files and hashed directories that a context of these parameters is made from, for `ContextCache`."""
     if parameters.verify is TlsVerify.NONE:
         return ()
     try:
         roots = roots_for(parameters)
     except ConfigError:
         roots = None  # Windows has a store in place of files; elsewhere, making the context says what is wrong
-    return (parameters.root_cert_path, *((roots.cafile, roots.capath) if roots is not None else ()))
+    if roots is None:
+        return (parameters.root_cert_path,)
+    folders = roots.capath.split(os.pathsep) if roots.capath is not None else []  # as OpenSSL takes it
+    return parameters.root_cert_path, roots.cafile, *filter(None, folders)
 
 
 def check_root_file(path: str) -> None:

@@ -7,11 +7,13 @@ It may hold passwords, so errors show of it a file name and a line number.
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..files import read_regular
 from .keywords import KEYWORDS
 from .places import default_file, exists
 
@@ -22,6 +24,7 @@ __all__ = ["find_service"]
 
 #: What libpq reads of a line, its end included. A longer one is an error, not two.
 _LONGEST_LINE = 1022
+_MAX_FILE = 1 << 22  # bytes
 _SPACES = b" \t\n\v\f\r"
 _SYSTEM_DIRECTORY = "/etc/postgresql-common"
 
@@ -74,11 +77,11 @@ def _section(path: str, name: str) -> dict[str, str] | None:
 def _lines(path: str) -> Iterator[tuple[int, bytes]]:
     """The lines that say something, without the spaces around them, and their numbers."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - an empty name is an error, not this directory
-            lines = file.readlines()
+        data, _ = read_regular(path, _MAX_FILE)
     except (OSError, ValueError) as exc:
-        raise ConfigError(f'service file "{path}" not found', remedy=getattr(exc, "strerror", None)) from None
-    for number, raw in enumerate(lines, 1):
+        why = getattr(exc, "strerror", None) or str(exc)
+        raise ConfigError(f'service file "{path}" not found', remedy=why) from None
+    for number, raw in enumerate(io.BytesIO(data), 1):
         if len(raw) > _LONGEST_LINE:
             raise ConfigError(f'line {number} too long in service file "{path}"')
         line = raw.partition(b"\0")[0].strip(_SPACES)  # C's strings end at a zero byte

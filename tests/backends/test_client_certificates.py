@@ -181,6 +181,31 @@ def test_passwords(
     assert asked == [1]
 
 
+@dataclasses.dataclass
+class Vault:
+    """It is compared by value and has no hash."""
+
+    password: bytes
+    asked: int = 0
+
+    def __call__(self) -> bytes:
+        self.asked += 1
+        return self.password
+
+
+def test_who_is_asked_needs_no_hash(
+    backend: str, parameters: TlsParameters, client: ServerCertificate, server: ServerCertificate
+) -> None:
+    """A callable that cannot be hashed is as good as another, and its context is found again."""
+    vault = Vault(PASSWORD)
+    source = {"certificate": client.certificate_pem, "key": client.private_key(password=PASSWORD), "password": vault}
+    for _ in range(2):
+        assert presented(backend, parameters, server, client.root_pem, **source) == client.der
+    other = Vault(b"wrong")
+    assert "the password is wrong" in refused(backend, parameters, **{**source, "password": other}).message
+    assert (vault.asked, other.asked) == (1, 1)
+
+
 @pytest.mark.parametrize("form", ["PKCS #8, encrypted", "PKCS #8, encrypted, DER", "traditional, encrypted"])
 def test_nobody_is_asked_on_the_terminal(
     backend: str, form: str, parameters: TlsParameters, client: ServerCertificate, tmp_path: Path

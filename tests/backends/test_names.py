@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from babar_tls import ConfigError
 from babar_tls.backends.names import ascii_name, name_error, name_fault
-from tests.protocol.script import certificate as outline
-from tests.protocol.script import der, oid
 
 if TYPE_CHECKING:
     from babar_tls.testing import CertificateAuthority, ServerCertificate
@@ -164,13 +162,25 @@ def test_no_certificate(data: bytes) -> None:
     assert fault.reason == "invalid"
 
 
+def der(tag: int, *contents: bytes) -> bytes:
+    """One DER element of less than 64 kB."""
+    content = b"".join(contents)
+    size = len(content)
+    return bytes([tag, size] if size < 0x80 else [tag, 0x82, size >> 8, size & 0xFF]) + content
+
+
+COMMON_NAME = der(0x06, b"\x55\x04\x03")
+ALTERNATIVE_NAME = der(0x06, b"\x55\x1d\x11")
+ECDSA_SHA256 = der(0x30, der(0x06, b"\x2a\x86\x48\xce\x3d\x04\x03\x02"))
+
+
 def made(common_names: list[bytes], alternative: list[tuple[int, bytes]]) -> bytes:
     """A certificate with these names, byte for byte."""
-    algorithm = der(0x30, oid("1.2.840.10045.4.3.2"))
-    subject = der(0x30, *(der(0x31, der(0x30, oid("2.5.4.3"), der(0x0C, name))) for name in common_names))
-    san = der(0x30, oid("2.5.29.17"), der(0x04, der(0x30, *(der(tag, name) for tag, name in alternative))))
-    head = [der(0x02, b"\1"), algorithm, subject, der(0x30), subject, der(0x30, algorithm, der(0x03, b"\0"))]
-    return outline("1.2.840.10045.4.3.2", tbs=der(0x30, *head, der(0xA3, der(0x30, san))))
+    subject = der(0x30, *(der(0x31, der(0x30, COMMON_NAME, der(0x0C, name))) for name in common_names))
+    san = der(0x30, ALTERNATIVE_NAME, der(0x04, der(0x30, *(der(tag, name) for tag, name in alternative))))
+    key = der(0x30, ECDSA_SHA256, der(0x03, b"\0"))
+    tbs = der(0x30, der(0x02, b"\1"), ECDSA_SHA256, subject, der(0x30), subject, key, der(0xA3, der(0x30, san)))
+    return der(0x30, tbs, ECDSA_SHA256, der(0x03, b"\0signature"))
 
 
 LABELS = st.sampled_from(["a", "b", "*", "x*", "", "com", "\0", "127", "0", "1", "A"])

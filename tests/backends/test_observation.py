@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +18,8 @@ from babar_tls.backends.base import ClientCertificate
 from .pairs import TLS_VERSIONS, Pair, only
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from babar_tls.testing import CertificateAuthority, ServerCertificate
 
 NAME = "db.example.com"
@@ -112,22 +113,44 @@ def test_key_log_of_many(
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [(".", "Is a directory"), ("none/keys", "No such file or directory"), ("pipe", "No such device or address")],
+    [
+        (".", "Is a directory"),
+        ("none/keys", "No such file or directory"),
+        ("pipe", "it is not a regular file"),
+        ("read pipe", "it is not a regular file"),
+        ("device", "it is not a regular file"),
+    ],
 )
 def test_key_log_that_cannot_be(backend: str, name: str, why: str, parameters: TlsParameters, tmp_path: Path) -> None:
-    """A log that cannot be written is an error before anything is sent."""
-    os.mkfifo(tmp_path / "pipe")
+    """A log that cannot be written, or whose opening might wait, is an error before anything is sent."""
     path = tmp_path / name
-    with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(dataclasses.replace(parameters, key_log_path=str(path)), NAME)
+    reader = None
+    if "pipe" in name:
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if "read" in name else None
+    elif name == "device":
+        path.symlink_to(os.devnull)
+    try:
+        with pytest.raises(ConfigError) as caught:
+            get_backend(backend).wrap(dataclasses.replace(parameters, key_log_path=str(path)), NAME)
+    finally:
+        if reader is not None:
+            os.close(reader)
     assert caught.value.message == f'could not open SSL key logging file "{path}": {why}'
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_full_disk(backend: str, parameters: TlsParameters, certificate: ServerCertificate) -> None:
+def test_full_disk(backend: str, parameters: TlsParameters, certificate: ServerCertificate, tmp_path: Path) -> None:
     """A log that cannot be written any more does not end the connection."""
-    chosen = dataclasses.replace(parameters, key_log_path="/dev/full")
-    Pair(backend, chosen, NAME, certificate).handshake()
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "keys"
+    pair = Pair(backend, dataclasses.replace(parameters, key_log_path=str(path)), NAME, certificate)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        pair.handshake()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert secrets_of(path) == []
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)

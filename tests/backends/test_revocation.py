@@ -170,9 +170,20 @@ BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
     "missing": (lambda path, _: None, 'certificate revocation list file "{}" does not exist'),
     "a directory": (
         lambda path, _: path.mkdir(),
-        'could not read certificate revocation list file "{}": Is a directory',
+        'could not read certificate revocation list file "{}": it is not a regular file',
     ),
-    "a pipe": (lambda path, _: _mkfifo(path), 'could not read certificate revocation list file "{}": it is a pipe'),
+    "a pipe": (
+        lambda path, _: _mkfifo(path),
+        'could not read certificate revocation list file "{}": it is not a regular file',
+    ),
+    "a device without end": (
+        lambda path, _: path.symlink_to("/dev/zero"),
+        'could not read certificate revocation list file "{}": it is not a regular file',
+    ),
+    "too large": (
+        lambda path, _: (path.touch(), os.truncate(path, (1 << 26) + 1)),
+        'could not read certificate revocation list file "{}": it is too large',
+    ),
     "empty": (
         lambda path, _: path.write_bytes(b""),
         'could not read certificate revocation list file "{}": no certificate revocation list found',
@@ -203,6 +214,17 @@ def test_bad_files(
     with pytest.raises(ConfigError) as caught:
         get_backend(backend).wrap(dataclasses.replace(parameters, crl_path=str(path)), NAME)
     assert caught.value.message.startswith(text.format(path))
+
+
+@pytest.mark.parametrize("name", ["a pipe", "a device without end", "too large"])
+def test_bad_files_in_folders(backend: str, name: str, parameters: TlsParameters, tmp_path: Path) -> None:
+    """A list in a directory is read with the same caution."""
+    path = tmp_path / "00000000.r0"
+    make, text = BAD_FILES[name]
+    make(path, b"")
+    with pytest.raises(ConfigError) as caught:
+        get_backend(backend).wrap(dataclasses.replace(parameters, crl_dir=str(tmp_path)), NAME)
+    assert caught.value.message == text.format(path)
 
 
 def test_bad_folders(backend: str, parameters: TlsParameters, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import CertificateError, ConfigError, TlsVerify
-from babar_tls.backends import TlsParameters, get_backend, roots
+from babar_tls.backends import TlsParameters, context_cache, get_backend, roots
 from babar_tls.backends.context_cache import ContextCache
 from babar_tls.testing import CertificateAuthority
 
@@ -66,17 +66,71 @@ def test_roots_are_added_or_alone(
     assert trusted == [(False, True), (True, True), (True, False)]
 
 
+def hashed(authority: CertificateAuthority) -> str:
+    """The root's name in a hashed folder."""
+    from cryptography import x509
+
+    crypto = pytest.importorskip("OpenSSL.crypto")
+    certificate = crypto.X509.from_cryptography(x509.load_pem_x509_certificate(authority.root_pem))
+    return f"{certificate.subject_name_hash():08x}.0"
+
+
 def test_hashed_folder(
     backend: str, default_authority: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SSL_CERT_DIR names a folder of roots, found by OpenSSL's hash of their subjects."""
-    from cryptography import x509
-
-    crypto = pytest.importorskip("OpenSSL.crypto")
-    certificate = crypto.X509.from_cryptography(x509.load_pem_x509_certificate(default_authority.root_pem))
-    default_authority.write(tmp_path / f"{certificate.subject_name_hash():08x}.0")
+    default_authority.write(tmp_path / hashed(default_authority))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     assert trusts(backend, TlsParameters(), default_authority)
+
+
+def test_hashed_folders_rotate(
+    backend: str,
+    authority: CertificateAuthority,
+    default_authority: CertificateAuthority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A root that is added, or withdrawn where its link points to, counts; SSL_CERT_DIR may name several folders."""
+    monkeypatch.setattr(context_cache, "_FOLDER_AGE", 0)
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    monkeypatch.setenv("SSL_CERT_DIR", f"{first}{os.pathsep}{second}")
+    target = tmp_path / "root.pem"
+    default_authority.write(target)
+    (second / hashed(default_authority)).symlink_to(target)
+    assert trusts(backend, TlsParameters(), default_authority)
+    assert not trusts(backend, TlsParameters(), authority)
+    authority.write(first / hashed(authority))
+    assert trusts(backend, TlsParameters(), authority)
+    target.write_bytes(b"")
+    assert not trusts(backend, TlsParameters(), default_authority)
+
+
+def test_hashed_folders_are_looked_at_seldom(
+    parameters: TlsParameters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of a folder are hundreds: they are stamped once in a while, unless the folder itself has changed."""
+    now = 100.0
+    monkeypatch.setattr(context_cache, "monotonic", lambda: now)
+    path = tmp_path / "01234567.0"
+    path.touch()
+    (tmp_path / "README").touch()
+    cache: ContextCache[object] = ContextCache(lambda _: object(), lambda _: [str(tmp_path)])
+    first = cache.get(parameters)
+    (tmp_path / "README").write_bytes(b"not a root")
+    path.write_bytes(b"x")
+    assert cache.get(parameters) is first
+    now += context_cache._FOLDER_AGE
+    second = cache.get(parameters)
+    assert second is not first
+    now += context_cache._FOLDER_AGE
+    (tmp_path / "README").write_bytes(b"still no root")
+    assert cache.get(parameters) is second
+    (tmp_path / "89abcdef.0").touch()
+    os.utime(tmp_path, ns=(0, 0))
+    assert cache.get(parameters) is not second
 
 
 @pytest.mark.parametrize("level", TlsVerify)
@@ -112,6 +166,11 @@ def damaged(pem: bytes) -> bytes:
 BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
     "missing": (lambda path, _: None, 'root certificate file "{}" does not exist'),
     "a directory": (lambda path, _: path.mkdir(), 'could not read root certificate file "{}": Is a directory'),
+    "a pipe": (lambda path, _: os.mkfifo(path), 'could not read root certificate file "{}": it is a pipe'),
+    "a device without end": (
+        lambda path, _: path.symlink_to("/dev/zero"),
+        'could not read root certificate file "{}": no certificate or crl found',
+    ),
     "empty": (
         lambda path, _: path.write_bytes(b""),
         'could not read root certificate file "{}": no certificate or crl found',
@@ -204,6 +263,26 @@ def test_rotation(backend: str, authority: CertificateAuthority, tmp_path: Path)
     path.unlink()
     with pytest.raises(ConfigError, match="does not exist"):
         get_backend(backend).wrap(parameters, NAME)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no time of change there")
+def test_rotation_behind_the_times(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
+    """A file rewritten in place that has kept its size and its time (cp -p, rsync -t) counts too."""
+    path = tmp_path / "root.crt"
+    parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
+    later = CertificateAuthority()
+    size = max(len(authority.root_pem), len(later.root_pem))
+    path.write_bytes(authority.root_pem.ljust(size, b"\n"))
+    os.utime(path, ns=(0, 0))
+    before = path.stat()
+    assert trusts(backend, parameters, authority)
+    while path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.write_bytes(later.root_pem.ljust(size, b"\n"))
+        os.utime(path, ns=(0, 0))
+    after = path.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    assert not trusts(backend, parameters, authority)
+    assert trusts(backend, parameters, later)
 
 
 def test_default_roots_rotate(
