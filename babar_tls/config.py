@@ -207,21 +207,15 @@ class Config:
         Raises:
             ConfigError: The string is malformed, has an unknown key, or asks for the impossible.
         """
-        from .conninfo import config_fields  # noqa: PLC0415 - conninfo builds on this module
+        from .conninfo import elsewhere, read  # noqa: PLC0415 - conninfo builds on this module
 
-        fields = config_fields(conninfo, allow_files=allow_files, environ=environ)
-        if "tls_mode" in overrides:
-            fields.pop("tls_fallback", None)  # a part of what the string's sslmode means
-        if "tls_client_cert" in overrides:
-            fields.pop("tls_client_key", None)  # of another certificate
-        if overrides.keys() & {"host", "hostaddr", "hosts"}:
-            for name in ("host", "hostaddr", "hosts"):
-                fields.pop(name, None)
-        if "hosts" in overrides:
-            fields.pop("port", None)
-        elif "port" in overrides and "hosts" in fields:
-            fields["hosts"] = tuple(dataclasses.replace(host, port=overrides["port"]) for host in fields["hosts"])
-        return cls(**{**fields, **overrides})
+        fields = read(conninfo, allow_files=allow_files, environ=environ, arguments=overrides)
+        values = {name: field.value for name, field in fields.items()}
+        try:
+            return cls(**{**values, **_with_companions(overrides, values)})
+        except ConfigError as error:
+            error.remedy = " ".join(filter(None, [error.remedy, elsewhere(fields.values())])) or None
+            raise
 
     def to_conninfo(self) -> str:
         """This configuration as a keyword string: ``Config.from_conninfo(config.to_conninfo()) == config``.
@@ -237,20 +231,16 @@ class Config:
         return to_conninfo(self)
 
     def replace(self, **changes: Any) -> Config:
-        """A copy with `changes`, checked like a new one.
+        """A copy with `changes`, checked like a new one, which take along what belongs to them.
 
-        `tls_fallback` goes with the `tls_mode` it came with, and `hosts` with a new `host` or `hostaddr`; a new `port`
-        is every host's.
+        A new `tls_mode` has no `tls_fallback` unless it is given too, a new `tls_client_cert` no key, and a new `host`
+        no `hostaddr`; it takes the place of all `hosts`. A new `port` is every host's.
+
+        Raises:
+            ConfigError: The result is impossible, or it is not clear which of several hosts is meant.
         """
-        if "tls_mode" in changes:
-            changes.setdefault("tls_fallback", False)
-        if "hosts" in changes:
-            changes = {"host": "localhost", "hostaddr": None, "port": 5432, **changes}
-        elif changes.keys() & {"host", "hostaddr"}:
-            changes["hosts"] = ()
-        elif "port" in changes:
-            changes["hosts"] = tuple(dataclasses.replace(host, port=changes["port"]) for host in self.hosts)
-        return dataclasses.replace(self, **changes)
+        current = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return dataclasses.replace(self, **_with_companions(changes, current))
 
     def at(self, host: Host) -> Config:
         """This configuration for one of its `targets`."""
@@ -308,3 +298,32 @@ _ENUMS: dict[str, type[Enum]] = {
 }
 
 _PATHS = ("passfile", "tls_root_cert_path", "tls_crl_path", "tls_crl_dir", "tls_key_log_path")
+
+
+def _with_companions(changes: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes to the fields of a configuration, with those that cannot stay as they are."""
+    changes = dict(changes)
+    hosts: tuple[Host, ...] = current["hosts"]
+    if "tls_mode" in changes:
+        changes.setdefault("tls_fallback", False)
+    if "tls_client_cert" in changes:
+        changes.setdefault("tls_client_key", None)
+        changes.setdefault("tls_client_key_password", None)
+    if "hosts" in changes and not changes["hosts"]:
+        if hosts:
+            raise ConfigError("hosts is empty", remedy="Name at least one, or give host in its place.")
+        del changes["hosts"]
+    elif "hosts" in changes:
+        changes = {**_HOST, **changes}
+    elif "host" in changes:
+        if "port" not in changes and len({host.port for host in hosts}) > 1:
+            raise ConfigError("the hosts that host replaces have several ports", remedy="Give port as well.")
+        changes = {"hosts": (), "hostaddr": None, **changes}
+    elif "hostaddr" in changes and hosts:
+        raise ConfigError("hostaddr does not say which of several hosts it is for", remedy="Give host or hosts.")
+    elif "port" in changes:
+        changes["hosts"] = tuple(dataclasses.replace(host, port=changes["port"]) for host in hosts)
+    return changes
+
+
+_HOST = {"host": "localhost", "hostaddr": None, "port": 5432}

@@ -60,9 +60,12 @@ def check_startup(config: Config) -> None:
     for name, value in config.settings:
         check_text(name, value)
         check_text("the name of a server setting", name)
-        if name in ("user", "database", "application_name", "options"):
-            raise ConfigError(f"server_settings may not contain {name!r}", remedy=f"Use Config({name}=…).")
-        if name == "client_encoding" and value.upper().replace("-", "") not in ("UTF8", "UNICODE"):
+        folded = name.lower()  # as PostgreSQL folds the names of settings
+        if folded in ("user", "database", "application_name", "options"):
+            raise ConfigError(f"server_settings may not contain {name!r}", remedy=f"Use Config({folded}=…).")
+        if folded == "replication":
+            raise ConfigError("server_settings may not contain 'replication'", remedy="It is not supported.")
+        if folded == "client_encoding" and value.upper().replace("-", "") not in ("UTF8", "UNICODE"):
             raise ConfigError(f"client_encoding {value!r} is not supported", remedy="This library speaks UTF8.")
         if not name or name.startswith("_pq_."):
             raise ConfigError(f"server_settings may not contain {name!r}")

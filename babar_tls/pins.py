@@ -1,9 +1,9 @@
 """Pins: fingerprints by which a server is known, whoever signed its certificate.
 
-Two kinds, each written with its hash: ``sha256:`` and the SHA-256 of the whole certificate (DER) in hexadecimal, as
-``openssl x509 -fingerprint -sha256`` prints it, colons and all; ``spki-sha256:`` and that of its SubjectPublicKeyInfo,
-in hexadecimal or base64, which outlives a renewal with the same key. curl's spelling of the latter, ``sha256//`` and
-base64, is understood as well.
+Two kinds, each written with its hash. ``sha256:`` and the SHA-256 of the whole certificate (DER) in hexadecimal, with
+or without colons; the line that ``openssl x509 -fingerprint -sha256`` prints is as good. ``spki-sha256:`` and that of
+its SubjectPublicKeyInfo, in hexadecimal or base64, which outlives a renewal with the same key; curl's spelling,
+``sha256//`` and base64, is understood as well.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def parse_pins(pins: object) -> tuple[str, ...]:
 
 def _parse(pin: object) -> str:
     text = pin.strip() if isinstance(pin, str) else ""
+    text = re.sub("^sha256 fingerprint *=", "sha256:", text, flags=re.IGNORECASE)
     if text.startswith("sha256//"):
         text = "spki-sha256:" + text.removeprefix("sha256//")
     kind, _, value = text.partition(":")

@@ -103,10 +103,15 @@ def as_path(name: str, path: object) -> str:
 
 
 def as_source(name: str, source: object) -> str | bytes | None:
-    """A path as a string, or a file's content as `bytes`."""
+    """A path as a string, or a file's content as `bytes`. What it is not is not shown: it may be a key."""
     if source is None or (isinstance(source, bytes) and source):
         return source
-    return as_path(name, source)
+    text = getattr(source, "__fspath__", lambda: source)()
+    if not isinstance(text, str):
+        raise ConfigError(f"{name} must be a path, or a file's content as bytes, not {type(source).__name__}")
+    if not text or "\n" in text or "-----BEGIN" in text:
+        raise ConfigError(f"{name} must be a path", remedy="Pass a file's content as bytes.")
+    return as_path(name, text)
 
 
 def login_name() -> str:

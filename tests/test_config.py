@@ -95,6 +95,9 @@ def test_defaults() -> None:
         ({"server_settings": {"application_name": "a"}}, "may not contain"),
         ({"server_settings": {"options": "a"}}, "may not contain"),
         ({"server_settings": {"client_encoding": "latin1"}}, "is not supported"),
+        ({"server_settings": {"CLIENT_Encoding": "latin1"}}, "is not supported"),
+        ({"server_settings": {"User": "root"}}, "may not contain 'User'"),
+        ({"server_settings": {"replication": "database"}}, "may not contain 'replication'"),
         ({"tls_mode": "on"}, 'invalid tls_mode value: "on"'),
         ({"tls_mode": None}, "invalid tls_mode value"),
         ({"tls_mode": []}, "invalid tls_mode value"),
@@ -295,16 +298,56 @@ def test_several_hosts() -> None:
     assert (config.host, config.port, config.hostaddr) == ("a", 1, None)
     assert config.targets == hosts
     assert config.at(hosts[1]) == Config(user="u", host="b", port=2, hostaddr="192.0.2.7")
-    assert config.replace(host="c").targets == (Host("c", 1),)
-    assert config.replace(hostaddr="::1").targets == (Host("a", 1, "::1"),)
+    assert config.replace(host="c", port=3).targets == (Host("c", 3),)
+    assert config.replace(port=1).replace(host="c").targets == (Host("c", 1),)
+    assert Config(user="u", host="a", hostaddr="192.0.2.1").replace(host="c").targets == (Host("c"),)
+    assert Config(user="u", host="a").replace(hostaddr="::1").targets == (Host("a", 5432, "::1"),)
     assert config.replace(port=3).targets == (Host("a", 3), Host("b", 3, "192.0.2.7"))
     assert config.replace(hosts=[Host("d"), Host("e")]).host == "d"
-    assert config.replace(hosts=[]).targets == (Host(),)
+    single = Config(user="u", host="a", port=7)
+    assert single.replace(hosts=single.hosts) == single
     assert Config(user="u", hosts=[Host("a", 7)]) == Config(user="u", host="a", port=7)
     assert Config(user="u").targets == (Host(),)
 
 
-@pytest.mark.parametrize("overrides", [{"host": "h"}, {"hostaddr": "::1"}, {"hosts": [Host("h"), Host("i")]}])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"host": "c"}, "have several ports"),
+        ({"hostaddr": "::1"}, "does not say which of several hosts"),
+        ({"hosts": []}, "hosts is empty"),
+    ],
+)
+def test_which_of_several_hosts(changes: dict[str, Any], message: str) -> None:
+    """A change that could mean one of several hosts, or none, is refused, and nothing goes to a server by accident."""
+    hosts = [Host("a", 1), Host("b", 2)]
+    for make in (Config(user="u", hosts=hosts).replace, lambda **kw: Config.from_conninfo("host=a,b port=1,2", **kw)):
+        with pytest.raises(ConfigError, match=message):
+            make(**changes)
+
+
+def test_a_new_client_certificate_has_no_key() -> None:
+    """A key belongs to its certificate: `replace` drops it with that, and with its password."""
+    config = Config(user="u", tls_client_cert="/c", tls_client_key="/k", tls_client_key_password="p")
+    for certificate in (None, "/d"):
+        other = config.replace(tls_client_cert=certificate)
+        assert (other.tls_client_cert, other.tls_client_key, other.tls_client_key_password) == (certificate, None, None)
+    assert config.replace(tls_client_cert="/d", tls_client_key="/l").tls_client_key == "/l"
+
+
+@pytest.mark.parametrize("field", ["tls_client_cert", "tls_client_key"])
+@pytest.mark.parametrize(
+    "value",
+    ["-----BEGIN PRIVATE KEY-----\ns3cret", "s3cret\n", bytearray(b"s3cret"), memoryview(b"s3cret"), ["s3cret"]],
+)
+def test_a_key_in_the_wrong_type_is_not_shown(field: str, value: object) -> None:
+    """The content of a file is `bytes`; in any other type it is refused without being shown."""
+    with pytest.raises(ConfigError) as caught:
+        Config(user="u", **{"tls_client_cert": "/c", field: value})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("overrides", [{"host": "h"}, {"hosts": [Host("h"), Host("i")]}])
 def test_overriding_the_hosts_of_a_string(overrides: dict[str, Any]) -> None:
     """A host that is given beside a connection string takes the place of all that the string names."""
     config = Config.from_conninfo("host=a,b hostaddr=192.0.2.1,192.0.2.2 user=u sslmode=disable", **overrides)

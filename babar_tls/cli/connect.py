@@ -65,22 +65,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    from ..config import Config, TlsMode, TlsVerify  # noqa: PLC0415 - as above
+    from ..config import Config  # noqa: PLC0415 - as above
 
     overrides: dict[str, Any] = {
         "tls_backend": options.backend,
+        "tls_root_cert_path": options.root_cert,
         "tls_server_name": options.server_name,
         "connect_timeout": options.timeout,
     }
     if options.password_file is not None:
         overrides["password"] = _read_password(options.password_file)
     overrides = {name: value for name, value in overrides.items() if value is not None}
-    if options.root_cert is not None:
-        overrides.update(tls_root_cert_path=options.root_cert, tls_default_roots=False)
-    config = Config.from_conninfo(options.conninfo, **overrides)
-    unverified = config.tls_mode is not TlsMode.DISABLE and config.tls_verify is TlsVerify.NONE
-    # As with libpq's sslrootcert: whoever names an authority wants the chain verified, even with sslmode=require.
-    return config.replace(tls_verify=TlsVerify.CA) if unverified and options.root_cert is not None else config
+    return Config.from_conninfo(options.conninfo, **overrides)
 
 
 def _read_password(path: str) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ALIAS", "KEYWORDS", "OWN", "STANDALONE", "Keyword"]
+__all__ = ["ALIAS", "KEYWORDS", "OWN", "SAME", "STANDALONE", "Keyword", "rivals"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,39 @@ _LIBPQ = (
     Keyword("oauth_scope"),
     Keyword("sslkeylogfile", names_file=True),
 )
+
+#: Keywords of which each says what another one says, in libpq's word: where both are given, the nearer source counts.
+SAME = {
+    "tls_mode": "sslmode",
+    "tls_verify": "sslmode",
+    "tls_fallback": "sslmode",
+    "tls_negotiation": "sslnegotiation",
+    "tls_sni": "sslsni",
+    "tls_root_cert_path": "sslrootcert",
+    "tls_default_roots": "sslrootcert",
+    "tls_os_roots": "sslrootcert",
+    "tls_client_cert": "sslcert",
+    "tls_client_key": "sslkey",
+    "tls_client_key_password": "sslpassword",
+    "tls_client_cert_mode": "sslcertmode",
+    "tls_crl_path": "sslcrl",
+    "tls_crl_dir": "sslcrldir",
+    "tls_min_version": "ssl_min_protocol_version",
+    "tls_max_version": "ssl_max_protocol_version",
+    "tls_key_log_path": "sslkeylogfile",
+    ALIAS: "channel_binding",
+}
+
+#: Those of them that say only a part of it, and leave the rest to libpq's word wherever that stands.
+_PARTS = frozenset(["tls_fallback", "tls_default_roots", "tls_os_roots", ALIAS])
+
+
+def rivals(keyword: str) -> frozenset[str]:
+    """The keywords that leave nothing for this one to say, where a nearer source has them."""
+    if keyword in SAME:
+        return frozenset([SAME[keyword]])
+    return frozenset(own for own, word in SAME.items() if word == keyword) - _PARTS
+
 
 #: Fields of `Config` that are keywords under their own names: what they mean is more than libpq's words can say.
 OWN = (

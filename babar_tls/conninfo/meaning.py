@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
+from ..errors import ConfigError
 from ..modes import (
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
     LoadBalanceHosts,
     TargetSessionAttrs,
+    TlsMode,
     TlsNegotiation,
     TlsVersion,
 )
@@ -30,6 +33,7 @@ from .sources import Setting, is_standalone, resolve
 from .syntax import split
 from .trust import DEFAULT, Field, Files, client_certificate, revocation, trust
 from .values import (
+    CONNECTION_STRING,
     check_protocol_versions,
     integer,
     member,
@@ -42,11 +46,11 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from ..errors import ConfigError
+__all__ = ["Field", "Setting", "config_fields", "elsewhere", "interpret", "parse", "read", "resolve"]
 
-__all__ = ["Field", "Setting", "config_fields", "interpret", "parse", "resolve"]
+_ARGUMENT = "argument"
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
 
@@ -106,9 +110,53 @@ def config_fields(
     Raises:
         ConfigError: The string is malformed, has an unknown keyword, or asks for something that we do not have.
     """
-    settings = resolve(conninfo, allow_files=allow_files, environ=environ)
-    fields = interpret(settings, allow_files=allow_files, environ=environ)
+    fields = read(conninfo, allow_files=allow_files, environ=environ)
     return {name: field.value for name, field in fields.items()}
+
+
+def read(
+    conninfo: str,
+    *,
+    allow_files: bool = True,
+    environ: Mapping[str, str] | None = None,
+    arguments: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Field]:
+    """`resolve` and `interpret` in one, for a caller who has arguments that replace fields.
+
+    Most arguments replace their field and nothing else. But a root file that is given counts like ``sslrootcert``: the
+    chain is verified, and against that file alone; and a mode of TLS leaves nothing of ``sslmode=disable``.
+
+    Raises:
+        ConfigError: As those two do.
+    """
+    settings = resolve(conninfo, allow_files=allow_files, environ=environ)
+    root = arguments.get("tls_root_cert_path")
+    if isinstance(root, str | os.PathLike) and "tls_default_roots" not in arguments and os.fspath(root) != "system":
+        settings["sslrootcert"] = Setting("sslrootcert", os.fspath(root), _ARGUMENT)
+    if "tls_mode" in arguments:
+        settings = _without_disable(settings)
+    try:
+        return interpret(settings, allow_files=allow_files, environ=environ)
+    except ConfigError as error:
+        if "It comes from" not in (error.remedy or ""):
+            error.remedy = " ".join(filter(None, [error.remedy, elsewhere(settings.values())])) or None
+        raise
+
+
+def elsewhere(items: Iterable[Setting | Field]) -> str | None:
+    """Which sources beside the string have a part in something, in a sentence for an error; `None` if none has."""
+    here = (CONNECTION_STRING, _ARGUMENT, DEFAULT)
+    sources = dict.fromkeys(item.source for item in items if item.source not in here)
+    return f"Beside the string count: {'; '.join(sources)}." if sources else None
+
+
+def _without_disable(settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Without sslmode, where it turns TLS off and something stronger turns it on: it says nothing of how."""
+    return {
+        keyword: setting
+        for keyword, setting in settings.items()
+        if (keyword, setting.value) != ("sslmode", TlsMode.DISABLE.value)
+    }
 
 
 def parse(conninfo: str) -> dict[str, str]:
@@ -137,6 +185,8 @@ def interpret(
     standalone = is_standalone(settings)
     files = Files(environ, allowed=allow_files and not standalone)
     _check_harmless(settings)
+    if "tls_mode" in settings and settings["tls_mode"].value:
+        settings = _without_disable(settings)
     fields = {name: Field(value) for name, value in _DEFAULTS.items()}
     for keyword, (name, read) in _FIELDS.items():
         if keyword in settings:

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SOCKET_DIRECTORIES", "default_file", "exists", "home"]
 
-#: The directories that builds of libpq have compiled in.
-SOCKET_DIRECTORIES = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S108 - one of them is the original's
+#: The directories that distributions' builds of libpq have compiled in. Not ``/tmp``, the original's: there anybody
+#: could play the server, and over a socket it would be believed.
+SOCKET_DIRECTORIES = ("/run/postgresql", "/var/run/postgresql")
 
 
 def home(environ: Mapping[str, str]) -> Path | None:

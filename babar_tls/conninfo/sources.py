@@ -9,13 +9,13 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from .keywords import KEYWORDS, STANDALONE
+from .keywords import KEYWORDS, STANDALONE, rivals
 from .service import find_service
 from .syntax import split
 from .values import Setting, boolean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from .keywords import Keyword
 
@@ -25,8 +25,9 @@ __all__ = ["Setting", "is_standalone", "resolve"]
 def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, str] | None = None) -> dict[str, Setting]:
     """Every keyword that has a value, from the first place that gives it one; an empty value is one.
 
-    As in libpq, a service stands in for what the string leaves open, and the environment for what both do. A string
-    that is ``standalone`` is all there is.
+    As in libpq, a service stands in for what the string leaves open, and the environment for what both do. What one of
+    our own keywords says is not open to libpq's word for it, nor the other way about. A string that is ``standalone``
+    is all there is.
 
     Args:
         conninfo: A URI or a keyword string.
@@ -48,12 +49,13 @@ def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, st
         return settings
     if allow_files:
         _add_service(settings, environ)
+    nearer = frozenset(settings)
     for keyword in KEYWORDS.values():
         value = environ.get(keyword.envvar) if keyword.envvar else None
-        if value is None or keyword.name in settings or not (allow_files or _is_for_anybody(keyword, value)):
+        if value is None or _is_said(keyword.name, nearer) or not (allow_files or _is_for_anybody(keyword, value)):
             continue
         _add(settings, keyword.name, value, f"environment variable {keyword.envvar}")
-    if "sslmode" not in settings and environ.get("PGREQUIRESSL", "").startswith("1"):
+    if not _is_said("sslmode", settings.keys()) and environ.get("PGREQUIRESSL", "").startswith("1"):
         _add(settings, "sslmode", "require", "environment variable PGREQUIRESSL")
     return settings
 
@@ -72,6 +74,11 @@ def _add(settings: dict[str, Setting], keyword: str, value: str, source: str) ->
     settings[keyword] = Setting(keyword, value, source)
 
 
+def _is_said(keyword: str, nearer: Collection[str]) -> bool:
+    """Does a nearer source say this, or what takes its place, already?"""
+    return keyword in nearer or not rivals(keyword).isdisjoint(nearer)
+
+
 def _add_service(settings: dict[str, Setting], environ: Mapping[str, str]) -> None:
     for name in ("service", "servicefile"):
         envvar = KEYWORDS[name].envvar or ""
@@ -82,8 +89,9 @@ def _add_service(settings: dict[str, Setting], environ: Mapping[str, str]) -> No
     service = settings["service"].value
     file = settings["servicefile"].value if "servicefile" in settings else None
     path, values = find_service(service, file, environ)
+    nearer = frozenset(settings)
     for keyword, value in values.items():
-        if keyword not in settings:
+        if not _is_said(keyword, nearer):
             _add(settings, keyword, value, f'service file "{path}", service "{service}"')
 
 

@@ -75,6 +75,7 @@ def _store(values: dict[str, str], keyword: str, value: str) -> None:
 
 _SPACES = " \t\n\v\f\r"  # C's isspace: a password may well contain a no-break space
 _BLANK = re.compile(f"[{_SPACES}]*")
+_OTHERS = re.compile(f";[{_SPACES}]*([A-Za-z_]+)[{_SPACES}]*=")
 _KEYWORD = re.compile(f"([^{_SPACES}=]+)[{_SPACES}]*=[{_SPACES}]*")
 
 
@@ -92,12 +93,23 @@ def _parse_keywords(text: str, known: Collection[str] | None) -> dict[str, str]:
         if known is not None and match[1] != _OLD:
             _check_known(match[1], known, show=not secret)
         value, position = _keyword_value(text, match.end())
+        if known is not None and "password" not in match[1]:
+            _check_separators(value, known)
         if known is None:
             values[match[1]] = value
         else:
             _store(values, match[1], value)
         position = _skip_blanks(text, position)
     return values
+
+
+def _check_separators(value: str, known: Collection[str]) -> None:
+    """Other libraries' strings have semicolons; the rest of one, its password included, would be a host to the DNS."""
+    if any(match[1].lower() in known for match in _OTHERS.finditer(value)):
+        raise ConfigError(
+            'parameters are separated by ";" in connection info string',
+            remedy="libpq separates them by spaces: host=… user=….",
+        )
 
 
 def _skip_blanks(text: str, position: int) -> int:
@@ -144,6 +156,10 @@ def _parse_uri(rest: str, known: Collection[str]) -> dict[str, str]:
     hosts, ports, rest = _cut_hosts(rest)
     raw["host"], raw["port"] = ",".join(hosts), ",".join(ports)
     path, _, query = rest.partition("?")
+    if (
+        "@" in path and credentials is None and any(ports)
+    ):  # what stands before it is a password with a "/", or some of one
+        raise ConfigError('unexpected "@" in the path of URI', remedy=_ESCAPE)
     raw["dbname"] = path.removeprefix("/")
     # An empty part leaves the keyword open, which the environment may then fill; one of encoded nothing does not.
     values = {keyword: _decode(text) for keyword, text in raw.items() if text}

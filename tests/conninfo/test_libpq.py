@@ -29,6 +29,8 @@ if pq.version() < 180000:
 STRICTER = {
     'more than one "@" before the host': "the name of the host, which DNS would be asked for, holds half a password",
     'invalid integer value for connection option "port"': "a port that is no number may be a password's beginning",
+    'unexpected "@" in the path': "what stands before it is a password with a slash, which makes the user the host",
+    "separated by": "the rest of a string of another library's, its password included, would be a host's name",
     "is not UTF-8": "the protocol speaks UTF-8 alone",
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from babar_tls.config import Config, TlsMode, TlsVerify
+from babar_tls.config import ChannelBinding, ClientCertMode, Config, TlsMode, TlsVerify, TlsVersion
 from babar_tls.conninfo import config_fields, interpret, places
 from babar_tls.conninfo.keywords import KEYWORDS
 from babar_tls.conninfo.sources import Setting, resolve
@@ -92,6 +92,35 @@ def test_service_file_errors_show_no_values(line: str, home: Path) -> None:
     assert "hunter2" not in str(caught.value)
     assert "line 3" in str(caught.value)
     assert ".pg_service.conf" in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes with names, no devices")
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: os.mkfifo(path, 0o600), "it is not a regular file"),
+        (Path.mkdir, "it is not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is not a regular file"),
+        (lambda path: (path.touch(), os.truncate(path, (1 << 22) + 1)), "it is too large"),
+    ],
+    ids=["pipe", "directory", "device", "too large"],
+)
+def test_service_files_are_not_waited_for(make: Any, why: str, named: bool, home: Path) -> None:
+    """A service file that is no file, or that has no end, is an error: whoever writes a string may name one."""
+    path = home / ("named" if named else ".pg_service.conf")
+    make(path)
+    with pytest.raises(ConfigError) as caught:
+        Config.from_conninfo(f"service=s servicefile={path}" if named else "service=s")
+    assert (caught.value.message, caught.value.remedy) == (f'service file "{path}" not found', why)
+
+
+def test_lines_of_a_service_file(home: Path) -> None:
+    """A line ends at a newline and nowhere else; the last one needs none."""
+    (home / ".pg_service.conf").write_bytes(b"[s]\r\nhost=h\x0b\x0c\r\nuser=a\rb\n\n[t]\nhost=z\ndbname=d")
+    assert sources("service=s")["host"][0] == "h"
+    assert sources("service=s")["user"][0] == "a\rb"
+    assert sources("service=t")["dbname"][0] == "d"
 
 
 def test_own_keywords_in_a_service_file(home: Path) -> None:
@@ -209,3 +238,103 @@ def test_an_environment_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Config.from_conninfo("").host == "process"
     root = Config.from_conninfo("", environ={"HOME": "/nowhere", "PGSSLMODE": "verify-ca"}).tls_root_cert_path
     assert root == str(Path("/nowhere/.postgresql/root.crt"))
+
+
+# Two words for the same -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("service", "string", "expected"),
+    [
+        ("tls_verify=none", "sslmode=verify-full", {"tls_verify": TlsVerify.FULL}),
+        ("tls_mode=disable", "sslmode=verify-full", {"tls_mode": TlsMode.REQUIRE, "tls_verify": TlsVerify.FULL}),
+        (
+            "tls_root_cert_path=/theirs\ntls_default_roots=1",
+            "sslmode=verify-full sslrootcert=/mine",
+            {"tls_root_cert_path": "/mine", "tls_default_roots": False},
+        ),
+        (
+            "tls_client_cert_mode=allow\ntls_client_cert=/c",
+            "sslcertmode=disable",
+            {"tls_client_cert_mode": ClientCertMode.DISABLE},
+        ),
+        ("tls_min_version=TLSv1.2", "ssl_min_protocol_version=TLSv1.3", {"tls_min_version": TlsVersion.TLSV1_3}),
+        ("scram_channel_binding=", "channel_binding=prefer", {"channel_binding": ChannelBinding.PREFER}),
+        ("tls_key_log_path=/log", "sslkeylogfile=", {"tls_key_log_path": None}),
+        ("sslmode=disable", "tls_mode=require", {"tls_mode": TlsMode.REQUIRE, "tls_verify": TlsVerify.FULL}),
+        ("sslmode=require", "tls_verify=full", {"tls_mode": TlsMode.REQUIRE, "tls_verify": TlsVerify.FULL}),
+        ("sslrootcert=/theirs", "tls_root_cert_path=/mine", {"tls_root_cert_path": "/mine"}),
+        ("sslrootcert=/theirs", "sslmode=verify-ca", {"tls_root_cert_path": "/theirs", "tls_verify": TlsVerify.CA}),
+    ],
+)
+def test_a_nearer_source_counts_in_either_word(
+    service: str, string: str, expected: dict[str, object], home: Path
+) -> None:
+    """What the string says in libpq's word a service does not unsay in ours, nor the other way about."""
+    (home / "services").write_text(f"[s]\n{service}\n")
+    fields = config_fields(f"service=s servicefile={home / 'services'} {string}", environ={"HOME": str(home)})
+    assert {name: fields[name] for name in expected} == expected
+
+
+def test_the_environment_does_not_weaken_our_own_words(home: Path) -> None:
+    """PGSSLMODE says nothing where the string says which TLS it wants, and takes no file away from it."""
+    text = "host=h tls_mode=require tls_verify=full sslrootcert=/private.pem sslcert=/c sslkey=/k sslcrl=/crl"
+    for mode in ("disable", "prefer", "require"):
+        fields = config_fields(text, environ={"HOME": str(home), "PGSSLMODE": mode})
+        assert (fields["tls_root_cert_path"], fields["tls_default_roots"]) == ("/private.pem", False)
+        assert (fields["tls_client_cert"], fields["tls_crl_path"]) == ("/c", "/crl")
+        assert (fields["tls_mode"], fields["tls_verify"]) == (TlsMode.REQUIRE, TlsVerify.FULL)
+        fields = config_fields("host=h tls_mode=require", environ={"HOME": str(home), "PGSSLMODE": mode})
+        assert fields["tls_verify"] is TlsVerify.FULL
+
+
+def test_an_argument_for_the_mode_keeps_the_files(home: Path) -> None:
+    """TLS that an argument turns on where the string turned it off is verified against what the string names."""
+    text = "host=h user=u sslmode=disable sslrootcert=/private.pem sslcert=/c sslkey=/k"
+    config = Config.from_conninfo(text, environ={"HOME": str(home)}, tls_mode="require")
+    assert (config.tls_root_cert_path, config.tls_default_roots) == ("/private.pem", False)
+    assert (config.tls_verify, config.tls_client_cert) == (TlsVerify.FULL, "/c")
+
+
+@pytest.mark.parametrize(
+    ("text", "verify"),
+    [
+        ("", TlsVerify.FULL),
+        ("sslmode=prefer", TlsVerify.CA),
+        ("sslmode=require", TlsVerify.CA),
+        ("sslmode=require sslrootcert=/theirs", TlsVerify.CA),
+        ("sslmode=verify-full sslrootcert=system", TlsVerify.FULL),
+        ("sslmode=verify-full", TlsVerify.FULL),
+    ],
+)
+def test_an_argument_for_the_roots_counts_like_sslrootcert(text: str, verify: TlsVerify, home: Path) -> None:
+    """Whoever names an authority wants the chain verified by it, and by no other."""
+    (home / ".postgresql").mkdir()
+    for root_file in (False, True):
+        if root_file:
+            (home / ".postgresql" / "root.crt").touch()
+        environ = {"HOME": str(home)}
+        config = Config.from_conninfo(f"user=u {text}", environ=environ, tls_root_cert_path=Path("/mine.pem"))
+        assert (config.tls_root_cert_path, config.tls_default_roots) == ("/mine.pem", False)
+        assert config.tls_verify is verify
+    both = Config.from_conninfo("user=u", environ={}, tls_root_cert_path="/mine.pem", tls_default_roots=True)
+    assert both.tls_default_roots
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        ("", {"PGHOSTADDR": "foo"}),
+        ("host=a", {"PGPORT": "1,2"}),
+        ("ssl_max_protocol_version=TLSv1.2", {"PGSSLMINPROTOCOLVERSION": "TLSv1.3"}),
+        ("host=/run", {"PGCHANNELBINDING": "require"}),
+        ("sslmode=disable", {"PGSSLCERTMODE": "require"}),
+        ("channel_binding=require", {"PGSSLMODE": "disable"}),
+        (f"tls_pins=sha256:{'a' * 64}", {"PGSSLMODE": "prefer"}),
+    ],
+)
+def test_errors_of_several_sources_name_the_others(text: str, environ: dict[str, str], home: Path) -> None:
+    """A contradiction between the string and what it does not show names the variable that is a part of it."""
+    (name,) = environ
+    with pytest.raises(ConfigError, match=rf"environment variable {name}"):
+        Config.from_conninfo(text, environ={"HOME": str(home), **environ})

@@ -15,6 +15,8 @@ from babar_tls.config import Config, TlsMode, TlsVerify
 from babar_tls.conninfo import config_fields, parse, places
 from babar_tls.errors import ConfigError
 
+DIRECTORIES = places.SOCKET_DIRECTORIES
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -514,3 +516,31 @@ def test_every_keyword_of_libpq_is_known() -> None:
             if "invalid connection option" in str(exc):
                 unknown.append(option.keyword.decode())
     assert unknown == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host=h;password=hunter2;user=u",
+        "host=h sslmode=require;password=hunter2",
+        "port=5432; Password = hunter2",
+        "postgresql://u:12/34hunter2@db.example.com/x",
+        "postgresql://u:12/hunter2@db.example.com:5432/x?sslmode=require",
+    ],
+)
+def test_strings_of_another_kind(text: str) -> None:
+    """Semicolons, and a slash in a password, would make the rest a name for the DNS: refused, and not shown."""
+    with pytest.raises(ConfigError) as caught:
+        Config.from_conninfo(text)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_semicolons_in_a_value() -> None:
+    """A semicolon that separates nothing is a character like others, and in a password all are."""
+    assert parse("dbname=a;b password=a;user=b") == {"dbname": "a;b", "password": "a;user=b"}
+
+
+def test_no_sockets_where_anybody_may_make_one() -> None:
+    """Where no host is named, no socket is looked for in a directory that everybody may write to."""
+    assert not any(Path(folder).exists() and Path(folder).stat().st_mode & 0o002 for folder in DIRECTORIES)
+    assert "/tmp" not in DIRECTORIES  # noqa: S108 - that is the point

@@ -33,6 +33,7 @@ OTHER = "sha256:" + "0" * 64
         f"sha256:{DIGEST.upper()}",
         "sha256:" + ":".join(DIGEST[i : i + 2] for i in range(0, 64, 2)),
         f" sha256:{DIGEST} ",
+        "sha256 Fingerprint=" + ":".join(DIGEST[i : i + 2] for i in range(0, 64, 2)).upper(),
         f"spki-sha256:{KEY_DIGEST.hex()}",
         f"spki-sha256:{base64.b64encode(KEY_DIGEST).decode()}",
         f"sha256//{base64.b64encode(KEY_DIGEST).decode()}",
