@@ -1,16 +1,21 @@
 """What a configuration means, in plain words: where it leads, what it proves, what it gives away, what is weak in it.
 
-Everything here is computed from a `Config` alone, without a connection, and by the rules that the connection will go
-by. `explain` is what ``babar-tls explain`` prints.
+Everything here is computed without a connection, from a `Config` and from what is on this machine (its engines, its
+roots, the password file), and by the rules that the connection will go by. `explain` is what ``babar-tls explain``
+prints.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .backends import backend_names, get_backend
 from .backends.roots import default_roots
-from .errors import ConfigError
+from .errors import BackendUnavailable, ConfigError
 from .modes import (
     ChannelBinding,
     ClientCertMode,
@@ -20,9 +25,15 @@ from .modes import (
     TlsNegotiation,
     TlsVerify,
 )
-from .weaknesses import Advice, allows, always_proven, has_tls, names_cleartext, only_local, proven, weaknesses
+from .passfile import password_for
+from .protocol.channel_binding import DEFAULT_TYPE
+from .protocol.policy import names_cleartext
+from .weaknesses import Advice, allows, always_proven, has_tls, only_local, proven, some_local, weaknesses
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .backends import Capabilities
     from .config import Config
     from .host import Host
 
@@ -51,10 +62,15 @@ class Explanation:
 
 
 def explain(config: Config) -> Explanation:
-    """Say what `config` means."""
+    """Say what `config` means.
+
+    Raises:
+        BackendUnavailable: There is to be TLS, and no engine has the name that is to do it.
+    """
     meanings = [
         Meaning("Server", _where(config)),
-        Meaning("Encryption", _encryption(config)),
+        Meaning("Encryption", _by_kind(config, local=_NO_NEED, remote=_encryption(config))),
+        Meaning("Engine", _engine_fault(config)),
         Meaning("Verification", _verification(config)),
         Meaning("Trusted roots", _roots(config)),
         Meaning("Our certificate", _client_certificate(config)),
@@ -91,6 +107,21 @@ def _where(config: Config) -> str:
     return f"{places}; tried {limit}.{order}{session}"
 
 
+def _by_kind(config: Config, *, local: str, remote: str) -> str:
+    """What is said of Unix-domain sockets, of TCP or, where the hosts are of both kinds, of each."""
+    if only_local(config):
+        return local
+    if not some_local(config):
+        return remote
+    return f"TCP: {_uncapitalized(remote)} Socket: {_uncapitalized(local)}"
+
+
+def _uncapitalized(text: str) -> str:
+    return text[0].lower() + text[1:]
+
+
+_NO_NEED = "None is needed: a Unix-domain socket does not leave this machine, whatever the mode says."
+
 _MODES = {
     TlsMode.DISABLE: "Never: everything travels in plain text.",
     TlsMode.ALLOW: "Only if the server refuses a plain connection; otherwise everything travels in plain text.",
@@ -100,8 +131,6 @@ _MODES = {
 
 
 def _encryption(config: Config) -> str:
-    if only_local(config):
-        return "None is needed: a Unix-domain socket does not leave this machine, whatever the mode says."
     text = _MODES[config.tls_mode]
     if config.tls_mode is TlsMode.DISABLE:
         return text
@@ -119,6 +148,48 @@ def _encryption(config: Config) -> str:
 def _engine(config: Config) -> str:
     backend = config.tls_backend
     return backend if isinstance(backend, str) else backend.name
+
+
+def _engine_fault(config: Config) -> str:
+    """Why the engine will not do; nothing where it will.
+
+    Raises:
+        BackendUnavailable: No engine has this name.
+    """
+    if not has_tls(config):
+        return ""
+    try:
+        capabilities = get_backend(config.tls_backend).capabilities()
+    except BackendUnavailable as error:
+        if _engine(config) not in backend_names():
+            raise
+        return f"{error.message}. Connecting will fail."
+    lacks = ", or ".join(_lacks(config, capabilities))
+    return f"{_engine(config)} cannot {lacks}: connecting by TLS will fail." if lacks else ""
+
+
+def _lacks(config: Config, capabilities: Capabilities) -> Iterator[str]:
+    """What is asked for and the engine cannot do."""
+    verified = config.tls_verify is not TlsVerify.NONE
+    if verified and config.tls_os_roots and config.tls_default_roots and not capabilities.os_roots:
+        yield "use the operating system's verifier"
+    if verified and (config.tls_crl_path or config.tls_crl_dir) and not capabilities.crls:
+        yield "check revocation lists"
+    if config.tls_verify is TlsVerify.FULL and config.tls_common_name and not capabilities.common_names:
+        yield "verify common names"
+    if config.tls_key_log_path and not capabilities.key_log:
+        yield "log the secrets of TLS"
+    if config.tls_client_cert_mode is ClientCertMode.REQUIRE and not capabilities.reports_certificate_request:
+        yield "tell whether the server asks for our certificate"
+    source = config.tls_client_cert if config.tls_client_cert_mode is not ClientCertMode.DISABLE else None
+    if isinstance(source, str) and source.lower().endswith((".p12", ".pfx")):
+        if "PKCS #12" not in capabilities.client_keys:
+            yield f"read {source}"
+    elif source is not None and not capabilities.client_keys:
+        yield "present a certificate"
+    kind = config.channel_binding_type or DEFAULT_TYPE
+    if config.channel_binding is ChannelBinding.REQUIRE and kind not in capabilities.channel_bindings:
+        yield f"bind the channel by {kind}"
 
 
 def _names(config: Config) -> str:
@@ -189,8 +260,28 @@ def _secret(config: Config) -> str:
     if config.password is not None:
         return "with the given password"
     if config.passfile is not None:
-        return f"with a password from {config.passfile}"
+        return _from_file(config, config.passfile)
     return "without a password"
+
+
+def _from_file(config: Config, path: str) -> str:
+    """What the password file has; it is asked first what would keep it from being used, and be logged."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return f"without a password: {path} cannot be read"
+    if not stat.S_ISREG(mode):
+        return f"without a password: {path} is no plain file"
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return f"without a password: {path} is not used, because others may read it"
+    if not os.access(path, os.R_OK):
+        return f"without a password: {path} cannot be read"
+    missing = [host for host in config.targets if password_for(config.at(host)) is None]
+    if not missing:
+        return f"with the password that {path} has for it"
+    if len(missing) == len(config.targets):
+        return f"without a password: {path} has none for it"
+    return f"with a password from {path} where it has one: not for {' or '.join(map(_place, missing))}"
 
 
 def _authentication(config: Config) -> str:
@@ -206,8 +297,10 @@ def _cleartext(config: Config) -> str:
         return "Never: only SCRAM can bind the channel."
     if not allows(config, "password"):
         return "Never: require_auth does not allow it."
-    if only_local(config):
-        return "If the server asks for it, over the local socket."
+    return _by_kind(config, local="If the server asks for it, over the local socket.", remote=_cleartext_by_tcp(config))
+
+
+def _cleartext_by_tcp(config: Config) -> str:
     if names_cleartext(config):
         if config.tls_mode is not TlsMode.REQUIRE:
             return "If the server asks for it, whether there is TLS or not, because require_auth names password."
@@ -223,27 +316,28 @@ def _hashed(config: Config) -> str:
     if not allows(config, "md5"):
         required = config.channel_binding is ChannelBinding.REQUIRE
         return f"Never: {'only SCRAM can bind the channel' if required else 'require_auth does not allow md5'}."
-    if only_local(config):
-        where = "over the local socket"
-    elif always_proven(config):
+    if always_proven(config):
         where = "inside TLS to a verified server"
     elif config.tls_mode is TlsMode.REQUIRE:
         where = "inside TLS, to a server that is not verified"
     else:
         where = "in plain text where there is no TLS"
-    return f"By md5, if the server asks for it, {where}."
+    text = "By md5, if the server asks for it"
+    return _by_kind(config, local=f"{text}, over the local socket.", remote=f"{text}, {where}.")
 
 
 def _binding(config: Config) -> str:
-    if only_local(config):
-        return "None: there is no TLS on a Unix-domain socket."
+    return _by_kind(config, local="None: there is no TLS on a Unix-domain socket.", remote=_binding_by_tcp(config))
+
+
+def _binding_by_tcp(config: Config) -> str:
     if config.tls_mode is TlsMode.DISABLE or config.channel_binding is ChannelBinding.DISABLE:
         why = "TLS is disabled" if config.tls_mode is TlsMode.DISABLE else "it is disabled"
         return f"None: {why}."
     if not allows(config, "scram-sha-256"):
         return "None: require_auth does not allow SCRAM, which alone can bind the channel."
-    kind = config.channel_binding_type or "tls-server-end-point"
-    if kind != "tls-server-end-point":
+    kind = config.channel_binding_type or DEFAULT_TYPE
+    if kind != DEFAULT_TYPE:
         kind += " (which PostgreSQL itself does not accept)"
     if config.channel_binding is ChannelBinding.REQUIRE:
         return f"Always, by {kind}: a server that does not bind SCRAM to this TLS channel is refused."

@@ -1,6 +1,6 @@
 """What is weak in a configuration, and the libpq keywords that mend it.
 
-The predicates that this is judged by are the connection's own rules, asked before there is one.
+The predicates that this is judged by are the connection's own rules (`protocol.policy`), asked before there is one.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .modes import ChannelBinding, TlsMode, TlsVerify
+from .modes import ChannelBinding, TlsMode, TlsVerify, TlsVersion
+from .protocol.policy import is_trusted, names_cleartext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +21,18 @@ __all__ = ["Advice", "weaknesses"]
 
 @dataclass(frozen=True)
 class Advice:
-    """A weakness, and the libpq keywords that mend it."""
+    """A weakness, and the libpq keywords that mend it.
+
+    Attributes:
+        text: What is weak.
+        change: Keywords with the values that mend it, `None` for one that is to be left out; empty where none does.
+    """
 
     text: str
-    change: tuple[tuple[str, str], ...] = ()
+    change: tuple[tuple[str, str | None], ...] = ()
 
 
 _SCRAM_ALONE = (("require_auth", "scram-sha-256"),)
-_BOUND = (("channel_binding", "require"),)
 
 
 def weaknesses(config: Config) -> Iterator[Advice]:
@@ -36,12 +41,15 @@ def weaknesses(config: Config) -> Iterator[Advice]:
         return
     yield from _of_tls(config)
     yield from _of_authentication(config)
-    if config.tls_key_log_path is not None:
-        yield Advice(f"The secrets of TLS are written to {config.tls_key_log_path}: drop sslkeylogfile.")
+    if config.tls_key_log_path is not None and has_tls(config):
+        yield Advice(
+            f"The secrets of TLS are written to {config.tls_key_log_path}: drop sslkeylogfile.",
+            (("sslkeylogfile", None),),
+        )
 
 
 def _of_tls(config: Config) -> Iterator[Advice]:
-    full = (("sslmode", "verify-full"), *((("sslrootcert", "system"),) if config.tls_root_cert_path is None else ()))
+    full = _fully_verified(config)
     if config.tls_mode is TlsMode.DISABLE:
         yield Advice("Everything travels in plain text, for anybody on the way to read and to change.", full)
     elif config.tls_mode is not TlsMode.REQUIRE:
@@ -61,7 +69,16 @@ def _of_tls(config: Config) -> Iterator[Advice]:
             if config.tls_default_roots
             else "any of that authority will do"
         )
-        yield Advice(f"The certificate's name is not verified, and {who}.", (("sslmode", "verify-full"),))
+        yield Advice(f"The certificate's name is not verified, and {who}.", full)
+
+
+def _fully_verified(config: Config) -> tuple[tuple[str, str], ...]:
+    """sslmode=verify-full, by the same roots; libpq's word for it needs a file, or their name."""
+    if config.tls_root_cert_path is None:
+        return (("sslmode", "verify-full"), ("sslrootcert", "system"))
+    if config.tls_default_roots:  # and the default ones, which only our own word can say
+        return (("sslmode", "verify-full"), ("tls_default_roots", "1"))
+    return (("sslmode", "verify-full"),)
 
 
 def _of_authentication(config: Config) -> Iterator[Advice]:
@@ -77,14 +94,31 @@ def _of_authentication(config: Config) -> Iterator[Advice]:
     if config.channel_binding is not ChannelBinding.REQUIRE and allows(config, "scram-sha-256"):
         yield Advice(
             "Authentication need not be bound to the TLS channel: whoever holds a certificate that is accepted can "
-            "stand in the middle. (Where a proxy ends TLS, and before PostgreSQL 11, it cannot be bound.)",
-            _BOUND,
+            f"stand in the middle. ({_UNBOUND_WHERE_LOCAL if some_local(config) else _UNBOUND_WHERE})",
+            _bound(config),
         )
+
+
+_UNBOUND_WHERE = "Where a proxy ends TLS, and before PostgreSQL 11, it cannot be bound."
+_UNBOUND_WHERE_LOCAL = "It cannot be required while one of the hosts is a Unix-domain socket, which has no TLS."
+
+
+def _bound(config: Config) -> tuple[tuple[str, str | None], ...]:
+    """channel_binding=require, by a type that there can be; nothing where there can be none."""
+    if some_local(config):
+        return ()
+    impossible = config.channel_binding_type == "tls-unique" and config.tls_min_version is TlsVersion.TLSV1_3
+    return (("channel_binding", "require"), *((("channel_binding_type", None),) if impossible else ()))
 
 
 def only_local(config: Config) -> bool:
     """Does everything go over Unix-domain sockets?"""
     return all(host.is_unix_socket for host in config.targets)
+
+
+def some_local(config: Config) -> bool:
+    """Does some of it, or all?"""
+    return any(host.is_unix_socket for host in config.targets)
 
 
 def has_tls(config: Config) -> bool:
@@ -94,11 +128,7 @@ def has_tls(config: Config) -> bool:
 
 def proven(config: Config) -> bool:
     """Is the server known to be the right one wherever it is reached by TLS?"""
-    if config.tls_pins:
-        return True
-    if config.tls_verify is TlsVerify.CA:
-        return not config.tls_default_roots
-    return config.tls_verify is TlsVerify.FULL
+    return is_trusted(config, config.tls_verify, pinned=bool(config.tls_pins))
 
 
 def always_proven(config: Config) -> bool:
@@ -111,8 +141,3 @@ def allows(config: Config, method: str) -> bool:
     if config.channel_binding is ChannelBinding.REQUIRE and method != "scram-sha-256":
         return False
     return config.allowed_auth is None or method in config.allowed_auth
-
-
-def names_cleartext(config: Config) -> bool:
-    """Does `require_auth` itself name the cleartext password?"""
-    return "password" in (config.allowed_auth or ()) and "!" not in (config.require_auth or "")

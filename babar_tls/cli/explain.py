@@ -10,9 +10,10 @@ from ._text import print_json
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping, Sequence
 
     from ..config import Config
-    from ..explanation import Explanation
+    from ..explanation import Advice, Explanation
     from ..host import Host
     from ._terminal import Terminal
 
@@ -31,28 +32,9 @@ examples:
   babar-tls explain "host=db.example.com sslmode=prefer" --json
 """
 
-CONNECTION_STRING = "connection string"
-DEFAULT = "default"
 _SECRET = "(hidden)"  # noqa: S105 - what is shown in place of one
-_SECRETS = frozenset(
-    [
-        "password",
-        "scram_client_key",
-        "scram_server_key",
-        "tls_client_key_password",
-        "oauth_client_secret",
-        "sslpassword",
-    ]
-)
-
 
 _ROUNDS = 4  # more than there are layers of advice
-
-#: Keywords that would go on saying what another is changed to deny.
-_SAY_THE_SAME = {
-    "sslmode": ("tls_mode", "tls_verify", "tls_fallback", "tls_default_roots"),
-    "channel_binding": ("scram_channel_binding",),
-}
 
 
 class Parameter(NamedTuple):
@@ -79,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
         require_rich()
     from ..config import Config  # noqa: PLC0415 - the rest of the library, which --help does not need
     from ..conninfo import interpret, resolve  # noqa: PLC0415
+    from ..conninfo.trust import DEFAULT  # noqa: PLC0415
+    from ..conninfo.values import CONNECTION_STRING  # noqa: PLC0415
     from ..explanation import explain  # noqa: PLC0415
 
     allow_files = not options.untrusted
@@ -91,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
     explanation = explain(config)
     parameters = _parameters(config, sources)
     own = {name: setting.value for name, setting in settings.items() if setting.source == CONNECTION_STRING}
-    stronger = _stronger(own, allow_files)
+    warnings, stronger = _mended(own, explanation.warnings, allow_files)
+    explanation = dataclasses.replace(explanation, warnings=warnings)
     if options.json:
         print_json(_document(parameters, explanation, stronger))
     else:
@@ -102,13 +87,17 @@ def run(options: argparse.Namespace) -> int:
 
 def _source(keyword: str | None, source: str) -> str:
     """Who said so, and in which word of his."""
+    from ..conninfo.values import CONNECTION_STRING  # noqa: PLC0415 - as in `run`
+
     return f"{source}: {keyword}" if keyword and source == CONNECTION_STRING else source
 
 
 def _parameters(config: Config, sources: dict[str, str]) -> list[Parameter]:
+    from ..conninfo.trust import DEFAULT  # noqa: PLC0415 - as in `run`
+
     hidden = {"host", "port", "hostaddr"} if config.hosts else {"hosts"}
     return [
-        Parameter(item.name, _shown(item.name, getattr(config, item.name)), sources.get(item.name, "default"))
+        Parameter(item.name, _shown(item.name, getattr(config, item.name)), sources.get(item.name, DEFAULT))
         for item in dataclasses.fields(config)
         if item.name not in hidden
     ]
@@ -122,42 +111,89 @@ def _place(host: Host) -> str:
 def _shown(name: str, value: Any) -> str:
     if value in (None, (), ""):
         return "-"
-    if name in _SECRETS or isinstance(value, bytes):
+    if _is_secret(name) or isinstance(value, bytes):
         return _SECRET
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     if name == "hosts":
-        return ", ".join(
-            f"{host.host}:{host.port}" + (f" at {host.hostaddr}" if host.hostaddr else "") for host in value
-        )
+        return ", ".join(_place(host) for host in value)
     if name == "server_settings":
         return " ".join(f"{setting}={text}" for setting, text in value)
     return ", ".join(value) if isinstance(value, tuple) else str(getattr(value, "value", value))
 
 
-def _stronger(own: dict[str, str], allow_files: bool) -> str | None:
-    """The string with all advice taken, secrets left out; `None` where there is nothing to advise."""
-    from ..config import Config  # noqa: PLC0415 - as in `run`
-    from ..conninfo.syntax import quote  # noqa: PLC0415
-    from ..weaknesses import weaknesses  # noqa: PLC0415
+def _is_secret(name: str) -> bool:
+    """Is this a keyword, or a field of the same name, whose value is not to be shown?"""
+    from ..conninfo.keywords import KEYWORDS  # noqa: PLC0415 - as in `run`
 
-    pairs = {keyword: value for keyword, value in own.items() if keyword not in _SECRETS and value}
-    line = None
+    return name in KEYWORDS and KEYWORDS[name].secret
+
+
+def _mended(
+    own: Mapping[str, str], warnings: Sequence[Advice], allow_files: bool
+) -> tuple[tuple[Advice, ...], str | None]:
+    """The warnings, with such advice as the string can take, and the string with all of it taken.
+
+    Secrets are left out of that. It is `None` where there is nothing to advise, and where something weak would remain
+    that has a remedy.
+    """
+    from ..weaknesses import Advice, weaknesses  # noqa: PLC0415 - as in `run`
+
+    pairs = {keyword: value for keyword, value in own.items() if not _is_secret(keyword)}
+    kept = []
+    for advice in warnings:  # the worst first, and each on top of those before it
+        changed = _changed(pairs, advice)
+        stands = advice.change and _config(changed, allow_files) is not None
+        kept.append(advice if stands else Advice(advice.text))
+        pairs = changed if stands else pairs
+    if not any(advice.change for advice in kept):
+        return tuple(kept), None
     for _ in range(_ROUNDS):  # what is mended may bring to light what was of no account before
-        text = " ".join(f"{keyword}={quote(value)}" for keyword, value in pairs.items())
-        changes = {
-            keyword: value
-            for advice in weaknesses(Config.from_conninfo(text, allow_files=allow_files))
-            for keyword, value in advice.change
-        }
-        if not changes:
-            break
-        replaced = {word for keyword in changes for word in (keyword, *_SAY_THE_SAME.get(keyword, ()))}
-        pairs = {keyword: value for keyword, value in pairs.items() if keyword not in replaced} | changes
-        line = " ".join(f"{keyword}={quote(value)}" for keyword, value in pairs.items())
-    return line
+        config = _config(pairs, allow_files)
+        more = [advice for advice in weaknesses(config) if advice.change] if config is not None else []
+        if not more:
+            return tuple(kept), _line(pairs)
+        for advice in more:
+            changed = _changed(pairs, advice)
+            pairs = pairs if _config(changed, allow_files) is None else changed
+    return tuple(kept), None
+
+
+def _changed(pairs: Mapping[str, str], advice: Advice) -> dict[str, str]:
+    """The string's keywords with a piece of advice taken, and without those that would go on saying the contrary."""
+    from ..conninfo.keywords import SAME  # noqa: PLC0415 - as in `run`
+
+    changes = dict(advice.change)
+    roots = pairs.get("tls_root_cert_path") or pairs.get("sslrootcert")
+    if "sslmode" in changes and roots:  # those that the string names are to be the ones, in the word that sslmode needs
+        changes["sslrootcert"] = roots
+    said = {own for own, word in SAME.items() if word in changes and own != "tls_os_roots"} | changes.keys()
+    kept = {keyword: value for keyword, value in pairs.items() if keyword not in said}
+    for keyword, value in changes.items():
+        if value is not None:
+            kept[keyword] = value
+        elif said.isdisjoint(pairs):  # somebody else says it, and an empty value keeps it from counting
+            kept[keyword] = ""
+    return kept
+
+
+def _line(pairs: Mapping[str, str]) -> str:
+    from ..conninfo.syntax import quote  # noqa: PLC0415 - as in `run`
+
+    return " ".join(f"{keyword}={quote(value)}" for keyword, value in pairs.items())
+
+
+def _config(pairs: Mapping[str, str], allow_files: bool) -> Config | None:
+    """What these keywords mean, `None` if they cannot stand together or in one string."""
+    from ..config import Config  # noqa: PLC0415 - as in `run`
+    from ..errors import ConfigError  # noqa: PLC0415
+
+    try:
+        return Config.from_conninfo(_line(pairs), allow_files=allow_files)
+    except ConfigError:
+        return None
 
 
 def _document(parameters: list[Parameter], explanation: Explanation, stronger: str | None) -> dict[str, Any]:
@@ -183,7 +219,7 @@ def _draw(parameters: list[Parameter], explanation: Explanation, stronger: str |
     console.print(table)
     console.print(_meanings(console, explanation))
     for advice in explanation.warnings:
-        mend = " ".join(f"{keyword}={value}" for keyword, value in advice.change)
+        mend = _line({keyword: value for keyword, value in advice.change if value is not None})
         console.print(console.cell(f"! {advice.text}", "yellow"))
         if mend:
             console.print(console.cell(f"    {mend}", "bold"))
@@ -192,7 +228,7 @@ def _draw(parameters: list[Parameter], explanation: Explanation, stronger: str |
             console.cell("Stronger (a password is to be added; a CA of your own goes into sslrootcert=FILE):")
         )
         console.print(console.cell(f"  {stronger}", "bold"), soft_wrap=True)
-    else:
+    elif not explanation.warnings:
         console.print(console.cell("Nothing in it is weak.", "green"))
 
 

@@ -57,7 +57,7 @@ class Policy:
         self._allowed = config.allowed_auth
         self._binding_required = config.channel_binding is ChannelBinding.REQUIRE
         pinned = matching_pin(config, facts) is not None
-        self._private = config.is_unix_socket or pinned or _is_trusted(config, verified(config, facts))
+        self._private = config.is_unix_socket or is_trusted(config, verified(config, facts), pinned=pinned)
 
     def check_request(self, method: str) -> None:
         """May the server ask for `method` (one of `AUTH_METHODS`, SASL apart)?
@@ -72,7 +72,7 @@ class Policy:
                 "channel binding required but not supported by server's authentication request",
                 remedy="Only SCRAM binds the channel: the role needs a scram-sha-256 password and line in pg_hba.conf.",
             )
-        if method == "password" and not self._private and not self._names_password():
+        if method == "password" and not self._private and not names_cleartext(self._config):
             raise UnsupportedAuth(
                 "server requested a cleartext password, which anybody in between could read",
                 remedy="Verify the server (sslmode=verify-full), or allow it explicitly with require_auth=password.",
@@ -171,10 +171,6 @@ class Policy:
                 remedy="Set tls_client_cert (sslcert), or drop sslcertmode=require.",
             )
 
-    def _names_password(self) -> bool:
-        """Does `require_auth` name cleartext itself? That it forbids something else (``!md5``) is no permission."""
-        return "password" in (self._allowed or ()) and "!" not in (self._config.require_auth or "")
-
     def _unbound(self, offered: list[str], flag: str, warning: str | None = None) -> Mechanism:
         if SCRAM_SHA_256 not in offered:
             raise UnsupportedAuth("the server offers SCRAM-SHA-256-PLUS alone, and the channel is not to be bound")
@@ -188,6 +184,17 @@ class Policy:
             )
 
 
-def _is_trusted(config: Config, level: TlsVerify) -> bool:
-    """Is the other end known to be the right one? Of a public authority's certificates anybody can have one."""
-    return level is TlsVerify.FULL or (level is TlsVerify.CA and not config.tls_default_roots)
+def names_cleartext(config: Config) -> bool:
+    """Does `require_auth` name cleartext itself? That it forbids something else (``!md5``) is no permission."""
+    return "password" in (config.allowed_auth or ()) and "!" not in (config.require_auth or "")
+
+
+def is_trusted(config: Config, level: TlsVerify, *, pinned: bool) -> bool:
+    """Is the other end known to be the right one? Of a public authority's certificates anybody can have one.
+
+    Args:
+        config: Which roots are trusted.
+        level: What was verified of its certificate.
+        pinned: It is one of those that `Config.tls_pins` names.
+    """
+    return pinned or level is TlsVerify.FULL or (level is TlsVerify.CA and not config.tls_default_roots)

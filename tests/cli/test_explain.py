@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import babar_tls.explanation
+from babar_tls.backends import get_backend
 from babar_tls.config import Config
+from babar_tls.errors import BackendUnavailable, ConfigError
 from babar_tls.weaknesses import weaknesses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from .conftest import Outcome
@@ -98,6 +103,16 @@ def test_as_a_table(cli: Callable[..., Outcome]) -> None:
         ("host=h channel_binding=require", "Channel binding", "Always, by tls-server-end-point"),
         ("host=h require_auth=md5", "Channel binding", "None: require_auth does not allow SCRAM"),
         ("host=h channel_binding_type=tls-exporter", "Channel binding", "PostgreSQL itself does not accept"),
+        ("host=/tmp,h", "Encryption", "TCP: always: TLS or no connection. TLSv1.2 or newer"),
+        ("host=/tmp,h", "Encryption", "Socket: none is needed: a Unix-domain socket does not leave"),
+        ("host=/tmp,h sslmode=require", "Password in clear", "TCP: never: the server is not verified"),
+        ("host=/tmp,h sslmode=require", "Password in clear", "Socket: if the server asks for it, over the local"),
+        ("host=/tmp,h require_auth=md5", "Password in clear", "Never: require_auth does not allow it."),
+        ("host=/tmp,h", "Password hashed", "TCP: by md5, if the server asks for it, inside TLS to a verified server."),
+        ("host=/tmp,h", "Password hashed", "Socket: by md5, if the server asks for it, over the local socket."),
+        ("host=/tmp,h", "Channel binding", "TCP: by tls-server-end-point if"),
+        ("host=/tmp,h", "Channel binding", "Socket: none: there is no TLS"),
+        ("host=/tmp,h sslmode=disable", "Channel binding", "TCP: none: TLS is disabled."),
         ("host=h sslmode=prefer", "If it is refused", "followed by one without"),
         ("host=h sslmode=allow", "If it is refused", "followed by one with TLS"),
         ("host=a,b", "If it is refused", "The next host is tried"),
@@ -138,6 +153,133 @@ def test_the_stronger_line_is_stronger(cli: Callable[..., Outcome]) -> None:
     assert seen > 100
 
 
+PROBED = {
+    "host": ["", "db.example.com", "/run/s", "/run/s,db.example.com", "a.example.com,@b,c.example.com"],
+    "sslmode": ["", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+    "sslrootcert": ["", "system", "/ca.pem"],
+    "tls_mode": ["", "disable", "prefer", "require"],
+    "tls_verify": ["", "none", "ca", "full"],
+    "tls_default_roots": ["", "0", "1"],
+    "tls_root_cert_path": ["", "", "/own.pem"],
+    "tls_os_roots": ["", "1"],
+    "tls_pins": ["", "", "", f"sha256:{'00' * 32}"],
+    "tls_backend": ["", "openssl"],
+    "sslkeylogfile": ["", "", "/keys"],
+    "tls_key_log_path": ["", "", "/keys"],
+    "sslnegotiation": ["", "", "direct"],
+    "channel_binding": ["", "disable", "require"],
+    "scram_channel_binding": ["", "", "''", "tls-unique"],
+    "channel_binding_type": ["", "tls-unique", "tls-exporter"],
+    "ssl_min_protocol_version": ["", "TLSv1.3"],
+    "require_auth": ["", "password", "!md5", "scram-sha-256", "none"],
+    "standalone": ["", "1"],
+}
+
+
+def accepted(count: int) -> Iterator[str]:
+    """Strings of which a `Config` can be made, the same ones each time."""
+    chance = random.Random(4711)  # noqa: S311 - the same ones, not secret ones
+    while count:
+        chosen = {keyword: chance.choice(values) for keyword, values in PROBED.items() if chance.random() < 0.5}
+        text = " ".join(f"{keyword}={value}" for keyword, value in {"user": "app", **chosen}.items() if value)
+        try:
+            Config.from_conninfo(text)
+        except ConfigError:
+            continue
+        count -= 1
+        yield text
+
+
+def test_whatever_can_be_is_explained(cli: Callable[..., Outcome]) -> None:
+    """No string that connecting would accept is too odd, and a stronger one is accepted and leaves nothing to mend."""
+    seen = 0
+    for text in accepted(600):
+        document = explained(cli, text)
+        mended = any(warning["change"] for warning in document["warnings"])
+        assert mended is (document["stronger"] is not None), text
+        if mended:
+            seen += 1
+            stronger = Config.from_conninfo(document["stronger"])
+            assert not any(advice.change for advice in weaknesses(stronger)), (text, document["stronger"])
+            assert stronger.targets == Config.from_conninfo(text).targets
+    assert seen > 300
+
+
+@pytest.mark.parametrize(
+    ("text", "stronger"),
+    [
+        (
+            "host=/tmp,h user=u sslmode=require",
+            "host=/tmp,h user=u sslmode=verify-full sslrootcert=system require_auth=scram-sha-256",
+        ),
+        (
+            "host=h user=u channel_binding_type=tls-unique ssl_min_protocol_version=TLSv1.3",
+            "host=h user=u ssl_min_protocol_version=TLSv1.3 require_auth=scram-sha-256 channel_binding=require",
+        ),
+        (
+            "standalone=1 tls_verify=ca user=u channel_binding=require",
+            "standalone=1 user=u channel_binding=require sslmode=verify-full sslrootcert=system",
+        ),
+        (
+            "standalone=1 tls_verify=none tls_root_cert_path=/ca.pem user=u channel_binding=require",
+            "standalone=1 user=u channel_binding=require sslmode=verify-full tls_default_roots=1 sslrootcert=/ca.pem",
+        ),
+        (
+            "host=h sslmode=disable sslrootcert=/ca.pem",
+            "host=h sslmode=verify-full sslrootcert=/ca.pem require_auth=scram-sha-256 channel_binding=require",
+        ),
+        ("host=h channel_binding=require sslkeylogfile=/keys", "host=h channel_binding=require"),
+        ("host=h channel_binding=require tls_key_log_path=/keys", "host=h channel_binding=require"),
+        ("host=h channel_binding=require options=''", None),
+        ("host=/tmp sslkeylogfile=/keys", None),
+    ],
+)
+def test_the_stronger_line(cli: Callable[..., Outcome], text: str, stronger: str | None) -> None:
+    """It changes what is weak and nothing else, and in words that can stand beside the rest."""
+    assert explained(cli, text)["stronger"] == stronger
+
+
+def test_advice_that_cannot_stand(cli: Callable[..., Outcome]) -> None:
+    """What would not be accepted is not advised; the warning remains, and no line promises that it does not."""
+    token = "host=h user=u sslmode=disable sslcert=/c.pem sslkey=pkcs11:key"
+    document = explained(cli, token)
+    assert "plain text" in document["warnings"][0]["text"]
+    assert document["warnings"][0]["change"] == {}
+    assert document["stronger"] is None
+    outcome = cli("explain", token)
+    assert "Nothing in it is weak" not in outcome.out
+    assert "Stronger" not in outcome.out
+    # No keyword string can hold this value, which other libraries would take for another keyword.
+    assert explained(cli, "postgresql://h/?sslmode=require&options=a%3Bhost%3Db")["stronger"] is None
+
+
+def test_sockets_among_the_hosts(cli: Callable[..., Outcome]) -> None:
+    """Channel binding cannot be required of them, so it is not advised, and why is said."""
+    document = explained(cli, "host=/tmp,h require_auth=scram-sha-256")
+    assert document["stronger"] is None
+    (warning,) = document["warnings"]
+    assert warning["change"] == {}
+    assert "Unix-domain socket" in warning["text"]
+
+
+def test_the_key_log(cli: Callable[..., Outcome], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a weakness, whoever asks for it, that is mended by its absence."""
+    best = "host=h channel_binding=require"
+    document = explained(cli, f"{best} sslkeylogfile=/keys")
+    assert document["warnings"][0]["change"] == {"sslkeylogfile": None}
+    drawn = cli("explain", f"{best} sslkeylogfile=/keys").out
+    assert "drop sslkeylogfile" in drawn
+    assert "Nothing in it is weak" not in drawn
+    assert "sslkeylogfile=None" not in drawn
+    service = home / "services"
+    monkeypatch.setenv("PGSERVICEFILE", str(service))
+    for word in ("sslkeylogfile", "tls_key_log_path"):
+        service.write_text(f"[s]\n{word}=/keys\n")
+        stronger = explained(cli, f"{best} service=s")["stronger"]
+        assert stronger == f"{best} service=s sslkeylogfile=''"
+        assert Config.from_conninfo(stronger).tls_key_log_path is None
+
+
 def test_own_words_do_not_keep_it_weak(cli: Callable[..., Outcome]) -> None:
     """The line drops what would go on saying the contrary."""
     for text in ("tls_verify=none", "tls_mode=prefer tls_fallback=1", "scram_channel_binding=''"):
@@ -164,7 +306,79 @@ def test_what_cannot_be(cli: Callable[..., Outcome]) -> None:
 
 
 def test_the_engine(cli: Callable[..., Outcome]) -> None:
-    """An engine that is named is the one that is explained."""
+    """An engine that is named is the one that is explained; where there can be no TLS none is needed."""
     document = explained(cli, "host=h", "--backend", "openssl")
     assert sources(document)["tls_backend"] == ("openssl", "argument --backend")
     assert "by the engine openssl" in document["meaning"]["Encryption"]
+    for outcome in (cli("explain", "host=h", "--backend", "bogus", "--json"), cli("explain", "tls_backend=bogus")):
+        assert outcome.status == 2
+        assert "unknown TLS backend 'bogus'" in outcome.out + outcome.err
+    assert "Engine" not in explained(cli, "host=/tmp", "--backend", "bogus")["meaning"]
+
+
+def test_an_engine_that_is_not_installed(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is explained with all the rest, and that it is missing is said."""
+
+    def missing(name: str) -> None:
+        raise BackendUnavailable(f"TLS backend {name!r} cannot be used: it is away")
+
+    monkeypatch.setattr(babar_tls.explanation, "get_backend", missing)
+    meaning = explained(cli, "host=h", "--backend", "openssl")["meaning"]
+    assert meaning["Engine"] == "TLS backend 'openssl' cannot be used: it is away. Connecting will fail."
+
+
+def test_what_the_engine_cannot_do(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked for and the engine does not have is said; what is not asked for is not."""
+    pytest.importorskip("OpenSSL")
+    openssl = "host=h tls_backend=openssl"
+    meaning = explained(cli, f"{openssl} tls_os_roots=1")["meaning"]
+    assert meaning["Engine"] == "openssl cannot use the operating system's verifier: connecting by TLS will fail."
+    for text in (openssl, f"{openssl} tls_os_roots=1 tls_verify=none", f"{openssl} tls_os_roots=1 sslmode=disable"):
+        assert "Engine" not in explained(cli, text)["meaning"]
+
+    class Poor:
+        def capabilities(self) -> object:
+            engine = get_backend("openssl")
+            return type(engine.capabilities())(
+                version="", tls_versions=(), channel_bindings=(), reports_group=False, reports_chain=False
+            )
+
+    monkeypatch.setattr(babar_tls.explanation, "get_backend", lambda _: Poor())
+    meaning = explained(
+        cli,
+        "host=h sslmode=verify-full sslrootcert=/ca.pem sslcrl=/crl.pem sslkeylogfile=/keys sslcert=/c.p12 "
+        "sslcertmode=require channel_binding=require",
+    )["meaning"]
+    for lack in (
+        "revocation lists",
+        "common names",
+        "log",
+        "asks for our certificate",
+        "/c.p12",
+        "tls-server-end-point",
+    ):
+        assert lack in meaning["Engine"]
+    assert "Engine" not in explained(cli, "host=h")["meaning"]
+
+
+def test_the_password_file(cli: Callable[..., Outcome], home: Path) -> None:
+    """Whether it has a password for this connection is looked up, and never which."""
+    file = home / "passwords"
+    text = f"user=app passfile={file}"
+
+    def told(hosts: str) -> str:
+        return str(explained(cli, f"host={hosts} {text}")["meaning"]["Authentication"])
+
+    assert f"without a password: {file} cannot be read" in told("h")
+    file.write_text(f"h:*:*:app:{SECRET}\n")
+    file.chmod(0o600)
+    assert f"with the password that {file} has for it" in told("h")
+    assert f"without a password: {file} has none for it" in told("other")
+    assert f"with a password from {file} where it has one: not for other, port 5432." in told("h,other")
+    if os.name == "posix":
+        file.chmod(0o644)
+        assert f"without a password: {file} is not used, because others may read it" in told("h")
+    assert (
+        f"without a password: {home} is no plain file"
+        in explained(cli, f"host=h passfile={home}")["meaning"]["Authentication"]
+    )
