@@ -155,7 +155,7 @@ def _server_first(text: Callable[[bytes], bytes]) -> Callable[[ScriptedPeer], No
     [
         pytest.param(lambda nonce: b"r=" + nonce + b",s=c2FsdA==,i=4096", id="nonce not extended"),
         pytest.param(lambda nonce: b"r=x" + nonce + b",s=c2FsdA==,i=4096", id="another nonce"),
-        pytest.param(lambda nonce: b"r=" + nonce[:-1] + b"more,s=c2FsdA==,i=4096", id="half our nonce"),
+        pytest.param(lambda nonce: b"r=" + nonce[:-1] + b"!more,s=c2FsdA==,i=4096", id="half our nonce"),
         pytest.param(lambda nonce: b"m=x,r=" + nonce + b"more,s=c2FsdA==,i=4096", id="mandatory extension"),
         pytest.param(lambda nonce: b"r=" + nonce + b"more,s=c2FsdA,i=4096", id="unpadded salt"),
         pytest.param(lambda nonce: b"r=" + nonce + b"more,s=,i=4096", id="empty salt"),

@@ -104,7 +104,7 @@ def test_stopped_reading(config: Config, style: str, phase: str, certificate: Se
             seen.watch(peer)
 
     with ScriptedServer(script, timeout=60) as server:
-        impatient = config.replace(port=server.port, connect_timeout=0.2)
+        impatient = config.replace(port=server.port, connect_timeout=1.0)
         error = failure(impatient, style, TimeoutError)
         assert TEXTS[phase] in str(error)
         seen.assert_gone()
