@@ -218,7 +218,7 @@ def test_a_fallback_goes_to_the_same_address(
         pass
     assert len(lookups) == 1
     assert [attempt.endpoint for attempt in caught.value.attempts] == [
-        'server at "db.example" (127.0.0.1), port 5432',
+        f'server at "db.example" (127.0.0.1), port {tls_server.port}',
     ] * 2
     assert ["no encryption" in str(attempt.message) for attempt in caught.value.attempts] == [False, True]
 

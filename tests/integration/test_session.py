@@ -395,7 +395,9 @@ def test_hostaddr_is_where_and_host_is_whom(tls_server: PostgresServer, style: s
     config = tls_server.config(host="localhost", hostaddr="127.0.0.1")
     with connected(config, style) as session:
         assert session.security.server_name == "localhost"
-    with connected(config.replace(host="db.invalid", tls_server_name="localhost"), style) as session:
+    with connected(
+        config.replace(host="db.invalid", hostaddr="127.0.0.1", tls_server_name="localhost"), style
+    ) as session:
         assert session.security.server_name == "localhost"
 
 
