@@ -209,9 +209,9 @@ def _until(end: re.Pattern[str], text: str, position: int) -> tuple[str, int]:
 
 def _parse_query(query: str, known: Collection[str]) -> dict[str, str]:
     values: dict[str, str] = {}
+    remains = "@" in query  # what is left of a password that should have been percent-encoded is not shown
     for item in query.removesuffix("&").split("&") if query else ():
-        # What is left of a password that should have been percent-encoded is not shown.
-        show = "@" not in query and "password" not in values
+        show = not remains and "password" not in values
         name, equals, text = item.partition("=")
         keyword, value = _decode(name), _decode(text)
         shown = f': "{keyword}"' if show or keyword in known else ""

@@ -145,7 +145,7 @@ def coherent(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.fixed_dictionaries({}, optional=STRATEGIES))
 def test_round_trip(fields: dict[str, Any]) -> None:
     """`Config.from_conninfo(config.to_conninfo()) == config`, whatever there is where it is read."""
