@@ -102,6 +102,6 @@ def test_a_missing_engine_says_what_to_install() -> None:
         "except BackendUnavailable as exc: print(exc)\n"
     )
     done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
     )
     assert "pip install 'babar-tls[openssl]'" in done.stdout

@@ -25,7 +25,7 @@ def run(program: str, wanted: str | None) -> subprocess.CompletedProcess[str]:
     if wanted is not None:
         environment["BABAR_TLS_NATIVE"] = wanted
     return subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-I", "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
 
 
