@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from babar_tls.config import ChannelBinding, ClientCertMode, Config, Host, TlsMode, TlsVerify, TlsVersion
-from babar_tls.conninfo import places
 from babar_tls.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without any files, an environment without PG*, and no server's socket directory."""
-    for name in [name for name in os.environ if name.startswith("PG")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path / "etc"))
-    monkeypatch.setattr(places, "SOCKET_DIRECTORIES", ())
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def read(text: str) -> Config:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from babar_tls.config import Config
-from babar_tls.conninfo import parse, places, resolve
+from babar_tls.conninfo import parse, resolve
 from babar_tls.conninfo.keywords import ALIAS, KEYWORDS, OWN, STANDALONE
 from babar_tls.errors import ConfigError
 
@@ -35,15 +35,7 @@ STRICTER = {
 }
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without any files, an environment without PG*, and no server's socket directory."""
-    for name in [name for name in os.environ if name.startswith("PG")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path))
-    monkeypatch.setattr(places, "SOCKET_DIRECTORIES", ())
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture(scope="module")

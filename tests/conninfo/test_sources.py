@@ -9,21 +9,12 @@ from typing import Any
 import pytest
 
 from babar_tls.config import ChannelBinding, ClientCertMode, Config, TlsMode, TlsVerify, TlsVersion
-from babar_tls.conninfo import config_fields, interpret, places
+from babar_tls.conninfo import config_fields, interpret
 from babar_tls.conninfo.keywords import KEYWORDS
 from babar_tls.conninfo.sources import Setting, resolve
 from babar_tls.errors import ConfigError
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without any files, an environment without PG*, and no server's socket directory."""
-    for name in [name for name in os.environ if name.startswith("PG")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path / "etc"))
-    monkeypatch.setattr(places, "SOCKET_DIRECTORIES", ())
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def sources(text: str, **options: Any) -> dict[str, tuple[str, str]]:

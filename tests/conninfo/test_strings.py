@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,15 +17,7 @@ from babar_tls.errors import ConfigError
 DIRECTORIES = places.SOCKET_DIRECTORIES
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without any files, an environment without PG*, and no server's socket directory."""
-    for name in [name for name in os.environ if name.startswith("PG")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path))
-    monkeypatch.setattr(places, "SOCKET_DIRECTORIES", ())
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def refused(text: str, match: str, **options: Any) -> ConfigError:

@@ -1,0 +1,24 @@
+"""A world in which nothing but the string has a say."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls.conninfo import places
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without any files, an environment without PG*, and no server's socket directory."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path / "etc"))
+    monkeypatch.setattr(places, "SOCKET_DIRECTORIES", ())
+    return tmp_path
