@@ -25,7 +25,7 @@ from .modes import (
     TlsNegotiation,
     TlsVerify,
 )
-from .passfile import password_for
+from .passfile import is_open_to_others, password_for
 from .protocol.channel_binding import DEFAULT_TYPE
 from .protocol.policy import names_cleartext
 from .weaknesses import Advice, allows, always_proven, has_tls, only_local, proven, some_local, weaknesses
@@ -272,7 +272,7 @@ def _from_file(config: Config, path: str) -> str:
         return f"without a password: {path} cannot be read"
     if not stat.S_ISREG(mode):
         return f"without a password: {path} is no plain file"
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if is_open_to_others(mode):
         return f"without a password: {path} is not used, because others may read it"
     if not os.access(path, os.R_OK):
         return f"without a password: {path} cannot be read"

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
     from .config import Config
 
-__all__ = ["find_password", "password_for"]
+__all__ = ["find_password", "is_open_to_others", "password_for"]
 
-_PUBLIC = stat.S_IRWXG | stat.S_IRWXO
+
+def is_open_to_others(mode: int) -> bool:
+    """Does a file of this mode give the group or the world access? Only POSIX's modes say so."""
+    return os.name == "posix" and bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def password_for(config: Config) -> str | bytes | None:
@@ -84,7 +87,7 @@ def _is_usable(path: str, mode: int) -> bool:
     if not stat.S_ISREG(mode):
         warn(f'password file "{path}" is not a plain file')
         return False
-    if os.name == "posix" and mode & _PUBLIC:
+    if is_open_to_others(mode):
         warn(
             f'password file "{path}" has group or world access; permissions should be u=rw (0600) or less: '
             "it is not used"
