@@ -29,7 +29,7 @@ from .modes import (
     parse_require_auth,
 )
 from .pins import parse_pins
-from .validation import as_enum, as_path, as_settings, as_source, login_name
+from .validation import as_enum, as_names, as_path, as_settings, as_source, login_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,6 +94,10 @@ class Config:
             alternative name of the kind that is looked for. RFC 9525 has it otherwise.
         tls_pins: Fingerprints, one of which the server's certificate must have: ``sha256:<hex>`` of the certificate,
             or ``spki-sha256:<hex or base64>`` of its public key. They come on top of `tls_verify`.
+        tls_groups: Key-exchange groups to offer, in order of preference, by IANA's names or OpenSSL's
+            (``("X25519MLKEM768", "x25519")``, or one string with colons); empty for the engine's own choice.
+        tls_ciphers: Cipher suites to offer, of all versions, likewise; a TLS version of which none is named is not
+            offered.
         tls_client_cert: Our certificate, intermediates after it: path of a PEM or PKCS #12 file, or its `bytes`.
         tls_client_key: Its private key: path of a PEM or DER file, or its `bytes`; `None`: in `tls_client_cert`.
         tls_client_key_password: What decrypts the key, or a callable that returns it.
@@ -111,6 +115,8 @@ class Config:
         scram_client_key: 32 bytes to use in place of a password, together with `scram_server_key`.
         scram_server_key: 32 bytes that prove the server.
         scram_max_iterations: Refuse a server that asks for more PBKDF2 iterations.
+        pipelining: Where `channel_binding` or `require_auth` leave the server one SASL mechanism, begin it together
+            with the StartupMessage: one round trip less. `False` for a server or pooler that cannot take that.
         require_auth: libpq's grammar: methods of `AUTH_METHODS` separated by commas, or all negated with ``!``.
 
     Raises:
@@ -148,6 +154,8 @@ class Config:
     tls_os_roots: bool = False
     tls_common_name: bool = False
     tls_pins: tuple[str, ...] = ()
+    tls_groups: tuple[str, ...] = ()
+    tls_ciphers: tuple[str, ...] = ()
     tls_client_cert: str | bytes | None = field(default=None, repr=False)
     tls_client_key: str | bytes | None = field(default=None, repr=False)
     tls_client_key_password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False)
@@ -164,6 +172,7 @@ class Config:
     scram_client_key: bytes | None = field(default=None, repr=False)
     scram_server_key: bytes | None = field(default=None, repr=False)
     scram_max_iterations: int = 10_000_000
+    pipelining: bool = True
     require_auth: str | None = None
 
     def __post_init__(self) -> None:
@@ -176,6 +185,8 @@ class Config:
         for name in ("tls_client_cert", "tls_client_key"):
             self._set(name, as_source(name, getattr(self, name)))
         self._set("tls_pins", parse_pins(self.tls_pins))
+        for name in ("tls_groups", "tls_ciphers"):
+            self._set(name, as_names(name, getattr(self, name)))
         self._set("hostaddr", self.hostaddr or None)
         self._place_hosts()
         if not self.user:

@@ -29,6 +29,7 @@ _FLAGS = (
     "tls_common_name",
     "tls_fallback",
     "scram_key_cache",
+    "pipelining",
 )
 _MAX_INT = 2**31 - 1
 

@@ -187,9 +187,20 @@ def _lacks(config: Config, capabilities: Capabilities) -> Iterator[str]:
             yield f"read {source}"
     elif source is not None and not capabilities.client_keys:
         yield "present a certificate"
+    if config.tls_groups and capabilities.selects_groups == "no":
+        yield "be told which key-exchange groups to use"
+    if config.tls_ciphers and capabilities.selects_ciphers == "no":
+        yield "be told which cipher suites to use"
+    unproven = config.tls_verify is TlsVerify.NONE and not capabilities.unverified_proven
+    if config.tls_pins and unproven:
+        yield "pin a server that it does not verify"
     kind = config.channel_binding_type or DEFAULT_TYPE
-    if config.channel_binding is ChannelBinding.REQUIRE and kind not in capabilities.channel_bindings:
+    if config.channel_binding is not ChannelBinding.REQUIRE:
+        return
+    if kind not in capabilities.channel_bindings:
         yield f"bind the channel by {kind}"
+    elif kind == "tls-server-end-point" and unproven:
+        yield "bind the channel to a server that it does not verify"
 
 
 def _names(config: Config) -> str:

@@ -32,6 +32,9 @@ class SecurityReport:
         server_name: The name that was sent and, with `verified` ``full``, verified.
         verified: What was verified of the certificate: ``full``, ``ca`` or ``none``.
         pin: The pinned fingerprint that the certificate matches, `None` where nothing is pinned.
+        trusted_roots: What it was verified with: files, directories, ``truststore``, and who names them; empty where
+            nothing was verified, or the engine does not tell.
+        trusted_anchors: How many certificates these are, `None` where they cannot be counted.
         peer_certificate: The server's certificate, DER.
         peer_fingerprint_sha256: Its SHA-256 in hexadecimal.
         auth_method: ``scram-sha-256-plus``, ``scram-sha-256``, ``md5``, ``password`` or ``none``.
@@ -55,6 +58,8 @@ class SecurityReport:
     server_name: str | None
     verified: str
     pin: str | None
+    trusted_roots: tuple[str, ...]
+    trusted_anchors: int | None
     peer_certificate: bytes | None = field(repr=False)
     peer_fingerprint_sha256: str | None
     auth_method: str
@@ -75,6 +80,7 @@ class SecurityReport:
         """The fields, ready for JSON: the certificate in base64."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         values["timings"] = dict(self.timings)
+        values["trusted_roots"] = list(self.trusted_roots)
         if self.peer_certificate is not None:
             values["peer_certificate"] = base64.b64encode(self.peer_certificate).decode()
         return values
@@ -92,6 +98,7 @@ def security_report(
     """Put together what the handshake, the engine and the driver know."""
     facts, authenticated = established.facts, established.authenticated
     certificate = facts.peer_certificate if facts is not None else None
+    roots = facts.trusted_roots if facts is not None else None
     return SecurityReport(
         tls=facts is not None,
         backend=backend,
@@ -104,6 +111,8 @@ def security_report(
         server_name=server_name,
         verified=established.verified.value,
         pin=established.pin,
+        trusted_roots=roots.sources if roots is not None else (),
+        trusted_anchors=roots.anchors if roots is not None else None,
         peer_certificate=certificate,
         peer_fingerprint_sha256=hashlib.sha256(certificate).hexdigest() if certificate is not None else None,
         auth_method=authenticated.method,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import getpass
 import ipaddress
 import os
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from enum import Enum
 
 #: What libpq calls a field, for messages that people look for.
@@ -20,6 +22,8 @@ _LIBPQ_NAMES = {
     "tls_max_version": "ssl_max_protocol_version",
     "tls_client_cert_mode": "sslcertmode",
 }
+
+_ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def is_number(value: object) -> bool:
@@ -112,6 +116,20 @@ def as_source(name: str, source: object) -> str | bytes | None:
     if not text or "\n" in text or "-----BEGIN" in text:
         raise ConfigError(f"{name} must be a path", remedy="Pass a file's content as bytes.")
     return as_path(name, text)
+
+
+def as_names(name: str, names: object) -> tuple[str, ...]:
+    """Names of TLS's algorithms: a string with colons or commas between them, or several strings."""
+    parts = re.split(r"[:,\s]+", names.strip()) if isinstance(names, str) else names
+    listed = tuple(parts) if isinstance(parts, Iterable) else (None,)
+    found = tuple(part for part in listed if part != "")
+    for part in found:
+        if not isinstance(part, str) or not _ALGORITHM.fullmatch(part):
+            raise ConfigError(
+                f"{name} must be names of algorithms, and {part!r} is none",
+                remedy="Name each one (X25519MLKEM768, TLS_AES_256_GCM_SHA384); classes (HIGH, !aNULL) are not known.",
+            )
+    return tuple(dict.fromkeys(found))
 
 
 def login_name() -> str:

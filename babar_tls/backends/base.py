@@ -35,7 +35,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["ALPN_POSTGRESQL", "Capabilities", "ClientCertificate", "TlsBackend", "TlsParameters", "TlsStream"]
+__all__ = [
+    "ALPN_POSTGRESQL",
+    "Capabilities",
+    "ClientCertificate",
+    "TlsBackend",
+    "TlsParameters",
+    "TlsStream",
+    "TrustedRoots",
+]
 
 #: The protocol identifier that IANA registered for PostgreSQL.
 ALPN_POSTGRESQL = "postgresql"
@@ -56,6 +64,20 @@ class ClientCertificate:
     key: str | bytes | None = field(default=None, repr=False)
     # A callable may have no hash; it is compared all the same.
     password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False, hash=False)
+
+
+@dataclass(frozen=True)
+class TrustedRoots:
+    """What certificates were verified with.
+
+    Attributes:
+        sources: Where the roots are from: the path of a file or directory, or ``truststore``; behind it, in
+            parentheses, who names it where it is not the caller.
+        anchors: How many certificates there are; `None` where that cannot be counted.
+    """
+
+    sources: tuple[str, ...]
+    anchors: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +101,10 @@ class TlsParameters:
         crl_dir: Directory of revocation lists under their issuers' hashes (``abcdef01.r0``).
         key_log_path: File to append the connection's secrets to (``SSLKEYLOGFILE``).
         watch_certificate_request: `TlsStream.certificate_requested` will be asked.
+        groups: Key-exchange groups to offer, in order, in IANA's spelling (``X25519MLKEM768``); empty for the
+            engine's own choice.
+        ciphers: Cipher suites to offer, of all versions, in IANA's spelling or OpenSSL's; empty for the engine's own
+            choice. A version of TLS of which none is named is not offered.
     """
 
     verify: TlsVerify = TlsVerify.FULL
@@ -95,6 +121,8 @@ class TlsParameters:
     crl_dir: str | None = None
     key_log_path: str | None = None
     watch_certificate_request: bool = False
+    groups: tuple[str, ...] = ()
+    ciphers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +141,12 @@ class Capabilities:
         client_keys: The kinds of private key file that it can use.
         reports_certificate_request: Whether it can tell that the server asked for a certificate.
         os_roots: Whether the operating system's verifier can be used.
+        selects_groups: Whether `TlsParameters.groups` can be had: ``no``, ``one`` (a single group) or ``list``.
+        selects_ciphers: Whether `TlsParameters.ciphers` can be had: ``no``, ``TLSv1.2`` (of that version alone) or
+            ``all``.
+        fips: Whether the engine's cryptography is in FIPS 140 mode, `None` where it does not tell.
+        unverified_proven: Whether with `TlsVerify.NONE` the server must still prove that it holds its certificate's
+            key (`TlsStream.possession_proven`).
     """
 
     version: str
@@ -126,6 +160,10 @@ class Capabilities:
     client_keys: Sequence[str] = ()
     reports_certificate_request: bool = False
     os_roots: bool = False
+    selects_groups: str = "no"
+    selects_ciphers: str = "no"
+    fips: bool | None = None
+    unverified_proven: bool = True
 
 
 class TlsStream(ABC):
@@ -133,6 +171,16 @@ class TlsStream(ABC):
 
     #: The peer has sent close_notify: what was read so far is all there is.
     peer_closed: bool = False
+
+    #: The server has proven that it holds the key of its certificate (RFC 8446 §4.4.3, RFC 5246 §7.4.3). Where an
+    #: engine does not check that, the certificate may be anybody's: nothing is bound to it, and no pin matches it.
+    possession_proven: bool = True
+
+    #: The server has asked for another ClientHello, because it accepted none of our key shares (RFC 8446 §4.1.4).
+    hello_retried: bool = False
+
+    #: The roots that the server's certificate was verified with; `None` where none were, or the engine does not tell.
+    trusted_roots: TrustedRoots | None = None
 
     @abstractmethod
     def do_handshake(self) -> bool:

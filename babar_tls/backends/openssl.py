@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
 from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, TlsError
-from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+from .base import Capabilities, TlsBackend, TlsParameters, TlsStream, TrustedRoots
 from .client_certificates import KEY_FORMATS
 from .context_cache import ContextCache
 from .context_files import context_files
+from .key_exchange import KeyExchangeObserver
 from .key_log import prepare_key_log
 from .names import as_address, ascii_name
-from .openssl_context import VERSIONS, Verification, build_context, der_of, reason_of
+from .openssl_context import SELECTS_TLS13_SUITES, VERSIONS, Verification, build_context, der_of, reason_of
 from .openssl_errors import (
     certificate_error,
     eof_error,
@@ -23,10 +25,9 @@ from .openssl_errors import (
     ssl_error,
     unfinished_error,
 )
+from .roots import trusted_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from typing_extensions import Buffer
 
 _CHUNK = 1 << 16
@@ -38,31 +39,51 @@ class OpenSslBackend(TlsBackend):
     name = "openssl"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(build_context, context_files)
+        self._contexts = ContextCache(_built, context_files)
 
+    @cache  # noqa: B019 - of an engine there is one instance, for good
     def capabilities(self) -> Capabilities:
         """What the wheel's OpenSSL can do."""
         return Capabilities(
             version=SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode().rsplit(" ", 3)[0],
             tls_versions=tuple(VERSIONS),
             channel_bindings=("tls-server-end-point", "tls-exporter", "tls-unique"),
-            reports_group=hasattr(SSL.Connection, "get_group_name"),
+            reports_group=True,
             reports_chain=True,
             common_names=True,
             crls=True,
             key_log=True,
             client_keys=KEY_FORMATS,
             reports_certificate_request=True,
+            selects_groups="one",
+            selects_ciphers="all" if SELECTS_TLS13_SUITES else "TLSv1.2",
+            fips=_fips(),
         )
 
     def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
         """Begin a client connection."""
         prepare_key_log(parameters.key_log_path)
-        return _Stream(self._contexts.get(parameters), parameters, server_hostname)
+        return _Stream(*self._contexts.get(parameters), parameters, server_hostname)
+
+
+def _built(parameters: TlsParameters) -> tuple[SSL.Context, TrustedRoots | None]:
+    return build_context(parameters), trusted_roots(parameters)
+
+
+def _fips() -> bool | None:
+    """It is cryptography that knows, where it does not hide it."""
+    try:
+        from cryptography.hazmat.bindings._rust import openssl  # noqa: PLC0415
+
+        return bool(openssl.is_fips_enabled())
+    except (ImportError, AttributeError):
+        return None
 
 
 class _Stream(TlsStream):
-    def __init__(self, context: SSL.Context, parameters: TlsParameters, server_hostname: str | None) -> None:
+    def __init__(
+        self, context: SSL.Context, roots: TrustedRoots | None, parameters: TlsParameters, server_hostname: str | None
+    ) -> None:
         full = parameters.verify is TlsVerify.FULL
         if full and server_hostname is None:
             raise no_name_error()
@@ -70,6 +91,8 @@ class _Stream(TlsStream):
         self._server_hostname = server_hostname
         self._verification = Verification(server_hostname if full else None, common_name=parameters.common_name)
         self._watched = parameters.watch_certificate_request
+        self._key_exchange = KeyExchangeObserver()
+        self.trusted_roots = roots
         self._established = False
         self._eof = False
         self._failure: TlsError | Closed | None = None
@@ -103,6 +126,8 @@ class _Stream(TlsStream):
         return True
 
     def receive_data(self, data: Buffer) -> None:
+        if not self._established:
+            self._key_exchange.receive(data)
         view = memoryview(data)
         while view:
             view = view[self._connection.bio_write(view) :]
@@ -196,9 +221,12 @@ class _Stream(TlsStream):
         return self._connection.get_cipher_name() or ""
 
     @property
+    def hello_retried(self) -> bool:  # type: ignore[override]
+        return self._key_exchange.retried
+
+    @property
     def group(self) -> str | None:
-        ask: Callable[[], str | None] = getattr(self._connection, "get_group_name", lambda: None)
-        return ask()
+        return self._key_exchange.group
 
     @property
     def alpn(self) -> str | None:

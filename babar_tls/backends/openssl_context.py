@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
@@ -17,12 +18,22 @@ from .names import name_error, name_fault
 from .openssl_names import certificate_matches
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
 from .roots import check_root_file, roots_for, unusable_root_file
+from .suites import choice, only_group, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..errors import CertificateError
     from .base import ClientCertificate, TlsParameters
 
-__all__ = ["VERSIONS", "Verification", "build_context", "der_of", "reason_of"]
+__all__ = ["SELECTS_TLS13_SUITES", "VERSIONS", "Verification", "build_context", "der_of", "reason_of"]
+
+#: pyOpenSSL got it with 25.2.
+SELECTS_TLS13_SUITES = hasattr(SSL.Context, "set_tls13_ciphersuites")
+
+_ENGINE = "pyOpenSSL"
+#: The groups that pyOpenSSL can be told to use.
+_CURVES = {curve.name: curve for curve in (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)}
 
 VERSIONS = {TlsVersion.TLSV1_2: SSL.TLS1_2_VERSION, TlsVersion.TLSV1_3: SSL.TLS1_3_VERSION}
 
@@ -67,9 +78,7 @@ def build_context(parameters: TlsParameters) -> SSL.Context:
         ConfigError: A file is missing or unusable, or pyOpenSSL cannot do it.
     """
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(VERSIONS[parameters.min_version])
-    if parameters.max_version is not None:
-        context.set_max_proto_version(VERSIONS[parameters.max_version])
+    _choose_algorithms(context, parameters)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     if parameters.alpn:
@@ -83,6 +92,43 @@ def build_context(parameters: TlsParameters) -> SSL.Context:
     if parameters.watch_certificate_request:
         context.set_info_callback(_note_request)
     return context
+
+
+def _choose_algorithms(context: SSL.Context, parameters: TlsParameters) -> None:
+    """Versions, cipher suites and key-exchange group."""
+    chosen = choice(parameters)
+    context.set_min_proto_version(VERSIONS[chosen.min_version])
+    if chosen.max_version is not None:
+        context.set_max_proto_version(VERSIONS[chosen.max_version])
+    if chosen.tls13:
+        if not SELECTS_TLS13_SUITES:
+            raise ConfigError(
+                "this pyOpenSSL cannot choose among the cipher suites of TLS 1.3", remedy="pyOpenSSL 25.2 can."
+            )
+        try:
+            context.set_tls13_ciphersuites(":".join(chosen.tls13).encode())
+        except SSL.Error as exc:
+            raise unknown_cipher(parameters, chosen.tls13, _ENGINE) from exc
+    if chosen.tls12:
+        _set_tls12_suites(context, parameters, chosen.tls12)
+    group = only_group(parameters, _ENGINE)
+    if group is not None:
+        if group not in _CURVES:
+            raise unknown_group(parameters.groups[0], _ENGINE)
+        context.set_tmp_ecdh(_CURVES[group]())
+
+
+def _set_tls12_suites(context: SSL.Context, parameters: TlsParameters, names: Sequence[str]) -> None:
+    trial = SSL.Context(SSL.TLS_CLIENT_METHOD)  # whose list can be read: that makes a context immutable
+    try:
+        for changed in (context, trial):
+            changed.set_cipher_list(":".join(names).encode())
+    except SSL.Error as exc:
+        raise unknown_cipher(parameters, names, _ENGINE) from exc
+    found = SSL.Connection(trial, None).get_cipher_list()
+    missing = [name for name in names if name not in found]
+    if missing:  # OpenSSL passes over a name that it does not know, and takes one for a class of suites
+        raise unknown_cipher(parameters, missing, _ENGINE)
 
 
 def der_of(certificate: crypto.X509) -> bytes:

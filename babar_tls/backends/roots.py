@@ -8,16 +8,23 @@ distributions, certifi if it is installed. Every engine is given the same answer
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import TlsVerify
 from ..errors import ConfigError
+from ..files import read_regular
+from .base import TrustedRoots
+from .pem import blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .base import TlsParameters
 
 _DISTRIBUTION_BUNDLES = (
@@ -28,6 +35,9 @@ _DISTRIBUTION_BUNDLES = (
     "/etc/ssl/cert.pem",  # Alpine, macOS
     "/usr/local/share/certs/ca-root-nss.crt",  # FreeBSD
 )
+
+_MAX_FILE = 1 << 26  # bytes
+_HASHED = re.compile(r"[0-9a-fA-F]{8}\.[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -123,3 +133,46 @@ def unusable_root_file(path: str, why: str) -> ConfigError:
         f'could not read root certificate file "{path}": {"damaged PEM" if "pem lib" in why else why}',
         remedy="It must hold certificates in PEM.",
     )
+
+
+def trusted_roots(parameters: TlsParameters) -> TrustedRoots | None:
+    """What a context of these parameters verifies with; to be asked when it is made. `None` if it verifies nothing."""
+    if parameters.verify is TlsVerify.NONE:
+        return None
+    sources: list[str] = []
+    found: set[bytes] = set()
+    counted = True
+    if parameters.root_cert_path is not None:
+        sources.append(parameters.root_cert_path)
+        found.update(_certificates(parameters.root_cert_path))
+    if parameters.default_roots and parameters.os_roots:
+        sources.append("truststore")
+        counted = False
+    elif parameters.default_roots and sys.platform == "win32":
+        sources.append("the system's certificate store")
+        counted = False
+    else:
+        roots = roots_for(parameters)
+        if roots is not None:
+            folders = roots.capath.split(os.pathsep) if roots.capath is not None else []
+            places = [place for place in (roots.cafile, *folders) if place]
+            sources += [f"{place} ({roots.source})" for place in places]
+            for place in places:
+                found.update(_certificates(place))
+    return TrustedRoots(tuple(sources), len(found) if counted else None)
+
+
+def _certificates(place: str) -> Iterator[bytes]:
+    """The certificates in a file, or in the files of a hashed directory (``openssl rehash``)."""
+    path = Path(place)
+    try:
+        files = [item for item in path.iterdir() if _HASHED.fullmatch(item.name)] if path.is_dir() else [path]
+    except OSError:
+        return
+    for file in files:
+        try:
+            content, _ = read_regular(str(file), _MAX_FILE)
+        except (OSError, ValueError):
+            continue
+        for block in blocks(content, "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"):
+            yield b"".join(block.body.split())

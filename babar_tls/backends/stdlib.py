@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ssl
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, ConfigError, TlsError
-from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+from .base import Capabilities, TlsBackend, TlsParameters, TlsStream, TrustedRoots
 from .client_certificates import KEY_FORMATS
 from .context_cache import ContextCache
 from .context_files import context_files
+from .key_exchange import KeyExchangeObserver
 from .key_log import prepare_key_log
 from .names import name_fault
 from .openssl_errors import (
@@ -22,6 +24,7 @@ from .openssl_errors import (
     ssl_error,
     unfinished_error,
 )
+from .roots import trusted_roots
 from .stdlib_context import VERSIONS, WATCHES_REQUESTS, build_context, checks_name, was_requested
 
 if TYPE_CHECKING:
@@ -36,15 +39,16 @@ class StdlibBackend(TlsBackend):
     name = "stdlib"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(build_context, context_files)
+        self._contexts = ContextCache(_built, context_files)
 
+    @cache  # noqa: B019 - of an engine there is one instance, for good
     def capabilities(self) -> Capabilities:
         """What this Python's OpenSSL can do."""
         return Capabilities(
             version=ssl.OPENSSL_VERSION,
             tls_versions=tuple(v for v, has in zip(VERSIONS, (ssl.HAS_TLSv1_2, ssl.HAS_TLSv1_3), strict=True) if has),
             channel_bindings=("tls-server-end-point", "tls-unique"),
-            reports_group=hasattr(ssl.SSLObject, "group"),
+            reports_group=True,
             reports_chain=True,
             common_names=True,
             crls=True,
@@ -52,22 +56,47 @@ class StdlibBackend(TlsBackend):
             client_keys=KEY_FORMATS if find_spec("cryptography") is not None else KEY_FORMATS[:-1],
             reports_certificate_request=WATCHES_REQUESTS,
             os_roots=find_spec("truststore") is not None,
+            selects_groups="one",
+            selects_ciphers="all" if hasattr(ssl.SSLContext, "set_ciphersuites") else "TLSv1.2",
+            fips=_fips(),
         )
 
     def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
         """Begin a client connection."""
         log = prepare_key_log(parameters.key_log_path)  # which the context keeps open
-        return _Stream(self._contexts.get(parameters, log), parameters, server_hostname)
+        return _Stream(*self._contexts.get(parameters, log), parameters, server_hostname)
+
+
+def _built(parameters: TlsParameters) -> tuple[ssl.SSLContext, TrustedRoots | None]:
+    return build_context(parameters), trusted_roots(parameters)
+
+
+def _fips() -> bool | None:
+    """Python asks its OpenSSL for its own hash functions, and does not say so in public."""
+    try:
+        import _hashlib  # noqa: PLC0415 - where it is not, nobody knows
+
+        return bool(_hashlib.get_fips_mode())
+    except (ImportError, AttributeError, ValueError):
+        return None
 
 
 class _Stream(TlsStream):
-    def __init__(self, context: ssl.SSLContext, parameters: TlsParameters, server_hostname: str | None) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        roots: TrustedRoots | None,
+        parameters: TlsParameters,
+        server_hostname: str | None,
+    ) -> None:
         full = parameters.verify is TlsVerify.FULL
         if server_hostname is None and full:
             raise no_name_error()
         self._name_to_check = server_hostname if full and not checks_name(parameters) else None
         self._common_name = parameters.common_name
         self._watched = parameters.watch_certificate_request
+        self._key_exchange = KeyExchangeObserver()
+        self.trusted_roots = roots
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._server_hostname = server_hostname
@@ -103,6 +132,10 @@ class _Stream(TlsStream):
         return True
 
     def receive_data(self, data: Buffer) -> None:
+        if self._eof:
+            return  # there is nothing behind the end
+        if not self._established:
+            self._key_exchange.receive(data)
         self._incoming.write(data)
 
     def receive_eof(self) -> None:
@@ -192,9 +225,12 @@ class _Stream(TlsStream):
         return cipher[0] if cipher else ""
 
     @property
+    def hello_retried(self) -> bool:  # type: ignore[override]
+        return self._key_exchange.retried
+
+    @property
     def group(self) -> str | None:
-        group = getattr(self._object, "group", None)
-        return group() if group is not None else None
+        return self._key_exchange.group
 
     @property
     def alpn(self) -> str | None:

@@ -13,8 +13,11 @@ from .memory_files import file_of
 from .pem import encode
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
 from .roots import check_root_file, roots_for, unusable_root_file
+from .suites import choice, only_group, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from .base import ClientCertificate, TlsParameters
 
 __all__ = ["VERSIONS", "WATCHES_REQUESTS", "build_context", "checks_name", "was_requested"]
@@ -25,6 +28,7 @@ VERSIONS = {TlsVersion.TLSV1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLSV1_3: ssl.
 WATCHES_REQUESTS = hasattr(ssl.SSLContext, "_msg_callback")
 
 _CERTIFICATE_REQUEST = 13  # RFC 8446 §4
+_ENGINE = "this Python's ssl"
 _REQUESTED = "babar_tls_certificate_requested"
 
 
@@ -36,9 +40,7 @@ def build_context(parameters: TlsParameters) -> ssl.SSLContext:
     """
     verified = parameters.verify is not TlsVerify.NONE
     context = _os_context(parameters) if _os_roots(parameters) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = VERSIONS[parameters.min_version]
-    if parameters.max_version is not None:
-        context.maximum_version = VERSIONS[parameters.max_version]
+    _choose_algorithms(context, parameters)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     if parameters.alpn:
         context.set_alpn_protocols(list(parameters.alpn))
@@ -59,6 +61,52 @@ def build_context(parameters: TlsParameters) -> ssl.SSLContext:
         inner: Any = getattr(context, "_ctx", context)
         inner._msg_callback = _note_request
     return context
+
+
+def _choose_algorithms(context: ssl.SSLContext, parameters: TlsParameters) -> None:
+    """Versions, cipher suites and key-exchange group."""
+    chosen = choice(parameters)
+    context.minimum_version = VERSIONS[chosen.min_version]
+    if chosen.max_version is not None:
+        context.maximum_version = VERSIONS[chosen.max_version]
+    if chosen.tls12:
+        _set_tls12_suites(context, parameters, chosen.tls12)
+    if chosen.tls13:
+        _set_tls13_suites(context, parameters, chosen.tls13)
+    group = only_group(parameters, _ENGINE)
+    if group is not None:
+        try:
+            context.set_ecdh_curve("prime256v1" if group == "secp256r1" else group.replace("x25519", "X25519"))
+        except (ValueError, ssl.SSLError) as exc:
+            raise unknown_group(parameters.groups[0], _ENGINE) from exc
+
+
+def _set_tls12_suites(context: ssl.SSLContext, parameters: TlsParameters, names: Sequence[str]) -> None:
+    try:
+        context.set_ciphers(":".join(names))
+    except ssl.SSLError as exc:
+        raise unknown_cipher(parameters, names, _ENGINE) from exc
+    found = {suite["name"] for suite in context.get_ciphers()}
+    missing = [name for name in names if name not in found]
+    if missing:  # OpenSSL passes over a name that it does not know, and takes one for a class of suites
+        raise unknown_cipher(parameters, missing, _ENGINE)
+
+
+def _set_tls13_suites(context: ssl.SSLContext, parameters: TlsParameters, names: Sequence[str]) -> None:
+    choose: Callable[[str], None] | None = getattr(context, "set_ciphersuites", None)
+    if choose is not None:
+        try:
+            choose(":".join(names))
+        except ssl.SSLError as exc:
+            raise unknown_cipher(parameters, names, _ENGINE) from exc
+        return
+    offered = {suite["name"] for suite in context.get_ciphers() if suite["protocol"] == "TLSv1.3"}
+    if set(names) != offered:
+        raise ConfigError(
+            "this Python's ssl cannot choose among the cipher suites of TLS 1.3",
+            remedy=f"Name all that it offers ({', '.join(sorted(offered))}) or none (tls_max_version=TLSv1.2), or use "
+            "tls_backend='openssl'.",
+        )
 
 
 def checks_name(parameters: TlsParameters) -> bool:

@@ -135,6 +135,8 @@ OWN = (
     Keyword("tls_os_roots"),
     Keyword("tls_common_name"),
     Keyword("tls_pins"),
+    Keyword("tls_groups"),
+    Keyword("tls_ciphers"),
     Keyword("tls_client_cert", names_file=True),
     Keyword("tls_client_key", names_file=True),
     Keyword("tls_client_key_password", secret=True),
@@ -148,6 +150,7 @@ OWN = (
     Keyword("channel_binding_type"),
     Keyword("scram_key_cache"),
     Keyword("scram_max_iterations"),
+    Keyword("pipelining"),
     Keyword("server_settings"),
 )
 

@@ -47,7 +47,7 @@ def write_own(name: str, value: Any) -> str:
         return str(int(value))
     if isinstance(value, int | float):
         return repr(value)
-    if name == "tls_pins":
+    if isinstance(value, tuple) and name != "server_settings":
         return ",".join(value)
     if name == "server_settings":
         if any(not setting or set(setting) & set("= \t\n\v\f\r") for setting, _ in value):
@@ -65,8 +65,8 @@ def _text(setting: Setting) -> str:
     return setting.value
 
 
-def _pins(setting: Setting) -> tuple[str, ...]:
-    return tuple(pin for pin in setting.value.split(",") if pin)
+def _names(setting: Setting) -> tuple[str, ...]:
+    return tuple(name for name in setting.value.split(",") if name)
 
 
 def _settings(setting: Setting) -> tuple[tuple[str, str], ...]:
@@ -86,7 +86,10 @@ _READ: dict[str, Callable[[Setting], Any]] = {
     "tls_common_name": boolean,
     "tls_fallback": boolean,
     "scram_key_cache": boolean,
-    "tls_pins": _pins,
+    "pipelining": boolean,
+    "tls_pins": _names,
+    "tls_groups": _names,
+    "tls_ciphers": _names,
     "channel_binding_type": lambda setting: word(setting, CHANNEL_BINDING_TYPES),
     "scram_max_iterations": number,
     "server_settings": _settings,

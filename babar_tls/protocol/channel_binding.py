@@ -93,6 +93,12 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> bytes:
         ChannelBindingUnsupported: This connection has no such binding; the message says why.
     """
     if binding_type == "tls-server-end-point":
+        if not facts.possession_proven:
+            raise ChannelBindingUnsupported(
+                "this TLS engine does not check that an unverified server holds the key of its certificate, which "
+                "therefore binds nothing",
+                remedy="Verify the server (sslmode=verify-full), or use another TLS backend.",
+            )
         return tls_server_end_point(facts.peer_certificate)
     if binding_type == "tls-exporter":
         # Over TLS 1.2 the binding is safe only with the extended master secret, which no engine lets us ask about.

@@ -30,10 +30,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from ..errors import Closed
+from ..errors import Closed, TlsError
 
 if TYPE_CHECKING:
-    from ..backends.base import TlsParameters
+    from ..backends.base import TlsParameters, TrustedRoots
 
 
 class Phase(Enum):
@@ -87,6 +87,10 @@ class TlsFacts(Protocol):
     def peer_certificate(self) -> bytes: ...  # noqa: D102
     @property
     def certificate_requested(self) -> bool | None: ...  # noqa: D102
+    @property
+    def possession_proven(self) -> bool: ...  # noqa: D102
+    @property
+    def trusted_roots(self) -> TrustedRoots | None: ...  # noqa: D102
     def export_keying_material(self, label: bytes, length: int) -> bytes: ...  # noqa: D102
     def first_finished_message(self) -> bytes: ...  # noqa: D102
 
@@ -123,9 +127,13 @@ class Receive:
     phase: Phase
 
 
+class OfferRefused(TlsError):
+    """TLS failed, perhaps because the driver had offered less than it could; it will offer more the next time."""
+
+
 @dataclass(frozen=True)
 class StartTls:
-    """Begin TLS on the open connection."""
+    """Begin TLS on the open connection; `OfferRefused` is worth another one."""
 
     parameters: TlsParameters
     server_hostname: str

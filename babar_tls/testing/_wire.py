@@ -76,6 +76,7 @@ def server_context(
     alpn_protocols: Sequence[str] = (ALPN,),
     ciphers: str = _ANY_CIPHER,
     client_ca_pem: bytes | None = None,
+    group: str | None = None,
 ) -> ssl.SSLContext:
     """A server that presents a certificate, of whatever quality.
 
@@ -86,8 +87,11 @@ def server_context(
         alpn_protocols: The protocols to agree to (RFC 7301); empty to ignore the client's wishes.
         ciphers: An OpenSSL cipher list.
         client_ca_pem: Demands a client certificate that these certificates vouch for.
+        group: The one key-exchange group to agree to, by OpenSSL's name (``prime256v1``).
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if group is not None:
+        context.set_ecdh_curve(group)
     context.set_ciphers(ciphers)
     if minimum_version is not None:
         context.minimum_version = minimum_version

@@ -112,7 +112,7 @@ class ScriptedPeer:
             certificate: What to present; weak ones are presented all the same.
             options: `minimum_version` and `maximum_version` (`ssl.TLSVersion`), `alpn_protocols` (default:
                 ``("postgresql",)``), `ciphers` (an OpenSSL cipher list), `client_ca_pem` (demands a client
-                certificate).
+                certificate), `group` (the one key-exchange group, by OpenSSL's name).
 
         Raises:
             PeerDisconnected: The client gave up, for example because it did not accept the certificate.

@@ -81,6 +81,8 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "tls_os_roots": st.booleans(),
     "tls_common_name": st.booleans(),
     "tls_pins": st.lists(PIN, max_size=2).map(tuple),
+    "tls_groups": st.lists(st.sampled_from(["X25519MLKEM768", "x25519", "P-256"]), unique=True).map(tuple),
+    "tls_ciphers": st.lists(st.sampled_from(["TLS_AES_256_GCM_SHA384", "AES128-SHA"]), unique=True).map(tuple),
     "tls_client_cert": st.none() | PATH,
     "tls_client_key": st.none() | PATH,
     "tls_client_key_password": st.none() | TEXT,
@@ -97,6 +99,7 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "scram_client_key": KEY,
     "scram_server_key": KEY,
     "scram_max_iterations": st.integers(1, 2**70) | st.floats(1, allow_nan=False),
+    "pipelining": st.booleans(),
     "require_auth": st.none() | st.sampled_from([*AUTH_METHODS, "", "md5, password", "!none,!md5"]),
 }
 

@@ -16,6 +16,7 @@ from babar_tls.protocol.scram import ScramServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from babar_tls.backends import TrustedRoots
     from babar_tls.protocol.requests import Endpoint, Exchange, ScramKeys
 
 #: One answer of the server: bytes, what makes bytes of the client's last words, or a failure of the network.
@@ -68,6 +69,8 @@ class Facts:
     alpn: str | None = "postgresql"
     peer_certificate: bytes = ECDSA_SHA384
     certificate_requested: bool | None = False
+    possession_proven: bool = True
+    trusted_roots: TrustedRoots | None = None
     exported: bytes | None = b"E" * 32
     finished: bytes | None = b"F" * 12
 
@@ -133,7 +136,9 @@ class ScramPeer:
         self._server = ScramServer(scram_keys(password, salt, iterations), salt, iterations, channel_binding=bindings)
 
     def challenge(self, sent: bytes) -> bytes:
-        """The server-first-message that answers a SASLInitialResponse."""
+        """The server-first-message that answers a SASLInitialResponse, which may have come behind a StartupMessage."""
+        if not sent.startswith(b"p"):
+            sent = sent[int.from_bytes(sent[:4], "big") :]
         name, _, rest = sent[5:].partition(b"\0")
         self.mechanism = name.decode()
         self.client_first = rest[4:]

@@ -30,6 +30,15 @@ def pss_hash(dotted: str, *more: bytes) -> bytes:
     return der(0xA0, der(0x30, oid(dotted), *more))
 
 
+def test_a_certificate_without_its_key_binds_nothing() -> None:
+    """Where the engine does not check that the server holds the certificate's key, anybody could show it."""
+    unproven = Facts(possession_proven=False)
+    with pytest.raises(ChannelBindingUnsupported, match="holds the key of its certificate") as caught:
+        channel_binding_data("tls-server-end-point", unproven)
+    assert caught.value.remedy
+    assert channel_binding_data("tls-exporter", unproven) == b"E" * 32  # the two ends of this very connection
+
+
 @pytest.mark.parametrize(
     ("signature", "name"),
     [

@@ -1,0 +1,184 @@
+"""What the hellos of a TLS handshake say in the clear (RFC 8446 §4.1, RFC 5246 §7.4.1).
+
+`ClientOffer` is read from an engine's first flight, so that a table of engines shows what each really offers and not
+what somebody once wrote down about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from .groups import group_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["HANDSHAKE_RECORD", "ClientOffer", "ServerChoice", "client_offer", "server_choice"]
+
+HANDSHAKE_RECORD = 22
+_RECORD_HEADER = 5
+_CLIENT_HELLO = b"\1"
+_SERVER_NAME, _SUPPORTED_GROUPS, _ALPN, _SUPPORTED_VERSIONS, _KEY_SHARE = 0, 10, 16, 43, 51
+_VERSIONS = {0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
+#: RFC 8446 §4.1.3: the random of a ServerHello that is a HelloRetryRequest.
+_RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+_NO_CIPHER = (0x00FF, 0x5600)  # RFC 5746 §3.3, RFC 7507: signals in the place of suites
+
+
+@dataclass(frozen=True)
+class ClientOffer:
+    """What a ClientHello offers.
+
+    Attributes:
+        versions: Of TLS, newest first.
+        groups: Key-exchange groups in order of preference, by IANA's names.
+        key_shares: The groups that shares of are in it already.
+        ciphers: Code points of the cipher suites.
+        alpn: Protocols.
+        server_name: SNI.
+    """
+
+    versions: tuple[str, ...]
+    groups: tuple[str, ...]
+    key_shares: tuple[str, ...]
+    ciphers: tuple[int, ...]
+    alpn: tuple[str, ...]
+    server_name: str | None
+
+
+class ServerChoice(NamedTuple):
+    """What a ServerHello chooses; the group is there in TLS 1.3 alone."""
+
+    retry: bool
+    version: int
+    cipher: int
+    group: str | None
+
+
+class _Cursor:
+    """Reads fields from the front of some bytes; `ValueError` where they end too early."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        if self._at + count > len(self._data):
+            raise ValueError("a TLS hello ends in the middle of a field")
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def vector(self, size: int) -> bytes:
+        """A field behind its own length of `size` bytes."""
+        return self.take(self.number(size))
+
+    @property
+    def ended(self) -> bool:
+        return self._at == len(self._data)
+
+
+def client_offer(flight: bytes) -> ClientOffer:
+    """Read the ClientHello at the front of a client's first flight.
+
+    Raises:
+        ValueError: It is none, or is damaged.
+    """
+    message = _Cursor(_handshake_bytes(flight))
+    if message.take(1) != _CLIENT_HELLO:
+        raise ValueError("no ClientHello")
+    body = _Cursor(message.vector(3))
+    version = body.number(2)
+    body.take(32)
+    body.vector(1)
+    ciphers = tuple(code for code in _numbers(body.vector(2)) if code not in _NO_CIPHER and not _is_grease(code))
+    body.vector(1)
+    extensions = {} if body.ended else _extensions(body.vector(2))
+    versions = _numbers(_inner(extensions, _SUPPORTED_VERSIONS, 1)) or (version,)
+    names = _inner(extensions, _SERVER_NAME, 2)
+    return ClientOffer(
+        versions=tuple(_VERSIONS[code] for code in versions if code in _VERSIONS),
+        groups=_names(_numbers(_inner(extensions, _SUPPORTED_GROUPS, 2))),
+        key_shares=_names(_shares(_inner(extensions, _KEY_SHARE, 2))),
+        ciphers=ciphers,
+        alpn=tuple(_strings(_inner(extensions, _ALPN, 2))),
+        server_name=names[3:].decode("ascii", "replace") if names else None,
+    )
+
+
+def server_choice(body: bytes) -> ServerChoice:
+    """Read the body of a ServerHello or HelloRetryRequest.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    fields = _Cursor(body)
+    version = fields.number(2)
+    retry = fields.take(32) == _RETRY
+    fields.vector(1)
+    cipher = fields.number(2)
+    fields.take(1)
+    extensions = {} if fields.ended else _extensions(fields.vector(2))
+    selected = extensions.get(_SUPPORTED_VERSIONS)
+    share = extensions.get(_KEY_SHARE, b"")
+    return ServerChoice(
+        retry=retry,
+        version=int.from_bytes(selected, "big") if selected else version,
+        cipher=cipher,
+        group=group_name(int.from_bytes(share[:2], "big")) if len(share) >= 2 else None,
+    )
+
+
+def _handshake_bytes(flight: bytes) -> bytes:
+    """The content of the handshake records at the front: a long ClientHello may fill several."""
+    content = bytearray()
+    while len(flight) > _RECORD_HEADER and flight[0] == HANDSHAKE_RECORD:
+        end = _RECORD_HEADER + int.from_bytes(flight[3:5], "big")
+        content += flight[_RECORD_HEADER:end]
+        flight = flight[end:]
+    return bytes(content)
+
+
+def _extensions(data: bytes) -> dict[int, bytes]:
+    fields = _Cursor(data)
+    found = {}
+    while not fields.ended:
+        kind = fields.number(2)
+        found[kind] = fields.vector(2)
+    return found
+
+
+def _inner(extensions: dict[int, bytes], kind: int, size: int) -> bytes:
+    """The list in an extension, behind its own length; empty where the extension is not there."""
+    data = extensions.get(kind)
+    return _Cursor(data).vector(size) if data else b""
+
+
+def _numbers(data: bytes) -> tuple[int, ...]:
+    return tuple(int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
+
+
+def _shares(data: bytes) -> tuple[int, ...]:
+    fields, found = _Cursor(data), []
+    while not fields.ended:
+        found.append(fields.number(2))
+        fields.vector(2)
+    return tuple(found)
+
+
+def _strings(data: bytes) -> Iterator[str]:
+    fields = _Cursor(data)
+    while not fields.ended:
+        yield fields.vector(1).decode("ascii", "replace")
+
+
+def _names(codes: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(group_name(code) for code in codes if not _is_grease(code))
+
+
+def _is_grease(code: int) -> bool:
+    """RFC 8701: values that mean nothing, sent so that servers get used to not knowing everything."""
+    return code & 0x0F0F == 0x0A0A and code >> 8 == code & 0xFF

@@ -1,0 +1,104 @@
+"""Which key-exchange group a handshake came to, read from the server's side of it.
+
+The hellos travel in the clear, and the transcript that both ends sign covers them: once the handshake has succeeded,
+what was read here is what the engine has used. So every engine can tell, also one that has no word for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .groups import group_name
+from .hello import HANDSHAKE_RECORD, server_choice
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["KeyExchangeObserver"]
+
+_RECORD_HEADER, _MESSAGE_HEADER = 5, 4
+_CHANGE_CIPHER_SPEC = 20
+_SERVER_HELLO, _SERVER_KEY_EXCHANGE, _SERVER_HELLO_DONE = 2, 12, 14
+_NAMED_CURVE = 3  # RFC 8422 §5.4
+_TLS13 = 0x0304
+_LONGEST_MESSAGE = 1 << 16  # of those that are looked into; longer ones are certificates, and are passed over
+_ECDHE_CHACHA20 = (0xCCA8, 0xCCA9, 0xCCAC)  # RFC 7905 §2, ECDHE-PSK included
+
+
+class KeyExchangeObserver:
+    """Reads along until it knows.
+
+    Attributes:
+        group: The group by IANA's name; `None` until it is known, and where there is none (RSA key transport).
+        retried: The server has asked for another ClientHello (HelloRetryRequest), which cost a round trip.
+    """
+
+    def __init__(self) -> None:
+        self.group: str | None = None
+        self.retried = False
+        self._finished = False
+        self._records = bytearray()
+        self._messages = bytearray()
+        self._passing = 0
+        self._cipher = 0
+
+    def receive(self, data: Buffer) -> None:
+        """Take what came from the wire; anything that is no TLS is the engine's to complain of."""
+        if self._finished:
+            return
+        self._records += memoryview(data)
+        try:
+            self._read_records()
+        except ValueError:
+            self._finish()
+
+    def _read_records(self) -> None:
+        records = self._records
+        while not self._finished and len(records) >= _RECORD_HEADER:
+            kind, end = records[0], _RECORD_HEADER + int.from_bytes(records[3:5], "big")
+            if kind not in (HANDSHAKE_RECORD, _CHANGE_CIPHER_SPEC):
+                self._finish()
+                return
+            if len(records) < end:
+                return
+            if kind == HANDSHAKE_RECORD:
+                self._messages += records[_RECORD_HEADER:end]
+                self._read_messages()
+            del records[:end]
+
+    def _read_messages(self) -> None:
+        messages = self._messages
+        while not self._finished:
+            passed = min(self._passing, len(messages))
+            del messages[:passed]
+            self._passing -= passed
+            if self._passing or len(messages) < _MESSAGE_HEADER:
+                return
+            kind, size = messages[0], int.from_bytes(messages[1:4], "big")
+            if kind not in (_SERVER_HELLO, _SERVER_KEY_EXCHANGE, _SERVER_HELLO_DONE) or size > _LONGEST_MESSAGE:
+                self._passing = _MESSAGE_HEADER + size
+                continue
+            end = _MESSAGE_HEADER + size
+            if len(messages) < end:
+                return
+            self._read_message(kind, bytes(messages[_MESSAGE_HEADER:end]))
+            del messages[:end]
+
+    def _read_message(self, kind: int, body: bytes) -> None:
+        if kind == _SERVER_HELLO:
+            choice = server_choice(body)
+            self._cipher = choice.cipher
+            self.retried = self.retried or choice.retry
+            if choice.version >= _TLS13 and not choice.retry:
+                self._finish(choice.group)
+        elif kind == _SERVER_KEY_EXCHANGE:
+            ecdhe = self._cipher >> 8 == 0xC0 or self._cipher in _ECDHE_CHACHA20
+            named = ecdhe and len(body) > 3 and body[0] == _NAMED_CURVE
+            self._finish(group_name(int.from_bytes(body[1:3], "big")) if named else None)
+        else:
+            self._finish()
+
+    def _finish(self, group: str | None = None) -> None:
+        self.group = group
+        self._finished = True
+        self._records, self._messages = bytearray(), bytearray()

@@ -1,0 +1,142 @@
+"""Cipher suites and groups that a configuration names are the ones that are offered, or wrap says why not."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import Config, ConfigError, TlsVersion
+from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.backends.hello import ClientOffer, client_offer
+from babar_tls.backends.suites import choice, openssl_name
+
+from .pairs import Pair
+
+if TYPE_CHECKING:
+    from babar_tls.testing import CertificateAuthority
+
+NAME = "db.example.com"
+AES256, CHACHA20, AES128 = 0x1302, 0x1303, 0x1301
+TLS13 = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
+
+
+def offered(backend: str, parameters: TlsParameters) -> ClientOffer:
+    """What the engine offers with these parameters."""
+    stream = get_backend(backend).wrap(parameters, NAME)
+    stream.do_handshake()
+    return client_offer(stream.data_to_send())
+
+
+@pytest.mark.parametrize("name", ["ECDHE-RSA-AES256-GCM-SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"])
+def test_suite_of_tls_12(backend: str, name: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """A suite of TLS 1.2, in either spelling, is the only one offered, and TLS 1.3 is not."""
+    asked = dataclasses.replace(parameters, ciphers=(name,))
+    offer = offered(backend, asked)
+    usable = [code for code in offer.ciphers if code >> 8 != 0x13]  # those of TLS 1.3 mean nothing in a 1.2 hello
+    assert (offer.versions, usable) == (("TLSv1.2",), [0xC030])
+    pair = Pair(backend, asked, NAME, authority.issue(NAME, key="rsa2048")).handshake()
+    assert pair.server.cipher()[:2] == ("ECDHE-RSA-AES256-GCM-SHA384", "TLSv1.2")  # type: ignore[index]
+
+
+def test_suite_of_tls_13(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """A suite of TLS 1.3 is the only one offered, where the engine can choose among them; else that is refused."""
+    asked = dataclasses.replace(parameters, ciphers=("TLS_CHACHA20_POLY1305_SHA256",))
+    if get_backend(backend).capabilities().selects_ciphers != "all":
+        with pytest.raises(ConfigError, match=r"cannot choose among the cipher suites of TLS 1\.3") as caught:
+            get_backend(backend).wrap(asked, NAME)
+        assert caught.value.remedy
+        return
+    offer = offered(backend, asked)
+    assert (offer.versions, offer.ciphers) == (("TLSv1.3",), (CHACHA20,))
+    assert Pair(backend, asked, NAME, authority.issue(NAME)).handshake().client.version == "TLSv1.3"
+
+
+def test_all_suites_of_tls_13(backend: str, parameters: TlsParameters) -> None:
+    """All of TLS 1.3 and one of TLS 1.2 can be had of every engine."""
+    offer = offered(backend, dataclasses.replace(parameters, ciphers=(*TLS13, "ECDHE-ECDSA-AES128-GCM-SHA256")))
+    assert offer.versions == ("TLSv1.3", "TLSv1.2")
+    assert sorted(offer.ciphers) == [AES128, AES256, CHACHA20, 0xC02B]
+
+
+@pytest.mark.parametrize("name", ["ROT13", "HIGH", "ECDHE", "TLS_NOTHING_WITH_NOTHING_SHA256"])
+def test_unknown_suite(backend: str, name: str, parameters: TlsParameters) -> None:
+    """A name that is no single suite is refused by name, not passed over, beside one that is known too."""
+    for ciphers in ((name,), ("ECDHE-RSA-AES256-GCM-SHA384", name)):
+        with pytest.raises(ConfigError, match=name):
+            get_backend(backend).wrap(dataclasses.replace(parameters, ciphers=ciphers), NAME)
+
+
+def test_no_suite_left(backend: str, parameters: TlsParameters) -> None:
+    """Suites of one version and the other version as the oldest leave nothing."""
+    asked = dataclasses.replace(parameters, ciphers=("ECDHE-RSA-AES256-GCM-SHA384",), min_version=TlsVersion.TLSV1_3)
+    with pytest.raises(ConfigError, match="names no cipher suite of a TLS version that is allowed"):
+        get_backend(backend).wrap(asked, NAME)
+
+
+@pytest.mark.parametrize("name", ["secp384r1", "P-384"])
+def test_group(backend: str, name: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """One group is the only one offered and the one used, where the engine can be told; else that is refused."""
+    asked = dataclasses.replace(parameters, groups=(name,))
+    if get_backend(backend).capabilities().selects_groups == "no":
+        with pytest.raises(ConfigError, match="group"):
+            get_backend(backend).wrap(asked, NAME)
+        return
+    offer = offered(backend, asked)
+    assert offer.groups == offer.key_shares == ("secp384r1",)
+    assert Pair(backend, asked, NAME, authority.issue(NAME)).handshake().client.group == "secp384r1"
+
+
+@pytest.mark.parametrize("groups", [("rot13",), ("secp384r1", "x25519")])
+def test_groups_that_cannot_be_had(backend: str, groups: tuple[str, ...], parameters: TlsParameters) -> None:
+    """A group that is unknown, or a list where one can be had, is refused and named."""
+    if get_backend(backend).capabilities().selects_groups == "list" and len(groups) > 1:
+        pytest.skip("this engine takes a list")
+    with pytest.raises(ConfigError, match=groups[0]):
+        get_backend(backend).wrap(dataclasses.replace(parameters, groups=groups), NAME)
+
+
+def test_config_takes_strings_and_sequences() -> None:
+    """A policy is written as OpenSSL's lists are, or as a sequence; it survives a connection string."""
+    config = Config(user="app", tls_groups="X25519MLKEM768:x25519", tls_ciphers=["TLS_AES_256_GCM_SHA384"])
+    assert config.tls_groups == ("X25519MLKEM768", "x25519")
+    assert config.tls_ciphers == ("TLS_AES_256_GCM_SHA384",)
+    assert Config.from_conninfo(config.to_conninfo(), environ={}) == config
+    assert Config(user="app", tls_ciphers="").tls_ciphers == ()
+
+
+@pytest.mark.parametrize("value", ["HIGH:!aNULL", ["ECDHE+AES"], [b"TLS_AES_256_GCM_SHA384"], 7, ["a b"]])
+@pytest.mark.parametrize("field", ["tls_ciphers", "tls_groups"])
+def test_config_refuses_classes(field: str, value: object) -> None:
+    """Expressions of OpenSSL's that stand for many suites say nothing certain: each is to be named."""
+    with pytest.raises(ConfigError, match=field):
+        Config(user="app", **{field: value})  # type: ignore[arg-type]
+
+
+def test_versions_left() -> None:
+    """Naming suites of one version does without the other."""
+    only12 = choice(TlsParameters(ciphers=("ECDHE-RSA-AES256-GCM-SHA384",)))
+    assert (only12.min_version, only12.max_version) == (TlsVersion.TLSV1_2, TlsVersion.TLSV1_2)
+    only13 = choice(TlsParameters(ciphers=("tls_aes_256_gcm_sha384",)))
+    assert (only13.min_version, only13.max_version, only13.tls13) == (TlsVersion.TLSV1_3, None, TLS13[:1])
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program to ask for its table of names")
+def test_openssl_names() -> None:
+    """IANA's names of every suite for servers with RSA and ECDSA certificates are OpenSSL's own translations."""
+    listed = subprocess.run(  # noqa: S603
+        [shutil.which("openssl"), "ciphers", "-stdname", "-v", "ALL"], check=True, capture_output=True, text=True
+    ).stdout
+    compared = 0
+    for line in listed.splitlines():
+        iana, _, name, version, *rest = line.split()
+        authentication = next(word for word in rest if word.startswith("Au="))
+        if version != "TLSv1.3" and authentication in ("Au=RSA", "Au=ECDSA") and "ARIA" not in name:
+            exchange = next(word for word in rest if word.startswith("Kx="))
+            if exchange in ("Kx=ECDH", "Kx=DH", "Kx=RSA"):
+                assert openssl_name(iana) == name
+                compared += 1
+    assert compared > 20

@@ -1,0 +1,129 @@
+"""Hellos are read as the engines that sent them meant them, and nonsense is no more than a `ValueError`."""
+
+from __future__ import annotations
+
+import dataclasses
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babar_tls import TlsVersion
+from babar_tls.backends import TlsParameters, backend_status, get_backend
+from babar_tls.backends.groups import canonical_group, group_name, is_post_quantum
+from babar_tls.backends.hello import client_offer, server_choice
+from babar_tls.backends.key_exchange import KeyExchangeObserver
+
+from .pairs import TLS_VERSIONS, Pair, only
+
+if TYPE_CHECKING:
+    from babar_tls.testing import CertificateAuthority
+
+NAME = "db.example.com"
+CURVES = {"prime256v1": "secp256r1", "secp384r1": "secp384r1", "X25519": "x25519", "secp521r1": "secp521r1"}
+
+
+def test_offer(backend: str, parameters: TlsParameters) -> None:
+    """A first flight has the versions, the protocol and the name that the engine was asked for."""
+    stream = get_backend(backend).wrap(parameters, NAME)
+    stream.do_handshake()
+    offer = client_offer(stream.data_to_send())
+    assert offer.versions == ("TLSv1.3", "TLSv1.2")
+    assert (offer.alpn, offer.server_name) == (("postgresql",), NAME)
+    assert {"x25519", "secp256r1"} <= set(offer.groups)
+    assert set(offer.key_shares) <= set(offer.groups)
+    assert 0x1301 in offer.ciphers
+
+
+def test_less_is_offered(backend: str, parameters: TlsParameters) -> None:
+    """What was not asked for is not in it: no name, no protocol, no second version."""
+    bare = dataclasses.replace(parameters, alpn=(), send_server_name=False, max_version=TlsVersion.TLSV1_2)
+    stream = get_backend(backend).wrap(bare, NAME)
+    stream.do_handshake()
+    offer = client_offer(stream.data_to_send())
+    assert (offer.versions, offer.alpn, offer.server_name, offer.key_shares) == (("TLSv1.2",), (), None, ())
+
+
+def test_status_has_the_offer() -> None:
+    """The registry reads it for every engine that is installed."""
+    for status in backend_status():
+        if status.capabilities is not None:
+            assert status.offer is not None
+            assert "x25519" in status.offer.groups
+
+
+@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+def test_group(
+    backend: str, version: str, curve: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """The group is the one that the server insists on, after a HelloRetryRequest too, in IANA's spelling."""
+    stream = get_backend(backend).wrap(parameters, NAME)
+    stream.do_handshake()
+    if CURVES[curve] not in client_offer(stream.data_to_send()).groups:
+        pytest.skip(f"this engine does not offer {curve}")
+    pair = Pair(backend, parameters, NAME, authority.issue(NAME), group=curve, **only(version)).handshake()
+    assert pair.client.group == CURVES[curve]
+
+
+def test_group_in_any_fragmentation(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """Byte by byte as well."""
+    options = {"group": "secp384r1", "fragment": 1, **only("TLSv1.2")}
+    assert Pair(backend, parameters, NAME, authority.issue(NAME), **options).handshake().client.group == "secp384r1"
+
+
+def test_no_group(authority: CertificateAuthority, parameters: TlsParameters) -> None:
+    """RSA key transport has none (TLS 1.2 without forward secrecy)."""
+    suites = "AES128-GCM-SHA256"
+    certificate = authority.issue(NAME, key="rsa2048")
+    asked = dataclasses.replace(parameters, ciphers=(suites,))
+    pair = Pair("stdlib", asked, NAME, certificate, ciphers=suites, **only("TLSv1.2")).handshake()
+    assert (pair.client.cipher, pair.client.group) == (suites, None)
+
+
+@given(st.binary(max_size=300))
+def test_nonsense(data: bytes) -> None:
+    """Nothing but a `ValueError` comes of bytes that are no hello, and the observer does not even raise that."""
+    for read in (client_offer, server_choice):
+        try:
+            read(data)
+        except ValueError:
+            pass
+    observer = KeyExchangeObserver()
+    for start in range(0, len(data), 7):
+        observer.receive(data[start : start + 7])
+    observer = KeyExchangeObserver()
+    observer.receive(b"\x16\x03\x03" + len(data).to_bytes(2, "big") + data)
+
+
+@given(st.data())
+def test_damaged_offer(data: st.DataObject) -> None:
+    """A ClientHello with a byte changed, or an end missing, is read or refused, and nothing else."""
+    flight = bytearray(_flight())
+    at = data.draw(st.integers(0, len(flight) - 1))
+    flight[at] = data.draw(st.integers(0, 255))
+    try:
+        client_offer(bytes(flight[: data.draw(st.integers(0, len(flight)))]))
+    except ValueError:
+        pass
+
+
+def _flight() -> bytes:
+    context = ssl.create_default_context()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    connection = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
+    with pytest.raises(ssl.SSLWantReadError):
+        connection.do_handshake()
+    return outgoing.read()
+
+
+def test_names_of_groups() -> None:
+    """One name for each group, however it is spelled; a code point without a name is a number."""
+    spellings = ["prime256v1", "P-256", "secp256r1", "X25519", "x25519mlkem768"]
+    assert [canonical_group(name) for name in spellings] == ["secp256r1"] * 3 + ["x25519", "X25519MLKEM768"]
+    assert canonical_group("rot13") is None
+    assert (group_name(29), group_name(0x11EC), group_name(0x1A2B)) == ("x25519", "X25519MLKEM768", "0x1a2b")
+    assert is_post_quantum("X25519MLKEM768")
+    assert not is_post_quantum("x25519")

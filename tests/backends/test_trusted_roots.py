@@ -1,0 +1,89 @@
+"""A stream says what it was verified with, and how many certificates that is; every engine says the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import TlsVerify
+from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.backends.roots import default_roots, trusted_roots
+from babar_tls.testing import CertificateAuthority
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "db.example.com"
+
+
+def test_file(backend: str, parameters: TlsParameters, root_path: Path) -> None:
+    """A root file alone: its path, and how many certificates it holds."""
+    roots = get_backend(backend).wrap(parameters, NAME).trusted_roots
+    assert roots is not None
+    assert (roots.sources, roots.anchors) == ((str(root_path),), 1)
+
+
+def test_defaults_beside_a_file(backend: str, tmp_path: Path, root_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default roots are named with who says so; a certificate that is in both is counted once."""
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(root_path.read_bytes() + CertificateAuthority().root_pem + root_path.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    roots = get_backend(backend).wrap(TlsParameters(root_cert_path=str(root_path)), NAME).trusted_roots
+    assert roots is not None
+    assert roots.sources == (str(root_path), f"{bundle} (SSL_CERT_FILE, SSL_CERT_DIR)")
+    assert roots.anchors == 2
+
+
+def test_directory(backend: str, tmp_path: Path, root_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hashed directory the hashed names count."""
+    (tmp_path / "abcdef01.0").write_bytes(root_path.read_bytes())
+    (tmp_path / "other.pem").write_bytes(CertificateAuthority().root_pem)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    roots = get_backend(backend).wrap(TlsParameters(), NAME).trusted_roots
+    assert roots is not None
+    assert (roots.sources, roots.anchors) == ((f"{tmp_path} (SSL_CERT_FILE, SSL_CERT_DIR)",), 1)
+
+
+def test_nothing_verified(backend: str) -> None:
+    """Who verifies nothing trusts no roots."""
+    assert get_backend(backend).wrap(TlsParameters(verify=TlsVerify.NONE), NAME).trusted_roots is None
+
+
+def test_rotation(backend: str, tmp_path: Path, root_path: Path) -> None:
+    """A file that has another certificate in it is counted anew."""
+    path = tmp_path / "root.crt"
+    path.write_bytes(root_path.read_bytes())
+    parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
+    before = get_backend(backend).wrap(parameters, NAME).trusted_roots
+    path.write_bytes(root_path.read_bytes() + CertificateAuthority().root_pem)
+    after = get_backend(backend).wrap(parameters, NAME).trusted_roots
+    assert before is not None
+    assert after is not None
+    assert (before.anchors, after.anchors) == (1, 2)
+
+
+def test_as_many_as_openssl_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this machine's own bundle the count is OpenSSL's."""
+    cafile = default_roots().cafile
+    if cafile is None:
+        pytest.skip("the default roots of this machine are in no file")
+    monkeypatch.setenv("SSL_CERT_FILE", cafile)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cafile)
+    roots = trusted_roots(TlsParameters())
+    assert roots is not None
+    assert roots.anchors == context.cert_store_stats()["x509"]
+
+
+def test_operating_system() -> None:
+    """The operating system's verifier is named, and counts nothing."""
+    pytest.importorskip("truststore")
+    roots = get_backend("stdlib").wrap(dataclasses.replace(TlsParameters(), os_roots=True), NAME).trusted_roots
+    assert roots is not None
+    assert (roots.sources, roots.anchors) == (("truststore",), None)
