@@ -7,11 +7,14 @@ checkout without an installation has them too.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import BackendUnavailable
-from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+from ..config import TlsVerify
+from ..errors import BackendUnavailable, Error
+from .base import Capabilities, TlsBackend, TlsParameters, TlsStream, TrustedRoots
+from .hello import ClientOffer, client_offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +23,16 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "BackendStatus",
     "Capabilities",
+    "ClientOffer",
     "TlsBackend",
     "TlsParameters",
     "TlsStream",
+    "TrustedRoots",
     "available_backends",
     "backend_names",
     "backend_status",
     "get_backend",
+    "offer_of",
 ]
 
 ENTRY_POINT_GROUP = "babar_tls.backends"
@@ -41,17 +47,19 @@ class _BuiltIn(NamedTuple):
 _BUILT_IN = {
     "stdlib": _BuiltIn("stdlib", "StdlibBackend", "Use a Python that was built with OpenSSL."),
     "openssl": _BuiltIn("openssl", "OpenSslBackend", "pip install 'babar-tls[openssl]'"),
+    "rustls": _BuiltIn("rustls", "RustlsBackend", "pip install 'babar-tls[rustls]'"),
 }
 
 _instances: dict[str, TlsBackend] = {}
 
 
 class BackendStatus(NamedTuple):
-    """Whether an engine can be used here: its capabilities, or why it cannot."""
+    """Whether an engine can be used here: its capabilities and what it offers to servers, or why it cannot."""
 
     name: str
     capabilities: Capabilities | None
     problem: BackendUnavailable | None
+    offer: ClientOffer | None = None
 
 
 def get_backend(backend: str | TlsBackend) -> TlsBackend:
@@ -82,10 +90,22 @@ def backend_status() -> list[BackendStatus]:
     statuses = []
     for name in backend_names():
         try:
-            statuses.append(BackendStatus(name, get_backend(name).capabilities(), None))
+            backend = get_backend(name)
+            statuses.append(BackendStatus(name, backend.capabilities(), None, offer_of(backend)))
         except BackendUnavailable as exc:
             statuses.append(BackendStatus(name, None, exc))
     return statuses
+
+
+@lru_cache(maxsize=32)
+def offer_of(backend: TlsBackend) -> ClientOffer | None:
+    """What the engine offers of its own accord, read from its first flight; `None` if it is not to be understood."""
+    try:
+        stream = backend.wrap(TlsParameters(verify=TlsVerify.NONE), "offer.invalid")
+        stream.do_handshake()
+        return client_offer(stream.data_to_send())
+    except (Error, ValueError):
+        return None
 
 
 def _load(name: str) -> TlsBackend:

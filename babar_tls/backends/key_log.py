@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from .memory_files import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["append_line", "prepare_key_log"]
+__all__ = ["KeyLogSpool", "append_line", "prepare_key_log"]
 
 # Not to wait for a reader, if it is a pipe.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -58,6 +61,30 @@ def append_line(path: str, line: bytes) -> None:
             os.close(descriptor)
     except OSError:
         pass
+
+
+class KeyLogSpool:
+    """Where an engine that writes a line in pieces writes those of one connection, on their way to the log.
+
+    Attributes:
+        path: The file to give the engine. It is in memory where that can be had.
+    """
+
+    def __init__(self, log: str) -> None:
+        self._log = log
+        self._stack = ExitStack()
+        self._closed = False
+        self.path = self._stack.enter_context(file_of(b""))
+
+    def close(self) -> None:
+        """Append what has come, line by line, and be gone. To be called again is harmless."""
+        if self._closed:  # and the path may be another file's by now
+            return
+        self._closed = True
+        with self._stack:
+            lines = Path(self.path).read_bytes().splitlines()
+        for line in lines:
+            append_line(self._log, line)
 
 
 def _unusable(path: str, why: str) -> ConfigError:

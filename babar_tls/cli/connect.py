@@ -142,6 +142,9 @@ def _facts(console: Terminal, config: Config, session: Session) -> Table:
         table.add_row("ALPN", console.cell(security.alpn or "none"))
         table.add_row("Engine", console.cell(f"{security.backend} ({security.backend_version})"))
         table.add_row("Verification", console.verdict(security.verified == "full", verification(security)))
+        if security.trusted_roots:
+            anchors = "" if security.trusted_anchors is None else f" ({security.trusted_anchors} certificates)"
+            table.add_row("Roots", console.cell(", ".join(security.trusted_roots) + anchors))
         table.add_row("Certificate", console.cell(f"SHA-256 {security.peer_fingerprint_sha256}"))
     else:
         table.add_row(

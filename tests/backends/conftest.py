@@ -1,4 +1,4 @@
-"""One authority for the tests of this folder, and both engines."""
+"""One authority for the tests of this folder, and every engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytest.importorskip("cryptography")
 
 
-@pytest.fixture(params=["stdlib", "openssl"])
+@pytest.fixture(params=["stdlib", "openssl", "rustls"])
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of an engine; each test runs on every one that is installed."""
     if request.param not in available_backends():

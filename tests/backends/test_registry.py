@@ -83,22 +83,25 @@ def test_unknown(name: str) -> None:
         wanted_backend(Config(tls_backend=name))
 
 
-@pytest.mark.parametrize("missing", ["OpenSSL", "service_identity", "cryptography"])
+@pytest.mark.parametrize(
+    ("engine", "missing"),
+    [("openssl", "OpenSSL"), ("openssl", "service_identity"), ("openssl", "cryptography"), ("rustls", "rtls")],
+)
 @pytest.mark.usefixtures("fresh")
-def test_missing_package(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package(engine: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine whose package is not installed is known, unavailable, and comes with the command that installs it."""
     for module in [name for name in sys.modules if name == missing or name.startswith(f"{missing}.")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, missing, None)
-    for module in ("openssl", "openssl_context", "openssl_names"):
-        monkeypatch.delitem(sys.modules, f"babar_tls.backends.{module}", raising=False)
-    with pytest.raises(BackendUnavailable, match="TLS backend 'openssl' cannot be used") as caught:
-        get_backend("openssl")
-    assert caught.value.remedy == "pip install 'babar-tls[openssl]'"
-    assert "openssl" in backend_names()
-    assert "openssl" not in available_backends()
+    for module in [name for name in sys.modules if name.startswith(f"babar_tls.backends.{engine}")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(BackendUnavailable, match=f"TLS backend '{engine}' cannot be used") as caught:
+        get_backend(engine)
+    assert caught.value.remedy == f"pip install 'babar-tls[{engine}]'"
+    assert engine in backend_names()
+    assert engine not in available_backends()
     assert "stdlib" in available_backends()
-    (status,) = [item for item in backend_status() if item.name == "openssl"]
+    (status,) = [item for item in backend_status() if item.name == engine]
     assert (status.capabilities, type(status.problem)) == (None, BackendUnavailable)
 
 

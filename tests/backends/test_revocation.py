@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls import CertificateError, ConfigError, TlsVerify
-from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.backends import TlsParameters, available_backends, get_backend
 from babar_tls.testing import CertificateAuthority, ServerCertificate
 
 from .pairs import Pair
@@ -23,6 +23,27 @@ NAME = "db.example.com"
 DAY = timedelta(days=1)
 NOW = datetime.now(timezone.utc)
 OLD = {"last_update": NOW - 9 * DAY, "next_update": NOW - DAY}
+
+
+@pytest.fixture
+def backend(backend: str) -> str:
+    """The engines that check revocation lists; `test_refused` is about the others."""
+    if not get_backend(backend).capabilities().crls:
+        pytest.skip("this engine checks no revocation lists")
+    return backend
+
+
+def test_refused(parameters: TlsParameters, tmp_path: Path) -> None:
+    """Lists that cannot be checked are refused, not passed over, and who can check them is named."""
+    if "rustls" not in available_backends():
+        pytest.skip("the rustls engine is not installed")
+    assert get_backend("rustls").capabilities().crls is False
+    for place in ({"crl_path": str(tmp_path / "crl.pem")}, {"crl_dir": str(tmp_path)}):
+        chosen = dataclasses.replace(parameters, **place)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="rustls cannot be given revocation lists") as caught:
+            get_backend("rustls").wrap(chosen, NAME)
+        assert "tls_backend='stdlib'" in (caught.value.remedy or "")
+        get_backend("rustls").wrap(dataclasses.replace(chosen, verify=TlsVerify.NONE), NAME)
 
 
 @pytest.fixture(scope="module")

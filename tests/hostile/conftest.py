@@ -1,4 +1,4 @@
-"""Two styles, two engines, one authority, and a count of what is left behind."""
+"""Two styles, three engines, one authority, and a count of what is left behind."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def style(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(params=["stdlib", "openssl"])
+@pytest.fixture(params=["stdlib", "openssl", "rustls"])
 def backend(request: pytest.FixtureRequest) -> str:
     if request.param not in available_backends():
         pytest.skip(f"the {request.param} engine is not installed")

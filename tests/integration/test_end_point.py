@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls import ChannelBindingUnsupported, available_backends
+from babar_tls import CertificateError, ChannelBindingUnsupported, available_backends
+from babar_tls.backends import get_backend
 from babar_tls.testing import CertificateAuthority, PostgresServer
 
 from .drivers import STYLES, connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 #: Key of the authority, how it signs, and the hash that binds.
 SIGNATURES = [
@@ -54,20 +56,41 @@ def lax_server() -> Iterator[PostgresServer]:
         yield server
 
 
+#: What rustls verifies of these; with others it does not connect at all.
+VERIFIED_BY_RUSTLS = {"sha256", "sha384", "sha512"}
+
+
 @pytest.mark.parametrize(("key", "options", "expected"), SIGNATURES, ids=str)
-def test_the_server_agrees(lax_server: PostgresServer, key: str, options: dict[str, Any], expected: str | None) -> None:
-    """Whatever signed the certificate, the server computes the same hash; where none is defined, we say so."""
-    certificate = CertificateAuthority(key=key).issue("localhost", "127.0.0.1", key="p256", **options)
+def test_the_server_agrees(
+    lax_server: PostgresServer, key: str, options: dict[str, Any], expected: str | None, tmp_path: Path
+) -> None:
+    """Whatever signed the certificate, the server computes the same hash; where none is defined, we say so.
+
+    An engine that lets an unverified server show anybody's certificate binds to verified ones alone.
+    """
+    authority = CertificateAuthority(key=key)
+    certificate = authority.issue("localhost", "127.0.0.1", key="p256", **options)
     lax_server.set_certificate(certificate)
+    root = tmp_path / "root.crt"
+    authority.write(root)
     for backend in available_backends():
+        proven = get_backend(backend).capabilities().unverified_proven
         for style in STYLES:
             config = lax_server.config(
                 tls_backend=backend,
-                tls_verify="none",
-                tls_root_cert_path=None,
-                tls_default_roots=True,
+                tls_verify="none" if proven else "ca",
+                tls_root_cert_path=None if proven else str(root),
+                tls_default_roots=proven,
                 channel_binding="require",
             )
+            if not proven:
+                unverified = config.replace(tls_verify="none")
+                with pytest.raises(ChannelBindingUnsupported, match="binds nothing"), connected(unverified, style):
+                    pass
+            if not proven and options.get("hash", "sha256") not in VERIFIED_BY_RUSTLS:
+                with pytest.raises(CertificateError, match="certificate verify failed"), connected(config, style):
+                    pass
+                continue
             if expected is None:
                 with pytest.raises(ChannelBindingUnsupported, match="Ed25519"), connected(config, style):
                     pass

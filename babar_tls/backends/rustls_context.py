@@ -1,0 +1,170 @@
+"""What connections of rustls are made from: a builder with everything set, and the roots behind it.
+
+rtls's own face is that of Python's `ssl`, and hides what is needed here (goodbyes, alerts after the handshake); what is
+below it is used instead.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
+
+from rtls import SSLError
+from rtls._rustls import RustlsConfigBuilder
+
+from ..config import TlsVerify, TlsVersion
+from ..errors import ConfigError
+from .client_certificates import load_identity
+from .revocation import wants_revocation_lists
+from .roots import trusted_roots
+from .rustls_roots import Trust, load_roots
+from .suites import choice, openssl_name, unknown_cipher, unknown_group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .base import TlsParameters, TrustedRoots
+    from .client_certificates import Identity
+    from .rustls_x509 import Certificate
+
+__all__ = ["NO_NAME", "VERSIONS", "Context", "build_context", "cipher_name"]
+
+VERSIONS = {TlsVersion.TLSV1_2: 0x0303, TlsVersion.TLSV1_3: 0x0304}
+
+#: An address, of which rustls sends no SNI and of which nobody is asked: it must be told of something.
+NO_NAME = "0.0.0.0"  # noqa: S104 - nothing listens
+
+_CERT_NONE, _CERT_REQUIRED = 0, 2
+#: Every suite that rustls has, by its names; one that it does not know it would pass over without a word.
+_SUITES = (
+    "TLS13_AES_256_GCM_SHA384",
+    "TLS13_AES_128_GCM_SHA256",
+    "TLS13_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+)
+
+
+class _Built(NamedTuple):
+    """A builder, the roots that are in it, and until when they are the right ones."""
+
+    builder: RustlsConfigBuilder
+    anchors: list[Certificate]
+    until: float
+
+
+class Context:
+    """Everything that connections of the same parameters have in common."""
+
+    def __init__(self, parameters: TlsParameters) -> None:
+        self._parameters = parameters
+        self._trust = Trust(load_roots(parameters))
+        self.trusted_roots: TrustedRoots | None = trusted_roots(parameters)
+        source = parameters.client_certificate
+        self._identity = load_identity(source) if source is not None else None
+        self._key = _plain_key(self._identity) if self._identity is not None else b""
+        self._built = self._build(time.time())
+
+    def current(self, now: float) -> tuple[RustlsConfigBuilder, list[Certificate]]:
+        """The builder and its roots, made anew when one of these has come of age or has expired."""
+        built = self._built
+        if now > built.until:
+            built = self._built = self._build(now)
+        return built.builder, built.anchors
+
+    def _build(self, now: float) -> _Built:
+        parameters, builder = self._parameters, RustlsConfigBuilder()
+        wanted = choice(parameters)
+        builder.set_min_version(VERSIONS[wanted.min_version])
+        builder.set_max_version(VERSIONS[wanted.max_version or TlsVersion.TLSV1_3])
+        if parameters.ciphers:
+            builder.set_cipher_suites(_suites(parameters, (*wanted.tls13, *wanted.tls12)))
+        builder.set_alpn([name.encode() for name in parameters.alpn])
+        builder.set_verify_mode(_CERT_NONE if parameters.verify is TlsVerify.NONE else _CERT_REQUIRED)
+        anchors = [one for one in self._trust.anchors(now) if _add_root(builder, one.der)]
+        # Names are compared by `names`, for their messages and for libpq's rules. Without any root rtls can only be had
+        # with the check of its own, and no chain gets as far as that.
+        builder.set_check_hostname(not anchors)
+        if self._identity is not None:
+            _set_identity(builder, self._identity, self._key)
+        return _Built(builder, anchors, self._trust.until(now))
+
+
+def build_context(parameters: TlsParameters) -> Context:
+    """A context that does what `parameters` ask for.
+
+    Raises:
+        ConfigError: A file is missing or unusable, or rustls cannot do it.
+    """
+    if parameters.groups:
+        raise unknown_group(", ".join(parameters.groups), "rustls")
+    if wants_revocation_lists(parameters):
+        raise ConfigError(
+            "rustls cannot be given revocation lists (rtls takes none)",
+            remedy="Use tls_backend='stdlib' or 'openssl', or leave out tls_crl_path and tls_crl_dir.",
+        )
+    if parameters.os_roots and parameters.default_roots and parameters.verify is not TlsVerify.NONE:
+        raise ConfigError(
+            "the operating system's verifier (truststore) works with the standard library's ssl alone",
+            remedy="Use tls_backend='stdlib', or leave out tls_os_roots.",
+        )
+    return Context(parameters)
+
+
+def cipher_name(suite: str) -> str:
+    """OpenSSL's name of a suite, which PostgreSQL shows too."""
+    return "TLS_" + suite.removeprefix("TLS13_") if suite.startswith("TLS13_") else openssl_name(suite)
+
+
+def _suites(parameters: TlsParameters, names: Sequence[str]) -> list[str]:
+    known = {cipher_name(suite): suite for suite in _SUITES}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise unknown_cipher(parameters, missing, "rustls")
+    tls13 = [name for name in known if name.startswith("TLS_")]
+    if 0 < len(set(tls13) & set(names)) < len(tls13):  # rtls adds the others, whatever it is told
+        raise ConfigError(
+            "rustls (by way of rtls) cannot choose among the cipher suites of TLS 1.3",
+            remedy=f"Name all three ({', '.join(tls13)}) or none (tls_max_version=TLSv1.2), or use "
+            "tls_backend='openssl'.",
+        )
+    return [known[name] for name in names]
+
+
+def _add_root(builder: RustlsConfigBuilder, der: bytes) -> bool:
+    """Add a root; one that webpki cannot read is none."""
+    try:
+        builder.add_root_cert_from_der(der)
+    except ValueError:
+        return False
+    return True
+
+
+def _plain_key(identity: Identity) -> bytes:
+    """The key without its encryption, of which `cryptography` knows more kinds than rtls."""
+    if identity.password is None or find_spec("cryptography") is None:
+        return identity.key
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - optional
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+
+    try:
+        key = serialization.load_pem_private_key(identity.key, identity.password)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise identity.unusable("") from exc
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+def _set_identity(builder: RustlsConfigBuilder, identity: Identity, key: bytes) -> None:
+    try:
+        builder.set_client_cert_chain_pem(identity.chain, key, identity.password)
+        builder.build_client_connection(NO_NAME)  # it is here that the key is looked at
+    except SSLError as exc:
+        raise identity.unusable("key values mismatch" if "KeyMismatch" in str(exc) else "") from exc
+    except ValueError as exc:
+        raise identity.unusable("") from exc

@@ -1,0 +1,222 @@
+"""What is rustls's own: no proof from an unverified server, post-quantum key exchange, roots that come of age."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from babar_tls import CertificateError, TlsError, TlsVerify
+from babar_tls.backends import TlsParameters, get_backend, memory_files
+from babar_tls.backends.base import ClientCertificate
+from babar_tls.backends.pem import encode
+from babar_tls.testing import CertificateAuthority, ServerCertificate
+
+from .pairs import TLS_VERSIONS, Pair, only
+
+pytest.importorskip("rtls")
+
+from babar_tls.backends import rustls_context
+from babar_tls.backends.rustls_context import build_context
+from babar_tls.backends.rustls_errors import rejected_certificate, rustls_error
+from babar_tls.backends.rustls_roots import Trust
+from babar_tls.backends.rustls_x509 import parse_certificate
+
+if TYPE_CHECKING:
+    from babar_tls.backends import TlsStream
+
+NAME = "db.example.com"
+DAY = timedelta(days=1)
+NOW = datetime.now(timezone.utc)
+
+
+def der(tag: int, *contents: bytes) -> bytes:
+    content = b"".join(contents)
+    assert len(content) < 0x80
+    return bytes((tag, len(content))) + content
+
+
+def impostor(victim: ServerCertificate) -> ServerCertificate:
+    """The victim's certificate with a key of one's own: a file that says it has the victim's public key (RFC 5915)."""
+    own = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value.to_bytes(32, "big")
+    theirs = load_pem_private_key(victim.private_key_pem, None).public_key()
+    point = theirs.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    curve = der(0xA0, der(0x06, bytes.fromhex("2a8648ce3d030107")))
+    key = der(0x30, der(0x02, b"\1"), der(0x04, own), curve, der(0xA1, der(0x03, b"\0" + point)))
+    return dataclasses.replace(victim, private_key_pem=encode("EC PRIVATE KEY", key))
+
+
+@pytest.mark.parametrize("version", TLS_VERSIONS)
+@pytest.mark.parametrize("verify", TlsVerify)
+def test_impostor(
+    backend: str, verify: TlsVerify, version: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """Who shows another's certificate is refused, verified or not; rustls, unverified, lets him in and says so."""
+    certificate = authority.issue(NAME)
+    pair = Pair(backend, dataclasses.replace(parameters, verify=verify), NAME, impostor(certificate), **only(version))
+    if get_backend(backend).capabilities().unverified_proven or verify is not TlsVerify.NONE:
+        assert pair.client.possession_proven is True
+        with pytest.raises(TlsError):
+            pair.handshake()
+        return
+    assert backend == "rustls"
+    assert pair.handshake().client.peer_certificate == certificate.der
+    assert pair.client.possession_proven is False
+
+
+def test_post_quantum(parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """With a server that knows it, rustls agrees on X25519MLKEM768, and both say so."""
+    SSL = pytest.importorskip("OpenSSL.SSL")  # noqa: N806 - the module's name
+    if SSL.OPENSSL_VERSION_NUMBER < 0x30500000:
+        pytest.skip("this OpenSSL has no ML-KEM")
+    certificate = authority.issue(NAME)
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate(x509.load_der_x509_certificate(certificate.der))
+    context.use_privatekey(load_pem_private_key(certificate.private_key_pem, None))
+    server = SSL.Connection(context, None)
+    server.set_accept_state()
+    client: TlsStream = get_backend("rustls").wrap(parameters, NAME)
+    while not client.do_handshake():
+        server.bio_write(client.data_to_send())
+        with pytest.raises(SSL.WantReadError):
+            server.do_handshake()
+        client.receive_data(server.bio_read(1 << 16))
+    server.bio_write(client.data_to_send())
+    server.do_handshake()
+    assert client.group == "X25519MLKEM768"
+    if hasattr(server, "get_group_name"):
+        assert server.get_group_name() == "X25519MLKEM768"
+
+
+def anchors(trust: Trust, moment: datetime) -> list[bytes]:
+    return [anchor.der for anchor in trust.anchors(moment.timestamp())]
+
+
+def of(authority: CertificateAuthority) -> bytes:
+    return authority._certificate.public_bytes(Encoding.DER)
+
+
+def test_roots_come_and_go() -> None:
+    """The roots in use are those that are valid at the moment, with what they have issued; the last ones stay."""
+    old = CertificateAuthority(not_before=NOW - 9 * DAY, not_after=NOW + DAY)
+    new = CertificateAuthority(not_before=NOW + DAY / 2, not_after=NOW + 9 * DAY)
+    below = new.intermediate(not_before=NOW, not_after=NOW + 8 * DAY)
+    trust = Trust(map(parse_certificate, [of(old), of(below), of(new), of(new)]))
+    assert anchors(trust, NOW) == [of(old)]
+    assert anchors(trust, NOW + DAY * 0.75) == [of(old), of(new), of(below)]
+    assert anchors(trust, NOW + 2 * DAY) == [of(new), of(below)]
+    assert anchors(trust, NOW + 20 * DAY) == [of(old), of(new)]
+    assert trust.until(NOW.timestamp()) <= (NOW + DAY / 2).timestamp()
+    assert trust.until((NOW + 2 * DAY).timestamp()) <= (NOW + 8 * DAY).timestamp()
+    assert trust.until((NOW + 20 * DAY).timestamp()) == float("inf")
+
+
+def test_a_root_expires_in_a_context(tmp_path: Path) -> None:
+    """A context that was made before its root expired does not outlive it."""
+    brief, lasting = CertificateAuthority(not_after=NOW + DAY), CertificateAuthority()
+    path = tmp_path / "root.crt"
+    path.write_bytes(brief.root_pem + lasting.root_pem)
+    context = build_context(TlsParameters(root_cert_path=str(path), default_roots=False))
+    builder, roots = context.current(NOW.timestamp())
+    assert [root.der for root in roots] == [of(brief), of(lasting)]
+    assert context.current(NOW.timestamp())[0] is builder
+    later, roots = context.current((NOW + 2 * DAY).timestamp())
+    assert later is not builder
+    assert [root.der for root in roots] == [of(lasting)]
+
+
+def test_limited_issuers_lend_no_trust(tmp_path: Path) -> None:
+    """An intermediate in the root file does not shake off the name constraints of its root: it must be sent."""
+    constraints = x509.NameConstraints([x509.DNSName("example.org")], None)
+    root = CertificateAuthority(extensions=[(constraints, True)])
+    below = root.intermediate()
+    path = tmp_path / "root.crt"
+    path.write_bytes(below.certificate_pem + root.root_pem)
+    parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
+    with pytest.raises(CertificateError):
+        Pair("rustls", parameters, NAME, below.issue(NAME)).handshake()
+    Pair("rustls", parameters, "db.example.org", below.issue("db.example.org")).handshake()
+
+
+def test_authority_as_server(parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """A certificate as ``openssl req -x509`` makes it (CA:TRUE) is refused of a server, and the way out is named."""
+    certificate = ServerCertificate(
+        authority.certificate_pem, encode_key(authority), of(authority), root_pem=authority.root_pem
+    )
+    with pytest.raises(CertificateError, match=r"an authority's \(CA:TRUE\)") as caught:
+        Pair("rustls", parameters, NAME, certificate).handshake()
+    assert caught.value.reason == "invalid"
+    assert "CA:FALSE" in (caught.value.remedy or "")
+
+
+def encode_key(authority: CertificateAuthority) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    return authority._key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def test_texts_that_are_not_known() -> None:
+    """A verdict of a later rustls is told in its own words; so is any other complaint."""
+    error = rejected_certificate("invalid peer certificate: SomethingNew(7)")
+    assert (error.reason, error.message) == ("invalid", "SSL error: certificate verify failed: SomethingNew(7)")
+    other = rustls_error("something new", first=False, after_certificate=False)
+    assert (type(other), other.message) == (TlsError, "SSL error: something new")
+
+
+@pytest.mark.parametrize("form", ["pkcs8", "traditional"])
+def test_encrypted_keys_without_cryptography(
+    form: Any,
+    parameters: TlsParameters,
+    authority: CertificateAuthority,
+    client: ServerCertificate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where cryptography is not installed rtls decrypts the key, and a wrong password is told as such."""
+    monkeypatch.setattr(rustls_context, "find_spec", lambda _: None)
+    key = client.private_key(form, password=b"secret")
+    source = ClientCertificate(certificate=client.certificate_pem, key=key, password=b"secret")
+    chosen = dataclasses.replace(parameters, client_certificate=source, alpn=("postgresql", form))
+    pair = Pair("rustls", chosen, NAME, authority.issue(NAME), client_ca_pem=client.root_pem).handshake()
+    assert pair.server.getpeercert(binary_form=True) == client.der
+    wrong = dataclasses.replace(chosen, client_certificate=dataclasses.replace(source, password=b"wrong"))
+    with pytest.raises(Exception, match="the password is wrong"):
+        get_backend("rustls").wrap(wrong, NAME)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to count what is open")
+@pytest.mark.parametrize("memory", [True, False])
+def test_key_log_leaves_nothing(
+    memory: bool,
+    parameters: TlsParameters,
+    authority: CertificateAuthority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On their way to the log lines are in memory or in a temporary file, which is gone when the handshake is over."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    if not memory:
+        monkeypatch.setattr(memory_files, "_in_memory", lambda: None)
+    chosen = dataclasses.replace(parameters, key_log_path=str(tmp_path / "keys"))
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for name in (NAME, "other.example.com"):
+        pair = Pair("rustls", chosen, name, authority.issue(NAME))
+        if name == NAME:
+            pair.handshake()
+        else:
+            with pytest.raises(CertificateError):
+                pair.handshake()
+    get_backend("rustls").wrap(chosen, NAME).do_handshake()  # and nobody goes on
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert list(folder.iterdir()) == []
+    assert len((tmp_path / "keys").read_text().splitlines()) == 2 * 5
