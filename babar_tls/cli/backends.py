@@ -10,65 +10,76 @@ from ._text import print_json
 if TYPE_CHECKING:
     import argparse
 
+    from rich.text import Text
+
     from ..backends import BackendStatus
     from ._terminal import Terminal
 
 HELP = "list the TLS engines: which are installed, and what each can do"
 DESCRIPTION = "List every TLS engine that is known: which are installed, what each can do, what installs the others."
-EPILOG = "Choose one with --backend NAME, or in a program with Config(tls_backend=NAME)."
+EPILOG = (
+    "Groups are read from each engine's own first message. Choose an engine with --backend NAME, or in a program with "
+    "Config(tls_backend=NAME)."
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare this command's arguments: it has none of its own."""
+    """Declare this command's arguments."""
+    parser.add_argument("--markdown", action="store_true", help="print the table of the installed engines in Markdown")
 
 
 def run(options: argparse.Namespace) -> int:
     """List the engines."""
-    if not options.json:
+    drawn = not (options.json or options.markdown)
+    if drawn:
         require_rich()
     from ..backends import backend_status  # noqa: PLC0415 - importing the engines is slow
+    from ._engine_facts import document, markdown  # noqa: PLC0415
 
     statuses = backend_status()
     if options.json:
-        print_json({"backends": [_document(status) for status in statuses]})
+        print_json({"backends": [document(status) for status in statuses], "default_roots": _default_roots()})
+    elif options.markdown:
+        print(markdown(statuses), end="")
     else:
         _draw(statuses)
     return 0
 
 
-def _document(status: BackendStatus) -> dict[str, Any]:
-    document: dict[str, Any] = {"name": status.name, "available": status.capabilities is not None}
-    if status.capabilities is not None:
-        document.update(
-            version=status.capabilities.version,
-            tls_versions=[version.value for version in status.capabilities.tls_versions],
-            channel_bindings=list(status.capabilities.channel_bindings),
-            reports_group=status.capabilities.reports_group,
-            reports_chain=status.capabilities.reports_chain,
-            common_names=status.capabilities.common_names,
-            crls=status.capabilities.crls,
-            key_log=status.capabilities.key_log,
-            client_keys=list(status.capabilities.client_keys),
-            reports_certificate_request=status.capabilities.reports_certificate_request,
-            os_roots=status.capabilities.os_roots,
-        )
-    if status.problem is not None:
-        document.update(problem=status.problem.message, remedy=status.problem.remedy)
-    return document
+def _default_roots() -> dict[str, Any]:
+    """What every engine trusts where nothing else is said."""
+    from ..backends import TlsParameters  # noqa: PLC0415
+    from ..backends.roots import trusted_roots  # noqa: PLC0415
+    from ..errors import ConfigError  # noqa: PLC0415
+
+    try:
+        roots = trusted_roots(TlsParameters())
+    except ConfigError as error:
+        return {"sources": [], "anchors": 0, "problem": error.message, "remedy": error.remedy}
+    return {"sources": list(roots.sources), "anchors": roots.anchors} if roots is not None else {}
 
 
 def _draw(statuses: list[BackendStatus]) -> None:
     from rich.table import Table  # noqa: PLC0415 - optional
 
+    from ._engine_facts import FACTS  # noqa: PLC0415
     from ._terminal import HEADING, terminal  # noqa: PLC0415
 
     console = terminal()
-    table = Table(box=console.outline, header_style=HEADING, show_lines=True)
-    for heading in ("engine", "version", "TLS", "channel bindings", "group"):
-        table.add_column(heading, no_wrap=heading != "version", overflow="fold")
+    table = Table(box=console.outline, header_style=HEADING)
+    table.add_column(no_wrap=True, style=HEADING)
     for status in statuses:
-        table.add_row(*_row(console, status))
+        table.add_column(console.verdict(status.capabilities is not None, status.name), overflow="fold")
+    for number, fact in enumerate(FACTS):
+        cells = []
+        for status in statuses:
+            if status.capabilities is not None:
+                cells.append(_cell(console, fact.answer(status.capabilities, status.offer)))
+            else:
+                cells.append(console.cell("" if number else "not installed", "dim"))
+        table.add_row(fact.label, *cells)
     console.print(table)
+    _draw_roots(console)
     for status in statuses:
         if status.problem is not None:
             console.print(console.cell(f"{status.name}: {status.problem.message}", "yellow"))
@@ -76,11 +87,20 @@ def _draw(statuses: list[BackendStatus]) -> None:
                 console.print(console.cell(f"  {status.problem.remedy}", "bold"))
 
 
-def _row(console: Terminal, status: BackendStatus) -> list[Any]:
-    name = console.verdict(status.capabilities is not None, status.name)
-    if status.capabilities is None:
-        return [name, console.cell("not installed", "dim")]
-    facts = status.capabilities
-    columns = [[version.value for version in facts.tls_versions], facts.channel_bindings]
-    stacked = [console.lines(column) for column in columns]
-    return [name, console.cell(facts.version), *stacked, "told" if facts.reports_group else "not told"]
+def _cell(console: Terminal, answer: object) -> Text:
+    from ._engine_facts import Good  # noqa: PLC0415
+
+    if isinstance(answer, Good):
+        return console.verdict(answer.good, answer.text)
+    return console.cell(answer) if isinstance(answer, str) else console.lines(answer)  # type: ignore[arg-type]
+
+
+def _draw_roots(console: Terminal) -> None:
+    roots = _default_roots()
+    if roots.get("problem"):
+        console.print(console.cell(f"Trusted by default: nothing, for {roots['problem']}", "yellow"))
+        return
+    count = "" if roots["anchors"] is None else f": {roots['anchors']} certificates"
+    console.print(console.cell(f"Trusted by default, by every engine{count}"))
+    for source in roots["sources"]:
+        console.print(console.cell(f"  {source}"))
