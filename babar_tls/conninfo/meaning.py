@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..errors import ConfigError
+from ..host import Host
 from ..modes import (
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
@@ -198,8 +199,8 @@ def interpret(
     fields.update(trusted)
     fields.update(revocation(settings, files, trusted))
     fields.update(client_certificate(settings, files, fields["tls_mode"].value))
-    fields.update(_alias(settings))
     own = {name: Field.by(settings[name], value) for name, value in read_own(settings, _DEFAULTS).items()}
+    fields.update(_alias(settings, plain=_may_be_plain({**fields, **own})))
     if "tls_mode" in own:  # tls_fallback is a part of what sslmode means
         fields["tls_fallback"] = Field(_DEFAULTS["tls_fallback"])
     fields.update(own)
@@ -250,16 +251,29 @@ def _timeout(settings: Mapping[str, Setting], *, standalone: bool) -> dict[str, 
     return {"connect_timeout": Field.by(setting, seconds if seconds > 0 else None)}
 
 
-def _alias(settings: Mapping[str, Setting]) -> dict[str, Field]:
+def _alias(settings: Mapping[str, Setting], *, plain: bool) -> dict[str, Field]:
+    """PostgreSQL 11's word, as it was: a type that cannot be had is an error, and without TLS it is ignored.
+
+    Where ``channel_binding`` is given too, it decides how strictly.
+    """
     setting = settings.get(ALIAS)
     if setting is None:
         return {}
-    if setting.value:
-        return {"channel_binding_type": Field.by(setting, word(setting, CHANNEL_BINDING_TYPES))}
     binding = settings.get("channel_binding")
+    if setting.value:
+        fields = {"channel_binding_type": Field.by(setting, word(setting, CHANNEL_BINDING_TYPES))}
+        if binding is None and not plain:
+            fields["channel_binding"] = Field.by(setting, ChannelBinding.REQUIRE)
+        return fields
     if binding and binding.value == ChannelBinding.REQUIRE.value:
         raise refuse(binding, f"{ALIAS} is empty, which disables channel binding, and channel_binding requires it")
     return {"channel_binding": Field.by(setting, ChannelBinding.DISABLE)}
+
+
+def _may_be_plain(fields: Mapping[str, Field]) -> bool:
+    """Is there no TLS by configuration, at a server that may be the one?"""
+    hosts = fields["hosts"].value or (Host(fields["host"].value, hostaddr=fields["hostaddr"].value),)
+    return fields["tls_mode"].value is TlsMode.DISABLE or any(host.is_unix_socket for host in hosts)
 
 
 def _check_harmless(settings: Mapping[str, Setting]) -> None:

@@ -178,7 +178,7 @@ class ScramServer:
         if binding_type is None and flag not in (b"n", b"y"):
             raise ProtocolError("malformed SCRAM message (unknown channel binding flag)")
         if binding_type is not None and binding_type not in self._bindings:
-            raise ProtocolError(f"unsupported SCRAM channel-binding type {binding_type!r}")
+            raise ProtocolError(f'unsupported SCRAM channel-binding type "{binding_type}"')
         if flag == b"y" and self._bindings:
             raise AuthError("SCRAM channel binding negotiation error")
         name, _, nonce_attribute = bare.partition(b",")

@@ -11,6 +11,8 @@
 * `CertificateAuthority`, `ServerCertificate`: certificates of any key, signature, validity and name.
 * `ScriptedServer`, `ScriptedPeer`: a server that says exactly what your script says.
 * `TlsInterceptor`: a man in the middle.
+* `ScramServer`: a server that binds by every registered type, as PostgreSQL does not.
+* `check_backend`: does a TLS engine keep the contract?
 
 The names are resolved when first used, so importing this package costs nothing and needs nothing; using them needs
 ``pip install 'babar-tls[demo]'``.
@@ -22,35 +24,55 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from babar_tls.testing.backend_checks import (
+        BackendCheckError,
+        BackendReport,
+        CheckOutcome,
+        CheckResult,
+        check_backend,
+    )
     from babar_tls.testing.certificates import CertificateAuthority, ServerCertificate
     from babar_tls.testing.interceptor import TlsInterceptor
     from babar_tls.testing.peers import PeerDisconnected, ScriptedPeer, ScriptedServer
     from babar_tls.testing.postgres import PostgresError, PostgresServer, PostgresStartError, Role
+    from babar_tls.testing.scram_server import ScramServer
 
 __all__ = [
+    "BackendCheckError",
+    "BackendReport",
     "CertificateAuthority",
+    "CheckOutcome",
+    "CheckResult",
     "PeerDisconnected",
     "PostgresError",
     "PostgresServer",
     "PostgresStartError",
     "Role",
+    "ScramServer",
     "ScriptedPeer",
     "ScriptedServer",
     "ServerCertificate",
     "TlsInterceptor",
+    "check_backend",
 ]
 
 _HOMES = {
+    "BackendCheckError": "backend_checks",
+    "BackendReport": "backend_checks",
     "CertificateAuthority": "certificates",
+    "CheckOutcome": "backend_checks",
+    "CheckResult": "backend_checks",
     "PeerDisconnected": "peers",
     "PostgresError": "postgres",
     "PostgresServer": "postgres",
     "PostgresStartError": "postgres",
     "Role": "postgres",
+    "ScramServer": "scram_server",
     "ScriptedPeer": "peers",
     "ScriptedServer": "peers",
     "ServerCertificate": "certificates",
     "TlsInterceptor": "interceptor",
+    "check_backend": "backend_checks",
 }
 
 

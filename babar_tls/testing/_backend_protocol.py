@@ -1,0 +1,145 @@
+"""The server's side of PostgreSQL's protocol, as much as a login and a first query need.
+
+https://www.postgresql.org/docs/current/protocol-flow.html
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from typing import TYPE_CHECKING
+
+from babar_tls.protocol.messages import PROTOCOL_3_0
+
+if TYPE_CHECKING:
+    from babar_tls.testing.peers import ScriptedPeer
+
+__all__ = [
+    "PROTOCOL_VIOLATION",
+    "RefusedError",
+    "answer_queries",
+    "get_ready",
+    "parse_sasl_initial_response",
+    "parse_startup",
+    "receive_sasl_response",
+    "send_fatal",
+    "send_request",
+]
+
+PROTOCOL_VIOLATION = "08P01"
+_CANCEL_REQUEST = 80877102
+_SELECT_ONE = re.compile(rb"\s*select\s+1\s*;?\s*\0", re.IGNORECASE)
+_AUTHENTICATION_OK = 0
+
+_PARAMETERS = {
+    "server_version": "17.0",
+    "server_encoding": "UTF8",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "integer_datetimes": "on",
+    "DateStyle": "ISO, MDY",
+    "TimeZone": "UTC",
+    "default_transaction_read_only": "off",
+    "in_hot_standby": "off",
+}
+
+
+class RefusedError(Exception):
+    """The client is refused, with these words."""
+
+    def __init__(self, sqlstate: str, message: str) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.message = message
+
+
+def parse_startup(packet: bytes) -> dict[str, str] | None:
+    """The parameters of a StartupMessage, its length included; `None` for a CancelRequest.
+
+    Raises:
+        RefusedError: It is neither, or of another protocol version.
+    """
+    if len(packet) < 8 or struct.unpack_from("!I", packet)[0] != len(packet):
+        raise RefusedError(PROTOCOL_VIOLATION, "invalid length of startup packet")
+    code = struct.unpack_from("!I", packet, 4)[0]
+    if code == _CANCEL_REQUEST:
+        return None
+    if code != PROTOCOL_3_0:
+        version = f"{code >> 16}.{code & 0xFFFF}"
+        raise RefusedError("0A000", f"unsupported frontend protocol {version}: server supports 3.0 to 3.0")
+    parts = packet[8:].split(b"\0")
+    fields = parts[:-2]
+    if parts[-2:] != [b"", b""] or len(fields) % 2 or not all(fields[::2]):
+        raise RefusedError(PROTOCOL_VIOLATION, "invalid startup packet layout: expected terminator as last byte")
+    texts = [field.decode("utf-8", "replace") for field in fields]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def parse_sasl_initial_response(payload: bytes) -> tuple[str, bytes]:
+    """The mechanism and the client-first-message of a SASLInitialResponse.
+
+    Raises:
+        RefusedError: It is malformed.
+    """
+    name, end, rest = payload.partition(b"\0")
+    if not end:
+        raise RefusedError(PROTOCOL_VIOLATION, "invalid string in message")
+    if len(rest) < 4 or struct.unpack_from("!i", rest)[0] != len(rest) - 4:  # -1, for none, among others
+        raise RefusedError(PROTOCOL_VIOLATION, "invalid message format")
+    return name.decode("ascii", "replace"), rest[4:]
+
+
+def receive_sasl_response(peer: ScriptedPeer) -> bytes:
+    """The content of a SASLInitialResponse or SASLResponse.
+
+    Raises:
+        RefusedError: Something else came.
+    """
+    kind, payload = peer.receive_message()
+    if kind != b"p":
+        raise RefusedError(PROTOCOL_VIOLATION, f"expected SASL response, got message type {kind[0]}")
+    return payload
+
+
+def send_request(peer: ScriptedPeer, code: int, body: bytes = b"") -> None:
+    """Sends an authentication request."""
+    peer.send_message(b"R", struct.pack("!i", code) + body)
+
+
+def send_fatal(peer: ScriptedPeer, sqlstate: str, message: str) -> None:
+    """Sends the error with which a connection ends."""
+    peer.send_message(b"E", _error("FATAL", sqlstate, message))
+
+
+def _error(severity: str, sqlstate: str, message: str) -> bytes:
+    fields = {"S": severity, "V": severity, "C": sqlstate, "M": message}
+    return b"".join(f"{code}{text}\0".encode() for code, text in fields.items()) + b"\0"
+
+
+def get_ready(peer: ScriptedPeer) -> None:
+    """Sends all that follows authentication, up to ReadyForQuery."""
+    send_request(peer, _AUTHENTICATION_OK)
+    for name, value in _PARAMETERS.items():
+        peer.send_message(b"S", f"{name}\0{value}\0".encode())
+    peer.send_message(b"K", struct.pack("!I", os.getpid()) + os.urandom(4))
+    peer.send_message(b"Z", b"I")
+
+
+def answer_queries(peer: ScriptedPeer) -> None:
+    """Answers ``select 1``, and other simple queries with an error, until the client leaves."""
+    while True:
+        kind, payload = peer.receive_message()
+        if kind == b"X":
+            return
+        if kind != b"Q":
+            send_fatal(peer, "0A000", "this server answers simple queries alone")
+            return
+        if _SELECT_ONE.fullmatch(payload):
+            int4 = struct.pack("!ihihih", 0, 0, 23, 4, -1, 0)  # no table, no column; the type, its size; text
+            peer.send_message(b"T", struct.pack("!h", 1) + b"?column?\0" + int4)
+            peer.send_message(b"D", struct.pack("!hi", 1, 1) + b"1")
+            peer.send_message(b"C", b"SELECT 1\0")
+        else:
+            peer.send_message(b"E", _error("ERROR", "0A000", "this server knows no query but select 1"))
+        peer.send_message(b"Z", b"I")

@@ -1,0 +1,158 @@
+"""A peer whose TLS is pyOpenSSL's, through memory: `ssl` has no exporter."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from babar_tls.testing._optional import demo_extra_missing
+from babar_tls.testing._wire import ALPN
+from babar_tls.testing.peers import PeerDisconnected, ScriptedPeer
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+except ImportError as exc:
+    raise demo_extra_missing(exc) from exc
+try:
+    from OpenSSL import SSL
+except ImportError as exc:
+    raise ImportError(
+        f"a server with tls-exporter needs pyOpenSSL, which cannot be imported: {exc}\n"
+        "Install it with: pip install 'babar-tls[openssl]'",
+        name=exc.name,
+        path=exc.path,
+    ) from exc
+
+if TYPE_CHECKING:
+    from babar_tls.testing.certificates import ServerCertificate
+
+__all__ = ["OpenSslPeer"]
+
+_CHUNK = 1 << 16
+_VERSIONS: dict[ssl.TLSVersion | None, int] = {
+    ssl.TLSVersion.TLSv1_2: SSL.TLS1_2_VERSION,
+    ssl.TLSVersion.TLSv1_3: SSL.TLS1_3_VERSION,
+}
+
+
+class OpenSslPeer(ScriptedPeer):
+    """A `ScriptedPeer` over the socket of another, which keeps it, interrupts it and closes it.
+
+    Args:
+        peer: The connection, before TLS.
+
+    Attributes:
+        connection: pyOpenSSL's connection, once TLS is up.
+    """
+
+    connection: SSL.Connection
+
+    def __init__(self, peer: ScriptedPeer) -> None:
+        self.socket = peer.socket
+        self.address = peer.address
+        self._secure = False
+
+    def start_tls(self, certificate: ServerCertificate, **options: Any) -> None:
+        """Does the server's side of a TLS handshake.
+
+        Args:
+            certificate: What to present.
+            options: `minimum_version` and `maximum_version` (`ssl.TLSVersion`).
+
+        Raises:
+            PeerDisconnected: The client gave up.
+            SSL.Error: The handshake failed for another reason.
+        """
+        self.connection = SSL.Connection(_context(certificate, **options), None)
+        self.connection.set_accept_state()
+        while not self._step():
+            pass
+        self._secure = True
+
+    def receive(self, limit: int = _CHUNK) -> bytes:
+        """Whatever arrives next, at most `limit` bytes; empty at the end of the stream."""
+        if not self._secure:
+            return super().receive(limit)
+        while True:
+            try:
+                return self.connection.recv(limit)
+            except SSL.WantReadError:
+                self._flush()
+                ciphertext = super().receive(_CHUNK)
+                if not ciphertext:
+                    return b""
+                self.connection.bio_write(ciphertext)
+            except SSL.ZeroReturnError:
+                return b""
+            except SSL.Error as exc:
+                raise _left(exc) from exc
+
+    def send(self, data: bytes) -> None:
+        """Sends bytes as they are."""
+        if self._secure:
+            self.connection.sendall(data)
+            self._flush()
+        else:
+            super().send(data)
+
+    def close_notify(self) -> None:
+        """Ends TLS in good order, without waiting for the client's answer."""
+        self.connection.shutdown()
+        self._flush()
+
+    def _step(self) -> bool:
+        """Goes on with the handshake; is it finished?"""
+        try:
+            self.connection.do_handshake()
+        except SSL.WantReadError:
+            self._flush()
+            ciphertext = super().receive(_CHUNK)
+            if not ciphertext:
+                raise PeerDisconnected("the peer left in the middle of the handshake") from None
+            self.connection.bio_write(ciphertext)
+            return False
+        except SSL.Error as exc:
+            self._flush()
+            raise _left(exc) from exc
+        self._flush()
+        return True
+
+    def _flush(self) -> None:
+        """Puts on the wire what OpenSSL has to say."""
+        try:
+            while True:
+                super().send(self.connection.bio_read(_CHUNK))
+        except SSL.WantReadError:
+            pass
+
+
+def _context(
+    certificate: ServerCertificate,
+    *,
+    minimum_version: ssl.TLSVersion | None = None,
+    maximum_version: ssl.TLSVersion | None = None,
+) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_cipher_list(b"ALL:@SECLEVEL=0")  # an instrument: it shows whatever certificate it is given
+    context.set_min_proto_version(_VERSIONS.get(minimum_version, SSL.TLS1_2_VERSION))
+    context.set_max_proto_version(_VERSIONS.get(maximum_version, SSL.TLS1_3_VERSION))
+    # In a resumed session the first Finished would be the server's, and nothing tells which sessions are.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_alpn_select_callback(
+        lambda _connection, offered: ALPN.encode() if ALPN.encode() in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+    )
+    leaf, *intermediates = x509.load_pem_x509_certificates(certificate.certificate_pem)
+    context.use_certificate(leaf)
+    for intermediate in intermediates:
+        context.add_extra_chain_cert(intermediate)
+    context.use_privatekey(load_pem_private_key(certificate.private_key_pem, None))  # type: ignore[arg-type]  # DH keys are none
+    return context
+
+
+def _left(exc: SSL.Error) -> Exception:
+    """An alert, or an end without one, is the client's leaving; the rest is a failure of this end."""
+    if isinstance(exc, SSL.SysCallError) or "alert" in str(exc) or "unexpected eof" in str(exc):
+        return PeerDisconnected(f"the peer left: {exc}")
+    return exc

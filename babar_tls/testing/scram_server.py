@@ -1,0 +1,220 @@
+"""A server that binds by every registered type, which PostgreSQL does not: it has tls-server-end-point alone.
+
+::
+
+    with ScramServer({"app": "secret"}, authority.issue("localhost", "127.0.0.1")) as server:
+        ...log in at (server.host, server.port) with tls-exporter...
+    assert server.logins[0].channel_binding_type == "tls-exporter"
+    assert not server.errors
+
+It speaks as much of PostgreSQL's protocol as a login needs, and answers ``select 1``. A login that it
+refuses gets the SQLSTATE that PostgreSQL 17 has for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
+
+from babar_tls.errors import AuthError, ConfigError, ProtocolError
+from babar_tls.modes import CHANNEL_BINDING_TYPES
+from babar_tls.protocol import scram
+from babar_tls.testing._backend_protocol import (
+    PROTOCOL_VIOLATION,
+    RefusedError,
+    answer_queries,
+    get_ready,
+    parse_sasl_initial_response,
+    parse_startup,
+    receive_sasl_response,
+    send_fatal,
+    send_request,
+)
+from babar_tls.testing._scram_secrets import Secrets
+from babar_tls.testing._server_tls import ServerTls, accept_with_openssl, accept_with_stdlib
+from babar_tls.testing.peers import ScriptedPeer, ScriptedServer
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Collection, Mapping
+
+    from babar_tls.testing.certificates import ServerCertificate
+
+__all__ = ["ScramLogin", "ScramRefusal", "ScramServer"]
+
+_MECHANISMS = (scram.SCRAM_SHA_256_PLUS, scram.SCRAM_SHA_256)
+_ACCEPT = {"stdlib": accept_with_stdlib, "openssl": accept_with_openssl}
+#: What an engine can tell a server of its own end, in the best case.
+_BINDINGS = {"stdlib": ("tls-server-end-point", "tls-unique"), "openssl": CHANNEL_BINDING_TYPES}
+_SASL, _SASL_CONTINUE, _SASL_FINAL = 10, 11, 12
+
+#: The SQLSTATEs that PostgreSQL 17 gives to what `babar_tls.protocol.scram.ScramServer` says; the rest is a protocol
+#: violation.
+_SQLSTATES = {
+    "SCRAM channel binding negotiation error": "28000",
+    "SCRAM channel binding check failed": "28000",
+    "password authentication failed": "28P01",
+}
+
+
+@dataclass(frozen=True)
+class ScramLogin:
+    """A login that was accepted.
+
+    Attributes:
+        user: From the StartupMessage.
+        mechanism: The SASL mechanism that the client chose.
+        gs2_flag: ``n``, ``y`` or ``p`` (RFC 5802 §6).
+        channel_binding_type: What the channel was bound with; `None` without ``p``.
+        tls_version: ``TLSv1.2`` or ``TLSv1.3``.
+    """
+
+    user: str
+    mechanism: str
+    gs2_flag: str
+    channel_binding_type: str | None
+    tls_version: str
+
+
+@dataclass(frozen=True)
+class ScramRefusal:
+    """A login that was refused.
+
+    Attributes:
+        user: From the StartupMessage, empty if there was none.
+        sqlstate: As the client was told.
+        message: Likewise.
+    """
+
+    user: str
+    sqlstate: str
+    message: str
+
+
+class ScramServer(ScriptedServer):
+    """A server for tests to log in at, with TLS and SCRAM-SHA-256(-PLUS) and nothing else.
+
+    ``SCRAM-SHA-256-PLUS`` is offered to a connection that has one of the accepted bindings, and then a client that
+    says that it has not been (``y``) is refused (RFC 5802 §6).
+
+    Args:
+        roles: By name a password, a verifier (``SCRAM-SHA-256$…``), or `None` for none, in which case every login
+            fails as it does for a role that does not exist.
+        certificate: What to present.
+        mechanisms: What to offer.
+        channel_bindings: The binding types to accept. Default: all that the engine can have.
+        iterations: PBKDF2 iterations of passwords, and of roles that do not exist.
+        minimum_version: The oldest TLS version.
+        maximum_version: The newest.
+        engine: ``openssl`` (pyOpenSSL, needed for tls-exporter) or ``stdlib``. Default: ``openssl`` if it is installed
+            or `channel_bindings` names tls-exporter.
+        host: The address to listen on.
+        timeout: How long any wait may take, in seconds.
+
+    Attributes:
+        engine: The engine that it uses.
+        logins: The logins that were accepted, in order.
+        refusals: Those that were refused.
+
+    Raises:
+        ConfigError: An argument makes no sense.
+        ImportError: pyOpenSSL is needed and not installed.
+    """
+
+    def __init__(
+        self,
+        roles: Mapping[str, str | bytes | None],
+        certificate: ServerCertificate,
+        *,
+        mechanisms: Collection[str] = _MECHANISMS,
+        channel_bindings: Collection[str] | None = None,
+        iterations: int = 4096,
+        minimum_version: ssl.TLSVersion | None = None,
+        maximum_version: ssl.TLSVersion | None = None,
+        engine: Literal["stdlib", "openssl"] | None = None,
+        host: str = "127.0.0.1",
+        timeout: float = 10.0,
+    ) -> None:
+        super().__init__(self._converse, host=host, timeout=timeout)
+        self.engine = engine or _engine_for(channel_bindings)
+        self.logins: list[ScramLogin] = []
+        self.refusals: list[ScramRefusal] = []
+        self._secrets = Secrets(roles, iterations)
+        self._certificate = certificate
+        self._mechanisms = tuple(mechanisms)
+        self._versions = {"minimum_version": minimum_version, "maximum_version": maximum_version}
+        _check_names("mechanism", self._mechanisms, _MECHANISMS)
+        if not self._mechanisms:
+            raise ConfigError("a server without a mechanism lets nobody in", remedy=f"Name one of {_MECHANISMS}.")
+        _check_names("engine", [self.engine], tuple(_ACCEPT))
+        possible = _BINDINGS[self.engine]
+        _check_names(f"channel binding type for the engine {self.engine}", channel_bindings or (), possible)
+        self._bindings = frozenset(possible if channel_bindings is None else channel_bindings)
+        if self.engine == "openssl":
+            # Now, where somebody sees the error, and not in the thread of the first connection.
+            importlib.import_module("babar_tls.testing._openssl_peer")
+
+    def _converse(self, peer: ScriptedPeer) -> None:
+        tls = _ACCEPT[self.engine](peer, self._certificate, **self._versions)
+        user = ""
+        try:
+            startup = parse_startup(tls.peer.receive_startup())
+            if startup is None:
+                return  # a CancelRequest: there is nothing to cancel
+            user = startup.get("user", "")
+            self._authenticate(tls, user)
+        except RefusedError as exc:
+            self.refusals.append(ScramRefusal(user, exc.sqlstate, exc.message))
+            send_fatal(tls.peer, exc.sqlstate, exc.message)
+            return
+        get_ready(tls.peer)
+        answer_queries(tls.peer)
+
+    def _authenticate(self, tls: ServerTls, user: str) -> None:
+        if not user:
+            raise RefusedError("28000", "no PostgreSQL user name specified in startup packet")
+        bindings = {name: data for name, data in tls.bindings.items() if name in self._bindings}
+        offered = [name for name in self._mechanisms if name != scram.SCRAM_SHA_256_PLUS or bindings]
+        if not offered:
+            raise RefusedError("28000", "this connection has no channel binding of an accepted type")
+        if scram.SCRAM_SHA_256_PLUS not in offered:
+            bindings = {}
+        secret = self._secrets.of(user)
+        exchange = scram.ScramServer(secret.keys, secret.salt, secret.iterations, channel_binding=bindings)
+        send_request(tls.peer, _SASL, b"".join(name.encode() + b"\0" for name in offered) + b"\0")
+        mechanism, first = parse_sasl_initial_response(receive_sasl_response(tls.peer))
+        if mechanism not in offered:
+            raise RefusedError(PROTOCOL_VIOLATION, "client selected an invalid SASL authentication mechanism")
+        try:
+            send_request(tls.peer, _SASL_CONTINUE, exchange.server_first_message(mechanism, first))
+            final = exchange.server_final_message(receive_sasl_response(tls.peer))
+        except (AuthError, ProtocolError) as exc:
+            raise _refusal(exc.message, user) from exc
+        flag, binding_type = gs2_flag(first)
+        self.logins.append(ScramLogin(user, mechanism, flag, binding_type, tls.version))
+        send_request(tls.peer, _SASL_FINAL, final)
+
+
+def gs2_flag(client_first_message: bytes) -> tuple[str, str | None]:
+    """The gs2-cbind-flag's letter, and the type behind a ``p`` (RFC 5802 §7), of a message that was accepted."""
+    letter, _, binding_type = client_first_message.partition(b",")[0].decode("ascii", "replace").partition("=")
+    return letter, binding_type or None
+
+
+def _engine_for(channel_bindings: Collection[str] | None) -> str:
+    if channel_bindings is None:
+        return "openssl" if find_spec("OpenSSL") is not None else "stdlib"
+    return "openssl" if "tls-exporter" in channel_bindings else "stdlib"
+
+
+def _check_names(what: str, names: Collection[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown {what}: {name!r}", remedy=f"Known: {', '.join(known)}.")
+
+
+def _refusal(message: str, user: str) -> RefusedError:
+    sqlstate = _SQLSTATES.get(message, PROTOCOL_VIOLATION)
+    return RefusedError(sqlstate, f'{message} for user "{user}"' if sqlstate == "28P01" else message)

@@ -1,0 +1,66 @@
+"""A post-quantum key exchange (X25519MLKEM768), from the socket to a bound session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import Config
+from babar_tls.backends import get_backend, offer_of
+
+from .conftest import PASSWORD
+from .drivers import BACKENDS, STYLES, connected
+
+pytest.importorskip("cryptography")
+
+from babar_tls.testing import CertificateAuthority, ScramServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from babar_tls.testing import PostgresServer
+
+GROUP = "X25519MLKEM768"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("negotiation", ["postgres", "direct"])
+def test_end_to_end(backend: str, style: str, negotiation: str, tmp_path: Path) -> None:
+    """Where both ends have it, it is what they agree on, in the first hello, and the report says so."""
+    SSL = pytest.importorskip("OpenSSL.SSL", reason="the server's side needs OpenSSL 3.5")  # noqa: N806
+    if SSL.OPENSSL_VERSION_NUMBER < 0x30500000:
+        pytest.skip("this OpenSSL has no ML-KEM for the server's side")
+    offer = offer_of(get_backend(backend))
+    assert offer is not None
+    if GROUP not in offer.groups:
+        pytest.skip("this engine has no ML-KEM")
+    authority = CertificateAuthority()
+    root = tmp_path / "root.crt"
+    authority.write(root)
+    with ScramServer({"app": "secret"}, authority.issue("localhost", "127.0.0.1"), engine="openssl") as server:
+        config = Config(
+            host="localhost",
+            hostaddr=server.host,
+            port=server.port,
+            user="app",
+            password="secret",
+            tls_backend=backend,
+            tls_root_cert_path=str(root),
+            tls_default_roots=False,
+            tls_negotiation=negotiation,  # type: ignore[arg-type]
+            channel_binding="require",  # type: ignore[arg-type]
+        )
+        with connected(config, style) as session:
+            security = session.security
+    assert security.group == GROUP
+    assert security.channel_bound
+    assert security.round_trips == (4 if negotiation == "direct" else 5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_postgresql_17_has_one_curve(backend: str, tls_server: PostgresServer) -> None:
+    """PostgreSQL up to 17 takes the group of its setting ssl_ecdh_curve alone, whatever its OpenSSL could do."""
+    with connected(tls_server.config(user="scram_role", password=PASSWORD, tls_backend=backend), "blocking") as session:
+        assert session.security.group == "secp256r1"

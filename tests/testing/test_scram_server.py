@@ -1,0 +1,713 @@
+"""The server that binds by every type: what it accepts, and that it refuses what PostgreSQL 17 refuses, as it does."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+pytest.importorskip("cryptography")
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babar_tls import Config, ConfigError, ServerError, Session
+from babar_tls.crypto import scram_keys, scram_verifier
+from babar_tls.protocol import messages
+from babar_tls.protocol.scram import ScramClient
+from babar_tls.testing import CertificateAuthority, PostgresServer, ScramServer, ServerCertificate
+from babar_tls.testing._backend_protocol import RefusedError, parse_sasl_initial_response, parse_startup
+from babar_tls.testing._scram_secrets import Secrets, parse_verifier
+from babar_tls.testing._wire import SSL_REQUEST, request_tls
+from babar_tls.testing.scram_server import ScramLogin, ScramRefusal, gs2_flag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PLUS, PLAIN = "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"
+PASSWORD = "it's a \\ secret"  # as the real server of this folder has it
+NONCE = b"fyko+d2lbbFgONRv"
+BARE = b"n=,r=" + NONCE
+END_POINT = "p=tls-server-end-point"
+ENGINES = ["stdlib", "openssl"]
+V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+
+
+@pytest.fixture(scope="module")
+def authority() -> CertificateAuthority:
+    return CertificateAuthority()
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: CertificateAuthority) -> ServerCertificate:
+    return authority.issue("localhost", "127.0.0.1")
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    if request.param == "openssl":
+        pytest.importorskip("OpenSSL", reason="the engine that this test needs")
+    return request.param
+
+
+class Client:
+    """A client that can be told to say anything, with the standard library's TLS."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def receive(self) -> tuple[bytes, bytes]:
+        """The server's next message; empty at the end."""
+        head = self._exactly(5)
+        return (head[:1], self._exactly(struct.unpack("!i", head[1:])[0] - 4)) if head else (b"", b"")
+
+    def _exactly(self, count: int) -> bytes:
+        received = b""
+        while len(received) < count:
+            chunk = self.stream.recv(count - len(received))
+            if not chunk:
+                return b""
+            received += chunk
+        return received
+
+    def begin(self, user: str) -> list[bytes]:
+        """Send the StartupMessage; returns the mechanisms that are offered."""
+        self.stream.sendall(messages.startup([("user", user), ("database", "postgres")]))
+        kind, payload = self.receive()
+        assert (kind, payload[:4]) == (b"R", struct.pack("!i", 10))
+        return payload[4:].split(b"\0")[:-2]
+
+    def answer(self, data: bytes) -> bytes | dict[str, str]:
+        """Send; returns the body of the SASL request that follows, or the fields of the error."""
+        self.stream.sendall(data)
+        kind, payload = self.receive()
+        assert kind in (b"R", b"E")
+        return payload[4:] if kind == b"R" else messages.parse_fields(payload)
+
+
+@contextmanager
+def raw(server: ScramServer | PostgresServer) -> Iterator[Client]:
+    with socket.create_connection((server.host, server.port), timeout=10) as sock:
+        stream = request_tls(sock)
+        assert stream is not None
+        with stream:
+            yield Client(stream)
+
+
+def end_point(stream: ssl.SSLSocket) -> bytes:
+    return hashlib.sha256(stream.getpeercert(binary_form=True) or b"").digest()
+
+
+def whole(message: bytes) -> bytes:
+    return message
+
+
+class Attempt(NamedTuple):
+    """A login that should fail, and where it differs from one that would not."""
+
+    mechanism: str = PLAIN
+    first: bytes = b"n,," + BARE
+    flag: str = "n"
+    cbind_data: bytes | None = b""
+    user: str = "app"
+    password: str = PASSWORD
+    change: Callable[[bytes], bytes] = whole
+
+
+def attempt(server: ScramServer | PostgresServer, login: Attempt) -> bytes | dict[str, str]:
+    """What the server says in the end: its final message or the error's fields."""
+    with raw(server) as client:
+        client.begin(login.user)
+        challenge = client.answer(messages.sasl_initial_response(login.mechanism, login.first))
+        if isinstance(challenge, dict):
+            return challenge
+        data = end_point(client.stream) if login.cbind_data is None else login.cbind_data
+        scram = ScramClient(login.flag, data, nonce=NONCE)
+        asked = scram.receive_server_first(challenge)
+        final = scram.client_final_message(scram_keys(login.password, asked.salt, asked.iterations))
+        return client.answer(messages.sasl_response(login.change(final)))
+
+
+REFUSED = {
+    "downgrade": (Attempt(first=b"y,," + BARE), "28000", "SCRAM channel binding negotiation error"),
+    "binding": (
+        Attempt(PLUS, END_POINT.encode() + b",," + BARE, END_POINT, b"x" * 32),
+        "28000",
+        "SCRAM channel binding check failed",
+    ),
+    "short binding": (
+        Attempt(PLUS, END_POINT.encode() + b",," + BARE, END_POINT),
+        "28000",
+        "SCRAM channel binding check failed",
+    ),
+    "binding before password": (
+        Attempt(PLUS, END_POINT.encode() + b",," + BARE, END_POINT, b"x" * 32, password="another"),
+        "28000",
+        "SCRAM channel binding check failed",
+    ),
+    "password": (Attempt(password="another"), "28P01", 'password authentication failed for user "app"'),
+    "unknown role": (Attempt(user="ghost"), "28P01", 'password authentication failed for user "ghost"'),
+    "no password": (Attempt(user="nopassword"), "28P01", 'password authentication failed for user "nopassword"'),
+    "mechanism": (Attempt("SCRAM-SHA-1"), "08P01", "client selected an invalid SASL authentication mechanism"),
+    "unregistered type": (Attempt(PLUS, b"p=tls-nothing,," + BARE), "08P01", "unsupported SCRAM channel-binding type"),
+    "nameless type": (Attempt(PLUS, b"p=,," + BARE), "08P01", "unsupported SCRAM channel-binding type"),
+    "p without plus": (Attempt(first=END_POINT.encode() + b",," + BARE), "08P01", "malformed SCRAM message"),
+    "plus without p": (Attempt(PLUS), "08P01", "malformed SCRAM message"),
+    "plus with y": (Attempt(PLUS, b"y,," + BARE), "08P01", "malformed SCRAM message"),
+    "unknown flag": (Attempt(first=b"x,," + BARE), "08P01", "malformed SCRAM message"),
+    "empty": (Attempt(first=b""), "08P01", "malformed SCRAM message"),
+    "no header": (Attempt(first=b"n"), "08P01", "malformed SCRAM message"),
+    "nonce": (
+        Attempt(change=lambda message: message.replace(b",r=f", b",r=g")),
+        "08P01",
+        "invalid SCRAM response",
+    ),
+    "short proof": (Attempt(change=lambda message: message[:-4]), "08P01", "malformed SCRAM message"),
+    "no proof": (Attempt(change=lambda message: message.rpartition(b",")[0]), "08P01", "malformed SCRAM message"),
+    "more after it": (Attempt(change=lambda message: message + b",x=1"), "08P01", "malformed SCRAM message"),
+    "empty final": (Attempt(change=lambda _: b""), "08P01", "malformed SCRAM message"),
+    "extension": (
+        Attempt(change=lambda message: message.replace(b",p=", b",x=1,p=")),
+        None,  # PostgreSQL reads over it and finds the proof wrong; ours does not read on
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_as_postgresql_refuses(
+    name: str, server: PostgresServer, certificate: ServerCertificate, engine: Any
+) -> None:
+    """What PostgreSQL 17 does not accept is not accepted here, with the same SQLSTATE and the same words."""
+    login, sqlstate, text = REFUSED[name]
+    with ScramServer({"app": PASSWORD, "nopassword": None}, certificate, engine=engine) as ours:
+        refusal = attempt(ours, login)
+    assert isinstance(refusal, dict)
+    assert refusal["V"] == "FATAL"
+    assert (ours.refusals, ours.logins, ours.errors) == (
+        [ScramRefusal(login.user, refusal["C"], refusal["M"])],
+        [],
+        [],
+    )
+    theirs = attempt(server, login)
+    assert isinstance(theirs, dict)
+    if sqlstate is not None:
+        assert (refusal["C"], theirs["C"]) == (sqlstate, sqlstate)
+        assert refusal["M"].startswith(text)
+        assert theirs["M"].startswith(text)
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_accepted_as_postgresql_accepts(
+    *, bound: bool, server: PostgresServer, certificate: ServerCertificate, engine: Any
+) -> None:
+    """The same client, saying nothing wrong, is let in by both."""
+    login = Attempt(PLUS, END_POINT.encode() + b",," + BARE, END_POINT, None) if bound else Attempt()
+    with ScramServer({"app": PASSWORD}, certificate, engine=engine) as ours:
+        assert attempt(ours, login)[:2] == b"v="  # type: ignore[index]  # if it is no bytes, it is a failure
+    assert [(seen.mechanism, seen.gs2_flag) for seen in ours.logins] == [(PLUS, "p") if bound else (PLAIN, "n")]
+    assert attempt(server, login)[:2] == b"v="  # type: ignore[index]
+
+
+def test_a_role_that_does_not_exist_looks_like_one_that_does(
+    certificate: ServerCertificate, server: PostgresServer
+) -> None:
+    """Its salt is as long, is its own, and stays the same; its iteration count is everybody's."""
+    for where in (server, ScramServer({"app": PASSWORD}, certificate)):
+        if isinstance(where, ScramServer):
+            where.start()
+        asked = []
+        for user in ("app", "ghost", "ghost", "spectre"):
+            with raw(where) as client:
+                client.begin(user)
+                challenge = client.answer(messages.sasl_initial_response(PLAIN, b"n,," + BARE))
+                assert isinstance(challenge, bytes)
+                asked.append(ScramClient("n", nonce=NONCE).receive_server_first(challenge))
+        app, ghost, again, spectre = asked
+        assert ghost.salt == again.salt != spectre.salt != app.salt
+        assert len({len(challenge.salt) for challenge in asked}) == 1
+        assert len({challenge.iterations for challenge in asked}) == 1
+        if isinstance(where, ScramServer):
+            where.close()
+            assert where.errors == []
+
+
+# What is offered ----------------------------------------------------------------------------------------------------
+
+
+def offered(server: ScramServer) -> list[bytes]:
+    with server, raw(server) as client:
+        return client.begin("app")
+
+
+def test_both_mechanisms_are_offered(certificate: ServerCertificate, engine: Any) -> None:
+    """By default both, the stronger first, as PostgreSQL has them."""
+    assert offered(ScramServer({"app": "x"}, certificate, engine=engine)) == [PLUS.encode(), PLAIN.encode()]
+
+
+@pytest.mark.parametrize("mechanism", [PLUS, PLAIN])
+def test_one_mechanism_is_offered(mechanism: str, certificate: ServerCertificate) -> None:
+    """Mechanisms can be left out; without PLUS there is no downgrade to suspect, and ``y`` is true."""
+    assert offered(ScramServer({}, certificate, mechanisms=[mechanism])) == [mechanism.encode()]
+    if mechanism == PLAIN:
+        with ScramServer({"app": PASSWORD}, certificate, mechanisms=[mechanism]) as server:
+            assert attempt(server, Attempt(first=b"y,," + BARE, flag="y"))[:2] == b"v="  # type: ignore[index]
+        assert server.logins == [ScramLogin("app", PLAIN, "y", None, "TLSv1.3")]
+
+
+def test_mechanism_that_was_not_offered(certificate: ServerCertificate) -> None:
+    """A mechanism that the server speaks and did not offer is refused."""
+    with ScramServer({"app": PASSWORD}, certificate, mechanisms=[PLUS]) as server:
+        assert attempt(server, Attempt())["C"] == "08P01"  # type: ignore[index, call-overload]
+
+
+@pytest.mark.parametrize(("key", "version"), [("ed25519", V13), ("p256", V12)])
+def test_nothing_to_bind_with(key: Any, version: ssl.TLSVersion) -> None:
+    """PLUS is not offered to a connection that has none of the accepted bindings."""
+    if key == "ed25519":  # whose signature names no hash function for the end-point
+        accepted, hidden = "tls-server-end-point", CertificateAuthority("ed25519").issue("localhost", key="p256")
+    else:
+        pytest.importorskip("OpenSSL", reason="the exporter")
+        accepted, hidden = "tls-exporter", CertificateAuthority().issue("localhost")
+    options: dict[str, Any] = {"channel_bindings": [accepted], "minimum_version": version, "maximum_version": version}
+    assert offered(ScramServer({"app": "x"}, hidden, **options)) == [PLAIN.encode()]
+    with ScramServer({"app": "x"}, hidden, mechanisms=[PLUS], **options) as server, raw(server) as client:
+        client.stream.sendall(messages.startup([("user", "app")]))
+        assert client.receive()[0] == b"E"
+    assert [refusal.message for refusal in server.refusals] == [
+        "this connection has no channel binding of an accepted type"
+    ]
+
+
+def test_a_type_that_is_not_accepted(certificate: ServerCertificate, engine: Any) -> None:
+    """A registered type that the server was told not to accept is refused as PostgreSQL refuses it."""
+    with ScramServer({"app": PASSWORD}, certificate, channel_bindings=["tls-unique"], maximum_version=V12) as server:
+        refusal = attempt(server, Attempt(PLUS, END_POINT.encode() + b",," + BARE, END_POINT, None))
+    assert isinstance(refusal, dict)
+    assert refusal["C"] == "08P01"
+    assert "unsupported SCRAM channel-binding type" in refusal["M"]
+    assert "tls-server-end-point" in refusal["M"]
+
+
+# The two bindings that PostgreSQL does not have, against definitions written out here ---------------------------------
+
+
+def test_unique_is_the_clients_finished(certificate: ServerCertificate, engine: Any) -> None:
+    """In a full handshake of TLS 1.2 tls-unique is the client's Finished message (RFC 5929 §3.1)."""
+    openssl = pytest.importorskip("OpenSSL.SSL", reason="the client whose own Finished message can be asked for")
+    with (
+        ScramServer({"app": PASSWORD}, certificate, maximum_version=V12, engine=engine) as server,
+        pyopenssl_client(openssl, server) as (client, connection),
+    ):
+        assert len(connection.get_finished()) == 12
+        assert log_in(client, "p=tls-unique", connection.get_finished())[:2] == b"v="
+    assert server.logins == [ScramLogin("app", PLUS, "p", "tls-unique", "TLSv1.2")]
+    assert server.errors == []
+
+
+def test_unique_is_not_the_servers_finished(certificate: ServerCertificate, engine: Any) -> None:
+    """The server's Finished message comes second, and binds nothing."""
+    openssl = pytest.importorskip("OpenSSL.SSL", reason="the client whose own Finished message can be asked for")
+    with (
+        ScramServer({"app": PASSWORD}, certificate, maximum_version=V12, engine=engine) as server,
+        pyopenssl_client(openssl, server) as (client, connection),
+    ):
+        assert log_in(client, "p=tls-unique", connection.get_peer_finished()) == "28000"
+
+
+def test_exporter(certificate: ServerCertificate) -> None:
+    """tls-exporter is 32 bytes for EXPORTER-Channel-Binding and an empty context (RFC 9266 §2)."""
+    openssl = pytest.importorskip("OpenSSL.SSL", reason="the exporter")
+    with ScramServer({"app": PASSWORD}, certificate) as server:
+        for label, length, answer in (
+            (b"EXPORTER-Channel-Binding", 32, None),
+            (b"EXPORTER-Channel-Binding", 31, "28000"),
+            (b"EXPORTER: Channel-Binding", 32, "28000"),
+        ):
+            with pyopenssl_client(openssl, server) as (client, connection):
+                said = log_in(client, "p=tls-exporter", connection.export_keying_material(label, length, b""))
+                assert said == answer if answer else said[:2] == b"v="
+    assert server.logins == [ScramLogin("app", PLUS, "p", "tls-exporter", "TLSv1.3")]
+    assert server.errors == []
+
+
+@contextmanager
+def pyopenssl_client(openssl: Any, server: ScramServer) -> Iterator[tuple[Client, Any]]:
+    """A client, and its connection to ask for what it knows of itself."""
+    context = openssl.Context(openssl.TLS_CLIENT_METHOD)
+    with socket.create_connection((server.host, server.port), timeout=10) as sock:
+        sock.sendall(SSL_REQUEST)
+        assert sock.recv(1) == b"S"
+        sock.settimeout(None)  # pyOpenSSL takes a socket with a timeout for one that does not block
+        connection = openssl.Connection(context, sock)
+        connection.set_connect_state()
+        connection.do_handshake()
+        yield Client(connection), connection
+
+
+def log_in(client: Client, flag: str, cbind_data: bytes) -> bytes | str:
+    """The server's final message, or the SQLSTATE of its refusal."""
+    client.begin("app")
+    scram = ScramClient(flag, cbind_data)
+    challenge = client.answer(messages.sasl_initial_response(PLUS, scram.client_first_message()))
+    assert isinstance(challenge, bytes)
+    asked = scram.receive_server_first(challenge)
+    final = scram.client_final_message(scram_keys(PASSWORD, asked.salt, asked.iterations))
+    said = client.answer(messages.sasl_response(final))
+    return said if isinstance(said, bytes) else said["C"]
+
+
+# Who is who ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def config(authority: CertificateAuthority, tmp_path: Path) -> Config:
+    authority.write(tmp_path / "root.crt")
+    root = str(tmp_path / "root.crt")
+    return Config(host="127.0.0.1", user="app", password=PASSWORD, tls_root_cert_path=root, tls_default_roots=False)
+
+
+@pytest.mark.parametrize("stored", ["password", "bytes", "verifier"])
+def test_roles(stored: str, config: Config, certificate: ServerCertificate, engine: Any) -> None:
+    """A role has a password or the verifier of one, with an iteration count of its own."""
+    secret = {"password": PASSWORD, "bytes": PASSWORD.encode(), "verifier": scram_verifier(PASSWORD, iterations=7)}
+    with (
+        ScramServer({"app": secret[stored]}, certificate, iterations=9, engine=engine) as server,
+        Session.connect(config.replace(port=server.port)) as session,
+    ):
+        assert session.security.scram_iterations == (7 if stored == "verifier" else 9)
+        assert session.query("select 1") == [("1",)]
+    assert (len(server.logins), server.refusals, server.errors) == (1, [], [])
+
+
+def test_queries(config: Config, certificate: ServerCertificate, engine: Any) -> None:
+    """``select 1`` is answered as often as it is asked; anything else is an error that ends nothing."""
+    with (
+        ScramServer({"app": PASSWORD}, certificate, engine=engine) as server,
+        Session.connect(config.replace(port=server.port)) as session,
+    ):
+        assert session.query(" SELECT  1 ; ") == [("1",)]
+        with pytest.raises(ServerError, match="no query but select 1"):
+            session.query("select 2")
+        assert session.query("select 1") == [("1",)]
+    assert server.errors == []
+
+
+def test_other_protocols_of_queries(certificate: ServerCertificate) -> None:
+    """The extended protocol is refused in words, and the connection ends."""
+    with ScramServer({"app": PASSWORD}, certificate) as server, raw(server) as client:
+        client.begin("app")
+        scram = ScramClient("n")
+        challenge = client.answer(messages.sasl_initial_response(PLAIN, scram.client_first_message()))
+        assert isinstance(challenge, bytes)
+        asked = scram.receive_server_first(challenge)
+        final = scram.client_final_message(scram_keys(PASSWORD, asked.salt, asked.iterations))
+        client.stream.sendall(messages.sasl_response(final) + messages.frame(b"P", b"\0select 1\0\0\0"))
+        kinds = []
+        while (message := client.receive())[0]:
+            kinds.append(message[0])
+        assert kinds[-2:] == [b"Z", b"E"]
+    assert server.errors == []
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("negotiation", ["postgres", "direct"])
+def test_libpq_logs_in(
+    *,
+    version: ssl.TLSVersion,
+    negotiation: str,
+    authority: CertificateAuthority,
+    certificate: ServerCertificate,
+    engine: Any,
+    tmp_path: Path,
+) -> None:
+    """So does a client that we did not write, bound by the one type that it has."""
+    psycopg = pytest.importorskip("psycopg", reason="the client that this test needs")
+    if psycopg.pq.version() < 170000:
+        pytest.skip("libpq has direct negotiation since 17")
+    authority.write(tmp_path / "root.crt")
+    bounds = {"minimum_version": version, "maximum_version": version}
+    with ScramServer({"app": PASSWORD}, certificate, engine=engine, **bounds) as server:
+        parameters = {
+            "host": server.host,
+            "port": server.port,
+            "user": "app",
+            "password": PASSWORD,
+            "channel_binding": "require",
+            "sslmode": "verify-full",
+            "sslrootcert": str(tmp_path / "root.crt"),
+            "sslnegotiation": negotiation,
+        }
+        with psycopg.connect(**parameters, autocommit=True) as connection:
+            assert connection.execute("select 1").fetchall() == [(1,)]
+        with pytest.raises(psycopg.OperationalError, match='password authentication failed for user "app"'):
+            psycopg.connect(**{**parameters, "password": "another"})
+    version_name = version.name.replace("_", ".")
+    assert server.logins == [ScramLogin("app", PLUS, "p", "tls-server-end-point", version_name)]
+    assert [refusal.sqlstate for refusal in server.refusals] == ["28P01"]
+    assert server.errors == []
+
+
+def test_the_chain_is_presented(authority: CertificateAuthority, engine: Any, config: Config) -> None:
+    """Intermediates are sent along, so that a client with the root alone can verify."""
+    chained = authority.intermediate().issue("localhost", "127.0.0.1")
+    with (
+        ScramServer({"app": PASSWORD}, chained, engine=engine) as server,
+        Session.connect(config.replace(port=server.port, channel_binding="require")) as session,
+    ):
+        assert session.security.verified == "full"
+    assert server.errors == []
+
+
+# Life and death -----------------------------------------------------------------------------------------------------
+
+
+def settled(condition: Callable[[], bool]) -> bool:
+    """Wait for what a server's thread is about to do."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return condition()
+
+
+def test_clients_that_leave_are_no_error(certificate: ServerCertificate, engine: Any) -> None:
+    """Before TLS, after it, in mid-message, or because of the certificate: whoever leaves has left."""
+    before = threading.active_count()
+    with ScramServer({"app": PASSWORD}, certificate, engine=engine) as server:
+        socket.create_connection((server.host, server.port)).close()
+        with socket.create_connection((server.host, server.port), timeout=10) as sock:
+            sock.sendall(SSL_REQUEST)
+            assert sock.recv(1) == b"S"
+            sock.sendall(b"\x16\x03\x01")
+        with socket.create_connection((server.host, server.port), timeout=10) as sock:
+            sock.sendall(SSL_REQUEST)
+            assert sock.recv(1) == b"S"
+            with pytest.raises(ssl.SSLCertVerificationError):
+                ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
+        with raw(server) as client:
+            client.begin("app")
+        with raw(server) as client:
+            client.stream.sendall(b"\0\0")
+        with raw(server) as client:
+            client.begin("app")
+            client.stream.sendall(b"p\0\0")
+            with suppress(OSError):  # it does not wait for an answer
+                client.stream.unwrap()
+        assert server.connections == 6
+        assert settled(lambda: threading.active_count() == before + 1)
+    assert (server.logins, server.refusals, server.errors) == ([], [], [])
+    assert settled(lambda: threading.active_count() == before)  # a thread that is done may still be on its way out
+
+
+@pytest.mark.parametrize("stage", ["tcp", "tls", "sasl"])
+def test_closing_ends_what_waits(stage: str, certificate: ServerCertificate, engine: Any) -> None:
+    """A server that is closed waits for nobody, and leaves no thread."""
+    before = threading.active_count()
+    with ScramServer({"app": PASSWORD}, certificate, engine=engine, timeout=600) as server:
+        sock = socket.create_connection((server.host, server.port), timeout=10)
+        if stage != "tcp":
+            stream = request_tls(sock)
+            assert stream is not None
+            sock = stream
+        if stage == "sasl":
+            Client(sock).begin("app")
+        assert settled(lambda: threading.active_count() == before + 2)
+    sock.close()
+    assert settled(lambda: threading.active_count() == before)  # a thread that is done may still be on its way out
+    assert server.errors == []
+
+
+def test_every_wait_is_bounded(certificate: ServerCertificate, engine: Any) -> None:
+    """A client that says nothing is hung up on, and that is an error."""
+    with ScramServer({"app": PASSWORD}, certificate, engine=engine, timeout=0.2) as server:
+        with raw(server) as client:
+            client.begin("app")
+            assert client.stream.recv(1) == b""
+        assert settled(lambda: bool(server.errors))
+    assert [type(error) for error in server.errors] == [TimeoutError]
+
+
+def test_what_is_no_tls_is_an_error(certificate: ServerCertificate, engine: Any) -> None:
+    """A client in the clear is hung up on; garbage in place of a handshake is a failure of TLS."""
+    with ScramServer({"app": PASSWORD}, certificate, engine=engine) as server:
+        with socket.create_connection((server.host, server.port), timeout=10) as sock:
+            sock.sendall(messages.startup([("user", "app")]))
+            assert sock.recv(1) == b""
+        assert settled(lambda: len(server.errors) == 1)
+        assert "does not ask for TLS" in str(server.errors[0])
+        with socket.create_connection((server.host, server.port), timeout=10) as sock:
+            sock.sendall(SSL_REQUEST + b"\x16 is no record at all")
+            with suppress(ConnectionResetError):
+                while sock.recv(100):
+                    pass
+        assert settled(lambda: len(server.errors) == 2)
+    assert "wrong version number" in str(server.errors[1]).lower().replace("_", " ")
+
+
+def test_startup_that_is_none(certificate: ServerCertificate) -> None:
+    """A CancelRequest is taken in silence; another protocol, and a login without a name, are refused."""
+    with ScramServer({"app": PASSWORD}, certificate) as server:
+        with raw(server) as client:
+            client.stream.sendall(messages.cancel_request(1, b"1234"))
+            assert client.receive() == (b"", b"")
+        assert server.refusals == []
+        with raw(server) as client:
+            client.stream.sendall(struct.pack("!iI", 9, 2 << 16) + b"\0")
+            assert messages.parse_fields(client.receive()[1])["C"] == "0A000"
+        with raw(server) as client:
+            client.stream.sendall(messages.startup([]))
+            assert messages.parse_fields(client.receive()[1])["C"] == "28000"
+        with raw(server) as client:
+            client.begin("app")
+            assert client.answer(messages.query("select 1"))["C"] == "08P01"  # type: ignore[index, call-overload]
+    assert len(server.refusals) == 3
+    assert server.errors == []
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"mechanisms": ["SCRAM-SHA-1"]}, "unknown mechanism: 'SCRAM-SHA-1'"),
+        ({"mechanisms": []}, "without a mechanism"),
+        ({"channel_bindings": ["tls-server-endpoint"]}, "unknown channel binding type"),
+        ({"channel_bindings": ["tls-exporter"], "engine": "stdlib"}, "for the engine stdlib: 'tls-exporter'"),
+        ({"engine": "gnutls"}, "unknown engine: 'gnutls'"),
+        ({"iterations": 0}, "iterations must be between"),
+        ({"roles": {"app": ""}}, "an empty password"),
+        ({"roles": {"app": "SCRAM-SHA-256$4096:abc$def:ghi"}}, "is no verifier"),
+    ],
+)
+def test_arguments_that_make_no_sense(options: dict[str, Any], text: str, certificate: ServerCertificate) -> None:
+    """What cannot work is refused before anything listens, and no password is shown."""
+    arguments: dict[str, Any] = {"roles": {"app": PASSWORD}, "certificate": certificate, **options}
+    with pytest.raises(ConfigError, match=text) as caught:
+        ScramServer(**arguments)
+    assert PASSWORD not in str(caught.value)
+    assert "def" not in str(caught.value)
+
+
+def test_the_engine_is_found(certificate: ServerCertificate) -> None:
+    """Whoever names no exporter gets the standard library; whoever names nothing gets all that there is."""
+    pytest.importorskip("OpenSSL", reason="the engine that this test needs")
+    assert ScramServer({}, certificate).engine == "openssl"
+    assert ScramServer({}, certificate, channel_bindings=["tls-exporter"]).engine == "openssl"
+    assert ScramServer({}, certificate, channel_bindings=["tls-unique"]).engine == "stdlib"
+
+
+def test_without_pyopenssl() -> None:
+    """Without pyOpenSSL there are the other two bindings, and asking for the exporter says what to install."""
+    program = (
+        "import sys; sys.modules['OpenSSL'] = None\n"
+        "from importlib import util; find = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'OpenSSL' else find(name, *rest)\n"
+        "from babar_tls.testing import CertificateAuthority, ScramServer\n"
+        "certificate = CertificateAuthority().issue('localhost')\n"
+        "print(ScramServer({}, certificate).engine)\n"
+        "try: ScramServer({}, certificate, channel_bindings=['tls-exporter'])\n"
+        "except ImportError as exc: print(exc)"
+    )
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("stdlib\n")
+    assert "pip install 'babar-tls[openssl]'" in done.stdout
+
+
+# What is parsed -----------------------------------------------------------------------------------------------------
+
+NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+
+
+@given(st.dictionaries(NAMES, VALUES))
+def test_startup_round_trip(parameters: dict[str, str]) -> None:
+    """What a client puts into a StartupMessage comes out of it."""
+    assert parse_startup(messages.startup(parameters.items())) == parameters
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"", struct.pack("!I", messages.PROTOCOL_3_0)]))
+def test_any_startup(body: bytes, code: bytes) -> None:
+    """Any bytes are parameters or refused."""
+    packet = struct.pack("!I", 4 + len(code + body)) + code + body
+    try:
+        parsed = parse_startup(packet)
+    except RefusedError:
+        return
+    assert parsed is None or all(parsed)
+
+
+@given(st.text(st.characters(codec="ascii", exclude_characters="\0")), st.binary())
+def test_sasl_initial_response_round_trip(mechanism: str, response: bytes) -> None:
+    """What a client puts into a SASLInitialResponse comes out of it."""
+    payload = messages.sasl_initial_response(mechanism, response)[5:]
+    assert parse_sasl_initial_response(payload) == (mechanism, response)
+
+
+@given(st.binary(max_size=60))
+def test_any_sasl_initial_response(payload: bytes) -> None:
+    """Any bytes are a mechanism and a response, which are all of it, or refused."""
+    try:
+        mechanism, response = parse_sasl_initial_response(payload)
+    except RefusedError:
+        return
+    assert len(payload.partition(b"\0")[0]) + 5 + len(response) == len(payload)
+    assert "\0" not in mechanism
+
+
+@given(st.from_regex(r"[A-Za-z0-9.-]+", fullmatch=True), st.binary())
+def test_gs2_flags(binding_type: str, rest: bytes) -> None:
+    """The flag ends at the first comma, whatever follows (RFC 5802 §7)."""
+    assert gs2_flag(f"p={binding_type},,".encode() + rest) == ("p", binding_type)
+    assert gs2_flag(b"n,," + rest) == ("n", None)
+    assert gs2_flag(b"y,," + rest) == ("y", None)
+
+
+@given(st.binary(min_size=1, max_size=40), st.binary(min_size=1, max_size=40), st.integers(1, 20))
+def test_verifier_round_trip(password: bytes, salt: bytes, iterations: int) -> None:
+    """A verifier says what its password says."""
+    secret = parse_verifier(scram_verifier(password, salt=salt, iterations=iterations))
+    assert secret is not None
+    keys = scram_keys(password, salt, iterations)
+    assert (secret.salt, secret.iterations) == (salt, iterations)
+    assert (secret.keys.stored_key, secret.keys.server_key) == (keys.stored_key, keys.server_key)
+
+
+@given(st.data())
+def test_any_verifier(data: st.DataObject) -> None:
+    """A verifier with a character changed is another verifier of full length, or none."""
+    text = scram_verifier("x", iterations=1)
+    position = data.draw(st.integers(0, len(text)))
+    changed = text[:position] + data.draw(st.text(max_size=2)) + text[position + data.draw(st.integers(0, 2)) :]
+    secret = parse_verifier(changed)
+    if secret is not None:
+        assert len(secret.keys.stored_key) == len(secret.keys.server_key) == 32
+        assert secret.iterations >= 1
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_secrets_of_anybody(user: str) -> None:
+    """Nobody's keys are anybody's: of a role that does not exist they are new each time, the salt is not."""
+    secrets = Secrets({}, 1)
+    one, two = secrets.of(user), secrets.of(user)
+    assert one.salt == two.salt
+    assert len(one.salt) == 16
+    assert one.keys.stored_key != two.keys.stored_key
+
+
+def test_secrets_are_not_shown() -> None:
+    """A secret's text has neither key."""
+    secret = parse_verifier(scram_verifier("x", iterations=1))
+    assert secret is not None
+    assert base64.b64encode(secret.keys.stored_key).decode() not in repr(secret)
+    assert repr(secret.keys.stored_key) not in repr(secret)
