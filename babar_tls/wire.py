@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .driving import RECEIVE_SIZE, Meter, cached_keys, derive, timeout_error, wanted_backend
 from .errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
+from .group_memory import group_memory, is_about_offer
 from .protocol.hosts import shuffled
-from .protocol.requests import Connect, Derive, Endpoint, Exchange, Phase, Receive, Request, ScramKeys, Send, StartTls
+from .protocol.requests import (
+    Connect,
+    Derive,
+    Endpoint,
+    Exchange,
+    OfferRefused,
+    Phase,
+    Receive,
+    Request,
+    ScramKeys,
+    Send,
+    StartTls,
+)
 from .sockets import (
     AddressInfo,
     check_peer,
@@ -187,16 +200,22 @@ class Wire:
     def _start_tls(self, request: StartTls) -> TlsStream:
         if self.backend is None:
             raise ConfigError("TLS was asked for by a handshake that was to have none")
-        stream = self.backend.wrap(request.parameters, request.server_hostname)
+        server = self.description, request.server_hostname
+        parameters = group_memory.parameters(self.backend, server, request.parameters)
+        stream = self.backend.wrap(parameters, request.server_hostname)
         try:
             # Our Finished stays in the stream until there is something to send with it: one flight, one write.
             while not stream.do_handshake():
                 self._write(stream.data_to_send(), Phase.TLS)
                 self._feed(stream, Phase.TLS)
-        except TlsError:
+        except TlsError as error:
             self._send_alert(stream)
+            if parameters is not request.parameters and is_about_offer(error, stream):
+                group_memory.give_up(self.backend, server)
+                raise OfferRefused(error.message, remedy=error.remedy) from error
             raise
         self.stream = stream
+        group_memory.learn(self.backend, server, stream)
         self.meter.mark(Phase.TLS)
         return stream
 

@@ -63,6 +63,7 @@ ORDER = (
     "weaknesses",
     "explanation",
     "sockets",
+    "group_memory",
     "driving",
     "wire",
     "aio_timeout",

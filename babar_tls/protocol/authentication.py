@@ -91,6 +91,7 @@ class _Authentication:
         self._policy = Policy(config, facts)
         self._state = AuthState.STARTED
         self._mechanism: Mechanism | None = None
+        self._pipelined: Mechanism | None = None
         self._result = Authenticated()
         self._handlers: dict[int, Callable[[bytes], Exchange[None]]] = {
             _CLEARTEXT: self._cleartext,
@@ -101,7 +102,12 @@ class _Authentication:
         }
 
     def run(self) -> Exchange[Authenticated]:
-        yield Send(messages.startup(startup_parameters(self._config)), Phase.AUTH)
+        startup = messages.startup(startup_parameters(self._config))
+        self._pipelined = self._policy.only_mechanism() if self._has_secret() else None
+        if self._pipelined is None:
+            yield Send(startup, Phase.AUTH)
+        else:  # nothing in it is secret, and what the server asks for is checked all the same
+            yield Send(startup + self._first_message(self._pipelined), Phase.AUTH, self._pipelined.warning)
         while True:
             kind, payload = yield from next_message(self._reader, Phase.AUTH)
             if kind == b"R":
@@ -167,11 +173,20 @@ class _Authentication:
         if mechanisms[-1:] != [b""] or b"" in mechanisms[:-1]:
             raise ProtocolError("the server sent a malformed list of SASL mechanisms")
         self._mechanism = mechanism = self._policy.choose_mechanism([messages.text(name) for name in mechanisms[:-1]])
-        if self._config.scram_client_key is None:
-            self._password()
+        if self._pipelined is None:
+            if not self._has_secret():
+                self._password()
+            yield Send(self._first_message(mechanism), Phase.AUTH, mechanism.warning)
+        elif mechanism != self._pipelined:  # `only_mechanism` was wrong
+            raise AssertionError("the mechanism that was begun is not the one that was asked for")
+
+    def _first_message(self, mechanism: Mechanism) -> bytes:
+        """Begin SCRAM: SASLInitialResponse with the client-first-message."""
         self._scram = ScramClient(mechanism.gs2_cbind_flag, mechanism.binding_data)
-        first = messages.sasl_initial_response(mechanism.name, self._scram.client_first_message())
-        yield Send(first, Phase.AUTH, mechanism.warning)
+        return messages.sasl_initial_response(mechanism.name, self._scram.client_first_message())
+
+    def _has_secret(self) -> bool:
+        return bool(self._config.password) or self._config.scram_client_key is not None
 
     def _sasl_continue(self, body: bytes) -> Exchange[None]:
         challenge = self._scram.receive_server_first(body)

@@ -102,7 +102,7 @@ def _establish(config: Config) -> Exchange[Established]:
         try:
             encrypted = yield from negotiate(config, attempt)
             if encrypted:
-                facts = yield from start_tls(config)
+                facts = yield from start_tls(config, attempt)
             authenticated = yield from authenticate(config, facts, reader)
         except Error as error:
             if attempt is plan[-1] or not _may_be_followed(error, attempt, facts, encrypted=encrypted):

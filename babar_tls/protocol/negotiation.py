@@ -22,7 +22,7 @@ from ..config import ClientCertMode, Config, TlsMode, TlsNegotiation, TlsVerify
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
 from .certificate import DerError, public_key_info
 from .messages import shown, ssl_request
-from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receive
+from .requests import Connect, Endpoint, Exchange, OfferRefused, Phase, Send, StartTls, receive
 
 if TYPE_CHECKING:
     from .requests import TlsFacts
@@ -76,6 +76,8 @@ def tls_parameters(config: Config) -> TlsParameters:
         crl_dir=config.tls_crl_dir,
         key_log_path=config.tls_key_log_path,
         watch_certificate_request=config.tls_client_cert_mode is ClientCertMode.REQUIRE,
+        groups=config.tls_groups,
+        ciphers=config.tls_ciphers,
     )
 
 
@@ -119,7 +121,7 @@ def secure(config: Config, attempt: Attempt, where: Endpoint | None = None) -> E
         CertificateError: The certificate was not accepted, or is none of the pinned ones.
         ProtocolError: Plain text came where TLS should begin.
     """
-    return (yield from start_tls(config)) if (yield from negotiate(config, attempt, where)) else None
+    return (yield from start_tls(config, attempt, where)) if (yield from negotiate(config, attempt, where)) else None
 
 
 def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[bool]:
@@ -130,10 +132,24 @@ def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -
     return config.tls_negotiation is TlsNegotiation.DIRECT or (yield from _ask_for_tls(attempt))
 
 
-def start_tls(config: Config) -> Exchange[TlsFacts]:
-    """The second half: TLS itself, and what is checked before anything is said in it."""
-    facts: TlsFacts = yield StartTls(tls_parameters(config), server_name(config))
+def start_tls(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[TlsFacts | None]:
+    """The second half: TLS itself, and what is checked before anything is said in it.
+
+    `None` where the server, asked a second time, has no TLS any more and plain text will do.
+    """
+    request = StartTls(tls_parameters(config), server_name(config))
+    try:
+        facts: TlsFacts = yield request
+    except OfferRefused:
+        if not (yield from negotiate(config, attempt, where)):
+            return None
+        facts = yield request
     _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
+    if config.tls_pins and not facts.possession_proven:
+        raise ConfigError(
+            "tls_pins, but this TLS engine does not check that an unverified server holds the key of its certificate",
+            remedy="Verify the server (tls_verify, sslmode=verify-ca), or use another TLS backend.",
+        )
     if config.tls_pins and matching_pin(config, facts) is None:
         raise _pin_error(facts.peer_certificate)
     return facts

@@ -15,6 +15,7 @@ from ..errors import (
     ChannelBindingUnsupported,
     ClientCertificateError,
     ConfigError,
+    Error,
     ProtocolError,
     UnsupportedAuth,
 )
@@ -115,6 +116,22 @@ class Policy:
         mechanism = self._choose(offered)
         self._check_allowed("scram-sha-256", f"server requested {mechanism.name} authentication")
         return mechanism
+
+    def only_mechanism(self) -> Mechanism | None:
+        """The one answer that every list of the server's would get; `None` where it depends on the list.
+
+        What would be refused has no answer: the error is told when the server has had its say, as libpq does it.
+        """
+        if not self._binding_required and self._allowed != frozenset(["scram-sha-256"]):
+            return None
+        mechanism = SCRAM_SHA_256_PLUS if self._binding_required else SCRAM_SHA_256
+        bound_or_not = self._facts is not None and self._config.channel_binding is ChannelBinding.PREFER
+        if bound_or_not or not self._config.pipelining:
+            return None
+        try:
+            return self.choose_mechanism([mechanism])
+        except Error:
+            return None
 
     def _choose(self, offered: list[str]) -> Mechanism:
         if self._binding_required and self._facts is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 import struct
 from typing import TYPE_CHECKING
 
@@ -269,7 +270,10 @@ def test_unproven_server(
 def test_binding_required(
     *, config: Config, style: str, backend: str, code: int, body: bytes, certificate: ServerCertificate
 ) -> None:
-    """With ``channel_binding=require`` every request but one for SCRAM-SHA-256-PLUS is refused with nothing sent."""
+    """With ``channel_binding=require`` every request but one for SCRAM-SHA-256-PLUS is refused.
+
+    All that was sent is the beginning of SCRAM that goes along with the StartupMessage, and has no secret in it.
+    """
     seen = Seen()
 
     def script(peer: ScriptedPeer) -> None:
@@ -281,6 +285,26 @@ def test_binding_required(
         bound = config.replace(port=server.port, tls_backend=backend, channel_binding="require")
         error = failure(bound, style, ChannelBindingError)
         assert "channel binding" in str(error)
+        seen.assert_gone()
+        assert re.fullmatch(
+            rb"p\0\0\0.SCRAM-SHA-256-PLUS\0\0\0\0.p=tls-server-end-point,,n=,r=[^,=]+", seen.heard, re.DOTALL
+        )
+
+
+def test_binding_required_step_by_step(
+    config: Config, style: str, backend: str, certificate: ServerCertificate
+) -> None:
+    """Without pipelining such a server hears nothing at all."""
+    seen = Seen()
+
+    def script(peer: ScriptedPeer) -> None:
+        peer.receive_startup()
+        peer.send_message(b"R", request(3))
+        seen.watch(peer)
+
+    with ScriptedServer(script, tls=certificate) as server:
+        bound = config.replace(port=server.port, tls_backend=backend, channel_binding="require", pipelining=False)
+        failure(bound, style, ChannelBindingError)
         seen.assert_gone()
         assert seen.heard == b""
 

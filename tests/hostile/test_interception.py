@@ -14,9 +14,11 @@ from babar_tls import (
     ChannelBinding,
     ChannelBindingError,
     ChannelBindingRefused,
+    ChannelBindingUnsupported,
     Config,
     TlsVerify,
 )
+from babar_tls.backends import get_backend
 from babar_tls.testing import CertificateAuthority, PostgresServer, TlsInterceptor
 
 from .scripts import connect
@@ -51,8 +53,23 @@ def client(postgres: PostgresServer, port: int, backend: str, binding: ChannelBi
 def test_bound(
     *, postgres: PostgresServer, style: str, backend: str, binding: ChannelBinding, verify: TlsVerify
 ) -> None:
-    """A bound login fails at the server, which sees another certificate than the client: verified or not."""
+    """A bound login fails at the server, which sees another certificate than the client: verified or not.
+
+    Where an engine lets an unverified server show anybody's certificate, that binds nothing, and is not offered.
+    """
+    proven = verify is TlsVerify.FULL or get_backend(backend).capabilities().unverified_proven
     with through(postgres) as attacker:
+        if not proven:
+            target = client(postgres, attacker.port, backend, binding, tls_verify=verify)
+            if binding is ChannelBinding.REQUIRE:
+                with pytest.raises(ChannelBindingUnsupported, match="which therefore binds nothing"):
+                    connect(target, style, "select 1")
+            else:
+                connect(target, style, "select 1")
+                assert b"n,,n=" in attacker.seen
+            assert b"p=tls-server-end-point" not in attacker.seen
+            assert PASSWORD.encode() not in attacker.seen
+            return
         with pytest.raises(ChannelBindingRefused) as caught:
             connect(client(postgres, attacker.port, backend, binding, tls_verify=verify), style, "select 1")
         assert "Somebody between you and the server" in str(caught.value)
@@ -75,13 +92,14 @@ def test_stripped_and_preferred(postgres: PostgresServer, style: str, backend: s
 
 
 def test_stripped_and_required(postgres: PostgresServer, style: str, backend: str) -> None:
-    """Who demands the binding does not even begin without it: nothing secret is sent, no proof, no nonce."""
+    """Who demands the binding does not go on without it: the proof, which a password can be guessed by, is not sent."""
     with through(postgres, strip_plus=True) as attacker:
         with pytest.raises(ChannelBindingError, match="server did not offer an authentication method") as caught:
             connect(client(postgres, attacker.port, backend, ChannelBinding.REQUIRE), style)
         assert not isinstance(caught.value, ChannelBindingRefused)
-        assert b"r=" not in attacker.seen
-        assert b"p=" not in attacker.seen
+        assert b",c=" not in attacker.seen
+        assert b",p=" not in attacker.seen
+        assert PASSWORD.encode() not in attacker.seen
 
 
 def test_disabled(postgres: PostgresServer, style: str, backend: str) -> None:

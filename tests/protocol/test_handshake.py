@@ -93,10 +93,14 @@ CLIENT = [
 ]
 
 
-def test_a_recorded_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given the nonce of a recorded session, the client says what it said then, and is let in again."""
+@pytest.mark.parametrize("pipelining", [False, True])
+def test_a_recorded_session(monkeypatch: pytest.MonkeyPatch, pipelining: bool) -> None:
+    """Given the nonce of a recorded session, the client says what it said then, and is let in again.
+
+    With pipelining it says the same, two messages at once.
+    """
     monkeypatch.setattr(scram, "make_nonce", lambda: NONCE)
-    config = make(user="app", database="postgres", password="pencil", channel_binding="require")
+    config = make(user="app", database="postgres", password="pencil", channel_binding="require", pipelining=pipelining)
     heard = iter(SERVER)
     said = []
     exchange = handshake(config)
@@ -119,7 +123,8 @@ def test_a_recorded_session(monkeypatch: pytest.MonkeyPatch) -> None:
         except StopIteration as stop:
             established = stop.value
             break
-    assert said == CLIENT
+    request, startup, first, final = CLIENT
+    assert said == ([request, startup + first, final] if pipelining else CLIENT)
     assert isinstance(established, Established)
     assert established.process_id == 0x3E86
     assert established.secret_key == bytes.fromhex("ff606994")

@@ -1,0 +1,223 @@
+"""Connecting costs the round trips and the system calls that it has to, and not one more: counted, not timed."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls import Config, Session, TlsError, wire
+from babar_tls.backends import get_backend, offer_of
+from babar_tls.backends.groups import is_post_quantum
+from babar_tls.group_memory import group_memory
+
+from .conftest import PASSWORD
+from .drivers import BACKENDS, STYLES, connected
+
+pytest.importorskip("cryptography")
+
+from babar_tls.testing import PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: TCP; SSLRequest; TLS 1.3; StartupMessage with client-first; client-final.
+FEWEST = {"postgres": 5, "direct": 4}
+
+
+@pytest.fixture(autouse=True)
+def forgetful() -> None:
+    """Nothing is known of any server."""
+    group_memory.clear()
+
+
+class Relay:
+    """Passes bytes on and counts the flights of each client: what it sends between two answers of the server's."""
+
+    def __init__(self, port: int) -> None:
+        self.flights: list[int] = []
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Relay:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self._listener.close()
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client, socket.create_connection(("127.0.0.1", self._port)) as server:
+                self.flights.append(1)  # TCP's handshake
+                self._relay(client, server)
+
+    def _relay(self, client: socket.socket, server: socket.socket) -> None:
+        for sock in (client, server):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._answered = True
+        answering = threading.Thread(target=self._answers, args=(server, client), daemon=True)
+        answering.start()
+        try:
+            while data := client.recv(1 << 16):
+                self.flights[-1] += self._answered
+                self._answered = False
+                server.sendall(data)
+            server.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the server has gone first
+        answering.join(10)
+
+    def _answers(self, server: socket.socket, client: socket.socket) -> None:
+        try:
+            while data := server.recv(1 << 16):
+                self._answered = True
+                client.sendall(data)
+        except OSError:
+            pass  # the client has gone
+
+
+def bound(server: PostgresServer, backend: str, **changes: Any) -> Config:
+    """Verified, bound, by SCRAM."""
+    config = server.config(user="scram_role", password=PASSWORD, tls_backend=backend, channel_binding="require")
+    return config.replace(**changes)
+
+
+def first_costs_more(backend: str) -> bool:
+    """Does the engine begin with groups that PostgreSQL 17 declines? One with post-quantum groups keeps none back."""
+    offer = offer_of(get_backend(backend))
+    assert offer is not None
+    return any(map(is_post_quantum, offer.groups))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("negotiation", FEWEST)
+def test_round_trips(tls_server: PostgresServer, backend: str, style: str, negotiation: str) -> None:
+    """Four with direct TLS and five without, from the second connect on where the engine has to learn the group.
+
+    The report says as many as a relay in between has counted.
+    """
+    seen = []
+    with Relay(tls_server.port) as relay:
+        config = bound(tls_server, backend, tls_negotiation=negotiation)
+        config = config.replace(host="localhost", hostaddr="127.0.0.1", port=relay.port)
+        for _ in range(3):
+            with connected(config, style) as session:
+                seen.append(session.security.round_trips)
+                assert relay.flights[-1] == seen[-1]
+    learns = get_backend(backend).capabilities().selects_groups != "no"
+    first = FEWEST[negotiation] + first_costs_more(backend)
+    assert seen == ([first, FEWEST[negotiation], FEWEST[negotiation]] if learns else [first] * 3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_pipelining(tls_server: PostgresServer, backend: str) -> None:
+    """Step by step it is one more; and so it is where policy leaves the server a choice."""
+    for _ in range(2):
+        for changes in ({"pipelining": False}, {"channel_binding": "prefer"}):
+            with Session.connect(bound(tls_server, backend, **changes)) as session:
+                last = session.security.round_trips
+    learns = get_backend(backend).capabilities().selects_groups != "no"
+    assert last == FEWEST["postgres"] + 1 + (not learns)
+
+
+@pytest.fixture(scope="module")
+def p384_server() -> Iterator[PostgresServer]:
+    """A server that takes one group, and not the one that most take."""
+    with PostgresServer(roles={"scram_role": PASSWORD}, settings={"ssl_ecdh_curve": "secp384r1"}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("negotiation", FEWEST)
+def test_a_server_without_the_group(p384_server: PostgresServer, backend: str, style: str, negotiation: str) -> None:
+    """A server that declines the group that was begun with is asked again with all of them, on a new connection.
+
+    That costs the first connect; the next ones know.
+    """
+    groups, trips = [], []
+    for _ in range(3):
+        with connected(bound(p384_server, backend, tls_negotiation=negotiation), style) as session:
+            groups.append(session.security.group)
+            trips.append(session.security.round_trips)
+    assert groups == ["secp384r1"] * 3
+    if get_backend(backend).capabilities().selects_groups != "no":
+        assert trips[1] <= trips[0]
+        assert trips[2] == FEWEST[negotiation]
+    assert trips[0] > FEWEST[negotiation]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("style", STYLES)
+def test_groups_that_were_named_are_kept(p384_server: PostgresServer, backend: str, style: str) -> None:
+    """What the caller named is offered and nothing else, also where that fails."""
+    if get_backend(backend).capabilities().selects_groups == "no":
+        pytest.skip("this engine takes no choice of groups")
+    with (
+        pytest.raises(TlsError, match="alert"),
+        connected(bound(p384_server, backend, tls_groups="secp256r1"), style),
+    ):
+        pass
+    with connected(bound(p384_server, backend, tls_groups="P-384"), style) as session:
+        assert session.security.group == "secp384r1"
+
+
+class CountingSocket(socket.socket):
+    """Counts what it is asked for."""
+
+    calls: list[str]
+
+
+def _counted(name: str) -> Any:
+    original = getattr(socket.socket, name)
+
+    def call(self: CountingSocket, *arguments: Any) -> Any:
+        CountingSocket.calls.append(name)
+        return original(self, *arguments)
+
+    return call
+
+
+for _name in ("connect", "send", "sendall", "recv", "recv_into", "setsockopt", "settimeout", "shutdown", "close"):
+    setattr(CountingSocket, _name, _counted(_name))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("negotiation", FEWEST)
+def test_socket_calls(
+    tls_server: PostgresServer, backend: str, negotiation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One write a flight, and one read where one record answers it; options are set once."""
+    config = bound(tls_server, backend, tls_negotiation=negotiation)
+    for _ in range(2):
+        Session.connect(config).close()
+    monkeypatch.setattr(wire.socket, "socket", CountingSocket)
+    CountingSocket.calls = []
+    session = Session.connect(config)
+    connecting, CountingSocket.calls = CountingSocket.calls, []
+    flights = session.security.round_trips - 1
+    assert connecting.count("connect") == 1
+    assert connecting.count("sendall") + connecting.count("send") == flights
+    # A read more where the server's flight comes in several records that have not all arrived.
+    reads = connecting.count("recv") + connecting.count("recv_into")
+    assert flights <= reads <= flights + 2
+    assert connecting.count("setsockopt") == 2  # no delay, keepalive
+    session.close()
+    assert [call for call in CountingSocket.calls if call in ("send", "shutdown", "close")] == [
+        "send",
+        "shutdown",
+        "close",
+    ]
