@@ -12,10 +12,15 @@ from cryptography.x509.oid import NameOID
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from babar_tls import ConfigError
+from babar_tls import CertificateError, ConfigError
+from babar_tls.backends import TlsParameters
 from babar_tls.backends.names import ascii_name, name_error, name_fault
 
+from .pairs import Pair
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from babar_tls.testing import CertificateAuthority, ServerCertificate
 
 DB = "db.example.com"
@@ -219,3 +224,17 @@ def test_what_matches(common_names: list[bytes], alternative: list[tuple[int, by
         assert by_alternative or texts & good or first & good
     if strict is None and not any(b"\0" in name for name in texts):
         assert lenient is None
+
+
+@pytest.mark.parametrize("common_name", [False, True])
+def test_wildcard_for_an_a_label(
+    backend: str, common_name: bool, root_path: Path, authority: CertificateAuthority
+) -> None:
+    """A wildcard stands for an internationalized label too, except to service-identity."""
+    parameters = TlsParameters(root_cert_path=str(root_path), default_roots=False, common_name=common_name)
+    pair = Pair(backend, parameters, "xn--bcher-kva.example.com", authority.issue("*.example.com"))
+    if backend == "openssl" and not common_name:
+        with pytest.raises(CertificateError, match="does not match host name"):
+            pair.handshake()
+    else:
+        pair.handshake()
