@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .backends import offer_of
@@ -39,6 +40,19 @@ def is_about_offer(error: TlsError, stream: TlsStream) -> bool:
     return stream.group is None and not isinstance(error, CertificateError | ClientCertificateError)
 
 
+@lru_cache(maxsize=64)
+def _with_group(parameters: TlsParameters, group: str) -> TlsParameters:
+    return dataclasses.replace(parameters, groups=(group,))
+
+
+@lru_cache(maxsize=32)
+def _first_guess(backend: TlsBackend) -> str | None:
+    offer = offer_of(backend)
+    if offer is None or _FIRST_GUESS not in offer.groups or any(map(is_post_quantum, offer.groups)):
+        return None
+    return None if _FIRST_GUESS in offer.key_shares else _FIRST_GUESS
+
+
 class GroupMemory:
     """What is known of servers, for this process."""
 
@@ -51,8 +65,8 @@ class GroupMemory:
             return parameters
         group, until = self._known.get((backend.name, server), (None, 0.0))
         if until < time.monotonic():
-            group = self._guess(backend)
-        return dataclasses.replace(parameters, groups=(group,)) if group is not None else parameters
+            group = _first_guess(backend)
+        return _with_group(parameters, group) if group is not None else parameters
 
     def learn(self, backend: TlsBackend, server: Hashable, stream: TlsStream) -> None:
         """Remember what a server asked for, after a handshake that has succeeded."""
@@ -71,12 +85,5 @@ class GroupMemory:
         if len(self._known) >= _CAPACITY:
             self._known.clear()
         self._known[backend.name, server] = group, time.monotonic() + _KEPT
-
-    def _guess(self, backend: TlsBackend) -> str | None:
-        offer = offer_of(backend)
-        if offer is None or _FIRST_GUESS not in offer.groups or any(map(is_post_quantum, offer.groups)):
-            return None
-        return None if _FIRST_GUESS in offer.key_shares else _FIRST_GUESS
-
 
 group_memory = GroupMemory()

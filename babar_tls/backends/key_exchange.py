@@ -22,31 +22,44 @@ _SERVER_HELLO, _SERVER_KEY_EXCHANGE, _SERVER_HELLO_DONE = 2, 12, 14
 _NAMED_CURVE = 3  # RFC 8422 §5.4
 _TLS13 = 0x0304
 _LONGEST_MESSAGE = 1 << 16  # of those that are looked into; longer ones are certificates, and are passed over
+_KEPT = 1 << 17  # bytes that wait to be read
 _ECDHE_CHACHA20 = (0xCCA8, 0xCCA9, 0xCCAC)  # RFC 7905 §2, ECDHE-PSK included
 
 
 class KeyExchangeObserver:
-    """Reads along until it knows.
-
-    Attributes:
-        group: The group by IANA's name; `None` until it is known, and where there is none (RSA key transport).
-        retried: The server has asked for another ClientHello (HelloRetryRequest), which cost a round trip.
-    """
+    """Keeps what comes, and reads it when it is asked."""
 
     def __init__(self) -> None:
-        self.group: str | None = None
-        self.retried = False
+        self._group: str | None = None
+        self._retried = False
         self._finished = False
         self._records = bytearray()
         self._messages = bytearray()
         self._passing = 0
         self._cipher = 0
 
+    @property
+    def group(self) -> str | None:
+        """The group by IANA's name; `None` until it is known, and where there is none (RSA key transport)."""
+        self._read()
+        return self._group
+
+    @property
+    def retried(self) -> bool:
+        """The server has asked for another ClientHello (HelloRetryRequest), which cost a round trip."""
+        self._read()
+        return self._retried
+
     def receive(self, data: Buffer) -> None:
         """Take what came from the wire; anything that is no TLS is the engine's to complain of."""
+        if not self._finished:
+            self._records += memoryview(data)
+            if len(self._records) > _KEPT:
+                self._read()
+
+    def _read(self) -> None:
         if self._finished:
             return
-        self._records += memoryview(data)
         try:
             self._read_records()
         except ValueError:
@@ -88,7 +101,7 @@ class KeyExchangeObserver:
         if kind == _SERVER_HELLO:
             choice = server_choice(body)
             self._cipher = choice.cipher
-            self.retried = self.retried or choice.retry
+            self._retried = self._retried or choice.retry
             if choice.version >= _TLS13 and not choice.retry:
                 self._finish(choice.group)
         elif kind == _SERVER_KEY_EXCHANGE:
@@ -99,6 +112,6 @@ class KeyExchangeObserver:
             self._finish()
 
     def _finish(self, group: str | None = None) -> None:
-        self.group = group
+        self._group = group
         self._finished = True
         self._records, self._messages = bytearray(), bytearray()

@@ -100,6 +100,7 @@ class _Stream(TlsStream):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._server_hostname = server_hostname
+        self._certificate = b""
         self._established = False
         self._eof = False
         self._failure: TlsError | Closed | None = None
@@ -120,6 +121,7 @@ class _Stream(TlsStream):
         certificate = self._object.getpeercert(binary_form=True)
         if certificate is None:
             raise missing_certificate_error()
+        self._certificate = certificate
         if self._name_to_check is not None:
             fault = name_fault(certificate, self._name_to_check, common_name=self._common_name)
             if fault is not None:
@@ -238,7 +240,7 @@ class _Stream(TlsStream):
 
     @property
     def peer_certificate(self) -> bytes:
-        return self._object.getpeercert(binary_form=True) or b""
+        return self._certificate
 
     @property
     def peer_chain(self) -> tuple[bytes, ...]:

@@ -153,7 +153,7 @@ def _await_ready(
     parameters: dict[str, str] = {}
     key_data = 0, b""
     while True:
-        kind, payload = yield from next_message(reader, Phase.READY)
+        kind, payload = reader.next_message() or (yield from next_message(reader, Phase.READY))
         if kind == b"S":
             name, value = messages.parse_parameter_status(payload)
             parameters[name] = value
