@@ -26,7 +26,7 @@ $(VENV)/created.stamp:
 	@touch $@
 
 $(VENV)/demo.stamp: $(VENV)/created.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[openssl,cli,demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[native,openssl,rustls,cli,demo]'
 	@touch $@
 
 $(VENV)/tox.stamp: $(VENV)/created.stamp
