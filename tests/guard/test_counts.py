@@ -1,0 +1,216 @@
+"""What a connect costs, in counts that do not wobble: system calls, Python's calls, memory, instructions.
+
+Times say nothing on a shared machine. A change that makes one of these grow is to be seen, and meant.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls import Session
+
+pytest.importorskip("cryptography")
+
+from babar_tls.testing import PostgresServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from babar_tls import Config
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+NATIVE = ROOT / "babar_tls" / "_native"
+#: A connect at most, by the blocking driver on `stdlib`, SCRAM keys at hand, without direct TLS.
+SYSTEM_CALLS = 38
+PYTHON_CALLS = 1200
+PEAK_BYTES = 260_000
+LEFT_BYTES = 64  # a connect that is over, on an average of many
+#: A handshake of the protocol's alone, both ends of SCRAM and PBKDF2 of one iteration included.
+INSTRUCTIONS = 1_250_000
+#: Two rounds of SHA-256 by the instruction that does them (sha256rnds2), with all that feeds it.
+PER_TWO_ROUNDS = 5.5
+
+
+of_this_python = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the figure is of CPython 3.11")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer(roles={"app": "secret"}) as running:
+        yield running
+
+
+@pytest.fixture
+def config(server: PostgresServer) -> Config:
+    """Verified, bound, and known: what there is to be learned about the server has been learned."""
+    found = server.config(user="app", password="secret", channel_binding="require")
+    for _ in range(5):
+        Session.connect(found).close()
+    return found
+
+
+def strace(*command: str, calls: Path) -> bool:
+    """Run it under strace; may that be?"""
+    program = shutil.which("strace")
+    if program is None:
+        return False
+    run = subprocess.run(  # noqa: S603
+        [program, "-f", "-c", "-o", str(calls), *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    if run.returncode and "ptrace" in run.stderr:
+        return False
+    assert run.returncode == 0, run.stderr
+    return True
+
+
+def test_system_calls(config: Config, tmp_path: Path) -> None:
+    """Between the first connect and the hundred-first lie a hundred times the same system calls."""
+    fields = {
+        name: getattr(config, name)
+        for name in ("host", "hostaddr", "port", "user", "database", "password", "tls_root_cert_path")
+    }
+    fields.update(tls_default_roots=False, channel_binding="require")
+    counts = []
+    for connects in (20, 120):
+        calls = tmp_path / f"{connects}.txt"
+        if not strace(sys.executable, str(HERE / "connects.py"), json.dumps(fields), str(connects), calls=calls):
+            pytest.skip("no strace, or it is forbidden here")
+        counts.append(_strace_table(calls.read_text()))
+    few, many = counts
+    each = {name: (count - few.get(name, 0)) / 100 for name, count in many.items()}
+    # Memory is the interpreter's own affair, and how often a wait is interrupted that of the machine.
+    own = {
+        name: count
+        for name, count in each.items()
+        if name not in ("brk", "mmap", "munmap", "futex", "restart_syscall", "getpid") and count >= 0.05
+    }
+    for name in ("socket", "connect"):
+        assert own[name] == 1
+    assert own["sendto"] == 5, own  # SSLRequest, two flights of TLS and SCRAM each, and the goodbye
+    assert own.get("close") == 1
+    assert sum(own.values()) <= SYSTEM_CALLS, own
+
+
+def _strace_table(text: str) -> dict[str, int]:
+    rows = [line.split() for line in text.splitlines()[2:] if line[:1] != "-" and "total" not in line]
+    return {row[-1]: int(row[3]) for row in rows}
+
+
+@of_this_python
+def test_python_calls(config: Config) -> None:
+    """A connect calls so many functions, of Python's and of C's, and not many more."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        session = Session.connect(config)
+    finally:
+        sys.setprofile(None)
+    session.close()
+    assert 100 < calls <= PYTHON_CALLS
+
+
+def test_memory(config: Config) -> None:
+    """A connect needs little memory while it lasts, and leaves none behind."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        session = Session.connect(config)
+        _, peak = tracemalloc.get_traced_memory()
+        session.close()
+        del session
+        assert peak - before <= PEAK_BYTES
+        for _ in range(10):
+            Session.connect(config).close()
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(200):
+            Session.connect(config).close()
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before <= 200 * LEFT_BYTES
+
+
+def instructions(*command: str) -> int:
+    """How many instructions a program executes, by callgrind."""
+    program = shutil.which("valgrind")
+    if program is None:
+        pytest.skip("no valgrind here")
+    run = subprocess.run(  # noqa: S603
+        [program, "--tool=callgrind", "--callgrind-out-file=/dev/null", *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+    )
+    assert run.returncode == 0, run.stderr
+    found = re.search(r"I\s+refs:\s+([\d,]+)", run.stderr)
+    assert found is not None, run.stderr
+    return int(found[1].replace(",", ""))
+
+
+@of_this_python
+def test_instructions_of_a_handshake() -> None:
+    """The protocol's own part of a connect, from SSLRequest to ReadyForQuery."""
+    few, many = (instructions(sys.executable, "-m", "tests.guard.exchanges", count) for count in ("20", "60"))
+    assert 0 < (many - few) / 40 <= INSTRUCTIONS
+
+
+@pytest.fixture(scope="module")
+def derive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The derivation alone, compiled."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler here")
+    program = tmp_path_factory.mktemp("guard") / "derive"
+    sources = [str(path) for path in NATIVE.glob("*.c") if not path.name.startswith("_")]
+    subprocess.run([compiler, "-O2", "-std=c99", str(HERE / "derive.c"), *sources, "-o", str(program)], check=True)  # noqa: S603
+    return program
+
+
+def test_instructions_of_the_portable_kernel(derive: Path) -> None:
+    """An iteration of PBKDF2 is two compressions, and costs the same each time."""
+    counts = [instructions(str(derive), "portable", rounds) for rounds in ("1000", "2000", "3000")]
+    assert counts[1] - counts[0] == counts[2] - counts[1]
+    assert (counts[1] - counts[0]) / 1000 / 2 <= 6000
+
+
+def test_instructions_of_the_sha_kernel(derive: Path) -> None:
+    """Beside each instruction that does two rounds stand few others (valgrind does not know them: they are read)."""
+    disassembler = shutil.which("objdump")
+    if disassembler is None:
+        pytest.skip("no objdump here")
+    listing = subprocess.run(  # noqa: S603
+        [disassembler, "-d", "--no-show-raw-insn", str(derive)], check=True, capture_output=True, text=True
+    ).stdout
+    body = re.search(r"<babar_pbkdf2_iterate_shani>:\n(.*?)\n\n", listing, re.DOTALL)
+    if body is None:
+        pytest.skip("no SHA kernel for this processor")
+    lines = body[1].splitlines()
+    rounds = sum("sha256rnds2" in line for line in lines)
+    assert rounds >= 64
+    assert len(lines) / rounds <= PER_TWO_ROUNDS
