@@ -167,7 +167,14 @@ class Closed(IoError):
 
 
 class TlsError(IoError):
-    """TLS could not be established or broke."""
+    """TLS could not be established or broke.
+
+    Attributes:
+        alert: The alert by which the server ended it, by its name (RFC 8446 §6: ``handshake_failure``); `None` where
+            there was none, or the engine does not tell.
+    """
+
+    alert: str | None = None
 
 
 class TlsRefused(TlsError):

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from .backends import offer_of
 from .backends.groups import is_post_quantum
-from .errors import CertificateError, ClientCertificateError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -36,8 +35,8 @@ _FIRST_GUESS = "secp256r1"
 
 
 def is_about_offer(error: TlsError, stream: TlsStream) -> bool:
-    """Can the handshake have failed because of the groups? Not once one was agreed on, or a certificate refused."""
-    return stream.group is None and not isinstance(error, CertificateError | ClientCertificateError)
+    """Has the server found nothing acceptable in the offer (RFC 8446 §4.1.1)? Once a group is agreed on, it has."""
+    return error.alert in ("handshake_failure", "insufficient_security") and stream.group is None
 
 
 @lru_cache(maxsize=64)

@@ -147,7 +147,9 @@ def ssl_error(reason: str, text: str, *, after_certificate: bool = False) -> Tls
             "SSL error: the server refuses the ALPN protocol", remedy="This is the port of another service."
         )
     if "_ALERT_" in reason:
-        return TlsError(f"SSL error: the server ended the handshake with an alert ({_words(reason)})")
+        error = TlsError(f"SSL error: the server ended the handshake with an alert ({_words(reason)})")
+        error.alert = _words(reason).replace(" ", "_")
+        return error
     return TlsError(f"SSL error: {_words(reason) or text}")
 
 

@@ -32,6 +32,10 @@ _PATIENCE = 30.0  # seconds for the processes of connections that are closed to 
 #: What the server says of a handshake that the client broke off; anything else was the server's own decision.
 _CLIENT_LEFT = re.compile(r"alert|EOF|reset by peer|Success|unexpected eof|Broken pipe")
 
+#: What the server says of a SASL message that came with the StartupMessage, where it asked for something else: it takes
+#: it for a password, or finds nothing to do with it. The client has left by then.
+_BEGUN_EARLY = re.compile(r"invalid password packet size|invalid frontend message type 112")
+
 _counter = itertools.count(1)
 
 
@@ -55,7 +59,7 @@ class _Process:
                 channel = "TLS"
             elif text.startswith("connection authorized"):
                 end = "authorized"
-            elif severity == "FATAL":
+            elif severity == "FATAL" and not _BEGUN_EARLY.fullmatch(text):
                 end = f"{end}, refused {sqlstate}" if end == "authorized" else f"refused {sqlstate}"
         return f"{channel} {end}"
 
