@@ -1,0 +1,179 @@
+"""An engine's client and the standard library's server, joined in memory."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from babar_tls.backends import TlsBackend, TlsParameters, TlsStream, get_backend
+from babar_tls.testing._wire import server_context
+from babar_tls.testing.backend_checks._hello import ClientHello
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from babar_tls.testing.certificates import ServerCertificate
+
+__all__ = ["NAME", "TLS_VERSIONS", "Pair", "PairError", "only"]
+
+NAME = "db.example.com"
+TLS_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+_MAX_ROUNDS = 50  # a handshake has two or three; a client that never finishes is not waited for
+
+
+class PairError(Exception):
+    """The two ends got nowhere."""
+
+
+def only(version: str) -> dict[str, Any]:
+    """A server's options that leave one version of TLS."""
+    return {"minimum_version": TLS_VERSIONS[version], "maximum_version": TLS_VERSIONS[version]}
+
+
+def _whole(data: bytes) -> bytes:
+    return data
+
+
+class Pair:
+    """Both ends of one connection.
+
+    Args:
+        backend: The engine.
+        parameters: What it is asked for.
+        hostname: What it is to verify.
+        certificate: The server's.
+        fragment: How many bytes at a time the client gets; or a function that says so each time.
+        tamper: What becomes of the server's bytes on the way.
+        context: The server's context, in place of a new one of `certificate` and `options`.
+        options: Those of the server's context.
+
+    Attributes:
+        client: The engine's stream.
+        server: The standard library's side.
+        server_error: What ended the server's handshake.
+        sent: Every byte that the client has sent.
+    """
+
+    def __init__(
+        self,
+        backend: str | TlsBackend,
+        parameters: TlsParameters,
+        hostname: str | None,
+        certificate: ServerCertificate,
+        *,
+        fragment: int | Callable[[], int] | None = None,
+        tamper: Callable[[bytes], bytes] = _whole,
+        context: ssl.SSLContext | None = None,
+        **options: Any,
+    ) -> None:
+        self.server_error: ssl.SSLError | None = None
+        self.sent = bytearray()
+        self._fragment = fragment
+        self._tamper = tamper
+        self._to_server, self._from_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = context or server_context(certificate, **options)
+        self.server = context.wrap_bio(self._to_server, self._from_server, server_side=True)
+        self.client: TlsStream = get_backend(backend).wrap(parameters, hostname)
+        self._client_done = self._server_done = False
+
+    @property
+    def hello(self) -> ClientHello:
+        """The client's first message."""
+        hello = ClientHello.parse(bytes(self.sent))
+        if hello is None:
+            raise PairError("the client has sent no whole ClientHello")
+        return hello
+
+    @property
+    def server_name(self) -> str | None:
+        """What the client sent as SNI."""
+        return self.hello.server_name
+
+    def handshake(self) -> Pair:
+        """Run it to its end on both sides; raises what the client's side raises.
+
+        Raises:
+            PairError: It has no end.
+        """
+        for _ in range(_MAX_ROUNDS):
+            if not self._client_done:
+                self._step()
+            moved = self.carry()
+            self._serve()
+            if not (self.carry() or moved or self._client_done):
+                self.client.receive_eof()  # nobody has anything to say: the server has given up
+                self._step()
+            if self._client_done and (self._server_done or self.server_error is not None):
+                return self
+        raise PairError(f"the handshake was not finished after {_MAX_ROUNDS} rounds")
+
+    def _step(self) -> None:
+        try:
+            self._client_done = self.client.do_handshake()
+        finally:
+            self._send()
+            self._serve()
+
+    def _send(self) -> bytes:
+        data = self.client.data_to_send()
+        self.sent += data
+        self._to_server.write(data)
+        return data
+
+    def _serve(self) -> None:
+        if self._server_done or self.server_error is not None:
+            return
+        try:
+            self.server.do_handshake()
+            self._server_done = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as exc:
+            self.server_error = exc
+
+    def carry(self) -> bool:
+        """Move what is waiting between the two; was there anything?"""
+        up, down = self._send(), self._tamper(self._from_server.read())
+        if not self._fragment:
+            if down:
+                self.client.receive_data(down)
+            return bool(up or down)
+        rest = down
+        while rest:
+            step = self._fragment if isinstance(self._fragment, int) else self._fragment()
+            self.client.receive_data(rest[:step])
+            rest = rest[step:]
+            if not self._client_done:
+                self._step()
+        return bool(up or down)
+
+    def say(self, data: bytes) -> None:
+        """The server sends."""
+        self.server.write(data)
+        self.carry()
+
+    def hear(self) -> bytes:
+        """What the server has received."""
+        self.carry()
+        heard = bytearray()
+        try:
+            while chunk := self.server.read(1 << 16):
+                heard += chunk
+        except ssl.SSLWantReadError:
+            pass
+        return bytes(heard)
+
+    def hear_or_nothing(self) -> bytes:
+        """The same of a server whose handshake may have failed."""
+        try:
+            return self.hear()
+        except ssl.SSLError:
+            return b""
+
+    def read(self, size: int = 1 << 16) -> bytes:
+        """What the client can read now."""
+        received = bytearray()
+        buffer = memoryview(bytearray(size))
+        while count := self.client.read_into(buffer):
+            received += buffer[:count]
+        return bytes(received)

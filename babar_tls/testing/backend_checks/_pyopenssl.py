@@ -1,0 +1,84 @@
+"""pyOpenSSL's server, where it is installed: it exports keying material on TLS 1.2, and renegotiates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from babar_tls.testing.backend_checks._check import Failure, NotApplicable
+
+if TYPE_CHECKING:
+    from babar_tls.backends import TlsStream
+    from babar_tls.testing.certificates import ServerCertificate
+
+__all__ = ["PyOpenSslServer"]
+
+
+class PyOpenSslServer:
+    """One connection's server.
+
+    Args:
+        certificate: What it presents.
+        version: The one version of TLS that it speaks.
+
+    Raises:
+        NotApplicable: pyOpenSSL is not installed.
+    """
+
+    def __init__(self, certificate: ServerCertificate, version: str) -> None:
+        try:
+            from OpenSSL import SSL  # noqa: PLC0415 - optional
+        except ImportError:
+            raise NotApplicable("the server for this check needs pyOpenSSL: pip install pyOpenSSL") from None
+        from cryptography import x509  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+        self._errors = SSL.Error
+        self._want_read = SSL.WantReadError
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.use_certificate(x509.load_der_x509_certificate(certificate.der))
+        context.use_privatekey(load_pem_private_key(certificate.private_key_pem, None))  # type: ignore[arg-type]
+        number = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}[version]
+        context.set_min_proto_version(number)
+        context.set_max_proto_version(number)
+        self._connection = SSL.Connection(context, None)
+        self._connection.set_accept_state()
+
+    def connect(self, client: TlsStream) -> None:
+        """Runs the handshake of an engine's stream to its end."""
+        for _ in range(6):
+            done = client.do_handshake()
+            self.receive(client.data_to_send())
+            if done:
+                return
+            client.receive_data(self.flush())
+        raise Failure("the handshake is not finished")
+
+    def receive(self, data: bytes) -> None:
+        """Takes ciphertext, and goes on with whatever handshake there is."""
+        if data:
+            self._connection.bio_write(data)
+        try:
+            self._connection.do_handshake()
+            self._connection.recv(1 << 16)
+        except self._errors:
+            pass
+
+    def flush(self) -> bytes:
+        """Ciphertext for the client."""
+        try:
+            return self._connection.bio_read(1 << 20)
+        except self._want_read:
+            return b""
+
+    def renegotiate(self) -> None:
+        """Asks for another handshake."""
+        self._connection.renegotiate()
+        self.receive(b"")
+
+    def renegotiations(self) -> int:
+        """How many further handshakes were finished."""
+        return self._connection.total_renegotiations() if not self._connection.renegotiate_pending() else 0
+
+    def export(self, label: bytes, length: int) -> bytes:
+        """Exported keying material for an empty context (RFC 5705)."""
+        return self._connection.export_keying_material(label, length, b"")

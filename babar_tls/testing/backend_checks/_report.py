@@ -1,0 +1,93 @@
+"""What `check_backend` has found out: a value, a readable table, and an exception that holds both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["BackendCheckError", "BackendReport", "CheckOutcome", "CheckResult"]
+
+
+class CheckOutcome(Enum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check of an engine.
+
+    Attributes:
+        name: Subject and name, ``closing.truncation``.
+        description: What should hold, in one sentence.
+        outcome: How it ended.
+        detail: What was found instead, one line for each case that failed; or why the check does not apply.
+        seconds: How long it took.
+    """
+
+    name: str
+    description: str
+    outcome: CheckOutcome
+    detail: str
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """It did not fail."""
+        return self.outcome is not CheckOutcome.FAILED
+
+
+@dataclass(frozen=True)
+class BackendReport:
+    """Every check of one engine.
+
+    Attributes:
+        backend: The engine's name.
+        version: What it says of itself, empty where it could not even say that.
+        results: The checks, in the order in which they ran.
+    """
+
+    backend: str
+    version: str
+    results: tuple[CheckResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        """No check has failed."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[CheckResult, ...]:
+        """The checks that failed."""
+        return tuple(result for result in self.results if not result.passed)
+
+    def __str__(self) -> str:
+        """A table of all checks, with what was found under those that failed; the sum is the last line."""
+        width = max((len(result.name) for result in self.results), default=0)
+        lines = [f"{self.backend} ({self.version or 'version unknown'})"]
+        for result in self.results:
+            lines.append(f"  {result.outcome.value:<14}  {result.name:<{width}}  {result.seconds:7.2f} s")
+            if not result.passed:
+                lines.append(f"      {result.description}")
+            lines += [f"      {line}" for line in result.detail.splitlines()]
+        count = {outcome: sum(result.outcome is outcome for result in self.results) for outcome in CheckOutcome}
+        lines.append(", ".join(f"{number} {outcome.value}" for outcome, number in count.items()))
+        return "\n".join(lines)
+
+
+class BackendCheckError(AssertionError):
+    """An engine does not keep the contract; `report` has every check, and the message those that failed."""
+
+    def __init__(self, report: BackendReport) -> None:
+        self.report = report
+        lines = [f"TLS engine {report.backend!r} fails {len(report.failures)} of {len(report.results)} checks"]
+        for failure in report.failures:
+            lines.append(f"  {failure.name}: {failure.description}")
+            lines += [f"      {line}" for line in failure.detail.splitlines()]
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type[BackendCheckError], tuple[BackendReport]]:
+        return type(self), (self.report,)

@@ -1,0 +1,207 @@
+"""Checks of the verification of the server's certificate: every fault is refused, and told by its `reason`.
+
+Where engines see the same fault differently for good reasons, several are right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from babar_tls.backends import TlsParameters
+from babar_tls.config import TlsVerify
+from babar_tls.errors import CertificateError
+from babar_tls.testing.backend_checks._check import Trial, check, raised, require
+from babar_tls.testing.backend_checks._pair import NAME
+from babar_tls.testing.certificates import CertificateAuthority, ServerCertificate
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+except ImportError as exc:
+    from babar_tls.testing._optional import demo_extra_missing
+
+    raise demo_extra_missing(exc) from exc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_DAY = timedelta(days=1)
+_END = b"-----END CERTIFICATE-----\n"
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _alone(certificate: ServerCertificate) -> ServerCertificate:
+    leaf = certificate.certificate_pem.partition(_END)[0] + _END
+    return dataclasses.replace(certificate, certificate_pem=leaf)
+
+
+def _with_root(certificate: ServerCertificate) -> ServerCertificate:
+    return dataclasses.replace(certificate, certificate_pem=certificate.certificate_pem + certificate.root_pem)
+
+
+def _issued_by_a_leaf(authority: CertificateAuthority) -> ServerCertificate:
+    """The holder of an ordinary certificate poses as an authority (CVE-2002-0862)."""
+    leaf = authority.issue("evil.example.com")
+    impostor = CertificateAuthority()
+    impostor._key = load_pem_private_key(leaf.private_key_pem, None)  # type: ignore[assignment]  # a key it can use
+    impostor._certificate = x509.load_der_x509_certificate(leaf.der)
+    forged = impostor.issue(NAME)
+    return dataclasses.replace(forged, certificate_pem=forged.certificate_pem + leaf.certificate_pem)
+
+
+def _forged(authority: CertificateAuthority) -> ServerCertificate:
+    """A certificate in the name of the authority, by somebody else's key."""
+    impostor = CertificateAuthority()
+    impostor._certificate = authority._certificate
+    return impostor.issue(NAME)
+
+
+def _damaged(authority: CertificateAuthority) -> ServerCertificate:
+    """A certificate whose signature has a wrong bit."""
+    good = authority.issue(NAME)
+    der = bytearray(good.der)
+    der[-5] ^= 1
+    pem = x509.load_der_x509_certificate(bytes(der)).public_bytes(Encoding.PEM)
+    return dataclasses.replace(good, certificate_pem=pem, der=bytes(der))
+
+
+def _constrained(authority: CertificateAuthority) -> ServerCertificate:
+    """A certificate from an intermediate that may not issue for its name."""
+    constraint = x509.NameConstraints(permitted_subtrees=[x509.DNSName("example.org")], excluded_subtrees=None)
+    return authority.intermediate(extensions=[(constraint, True)]).issue(NAME)
+
+
+#: What makes the certificate, and the reasons for which it may be refused.
+FAULTS: dict[str, tuple[Callable[[CertificateAuthority], ServerCertificate], set[str]]] = {
+    "expired": (lambda ca: ca.issue(NAME, not_after=_now() - _DAY), {"expired"}),
+    "not yet valid": (lambda ca: ca.issue(NAME, not_before=_now() + _DAY), {"not-yet-valid"}),
+    "another authority's": (lambda _: CertificateAuthority().issue(NAME), {"untrusted"}),
+    "another authority's, which is sent": (
+        lambda _: _with_root(CertificateAuthority().issue(NAME)),
+        {"untrusted", "self-signed"},
+    ),
+    "an authority's of the same name": (
+        lambda ca: CertificateAuthority(common_name=_common_name(ca)).issue(NAME),
+        {"untrusted", "invalid"},
+    ),
+    "intermediate missing": (lambda ca: _alone(ca.intermediate().issue(NAME)), {"untrusted"}),
+    "intermediate expired": (
+        lambda ca: ca.intermediate(not_before=_now() - 2 * _DAY, not_after=_now() - _DAY).issue(NAME),
+        {"expired"},
+    ),
+    "issued by an end entity": (_issued_by_a_leaf, {"invalid", "untrusted", "purpose"}),
+    "self-signed": (lambda ca: ca.issue(NAME, self_signed=True), {"self-signed", "untrusted"}),
+    "a client's": (lambda ca: ca.issue(NAME, usage="client"), {"purpose"}),
+    "forged": (_forged, {"invalid", "untrusted"}),
+    "damaged": (_damaged, {"invalid", "untrusted"}),
+    "outside its issuer's name constraints": (_constrained, {"invalid", "untrusted", "hostname-mismatch"}),
+}
+_WEAK = {"weak", "invalid", "untrusted"}
+
+
+def _common_name(authority: CertificateAuthority) -> str:
+    return str(authority._certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+
+
+def _refused(trial: Trial, parameters: TlsParameters, certificate: ServerCertificate, reasons: Iterable[str]) -> None:
+    for level in (TlsVerify.FULL, TlsVerify.CA):
+        wanted = dataclasses.replace(parameters, verify=level)
+        pair = trial.pair(certificate=certificate, parameters=wanted)
+        error = raised(CertificateError, f"handshake with verify={level.value}", pair.handshake)
+        require(error.reason in reasons, f"verify={level.value}: reason is {error.reason!r}, not {sorted(reasons)}")
+        raised(CertificateError, "write() after it", pair.client.write, b"secret")
+        require(pair.hear_or_nothing() == b"", "the server got data")
+
+
+@check()
+def faults(trial: Trial) -> None:
+    """A certificate with a fault is refused, whether or not names are verified, with the fault as its `reason`."""
+    for fault, (make, reasons) in FAULTS.items():
+        with trial.case(fault):
+            _refused(trial, trial.parameters(), make(trial.world.authority), reasons)
+
+
+@check()
+def weak_signatures(trial: Trial) -> None:
+    """Certificates that are signed with MD5 or SHA-1 are refused."""
+    authority = CertificateAuthority("rsa2048")  # only RSA signs with MD5
+    parameters = trial.parameters(root_cert_path=trial.world.put("rsa.crt", authority.certificate_pem))
+    trial.pair(certificate=authority.issue(NAME), parameters=parameters).handshake()
+    for name in ("md5", "sha1"):
+        with trial.case(name):
+            _refused(trial, parameters, authority.issue(NAME, hash=name), _WEAK)
+
+
+@check()
+def expired_root(trial: Trial) -> None:
+    """A root that has expired vouches for nobody."""
+    authority = CertificateAuthority(not_before=_now() - 9 * _DAY, not_after=_now() - _DAY)
+    parameters = trial.parameters(root_cert_path=trial.world.put("expired.crt", authority.certificate_pem))
+    _refused(trial, parameters, authority.issue(NAME), {"expired", "untrusted"})
+
+
+@check()
+def good_chains(trial: Trial) -> None:
+    """Good certificates are accepted: of any usual key, with intermediates, with the root, without a stated purpose."""
+    authority = trial.world.authority
+    chains: dict[str, Callable[[], ServerCertificate]] = {
+        "RSA": lambda: authority.issue(NAME, key="rsa2048"),
+        "P-256": lambda: authority.issue(NAME),
+        "P-384": lambda: authority.issue(NAME, key="p384"),
+        "sha384": lambda: authority.issue(NAME, hash="sha384"),
+        "one intermediate": lambda: authority.intermediate().issue(NAME),
+        "two intermediates": lambda: authority.intermediate().intermediate("rsa2048").issue(NAME),
+        "with its root": lambda: _with_root(authority.issue(NAME)),
+        "without extended key usage": lambda: authority.issue(NAME, usage=None),
+    }
+    for what, make in chains.items():
+        for version in trial.versions:
+            with trial.case(f"{what}, {version}"):
+                trial.pair(certificate=make(), version=version).handshake()
+
+
+@check()
+def unverified(trial: Trial) -> None:
+    """With `TlsVerify.NONE` any certificate is accepted, and told to the byte; no root file is needed."""
+    parameters = TlsParameters(verify=TlsVerify.NONE)
+    for fault, (make, _) in FAULTS.items():
+        with trial.case(fault):
+            certificate = make(trial.world.authority)
+            pair = trial.pair(certificate=certificate, parameters=parameters).handshake()
+            require(pair.client.peer_certificate == certificate.der, "peer_certificate is not what the server sent")
+
+
+@check()
+def only_the_given_roots(trial: Trial) -> None:
+    """Only the roots of root_cert_path are trusted, all of a bundle; what the server sends is trusted for nothing."""
+    first, second = CertificateAuthority(), CertificateAuthority()
+    path = trial.world.put("bundle.crt", b"a comment\n" + first.certificate_pem + b"\n" + second.certificate_pem)
+    bundle = trial.parameters(root_cert_path=path)
+    for authority in (first, second):
+        trial.pair(certificate=authority.issue(NAME), parameters=bundle).handshake()
+    _refused(trial, bundle, trial.world.certificate, {"untrusted"})
+    _refused(trial, trial.parameters(), first.issue(NAME), {"untrusted"})
+
+
+@check()
+def default_roots(trial: Trial) -> None:
+    """The machine's default roots, where they are asked for, do not vouch for somebody unknown."""
+    parameters = TlsParameters(default_roots=True)
+    pair = trial.pair(parameters=parameters)
+    error = raised(CertificateError, "handshake with the default roots", pair.handshake)
+    require(error.reason == "untrusted", f"reason is {error.reason!r}")
+
+
+@check()
+def messages(trial: Trial) -> None:
+    """The error for a certificate has words of its own, the engine's error as its cause, and is told each time."""
+    pair = trial.pair(certificate=FAULTS["expired"][0](trial.world.authority))
+    first = raised(CertificateError, "handshake", pair.handshake)
+    require(first.message.strip(), "the message is empty")
+    second = raised(CertificateError, "do_handshake() again", pair.client.do_handshake)
+    require(second.reason == first.reason, f"the second time the reason is {second.reason!r}")

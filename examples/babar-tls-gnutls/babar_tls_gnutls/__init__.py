@@ -1,0 +1,73 @@
+"""GnuTLS as an engine of babar-tls: how one is written. The contract is `babar_tls.backends.base`.
+
+`GnuTlsBackend`, here, says what it can do, refuses the rest, and builds what connections share. `_stream.Stream` is one
+connection. Files and names are the business of babar-tls's own modules, which any engine may use; `_library` is GnuTLS
+itself, and knows nothing of babar-tls.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from babar_tls.backends import Capabilities, TlsBackend, TlsParameters
+from babar_tls.backends.client_certificates import KEY_FORMATS, load_identity
+from babar_tls.backends.context_cache import ContextCache
+from babar_tls.backends.context_files import context_files
+from babar_tls.backends.roots import check_root_file, root_files, roots_for, unusable_root_file
+from babar_tls.config import TlsVerify, TlsVersion
+from babar_tls.errors import ConfigError
+
+from . import _library as gnutls
+from ._stream import Stream
+
+__all__ = ["GnuTlsBackend"]
+
+
+class GnuTlsBackend(TlsBackend):
+    """TLS by GnuTLS."""
+
+    name = "gnutls"
+
+    def __init__(self) -> None:
+        self._credentials = ContextCache(_credentials, context_files)  # made anew when a file behind them changes
+
+    def capabilities(self) -> Capabilities:
+        """What GnuTLS can do. What is not named here cannot be had, and `wrap` refuses it."""
+        return Capabilities(
+            version=f"GnuTLS {gnutls.text('check_version', None)}",
+            tls_versions=tuple(TlsVersion),
+            channel_bindings=("tls-server-end-point", "tls-exporter"),
+            reports_group=True,
+            reports_chain=True,
+            common_names=True,
+            client_keys=KEY_FORMATS,
+        )
+
+    def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> Stream:
+        """Begin a client connection."""
+        p = parameters
+        # GnuTLS reads revocation lists too, but is content where one is missing: that is not what is asked for here.
+        if p.crl_path or p.crl_dir or p.os_roots or p.key_log_path or p.groups or p.ciphers:
+            raise ConfigError("the gnutls engine has no revocation lists, system roots, key log, groups or ciphers")
+        if p.verify is TlsVerify.FULL and server_hostname is None:
+            raise ConfigError("there is no host name to verify the server's certificate with")
+        return Stream(self._credentials.get(p), p, server_hostname)
+
+
+def _credentials(parameters: TlsParameters) -> gnutls.Credentials:
+    """What connections with these parameters share. Every file that cannot be used is a ConfigError that names it."""
+    credentials = gnutls.Credentials()
+    if parameters.verify is not TlsVerify.NONE:
+        roots_for(parameters)  # an error where there are none at all
+        for path in filter(None, root_files(parameters)):
+            folder = path != parameters.root_cert_path and Path(path).is_dir()
+            if not folder:
+                check_root_file(path)
+            if credentials.trust(path, folder=folder) <= 0:
+                raise unusable_root_file(path, "no certificate found")
+    if parameters.client_certificate is not None:
+        identity = load_identity(parameters.client_certificate)
+        code = credentials.use_key(identity.chain, identity.key, identity.password)
+        if code < 0:
+            raise identity.unusable("mismatch" if code == gnutls.KEY_MISMATCH else gnutls.text("strerror", code))
+    return credentials
