@@ -85,4 +85,5 @@ class GroupMemory:
             self._known.clear()
         self._known[backend.name, server] = group, time.monotonic() + _KEPT
 
+
 group_memory = GroupMemory()

@@ -18,7 +18,7 @@ from .names import name_error, name_fault
 from .openssl_names import certificate_matches
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
 from .roots import check_root_file, roots_for, unusable_root_file
-from .suites import choice, only_group, unknown_cipher, unknown_group
+from .suites import TLS13_SUITES, choice, only_group, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,14 +101,7 @@ def _choose_algorithms(context: SSL.Context, parameters: TlsParameters) -> None:
     if chosen.max_version is not None:
         context.set_max_proto_version(VERSIONS[chosen.max_version])
     if chosen.tls13:
-        if not SELECTS_TLS13_SUITES:
-            raise ConfigError(
-                "this pyOpenSSL cannot choose among the cipher suites of TLS 1.3", remedy="pyOpenSSL 25.2 can."
-            )
-        try:
-            context.set_tls13_ciphersuites(":".join(chosen.tls13).encode())
-        except SSL.Error as exc:
-            raise unknown_cipher(parameters, chosen.tls13, _ENGINE) from exc
+        _set_tls13_suites(context, parameters, chosen.tls13)
     if chosen.tls12:
         _set_tls12_suites(context, parameters, chosen.tls12)
     group = only_group(parameters, _ENGINE)
@@ -116,6 +109,25 @@ def _choose_algorithms(context: SSL.Context, parameters: TlsParameters) -> None:
         if group not in _CURVES:
             raise unknown_group(parameters.groups[0], _ENGINE)
         context.set_tmp_ecdh(_CURVES[group]())
+
+
+def _set_tls13_suites(context: SSL.Context, parameters: TlsParameters, names: Sequence[str]) -> None:
+    if SELECTS_TLS13_SUITES:
+        try:
+            context.set_tls13_ciphersuites(":".join(names).encode())
+        except SSL.Error as exc:
+            raise unknown_cipher(parameters, names, _ENGINE) from exc
+        return
+    offered = {
+        name
+        for name in SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None).get_cipher_list()
+        if name in TLS13_SUITES
+    }
+    if set(names) != offered:
+        raise ConfigError(
+            "this pyOpenSSL cannot choose among the cipher suites of TLS 1.3",
+            remedy=f"pyOpenSSL 25.2 can; or name all that it offers ({', '.join(sorted(offered))}).",
+        )
 
 
 def _set_tls12_suites(context: SSL.Context, parameters: TlsParameters, names: Sequence[str]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import ssl
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from babar_tls import TlsVersion
@@ -64,8 +65,11 @@ def test_group(
     stream.do_handshake()
     if CURVES[curve] not in client_offer(stream.data_to_send()).groups:
         pytest.skip(f"this engine does not offer {curve}")
-    pair = Pair(backend, parameters, NAME, authority.issue(NAME), group=curve, **only(version)).handshake()
-    assert pair.client.group == CURVES[curve]
+    try:
+        pair = Pair(backend, parameters, NAME, authority.issue(NAME), group=curve, **only(version))
+    except ssl.SSLError as exc:  # before 3.11
+        pytest.skip(f"this Python's server cannot be told to take {curve}: {exc}")
+    assert pair.handshake().client.group == CURVES[curve]
 
 
 def test_group_in_any_fragmentation(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
@@ -83,6 +87,7 @@ def test_no_group(authority: CertificateAuthority, parameters: TlsParameters) ->
     assert (pair.client.cipher, pair.client.group) == (suites, None)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_nonsense(data: bytes) -> None:
     """Nothing but a `ValueError` comes of bytes that are no hello, and the observer does not even raise that."""
@@ -98,6 +103,7 @@ def test_nonsense(data: bytes) -> None:
     observer.receive(b"\x16\x03\x03" + len(data).to_bytes(2, "big") + data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_damaged_offer(data: st.DataObject) -> None:
     """A ClientHello with a byte changed, or an end missing, is read or refused, and nothing else."""
@@ -110,8 +116,9 @@ def test_damaged_offer(data: st.DataObject) -> None:
         pass
 
 
+@cache
 def _flight() -> bytes:
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     connection = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
     with pytest.raises(ssl.SSLWantReadError):

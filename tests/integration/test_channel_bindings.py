@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+from importlib import metadata
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -327,9 +328,18 @@ def test_an_attacker_who_meets_no_binding(world: World, backend: str, style: str
 # An implementation that we did not write ---------------------------------------------------------------------------
 
 
+def need_scramp() -> Any:
+    """The peer that these tests are about, with the interface that it has had since 1.5 (which needs Python 3.11)."""
+    scramp = pytest.importorskip("scramp", reason="the peer that this test needs")
+    release = metadata.version("scramp")
+    if tuple(map(int, release.split(".")[:2])) < (1, 5):
+        pytest.skip(f"scramp {release} takes bindings in another way than 1.5")
+    return scramp
+
+
 def scramp_login(server: ScramServer, binding: str) -> None:
     """Log in with the client of scramp, which asks the TLS socket for the data itself."""
-    import scramp
+    scramp = need_scramp()
 
     def body(stream: ssl.SSLSocket) -> bytes:
         head = b""
@@ -362,7 +372,7 @@ def scramp_login(server: ScramServer, binding: str) -> None:
 @pytest.mark.parametrize(("binding", "version"), [(END_POINT, "TLSv1.2"), (END_POINT, "TLSv1.3"), (UNIQUE, "TLSv1.2")])
 def test_scramp_logs_in(world: World, binding: str, version: str, server_engine: Any) -> None:
     """The client of scramp derives the same data from its end as the server from the other."""
-    pytest.importorskip("scramp", reason="the peer that this test needs")
+    need_scramp()
     if server_engine == "openssl":
         pytest.importorskip("OpenSSL", reason="the engine of the server")
     with world.server(version, engine=server_engine) as server:
@@ -373,7 +383,7 @@ def test_scramp_logs_in(world: World, binding: str, version: str, server_engine:
 
 def test_scramp_binds_by_unique_on_tls13_and_is_refused(world: World) -> None:
     """Scramp takes the bytes that `ssl` has for tls-unique on TLS 1.3, where it is undefined; the server has none."""
-    pytest.importorskip("scramp", reason="the peer that this test needs")
+    need_scramp()
     with world.server("TLSv1.3") as server, pytest.raises(ServerError, match="unsupported SCRAM channel-binding type"):
         scramp_login(server, UNIQUE)
     assert server.logins == []
@@ -384,7 +394,7 @@ def test_scramp_has_no_exporter() -> None:
 
     What can, does so in tests/testing/test_scram_server.py, with the RFC's label written out.
     """
-    scramp = pytest.importorskip("scramp", reason="the peer that this test needs")
+    scramp = need_scramp()
     with pytest.raises(scramp.ScramException, match="not supported by Scramp"):
         scramp.ScramClient([PLUS], "app", PASSWORD, channel_binding=(EXPORTER, bytes(32)))
     with pytest.raises(scramp.ScramException, match="not supported by Scramp"):
@@ -394,7 +404,7 @@ def test_scramp_has_no_exporter() -> None:
 @pytest.mark.parametrize(("binding", "version"), [(END_POINT, "TLSv1.2"), (END_POINT, "TLSv1.3"), (UNIQUE, "TLSv1.2")])
 def test_scramp_accepts_our_client(*, world: World, backend: str, style: str, binding: str, version: str) -> None:
     """The server of scramp, asked for the data by its own means, accepts our client and is accepted by it."""
-    scramp = pytest.importorskip("scramp", reason="the peer that this test needs")
+    scramp = need_scramp()
     need(backend, binding)
     mechanism = scramp.ScramMechanism(PLUS)
     stored = mechanism.make_auth_info(PASSWORD)

@@ -552,7 +552,8 @@ def test_what_is_no_tls_is_an_error(certificate: ServerCertificate, engine: Any)
                 while sock.recv(100):
                     pass
         assert settled(lambda: len(server.errors) == 2)
-    assert "wrong version number" in str(server.errors[1]).lower().replace("_", " ")
+    told = str(server.errors[1]).lower().replace("_", " ")
+    assert "wrong version number" in told or "packet length too long" in told  # versions of OpenSSL differ
 
 
 def test_startup_that_is_none(certificate: ServerCertificate) -> None:
