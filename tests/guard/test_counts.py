@@ -33,7 +33,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NATIVE = ROOT / "babar_tls" / "_native"
 #: A connect at most, by the blocking driver on `stdlib`, SCRAM keys at hand, without direct TLS.
-SYSTEM_CALLS = 38
+SYSTEM_CALLS = 16  # but for those that read
+READS = 8  # one for each flight of the server's, and more where one arrives in pieces, as it does on a busy machine
 PYTHON_CALLS = 1200
 PEAK_BYTES = 260_000
 LEFT_BYTES = 64  # a connect that is over, on an average of many
@@ -104,7 +105,8 @@ def test_system_calls(config: Config, tmp_path: Path) -> None:
         assert own[name] == 1
     assert own["sendto"] == 5, own  # SSLRequest, two flights of TLS and SCRAM each, and the goodbye
     assert own.get("close") == 1
-    assert sum(own.values()) <= SYSTEM_CALLS, own
+    assert own["recvfrom"] <= READS, own
+    assert sum(count for name, count in own.items() if name not in ("recvfrom", "poll", "ioctl")) <= SYSTEM_CALLS, own
 
 
 def _strace_table(text: str) -> dict[str, int]:
