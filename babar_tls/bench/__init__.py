@@ -1,4 +1,4 @@
-"""Benchmarks: everything that is compared is measured in one run, in turns, on one thread.
+"""Benchmarks: everything that is compared is measured in one run, in turns, on the same server.
 
 A workload is a module here that measures and returns one JSON-ready document; drawing is the command line's. Only
 ratios within a document mean something: the machine has other things to do, and it shows in the distance between
@@ -6,4 +6,4 @@ minimum and median, and between wall clock and CPU time, of which both are recor
 """
 
 #: The modules of this package that measure something.
-WORKLOADS = ("kdf",)
+WORKLOADS = ("connect", "handshake", "kdf", "stream", "storm", "roundtrips", "memory", "scale")

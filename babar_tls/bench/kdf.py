@@ -16,7 +16,7 @@ The document that `run` returns, its times in seconds::
       "floor": {"cycles_per_compression": 130, "seconds": one derivation's at that clock, or null},
       "derivations": [
         {"name": …, "what": "one" | "bulk", "kernel": name | null,
-         "wall": {"min": …, "median": …}, "cpu": {"min": …, "median": …},        # of one derivation
+         "wall": {"min": …, "median": …, …}, "cpu": {"min": …, "median": …, …},  # of one derivation
          "times_hashlib": hashlib's least wall time over this one's, "times_hashlib_median": the same of medians,
          "cycles_per_compression": by the least wall time and clock.hz, or null}
       ],
@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__, _native
 from ..crypto import implementation, tls_server_end_point
 from ..protocol.channel_binding import end_point_hash_name
+from .figures import target
 from .machine import cpu_clock_hz, describe_machine
 from .timing import Case, Series, measure
 
@@ -264,15 +265,8 @@ def _targets(document: dict[str, Any]) -> list[dict[str, Any]]:
     helper = hashed.get(f"end-point: {_HELPER}")
     call = document["call"]
     return [
-        _target("one derivation, times hashlib", ours["one"]["times_hashlib"] if "one" in ours else None, at_least=3.0),
-        _target("bulk, times hashlib", ours["bulk"]["times_hashlib"] if "bulk" in ours else None, at_least=7.0),
-        _target("a call into the helper, seconds", call["overhead"] if call else None, at_most=0.2e-6),
-        _target("end-point hash, seconds", helper["wall"]["min"] if helper else None, at_most=1.5e-6),
+        target("one derivation, times hashlib", ours["one"]["times_hashlib"] if "one" in ours else None, at_least=3.0),
+        target("bulk, times hashlib", ours["bulk"]["times_hashlib"] if "bulk" in ours else None, at_least=7.0),
+        target("a call into the helper, seconds", call["overhead"] if call else None, at_most=0.2e-6),
+        target("end-point hash, seconds", helper["wall"]["min"] if helper else None, at_most=1.5e-6),
     ]
-
-
-def _target(name: str, measured: float | None, **bound: float) -> dict[str, Any]:
-    met = None
-    if measured is not None:
-        met = measured >= bound["at_least"] if "at_least" in bound else measured <= bound["at_most"]
-    return {"name": name, **bound, "measured": measured, "met": met}

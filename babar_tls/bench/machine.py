@@ -7,13 +7,16 @@ import platform
 import re
 import ssl
 from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cpu_clock_hz", "describe_machine"]
+__all__ = ["cpu_clock_hz", "describe_machine", "describe_versions", "resident_bytes"]
 
 _CPU_INFO = Path("/proc/cpuinfo")
+_MEMORY = Path("/proc/self/statm")
+_PACKAGES = ("asyncpg", "cffi", "pg8000", "psqlpy", "psycopg", "pyOpenSSL", "rtls")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -31,6 +34,25 @@ def describe_machine() -> dict[str, Any]:
         "openssl": ssl.OPENSSL_VERSION,
         "cryptography": _cryptography(),
     }
+
+
+def describe_versions() -> dict[str, str]:
+    """The versions of what is measured, by name, of whatever is installed."""
+    found = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    with suppress(ImportError, AttributeError):
+        number = import_module("psycopg").pq.version()
+        found["libpq"] = f"{number // 10000}.{number % 10000}"
+    return found
+
+
+def resident_bytes() -> int | None:
+    """This process's memory in RAM, `None` where the system does not tell it at the moment."""
+    with suppress(OSError):
+        return int(_MEMORY.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return None
 
 
 def cpu_clock_hz() -> float | None:

@@ -3,22 +3,54 @@
 from __future__ import annotations
 
 import gc
+import random
 import statistics
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .figures import summary
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Case", "Series", "measure"]
+__all__ = ["PROCESS", "THREAD", "Case", "Sample", "Series", "measure", "settle"]
 
-# The thread's own CPU time where it is to be had: a progress bar's does not count.
-_cpu_clock: Callable[[], int] = getattr(time, "thread_time_ns", time.process_time_ns)
+#: The whole process's CPU time, in nanoseconds: threads of native code are in it.
+PROCESS: Callable[[], int] = time.process_time_ns
+#: The thread's own CPU time where it is to be had: a progress bar's does not count.
+THREAD: Callable[[], int] = getattr(time, "thread_time_ns", PROCESS)
+
+
+_SEED = 0
+_MOMENT = 0.001  # seconds
+_AT_REST = 200_000  # nanoseconds of CPU time in a moment: what waiting itself costs, and some more
+_PATIENCE = 0.1  # seconds
+
+
+def settle() -> None:
+    """Wait until this process is at rest, or for as long as it is worth waiting.
+
+    What a client still does in threads of its own, after it has said that it is done, must not count for the next one.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        before = PROCESS()
+        time.sleep(_MOMENT)
+        if PROCESS() - before < _AT_REST:
+            return
 
 
 def _nothing() -> None:
     pass
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a call says itself that it took, in seconds, where only a part of it is to count."""
+
+    wall: float
+    cpu: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +59,19 @@ class Case:
 
     Attributes:
         name: Unique in a measurement.
-        call: What is timed.
+        call: What is timed; if it returns a `Sample`, that counts in place of the clocks.
         operations: How many operations one call is; times are given for one operation.
         prepare: Called before each call, and not timed.
+        finish: Called after each call, even one that failed, and not timed.
+        clock: CPU time in nanoseconds, `THREAD` or `PROCESS`.
     """
 
     name: str
     call: Callable[[], object]
     operations: int = 1
     prepare: Callable[[], object] = _nothing
+    finish: Callable[[], object] = _nothing
+    clock: Callable[[], int] = THREAD
 
 
 @dataclass(frozen=True)
@@ -44,7 +80,7 @@ class Series:
 
     Attributes:
         wall: By the wall clock.
-        cpu: CPU time of the measuring thread.
+        cpu: CPU time by the case's clock.
     """
 
     wall: list[float] = field(default_factory=list)
@@ -60,16 +96,19 @@ class Series:
         """The middle round's wall-clock time."""
         return statistics.median(self.wall)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Minimum and median of both clocks."""
-        return {
-            "wall": {"min": self.minimum, "median": self.median},
-            "cpu": {"min": min(self.cpu), "median": statistics.median(self.cpu)},
-        }
+    def as_dict(self, *, samples: bool = False) -> dict[str, Any]:
+        """Both clocks' summaries; with `samples`, every round of the wall clock too."""
+        return {"wall": summary(self.wall, samples=samples), "cpu": summary(self.cpu)}
 
 
 def measure(cases: Sequence[Case], rounds: int, advance: Callable[[int], object] | None = None) -> dict[str, Series]:
-    """Run every case once in each round, each round beginning with another one, after a round that does not count.
+    """Run every case once in each round, after a round that does not count.
+
+    The order is another one in each round, and the same in each run. Where it only began elsewhere, every case would
+    always follow the same one, and whatever that leaves behind (cold caches, threads that are not done) would be
+    counted for it in all rounds: up to a quarter of a connect's CPU time, where it was tried.
+
+    The garbage collector runs between rounds, never within.
 
     Args:
         cases: What to measure.
@@ -80,25 +119,32 @@ def measure(cases: Sequence[Case], rounds: int, advance: Callable[[int], object]
         A series for each case, by name, in the order of `cases`.
     """
     series = {case.name: Series() for case in cases}
-    for case in cases:
-        case.prepare()
-        case.call()
     collecting = gc.isenabled()
-    gc.collect()
+    for case in cases:
+        _run(case)
+    shuffle = random.Random(_SEED)  # noqa: S311 - nothing is to be kept secret
     gc.disable()
     try:
-        for number in range(max(1, rounds)):
-            first = number % len(cases)
-            for case in (*cases[first:], *cases[:first]):
-                case.prepare()
-                cpu, wall = _cpu_clock(), time.perf_counter_ns()
-                case.call()
-                wall, cpu = time.perf_counter_ns() - wall, _cpu_clock() - cpu
-                series[case.name].wall.append(wall / case.operations / 1e9)
-                series[case.name].cpu.append(cpu / case.operations / 1e9)
+        for _ in range(max(1, rounds)):
+            gc.collect()
+            for case in shuffle.sample(cases, len(cases)):
+                sample = _run(case)
+                series[case.name].wall.append(sample.wall / case.operations)
+                series[case.name].cpu.append(sample.cpu / case.operations)
             if advance is not None:
                 advance(1)
     finally:
         if collecting:
             gc.enable()
     return series
+
+
+def _run(case: Case) -> Sample:
+    case.prepare()
+    try:
+        cpu, wall = case.clock(), time.perf_counter_ns()
+        result = case.call()
+        wall, cpu = time.perf_counter_ns() - wall, case.clock() - cpu
+    finally:
+        case.finish()
+    return result if isinstance(result, Sample) else Sample(wall / 1e9, cpu / 1e9)

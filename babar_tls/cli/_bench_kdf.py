@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._bench_tables import Sheet, draw_verdicts, milliseconds, times
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
     from ._terminal import Terminal
 
-__all__ = ["QUICK_ROUNDS", "ROUNDS", "configure", "draw", "measure"]
+__all__ = ["QUICK_ROUNDS", "ROUNDS", "configure", "draw", "measure", "sheets", "steps"]
 
 ROUNDS = 200
 QUICK_ROUNDS = 20
@@ -23,6 +25,11 @@ def configure(group: argparse._ArgumentGroup, positive: Callable[[str], int]) ->
     group.add_argument(
         "--iterations", metavar="N", type=positive, default=4096, help="of each derivation (default: %(default)s)"
     )
+
+
+def steps(_: argparse.Namespace, rounds: int) -> int:
+    """How much the progress bar has to go."""
+    return rounds
 
 
 def measure(options: argparse.Namespace, rounds: int, advance: Callable[[int], None]) -> dict[str, Any]:
@@ -45,11 +52,23 @@ def draw(console: Terminal, document: dict[str, Any]) -> None:
     console.print()
     if document["call"] is not None or document["end_point"]:
         console.print(_small(console, document))
-    for item in document["missing"]:
-        console.print(console.cell(f"not measured: {item['name']}: {item['reason']}", "yellow"))
-    for target in document["targets"]:
-        if target["met"] is not None:
-            console.print(console.verdict(target["met"], _target(target, "µs" if console.unicode else "us")))
+    draw_verdicts(console, document)
+
+
+def sheets(document: dict[str, Any]) -> list[Sheet]:
+    """Its tables, where they are not drawn."""
+    rows = [
+        (
+            f"{item['kernel']}, {document['parameters']['bulk']} at once" if item["what"] == "bulk" else item["name"],
+            *(milliseconds(item["wall"][figure], 3) for figure in ("min", "median")),
+            times(item["times_hashlib"]),
+            "-" if item["cycles_per_compression"] is None else f"{item['cycles_per_compression']:.0f}",
+        )
+        for item in document["derivations"]
+    ]
+    title = f"PBKDF2-HMAC-SHA-256, {document['parameters']['iterations']} iterations"
+    headings = ("one derivation", "min, ms", "median, ms", "x hashlib", "cycles a compression")
+    return [Sheet(title, headings, rows, _clock(document["clock"]))]
 
 
 def _noise(document: dict[str, Any]) -> str:
@@ -127,11 +146,3 @@ def _clock(clock: dict[str, Any]) -> str:
         f"Cycles of one compression at {gigahertz}, an estimate: {told} the time measured, because no SHA-NI chain is "
         "faster than its floor. So sha-ni stands at the floor by definition, and the others in proportion."
     )
-
-
-def _target(target: dict[str, Any], unit: str) -> str:
-    def shown(value: float) -> str:
-        return f"{value * 1e6:.3f} {unit}" if "seconds" in target["name"] else f"{value:.2f}"
-
-    bound = f"at least {shown(target['at_least'])}" if "at_least" in target else f"at most {shown(target['at_most'])}"
-    return f"{target['name'].replace(', seconds', '')}: {shown(target['measured'])}; wanted: {bound}"

@@ -129,14 +129,6 @@ def test_no_clock() -> None:
     assert kdf._clock([], {}, 1)["hz"] is None
 
 
-def test_targets() -> None:
-    """A target is met at its bound, and missed beyond it."""
-    assert kdf._target("x", 3.0, at_least=3.0)["met"] is True
-    assert kdf._target("x", 2.9, at_least=3.0)["met"] is False
-    assert kdf._target("x", 0.2, at_most=0.2)["met"] is True
-    assert kdf._target("x", 0.3, at_most=0.2)["met"] is False
-
-
 def test_cpu_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The model is the first CPU's, the clock the fastest one's; a system without the file has neither."""
     path = tmp_path / "cpuinfo"

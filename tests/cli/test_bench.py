@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from babar_tls.bench import WORKLOADS
-from babar_tls.cli import _bench_kdf
+from babar_tls.cli import _bench_all, _bench_kdf
 from babar_tls.cli._terminal import Terminal
 
 from .conftest import APP_PASSWORD, finish, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from .conftest import Outcome
 
@@ -62,6 +62,10 @@ def test_quick(cli: Callable[..., Outcome]) -> None:
         (["kdf", "kdf"], "too many arguments"),
         (["kdf", "--rounds", "0"], "a positive number is needed"),
         (["kdf", "--iterations", "some"], "a positive number is needed"),
+        (["connect", "--rtt", "fast"], "milliseconds are needed"),
+        (["connect", "--rtt", "1,-1"], "milliseconds are needed"),
+        (["connect", "--rtt", "nan"], "milliseconds are needed"),
+        (["storm", "--count", "0"], "a positive number is needed"),
     ],
 )
 def test_wrong_usage(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
@@ -70,7 +74,7 @@ def test_wrong_usage(cli: Callable[..., Outcome], arguments: list[str], message:
     assert (outcome.status, outcome.out) == (2, "")
     assert message in outcome.err
     if "workload" in message:
-        assert f"Workloads: {', '.join(WORKLOADS)}." in outcome.err
+        assert f"Workloads: {', '.join(WORKLOADS)}, all." in outcome.err
 
 
 def test_out_that_cannot_be_written(cli: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -97,6 +101,107 @@ def test_interrupt(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch)
         assert cli("bench", "kdf", "--json") == (130, "", "interrupted\n")
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("connect", "--rounds", "1", "--rtt", "1"), ("x psycopg", "Its phases", "across a network", "RTT 1 ms")),
+        (("handshake", "--rounds", "1"), ("by the certificate's key", "by the key-exchange group", "rsa4096")),
+        (("stream", "--rounds", "1", "--megabytes", "1"), ("MB/s", "CPU s/GB", "rows of 1000 bytes")),
+        (("storm", "--rounds", "1", "--count", "8", "--concurrency", "4"), ("stall, ms", "a loop with nothing to do")),
+        (("roundtrips", "--rounds", "1"), ("round trips", "first connect", "agrees")),
+        (("memory", "--rounds", "1", "--sessions", "4"), ("in RAM", "allocated by Python")),
+        (("scale", "--count", "8"), ("first, ms", "growth, KB")),
+    ],
+)
+def test_tables_of_each_workload(
+    cli: Callable[..., Outcome], tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    """Each workload's tables fit, nothing in them is cut off, and can be drawn again from its document."""
+    path = tmp_path / "document.json"
+    # In a process of its own: psqlpy's runtime keeps sockets until its process ends.
+    outcome = finish(spawn("bench", *arguments, "--json", str(path)))
+    assert (outcome.status, outcome.err) == (0, "")
+    for word in (*words, "stdlib", "load"):
+        assert word in outcome.out
+    assert "…" not in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 100
+    assert cli("bench", arguments[0], "--from", str(path)).out == outcome.out
+
+
+def test_all(cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is measured in one go, and ends in the table of engines, with dashes for what is not known."""
+    monkeypatch.setattr(_bench_all, "WORKLOADS", ("handshake", "kdf"))
+    path = tmp_path / "all.json"
+    outcome = cli("bench", "all", "--quick", "--iterations", "20", "--json", str(path))
+    assert (outcome.status, outcome.err) == (0, "")
+    for word in ("Which engine?", "what it can do", "rsa4096", "times hashlib"):
+        assert word in outcome.out
+    (connect,) = (line for line in outcome.out.splitlines() if "connect, ms" in line)
+    assert "-" in connect
+    assert json.loads(path.read_text())["documents"].keys() == {"handshake", "kdf"}
+
+
+def test_compare(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    """--compare puts an older document beside the new one, and warns of what is not the same."""
+    path = tmp_path / "old.json"
+    assert cli("bench", "kdf", *SHORT, "--json", str(path)).status == 0
+    outcome = cli("bench", "kdf", "--rounds", "1", "--iterations", "20", "--compare", str(path))
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "Against the older document" in outcome.out
+    assert "! parameter rounds is not the same: 2 then, 1 now" in outcome.out
+    document = cli("bench", "kdf", "--from", str(path), "--compare", str(path), "--json").document
+    assert document["comparison"]["warnings"] == []
+    refused = cli("bench", "connect", "--compare", str(path))
+    assert refused.status == 2
+    assert "is a document of kdf, not connect" in refused.err
+
+
+def test_plot(cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--plot writes pictures and names them; without matplotlib it says so before anything is measured."""
+    pytest.importorskip("matplotlib")
+    outcome = cli("bench", "kdf", *SHORT, "--plot", str(tmp_path / "pictures"))
+    assert (outcome.status, outcome.err) == (0, "")
+    assert {path.suffix for path in (tmp_path / "pictures").iterdir()} == {".png", ".svg"}
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    refused = cli("bench", "kdf", "--plot", str(tmp_path))
+    assert refused.status == 2
+    assert "pip install 'babar-tls[bench]'" in refused.err
+
+
+def test_markdown(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    """--markdown replaces what stands between the marks, as often as one likes, and nothing else."""
+    path = tmp_path / "page.md"
+    page = "before\n<!-- bench kdf -->\nold\n<!-- end of kdf -->\nafter\n"
+    path.write_text(page)
+    for _ in range(2):
+        assert cli("bench", "kdf", *SHORT, "--markdown", str(path)).status == 0
+        text = path.read_text()
+        assert text.startswith("before\n<!-- bench kdf -->\n")
+        assert text.endswith("\n<!-- end of kdf -->\nafter\n")
+        assert "old" not in text
+        assert text.count("| one derivation |") == 1
+    path.write_text("no marks")
+    refused = cli("bench", "kdf", *SHORT, "--markdown", str(path))
+    assert refused.status == 2
+    assert "has no place for kdf" in refused.err
+    assert path.read_text() == "no marks"
+
+
+def test_page_has_a_place_for_everything() -> None:
+    """The documentation has marks for every workload, each once."""
+    text = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    for name in (*WORKLOADS, "all"):
+        assert text.count(f"<!-- bench {name} -->\n") == text.count(f"<!-- end of {name} -->\n") == 1
+
+
+def test_a_server_of_ones_own(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
+    """--dsn measures another server; one that refuses us is a failure with that error's status."""
+    outcome = finish(spawn("bench", "roundtrips", "--rounds", "1", "--dsn", conninfo(), "--json"))
+    assert (outcome.status, outcome.err) == (0, "")
+    assert APP_PASSWORD not in outcome.out
+    assert cli("bench", "roundtrips", "--rounds", "1", "--dsn", conninfo(user="shut"), "--json").status == 6
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])

@@ -1,0 +1,151 @@
+"""From nothing to a ready session, and its end: TCP, TLS with verification, SCRAM, ready, closed.
+
+Ours verifies in full and insists on channel binding, and so does psycopg; the others verify in full. The client's CPU
+time is the process's, native threads included. What one client leaves to do (psqlpy closes in the background) must not
+count for the next: before each case the process comes to rest, and the order is another one in each round. The
+document, besides what `babar_tls.bench.record` says::
+
+    "parameters": {"rounds": …, "rtt": [milliseconds]},
+    "cases": [{…, "rtt": null | milliseconds, "wall": …, "cpu": …, "times_psycopg": {"wall": …, "cpu": …},
+               "timings": {phase: median seconds} (ours alone)}]
+
+With a simulated round trip of `rtt` a case ends when the session is ready: how a client says goodbye is not counted.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from .clients import OURS, STYLES, Client, Loop, Spec, find, our_specs, usable
+from .figures import median, ratio, target
+from .network import delayed
+from .peers import peer_specs
+from .places import server_place
+from .record import Record
+from .timing import PROCESS, Case, measure, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["run"]
+
+
+def run(
+    *,
+    rounds: int = 100,
+    rtt: Sequence[float] = (),
+    dsn: str | None = None,
+    advance: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
+    """Measure.
+
+    Args:
+        rounds: How often everything is measured.
+        rtt: Round-trip times to simulate as well, in milliseconds.
+        dsn: The server, `None` for one of our own.
+        advance: Called with 1 after each round, of which each round-trip time has as many again.
+
+    Returns:
+        The document; see above.
+    """
+    record = Record("connect", {"rounds": rounds, "rtt": list(rtt)})
+    with server_place(dsn) as place, Loop() as loop:
+        near = usable(_specs(record), place, record, loop)
+        cases = _measure(near, loop, rounds, None, advance)
+        for milliseconds in rtt:
+            with delayed(place, milliseconds / 1e3) as far:
+                clients = usable([client.spec for client in near], far, record, loop)
+                cases += _measure(clients, loop, rounds, milliseconds, advance)
+    return record.finish(cases, _targets(cases), server=place.version)
+
+
+def _specs(record: Record) -> list[Spec]:
+    ours = []
+    for style in STYLES:
+        for direct in (False, True):
+            for cached in (False, True):
+                ours += our_specs(record, style=style, direct=direct, key_cache=cached)
+    engines = list(dict.fromkeys(spec.backend for spec in ours))
+    return sorted(ours, key=lambda spec: engines.index(spec.backend)) + peer_specs(direct=True)
+
+
+def _measure(
+    clients: Sequence[Client], loop: Loop, rounds: int, rtt: float | None, advance: Callable[[int], object] | None
+) -> list[dict[str, Any]]:
+    timings: dict[str, list[dict[str, float]]] = {client.spec.name: [] for client in clients}
+    cases = [_case(client, loop, timings[client.spec.name], ready=rtt is not None) for client in clients]
+    series = measure(cases, rounds, advance)
+    described = []
+    for client in clients:
+        spec = client.spec
+        name = spec.name if rtt is None else f"{spec.name}, {rtt:g} ms away"
+        case: dict[str, Any] = {**spec.as_dict(), "name": name, "rtt": rtt}
+        case.update(series[spec.name].as_dict(samples=True))
+        if timings[spec.name]:
+            case["timings"] = _medians(timings[spec.name])
+        described.append(case)
+    reference = find(described, driver="psycopg", style="blocking", direct=False)
+    for case in described:
+        case["times_psycopg"] = {
+            clock: ratio(median(case, clock), median(reference, clock)) for clock in ("wall", "cpu")
+        }
+    return described
+
+
+def _case(client: Client, loop: Loop, timings: list[dict[str, float]], *, ready: bool) -> Case:
+    """A connect and a close, or with `ready` a connect alone."""
+    held: list[Any] = []
+
+    def call() -> None:
+        session = loop.run(client.open())
+        held.append(session)
+        if not ready:
+            finish()
+
+    def finish() -> None:
+        while held:
+            session = held.pop()
+            loop.run(client.close(session))
+            if client.spec.driver == OURS:
+                timings.append(dict(session.security.timings))
+
+    return Case(name=client.spec.name, prepare=settle, call=call, finish=finish, clock=PROCESS)
+
+
+def _medians(timings: list[dict[str, float]]) -> dict[str, float]:
+    return {phase: statistics.median(item[phase] for item in timings) for phase in timings[0]}
+
+
+def _targets(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `stdlib`, the default engine, is wanted to reach in the same negotiation as its peers."""
+    near = [case for case in cases if case["rtt"] is None and not case["direct"]]
+    ours = {cached: find(near, backend="stdlib", style="blocking", key_cache=cached) for cached in (False, True)}
+    ours_asyncio = find(near, backend="stdlib", style="asyncio", key_cache=False)
+    psycopg = find(near, driver="psycopg", style="blocking")
+    peers = [case for case in near if case["driver"] != OURS]
+
+    def fastest(style: str) -> float | None:
+        return min((case["wall"]["median"] for case in peers if case["style"] == style), default=None)
+
+    def times_psycopg(clock: str, cached: bool) -> float | None:
+        return ratio(median(ours[cached], clock), median(psycopg, clock))
+
+    return [
+        target("wall clock, against psycopg", times_psycopg("wall", False), unit="times", at_most=0.70),
+        target("wall clock with cached keys, against psycopg", times_psycopg("wall", True), unit="times", at_most=0.62),
+        target("client CPU, against psycopg", times_psycopg("cpu", False), unit="times", at_most=0.45),
+        target("client CPU with cached keys, against psycopg", times_psycopg("cpu", True), unit="times", at_most=0.35),
+        target(
+            "wall clock, against the fastest blocking peer",
+            ratio(median(ours[False], "wall"), fastest("blocking")),
+            unit="times",
+            at_most=1.0,
+        ),
+        target(
+            "wall clock in asyncio, against the fastest asyncio peer",
+            ratio(median(ours_asyncio, "wall"), fastest("asyncio")),
+            unit="times",
+            at_most=1.0,
+        ),
+    ]

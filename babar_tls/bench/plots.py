@@ -1,0 +1,152 @@
+"""Pictures of a document, PNG and SVG, by matplotlib: bars with their spread, distributions, phases of a connect."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from .figures import percentile
+from .metrics import Metric, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["FORMATS", "draw", "require_matplotlib"]
+
+FORMATS = ("png", "svg")
+
+_OURS, _THEIRS = "#1f6f8b", "#c9a227"
+_PHASES = {
+    "resolve": "#bbbbbb",
+    "tcp": "#8fb8de",
+    "negotiate": "#5c8ac2",
+    "tls": "#1f6f8b",
+    "auth": "#c9a227",
+    "ready": "#7a9e4e",
+}
+#: Fields of which each value has pictures of its own, and their units.
+_APART = {"rtt": "ms", "row_bytes": "bytes"}
+_ROW = 0.28  # inches for a case
+_DPI = 120
+
+
+def require_matplotlib() -> None:
+    """Check that there can be pictures, before anything is measured.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    try:
+        import_module("matplotlib")
+    except ImportError as exc:
+        raise ImportError("pictures need matplotlib: pip install 'babar-tls[bench]'", name="matplotlib") from exc
+
+
+def draw(document: dict[str, Any], folder: str | Path) -> list[Path]:
+    """Draw all that there is to see in a document; of one that holds others, theirs.
+
+    Args:
+        document: What was measured.
+        folder: Where the pictures go; it is made if there is none.
+
+    Returns:
+        The files.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ConfigError: They cannot be written.
+    """
+    require_matplotlib()
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return [path for inner in (document, *document.get("documents", {}).values()) for path in _draw(inner, folder)]
+    except OSError as exc:
+        raise ConfigError(f"pictures cannot be written to {str(folder)!r}: {exc.strerror}") from exc
+
+
+def _draw(document: dict[str, Any], folder: str | Path) -> Iterator[Path]:
+    if "documents" in document:
+        return  # it is theirs that are drawn
+    for suffix, part in _parts(document):
+        name = f"{document['workload']}-{{}}{suffix}"
+        by_kind: dict[str, list[Metric]] = {}
+        for metric in metrics(part):
+            by_kind.setdefault(metric.kind.key, []).append(metric)
+        for key, found in by_kind.items():
+            yield from _picture(folder, name.format(key), len(found), partial(_bars, found=found))
+        sampled = [case for case in part.get("cases", []) if "samples" in (case.get("wall") or {})]
+        if sampled:
+            yield from _picture(folder, name.format("latency"), len(sampled), partial(_distributions, cases=sampled))
+        phased = [case for case in part.get("cases", []) if case.get("timings")]
+        if phased:
+            yield from _picture(folder, name.format("phases"), len(phased), partial(_waterfall, cases=phased))
+
+
+def _parts(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Cases that belong into one picture: those of one distance and one size of rows, with a suffix for its name."""
+    parts: dict[str, list[dict[str, Any]]] = {"": []}
+    for case in document.get("cases", []):
+        words = [f"{case[key]:g}{unit}" for key, unit in _APART.items() if case.get(key) is not None]
+        parts.setdefault("".join(f"-{word}" for word in words), []).append(case)
+    for suffix, cases in parts.items():
+        yield suffix, {**document, "cases": cases} if suffix == "" else {"cases": cases}
+
+
+def _picture(folder: str | Path, name: str, rows: int, paint: Callable[[Any], None]) -> Iterator[Path]:
+    # Not pyplot: it would open a display, and keep every figure.
+    figure = import_module("matplotlib.figure").Figure(figsize=(11, 1.2 + _ROW * rows), layout="constrained", dpi=_DPI)
+    axes = figure.subplots()
+    paint(axes)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(y=0.5 / max(rows, 1))
+    axes.invert_yaxis()
+    for format_name in FORMATS:
+        path = Path(folder, f"{name}.{format_name}")
+        figure.savefig(path, format=format_name)
+        yield path
+
+
+def _colour(name: str) -> str:
+    return _OURS if name.startswith(("babar-tls", "stdlib", "openssl", "rustls")) else _THEIRS
+
+
+def _bars(axes: Any, found: list[Metric]) -> None:
+    """A bar for each case; the whisker goes from the minimum to the 90th percentile."""
+    kind = found[0].kind
+    values = [metric.value for metric in found]
+    spread = [[metric.value - metric.low for metric in found], [metric.high - metric.value for metric in found]]
+    names = [metric.case for metric in found]
+    axes.barh(names, values, xerr=spread, color=[_colour(name) for name in names], ecolor="#444444", capsize=2)
+    axes.set_xlim(left=min(0.0, *values))
+    label = ", ".join(filter(None, [kind.label, kind.unit]))
+    axes.set_xlabel(f"{label} ({'less' if kind.less_is_better else 'more'} is better)")
+
+
+def _distributions(axes: Any, cases: list[dict[str, Any]]) -> None:
+    """Every round of every case as a stroke, the middle half as a box, the 10th to the 90th percentile as a line."""
+    for row, case in enumerate(cases):
+        values = [value * 1e3 for value in case["wall"]["samples"]]
+        low, first, middle, third, high = (percentile(values, percent) for percent in (10, 25, 50, 75, 90))
+        colour = _colour(case["name"])
+        axes.hlines(row, low, high, color=colour)
+        axes.barh(row, third - first, left=first, height=0.6, color=colour, alpha=0.5)
+        axes.plot([middle], [row], "o", color="black", markersize=3)
+        axes.plot(values, [row] * len(values), "|", color=colour, alpha=0.4)
+    axes.set_yticks(range(len(cases)), [case["name"] for case in cases])
+    axes.set_xscale("log")
+    axes.set_xlabel("wall clock, ms (box: middle half; line: 10th to 90th percentile)")
+
+
+def _waterfall(axes: Any, cases: list[dict[str, Any]]) -> None:
+    """The phases of a connect, one after the other, each by its median."""
+    names = [case["name"] for case in cases]
+    starts = [0.0] * len(cases)
+    for phase, colour in _PHASES.items():
+        lengths = [case["timings"].get(phase, 0.0) * 1e3 for case in cases]
+        axes.barh(names, lengths, left=starts, color=colour, label=phase)
+        starts = [start + length for start, length in zip(starts, lengths, strict=True)]
+    axes.legend(ncols=len(_PHASES) // 2, loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    axes.set_xlabel("phases of a connect, ms, medians")

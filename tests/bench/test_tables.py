@@ -1,0 +1,59 @@
+"""Every document can be shown again, on a terminal and in Markdown, without measuring anything."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls.bench import WORKLOADS
+
+pytest.importorskip("rich")
+
+from babar_tls.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .documents import Documents
+
+
+@pytest.fixture
+def saved(documents: Documents, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A workload and the file that its document is in."""
+    path = tmp_path / "document.json"
+    path.write_text(json.dumps(documents[request.param]))
+    return request.param, str(path)
+
+
+@pytest.mark.parametrize("saved", [*WORKLOADS, "all"], indirect=True)
+def test_on_a_terminal(
+    saved: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables fit into a hundred columns, and nothing in them is cut off."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main(["bench", saved[0], "--from", saved[1]]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("saved", [*WORKLOADS, "all"], indirect=True)
+def test_in_markdown(saved: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In Markdown every row of a table has as many cells as its heading, and an overview fills every place."""
+    names = [saved[0]] if saved[0] != "all" else ["all", *WORKLOADS]
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"<!-- bench {name} -->\n<!-- end of {name} -->\n" for name in names))
+    assert main(["bench", saved[0], "--from", saved[1], "--markdown", str(page)]) == 0
+    assert all(f"written: {name} in" in re.sub(r"\s+", " ", capsys.readouterr().out) for name in names[:1])
+    text = page.read_text()
+    for name in names:
+        tables = text.partition(f"<!-- bench {name} -->\n")[2].partition(f"<!-- end of {name} -->")[0]
+        found = re.findall(r"(?:^\|.*\n)+", tables, re.MULTILINE)
+        assert found
+        for table in found:
+            cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+            assert len(cells) == 1
