@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .config import Config
+    from .protocol.requests import Exchange
+    from .security import SecurityReport
 
 __all__ = ["AsyncSession", "connect_async"]
 
@@ -43,8 +45,7 @@ class AsyncSession(ReadySession):
     and so does cancelling a task that is inside a query.
     """
 
-    def __init__(self, config: Config, wire: AsyncWire, established: Established) -> None:
-        security = report(wire.config, established, wire.backend, wire.meter)
+    def __init__(self, config: Config, wire: AsyncWire, established: Established, security: SecurityReport) -> None:
         super().__init__(config, wire.config, established, wire.address, security)
         self._wire = wire
         self._running = False
@@ -70,7 +71,7 @@ class AsyncSession(ReadySession):
         while True:
             wire = AsyncWire(with_password(place.config), meter)
             try:
-                return cls(config, wire, await wire.drive(handshake(wire.config, place.wanted)))
+                return cls(config, wire, *await wire.drive(_reported(wire, handshake(wire.config, place.wanted))))
             except Error as error:
                 wire.close()
                 if wire.config is not place.config:
@@ -128,7 +129,7 @@ class AsyncSession(ReadySession):
     async def close(self) -> None:
         """Say goodbye and close; closing twice is allowed, and nothing is raised."""
         self._closed = True
-        self._copy = None
+        self._forget_copy()
         self._wire.close(TERMINATE)
 
     async def __aenter__(self) -> AsyncSession:
@@ -139,8 +140,8 @@ class AsyncSession(ReadySession):
     ) -> None:
         await self.close()
 
-    async def _next_chunk(self, copy: _Copy) -> bytes:
-        """The next CopyData of `copy`; `StopAsyncIteration` at its end."""
+    async def _more(self, copy: _Copy) -> None:
+        """Get `copy` some more items; `StopAsyncIteration` at its end."""
         if copy.ended:
             raise StopAsyncIteration
         async with _Turn(self):
@@ -150,7 +151,7 @@ class AsyncSession(ReadySession):
                 await self._reclaim()
                 self._copy = copy
             try:
-                return await copy.step(self._wire)
+                await copy.step(self._wire)
             except BaseException:
                 self._copy = None
                 raise
@@ -172,7 +173,19 @@ class AsyncSession(ReadySession):
 
     def _abort(self) -> None:
         self._closed = True
+        self._forget_copy()
         self._wire.close()
+
+    def _forget_copy(self) -> None:
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.forget()
+
+
+def _reported(wire: AsyncWire, exchange: Exchange[Established]) -> Exchange[tuple[Established, SecurityReport]]:
+    """The exchange and the report of it, which is made where that runs."""
+    established = yield from exchange
+    return established, report(wire.config, established, wire.backend, wire.meter)
 
 
 class _Turn:
@@ -197,14 +210,16 @@ class _Turn:
 
 
 class _Copy(Copy):
-    async def step(self, wire: AsyncWire) -> bytes:
+    async def step(self, wire: AsyncWire) -> None:
+        """Go on until there are items."""
         self.begun = True
         result: Any = None
         try:
             while True:
                 item = self._exchange.send(result)
-                if isinstance(item, bytes):
-                    return item
+                if isinstance(item, list):
+                    self._keep(item)
+                    return
                 try:
                     result = await wire.perform(item)
                 except Error as error:
@@ -234,4 +249,8 @@ class _CopyIterator(AsyncIterator[bytes]):
         copy.owner = weakref.ref(self)
 
     async def __anext__(self) -> bytes:
-        return await self._session._next_chunk(self._copy)
+        copy = self._copy
+        while True:
+            for item in copy.items:  # an item at a time costs this and no more; turns are taken for what comes at once
+                return item
+            await self._session._more(copy)

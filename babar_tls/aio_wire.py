@@ -2,25 +2,31 @@
 
 It is the blocking driver's twin, written by hand: the same requests, the same order, `await` where the other waits.
 Whatever is cancelled leaves the socket to its owner, who closes it.
+
+Until the session is ready its coroutines run in a thread beside the event loop (`workers`), where they wait by
+`until_ready`; then on the loop itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-import threading
+from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .aio_timeout import Timeout
-from .driving import RECEIVE_SIZE, Meter, cached_keys, derive, timeout_error, wanted_backend
+from .driving import Meter, cached_keys, derive, timeout_error, wanted_backend
 from .errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
 from .group_memory import group_memory, is_about_offer
+from .inflow import GATHERING, Flow, borrow, decrypt, give_back
 from .protocol.hosts import shuffled
 from .protocol.requests import (
     Connect,
     Derive,
     Endpoint,
     Exchange,
+    Fill,
     OfferRefused,
     Phase,
     Receive,
@@ -41,6 +47,7 @@ from .sockets import (
     unix_address,
 )
 from .telemetry import warn
+from .workers import LOCAL_PATIENCE, Aside, until_called, until_ready
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,7 +56,10 @@ if TYPE_CHECKING:
     from .config import Config
 
 _T = TypeVar("_T")
-_READS_BETWEEN_PAUSES = 16  # more than a handshake has
+_READS_BETWEEN_PAUSES = 16
+_RECEIVE_SIZE = 1 << 14
+_LOCAL = ("127.0.0.1", "::1")
+_QUICK_ITERATIONS = 20_000  # of PBKDF2: some milliseconds
 
 
 class AsyncWire:
@@ -66,40 +76,54 @@ class AsyncWire:
         self.backend = wanted_backend(config)
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
-        self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         self._phase = Phase.TCP
         self._reads = 0
-        self._waiting = False
+        self._flow = Flow()
+        self._aside: Aside[Any] | None = None
+        self._early: bytes | None = None
+        self._watched = False
+        self._reader: asyncio.Future[None] | None = None
+        self._writing = False
         self._perform: dict[type, Callable[[Any], Awaitable[Any]]] = {
             Connect: self._connect,
             Send: self._send,
             Receive: self._receive,
+            Fill: self._fill,
             StartTls: self._start_tls,
             Derive: self._derive,
         }
 
     async def drive(self, exchange: Exchange[_T]) -> _T:
-        """Run an exchange to its end, within the meter's deadline.
+        """Run an exchange to its end, within the meter's deadline; until the session is ready, beside the loop.
 
         Raises:
             Error: What the exchange lets out, with the server's name on it.
         """
         try:
             async with Timeout(self.meter.remaining(self._phase), lambda: timeout_error(self._phase)):
-                request = next(exchange)
-                while True:
-                    try:
-                        result = await self.perform(request)
-                    except Error as error:
-                        request = exchange.throw(error)
-                    else:
-                        request = exchange.send(result)
-        except StopIteration as stop:
-            value: _T = stop.value
-            return value
+                if self._settled:
+                    return await self._drive(exchange)
+                self._aside = aside = Aside(self._drive(exchange), self._disconnect)
+                result = await aside.run(self._loop)
+                self._aside = None
+                return result
         except Error as error:
             self.name(error)
             raise
+
+    async def _drive(self, exchange: Exchange[_T]) -> _T:
+        try:
+            request = next(exchange)
+            while True:
+                try:
+                    result = await self.perform(request)
+                except Error as error:
+                    request = exchange.throw(error)
+                else:
+                    request = exchange.send(result)
+        except StopIteration as stop:
+            value: _T = stop.value
+            return value
 
     def settle(self) -> None:
         """Connecting is over: nothing is limited in time any more, and an error of the server's is an answer."""
@@ -118,9 +142,18 @@ class AsyncWire:
 
     def close(self, goodbye: bytes = b"") -> None:
         """Close the connection, saying `goodbye` first if that does not mean waiting; never raises."""
+        if self._aside is None:
+            self._disconnect(goodbye)
+        else:
+            self._aside.abandon()  # whose thread has the socket, and disconnects
+
+    def _disconnect(self, goodbye: bytes = b"") -> None:
         sock, self._socket = self._socket, None
         if sock is None:
             return
+        if self._aside is not None:
+            self._aside.forget(sock)
+        self._unwatch(sock)
         try:
             if goodbye:
                 sock.send(self._sealed(goodbye))
@@ -128,7 +161,9 @@ class AsyncWire:
             pass  # nobody is listening any more
         finally:
             self.stream = None
-            if self._waiting:
+            if self._reader is not None and not self._reader.done():
+                self._reader.set_result(None)
+            if self._writing:
                 _wake(sock)
             else:
                 sock.close()
@@ -141,7 +176,7 @@ class AsyncWire:
         return self.stream.data_to_send()
 
     async def _connect(self, request: Connect) -> None:
-        self.close()
+        self._disconnect()
         endpoint = request.endpoint
         self.description = endpoint.describe()
         addresses = await self._resolve(endpoint)
@@ -149,11 +184,10 @@ class AsyncWire:
         failures: list[IoError] = []
         for left in range(len(addresses), 0, -1):
             try:
-                async with Timeout(self.meter.share(left), lambda: timeout_error(Phase.TCP)):
-                    await self._open(endpoint, addresses[-left])
+                await self._open(endpoint, addresses[-left], self.meter.share(left))
                 break
             except OSError as exc:
-                self.close()
+                self._disconnect()
                 failure = exc if isinstance(exc, IoError) else connect_error(exc, endpoint)
                 at_endpoint(failure, self.description)
                 if left == 1:
@@ -162,16 +196,25 @@ class AsyncWire:
         self.meter.round_trips += not endpoint.is_unix_socket
         self.meter.mark(Phase.TCP)
 
-    async def _open(self, endpoint: Endpoint, info: AddressInfo) -> None:
+    async def _open(self, endpoint: Endpoint, info: AddressInfo, seconds: float | None) -> None:
         family, kind, protocol, _, address = info
         if not endpoint.is_unix_socket:
             self.address = shown_address(address)
             self.description = endpoint.describe(self.address)
-        self._socket = socket.socket(family, kind, protocol)
-        self._socket.setblocking(False)
-        configure(self._socket, self.config)
-        await self._loop.sock_connect(self._socket, address)
-        check_peer(self._socket, self.config)
+        if self._aside is not None and (endpoint.is_unix_socket or str(address[0]) in _LOCAL):
+            self._aside.patience = LOCAL_PATIENCE
+        self._socket = sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        configure(sock, self.config)
+        try:
+            sock.connect(address)
+        except (BlockingIOError, InterruptedError):
+            if not await until_ready(sock, EVENT_WRITE, seconds):
+                raise timeout_error(Phase.TCP) from None
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code)) from None
+        check_peer(sock, self.config)
         self._reached = endpoint, info
 
     async def _resolve(self, endpoint: Endpoint) -> list[AddressInfo]:
@@ -183,17 +226,7 @@ class AsyncWire:
         if literal is not None:
             return [literal]
         self._phase = Phase.RESOLVE
-        future: asyncio.Future[list[AddressInfo] | IoError] = self._loop.create_future()
-
-        def deliver(outcome: list[AddressInfo] | IoError) -> None:
-            try:
-                self._loop.call_soon_threadsafe(_settle, future, outcome)
-            except RuntimeError:
-                pass  # the loop has ended meanwhile, and nobody wants to know any more
-
-        # Not in the loop's executor: a few names that do not resolve would keep all others waiting, and the loop's end.
-        look_up(endpoint, deliver)
-        found = await future
+        found: list[AddressInfo] | IoError = await until_called(lambda deliver: look_up(endpoint, deliver))
         if isinstance(found, IoError):
             raise found
         self.meter.mark(Phase.RESOLVE)
@@ -210,22 +243,27 @@ class AsyncWire:
         self.meter.mark(request.phase)
 
     async def _receive(self, request: Receive) -> bytes:
-        if self.stream is None:
-            data = await self._read(request.phase)
-        else:
-            data = await self._read_plaintext(self.stream, request.phase)
+        buffer = memoryview(bytearray(_RECEIVE_SIZE))
+        data = bytes(buffer[: await self._read_into(buffer, request.phase)])
         self.meter.mark(request.phase)
         return data
 
-    async def _read_plaintext(self, stream: TlsStream, phase: Phase) -> bytes:
-        while True:
-            count = stream.read_into(self._buffer)
-            if count:
-                return bytes(self._buffer[:count])
+    async def _fill(self, request: Fill) -> int:
+        count = await self._read_into(request.inbox.space(), request.phase)
+        request.inbox.received(count)
+        self.meter.mark(request.phase)
+        return count
+
+    async def _read_into(self, buffer: memoryview, phase: Phase) -> int:
+        stream = self.stream
+        if stream is None:
+            return await self._read(lambda sock: self._receive_into(sock, buffer), phase)
+        while not (count := decrypt(stream, buffer)):
             await self._flush(phase)  # reading may have made something to say: a key update, an alert
             if stream.peer_closed:
-                return b""
+                break
             await self._feed(stream, phase)
+        return count
 
     async def _start_tls(self, request: StartTls) -> TlsStream:
         self._phase = Phase.TLS
@@ -258,11 +296,19 @@ class AsyncWire:
             pass
 
     async def _feed(self, stream: TlsStream, phase: Phase) -> None:
-        data = await self._read(phase)
-        if data:
-            stream.receive_data(data)
-        else:
-            stream.receive_eof()
+        def feed(sock: socket.socket) -> int:
+            buffer = borrow()
+            try:
+                count = self._receive_into(sock, buffer)
+                if count:
+                    stream.receive_data(buffer[:count])
+                else:
+                    stream.receive_eof()
+            finally:
+                give_back(buffer)
+            return count
+
+        await self._read(feed, phase)
 
     async def _flush(self, phase: Phase) -> None:
         if self.stream is not None:
@@ -271,64 +317,134 @@ class AsyncWire:
     async def _derive(self, request: Derive) -> ScramKeys | None:
         self._phase = Phase.AUTH
         keys = cached_keys(request, self.config)
-        if keys is None:  # PBKDF2 releases the GIL: the loop goes on while a thread computes
-            cancelled = threading.Event()
-            try:
-                keys = await self._loop.run_in_executor(
-                    None, derive, request, self.config, self.meter, cancelled.is_set
-                )
-            finally:
-                cancelled.set()  # if we are, the thread need not go on
+        if keys is None and request.iterations <= _QUICK_ITERATIONS:
+            keys = self._derived(request)
+        elif keys is None:  # others have to connect meanwhile
+            outcome: ScramKeys | Error | None
+            outcome = await until_called(lambda deliver: self._derive_elsewhere(request, deliver))
+            if isinstance(outcome, Error):
+                raise outcome
+            keys = outcome
         self.meter.mark(Phase.AUTH)
         return keys
+
+    def _derived(self, request: Derive) -> ScramKeys | None:
+        aside = self._aside
+        return derive(request, self.config, self.meter, lambda: aside is not None and aside.abandoned)
+
+    def _derive_elsewhere(self, request: Derive, deliver: Callable[[ScramKeys | Error | None], None]) -> None:
+        def work() -> None:
+            try:
+                deliver(self._derived(request))
+            except Error as error:
+                deliver(error)
+
+        # Of the loop's executor, whose threads are as many as one should compute with at a time.
+        self._loop.call_soon_threadsafe(self._loop.run_in_executor, None, work)
 
     async def _write(self, data: bytes, phase: Phase) -> None:
         if not data:
             return
-        sock = self._ready_socket(phase)
-        await self._wait(sock, self._loop.sock_sendall(sock, data))
+        rest = memoryview(data)
+        while rest:
+            sock = self._ready_socket(phase)
+            try:
+                rest = rest[sock.send(rest) :]
+            except (BlockingIOError, InterruptedError):
+                if self._aside is None:
+                    await self._written(sock, bytes(rest))
+                    break
+                await until_ready(sock, EVENT_WRITE)
+            except OSError as exc:
+                raise stream_error(exc) from exc
         self.meter.sent()
+        self._flow.restart()
 
-    async def _read(self, phase: Phase) -> bytes:
-        # Reading what is there already does not wait, and from a server that always has more the loop would never get
-        # back to its timers and its other tasks.
-        self._reads += 1
-        if not self._reads % _READS_BETWEEN_PAUSES:
-            await asyncio.sleep(0)
-        sock = self._ready_socket(phase)
-        data = await self._wait(sock, self._loop.sock_recv(sock, RECEIVE_SIZE))
-        self.meter.received()
-        return data
-
-    async def _wait(self, sock: socket.socket, operation: Awaitable[_T]) -> _T:
-        """Wait for the socket; if somebody else closes the connection meanwhile, do it here, when nobody waits on it.
+    async def _written(self, sock: socket.socket, data: bytes) -> None:
+        """Wait until all is written; if somebody else closes the connection meanwhile, do it here.
 
         A socket closed under a loop that watches it would never wake who waits, and its number, when it is given to
         the next socket, would be taken for it.
         """
-        self._waiting = True
+        self._writing = True
         try:
-            result = await operation
+            await self._loop.sock_sendall(sock, data)
         except OSError as exc:
             raise stream_error(exc) from exc
         finally:
-            self._waiting = False
+            self._writing = False
             if self._socket is not sock:
                 sock.close()
-        if self._socket is not sock:
-            raise Closed("the session was closed while it was in use")
-        return result
+        self._ready_socket(self._phase)
+
+    async def _read(self, receive: Callable[[socket.socket], int], phase: Phase) -> int:
+        if self._aside is None:
+            await self._make_way()
+        while True:
+            sock = self._ready_socket(phase)
+            try:
+                count = receive(sock)
+            except (BlockingIOError, InterruptedError):
+                if self._aside is None:
+                    await self._readable()
+                else:
+                    await until_ready(sock, EVENT_READ)
+            except OSError as exc:
+                raise stream_error(exc) from exc
+            else:
+                self.meter.received()
+                self._flow.received(count)
+                return count
+
+    async def _make_way(self) -> None:
+        """Let the loop's other tasks and its timers run now and then, though there may always be something to read."""
+        self._reads += 1
+        if self._flow.is_thin():
+            await asyncio.sleep(GATHERING)
+        elif not self._reads % _READS_BETWEEN_PAUSES:
+            await asyncio.sleep(0)
+
+    def _receive_into(self, sock: socket.socket, buffer: memoryview) -> int:
+        if self._early is None:
+            return sock.recv_into(buffer)
+        data, self._early = self._early, None
+        buffer[: len(data)] = data
+        return len(data)
+
+    async def _readable(self) -> None:
+        """Wait until the socket has something, or is closed.
+
+        The loop goes on watching it, for in the midst of an answer that saves two system calls a time.
+        """
+        sock = self._ready_socket(self._phase)
+        self._reader = self._loop.create_future()
+        try:
+            if not self._watched:
+                self._loop.add_reader(sock.fileno(), self._on_readable, sock)
+                self._watched = True
+            await self._reader
+        except NotImplementedError:  # Windows: a loop that reads, and does not watch
+            self._early = await self._loop.sock_recv(sock, _RECEIVE_SIZE)
+        finally:
+            self._reader = None
+        self._ready_socket(self._phase)
+
+    def _on_readable(self, sock: socket.socket) -> None:
+        if self._reader is None:
+            self._unwatch(sock)  # nobody wants to know, and the loop would say it again and again
+        elif not self._reader.done():
+            self._reader.set_result(None)
+
+    def _unwatch(self, sock: socket.socket) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(sock.fileno())
 
     def _ready_socket(self, phase: Phase) -> socket.socket:
         self._phase = phase
         if self._socket is None:
-            raise Closed("the connection is closed")
+            raise Closed("the session was closed while it was in use" if self._settled else "the connection is closed")
         return self._socket
-
-
-def _settle(future: asyncio.Future[_T], result: _T) -> None:
-    if not future.done():  # it was cancelled
-        future.set_result(result)
 
 
 def _wake(sock: socket.socket) -> None:

@@ -128,7 +128,7 @@ class Session(ReadySession):
     def close(self) -> None:
         """Say goodbye and close; closing twice is allowed, and nothing is raised."""
         self._closed = True
-        self._copy = None
+        self._forget_copy()
         self._wire.close(TERMINATE)
 
     def __enter__(self) -> Session:
@@ -139,24 +139,24 @@ class Session(ReadySession):
     ) -> None:
         self.close()
 
-    def _next_chunk(self, copy: _Copy) -> bytes:
-        """The next CopyData of `copy`; `StopIteration` at its end."""
+    def _more(self, copy: _Copy) -> None:
+        """Get `copy` some more items; `StopIteration` at its end."""
         if copy.ended:
             raise StopIteration
-        return self._take_turn(lambda: self._step(copy))
+        self._take_turn(lambda: self._step(copy))
 
     def _query(self, sql: str) -> list[Row]:
         self._reclaim()
         return self._wire.drive(simple_query(sql, self._reader, self._params))
 
-    def _step(self, copy: _Copy) -> bytes:
+    def _step(self, copy: _Copy) -> None:
         if self._copy is not copy:
             if copy.begun:
                 raise StopIteration
             self._reclaim()
             self._copy = copy
         try:
-            return copy.step(self._wire)
+            copy.step(self._wire)
         except BaseException:
             self._copy = None
             raise
@@ -198,18 +198,26 @@ class Session(ReadySession):
 
     def _abort(self) -> None:
         self._closed = True
+        self._forget_copy()
         self._wire.close()
+
+    def _forget_copy(self) -> None:
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.forget()
 
 
 class _Copy(Copy):
-    def step(self, wire: Wire) -> bytes:
+    def step(self, wire: Wire) -> None:
+        """Go on until there are items."""
         self.begun = True
         result: Any = None
         try:
             while True:
                 item = self._exchange.send(result)
-                if isinstance(item, bytes):
-                    return item
+                if isinstance(item, list):
+                    self._keep(item)
+                    return
                 try:
                     result = wire.perform(item)
                 except Error as error:
@@ -239,4 +247,8 @@ class _CopyIterator(Iterator[bytes]):
         copy.owner = weakref.ref(self)
 
     def __next__(self) -> bytes:
-        return self._session._next_chunk(self._copy)
+        copy = self._copy
+        while True:
+            for item in copy.items:  # an item at a time costs this and no more; turns are taken for what comes at once
+                return item
+            self._session._more(copy)

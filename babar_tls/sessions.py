@@ -12,7 +12,7 @@ from .protocol.requests import Endpoint, Request
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from .host import Host
     from .protocol.handshake import Established
@@ -72,11 +72,21 @@ class Copy:
     its end, it was dropped, and the session finishes the copy before it does anything else.
     """
 
-    def __init__(self, exchange: Generator[Request | bytes, Any, None]) -> None:
+    def __init__(self, exchange: Generator[Request | list[bytes], Any, None]) -> None:
         self._exchange = exchange
+        self._batch: list[bytes] = []
+        self.items: Iterator[bytes] = iter(())  # what has come, and was not yet handed out
         self.begun = False
         self.ended = False
         self.owner: weakref.ref[object] | None = None
+
+    def forget(self) -> None:
+        """Nothing is handed out any more, not even what has come: the session is closed."""
+        self._batch.clear()
+
+    def _keep(self, batch: list[bytes]) -> None:
+        self._batch = batch
+        self.items = iter(batch)
 
     def is_read(self) -> bool:
         """Somebody still holds the iterator."""

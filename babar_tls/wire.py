@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .driving import RECEIVE_SIZE, Meter, cached_keys, derive, timeout_error, wanted_backend
+from .driving import Meter, cached_keys, derive, timeout_error, wanted_backend
 from .errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
 from .group_memory import group_memory, is_about_offer
+from .inflow import GATHERING, Flow, borrow, decrypt, give_back
 from .protocol.hosts import shuffled
 from .protocol.requests import (
     Connect,
     Derive,
     Endpoint,
     Exchange,
+    Fill,
     OfferRefused,
     Phase,
     Receive,
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from .config import Config
 
 _T = TypeVar("_T")
+#: A socket's timeout may be longer than what is left of the time by this factor.
+_TOLERANCE = 1 + 1 / 64
 
 
 class Wire:
@@ -57,11 +62,13 @@ class Wire:
         self._reached: tuple[Endpoint, AddressInfo] | None = None
         self.backend = wanted_backend(config)
         self._socket: socket.socket | None = None
-        self._buffer = memoryview(bytearray(RECEIVE_SIZE))
+        self._timeout: float | None = None
+        self._flow = Flow()
         self._perform: dict[type, Callable[[Any], Any]] = {
             Connect: self._connect,
             Send: self._send,
             Receive: self._receive,
+            Fill: self._fill,
             StartTls: self._start_tls,
             Derive: self._derive,
         }
@@ -156,6 +163,7 @@ class Wire:
         self._socket = socket.socket(family, kind, protocol)
         configure(self._socket, self.config)
         self._socket.settimeout(seconds)
+        self._timeout = seconds
         self._socket.connect(address)
         check_peer(self._socket, self.config)
         self._reached = endpoint, info
@@ -183,19 +191,27 @@ class Wire:
         self.meter.mark(request.phase)
 
     def _receive(self, request: Receive) -> bytes:
-        data = self._read(request.phase) if self.stream is None else self._read_plaintext(self.stream, request.phase)
+        buffer = borrow()
+        data = bytes(buffer[: self._read_into(buffer, request.phase)])
+        give_back(buffer)
         self.meter.mark(request.phase)
         return data
 
-    def _read_plaintext(self, stream: TlsStream, phase: Phase) -> bytes:
-        while True:
-            count = stream.read_into(self._buffer)
-            if count:
-                return bytes(self._buffer[:count])
+    def _fill(self, request: Fill) -> int:
+        count = self._read_into(request.inbox.space(), request.phase)
+        request.inbox.received(count)
+        self.meter.mark(request.phase)
+        return count
+
+    def _read_into(self, buffer: memoryview, phase: Phase) -> int:
+        if self.stream is None:
+            return self._read(buffer, phase)
+        while not (count := decrypt(self.stream, buffer)):
             self._flush(phase)  # reading may have made something to say: a key update, an alert
-            if stream.peer_closed:
-                return b""
-            self._feed(stream, phase)
+            if self.stream.peer_closed:
+                break
+            self._feed(self.stream, phase)
+        return count
 
     def _start_tls(self, request: StartTls) -> TlsStream:
         if self.backend is None:
@@ -227,11 +243,13 @@ class Wire:
             pass
 
     def _feed(self, stream: TlsStream, phase: Phase) -> None:
-        data = self._read(phase)
-        if data:
-            stream.receive_data(data)
+        buffer = borrow()
+        count = self._read(buffer, phase)
+        if count:
+            stream.receive_data(buffer[:count])
         else:
             stream.receive_eof()
+        give_back(buffer)
 
     def _flush(self, phase: Phase) -> None:
         if self.stream is not None:
@@ -251,20 +269,35 @@ class Wire:
         except OSError as exc:
             raise _failure(exc, phase) from exc
         self.meter.sent()
+        self._flow.restart()
 
-    def _read(self, phase: Phase) -> bytes:
+    def _read(self, buffer: memoryview, phase: Phase) -> int:
         sock = self._ready_socket(phase)
+        if self._flow.is_thin():
+            time.sleep(GATHERING)
         try:
-            data = sock.recv(RECEIVE_SIZE)
+            count = sock.recv_into(buffer)
         except OSError as exc:
             raise _failure(exc, phase) from exc
         self.meter.received()
-        return data
+        self._flow.received(count)
+        return count
 
     def _ready_socket(self, phase: Phase) -> socket.socket:
+        """The socket, with what is left of the time as its timeout, or nearly: each change is a system call.
+
+        It may be late by a part of what is left, which shrinks with it, so that no number of reads adds up.
+        """
         if self._socket is None:
             raise Closed("the connection is closed")
-        self._socket.settimeout(self.meter.remaining(phase))
+        seconds = self.meter.remaining(phase)
+        if seconds is None:
+            fits = self._timeout is None
+        else:
+            fits = self._timeout is not None and seconds <= self._timeout <= seconds * _TOLERANCE
+        if not fits:
+            self._socket.settimeout(seconds)
+            self._timeout = seconds
         return self._socket
 
 

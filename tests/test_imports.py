@@ -63,6 +63,8 @@ ORDER = (
     "weaknesses",
     "explanation",
     "sockets",
+    "inflow",
+    "workers",
     "group_memory",
     "driving",
     "wire",

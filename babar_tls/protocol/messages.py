@@ -9,12 +9,14 @@ authentication is over a server may say only so much (libpq's limits, and a budg
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import ConfigError, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from typing_extensions import Buffer
 
 PROTOCOL_3_0 = 196608
 _SSL_REQUEST_CODE = 80877103
@@ -30,8 +32,20 @@ MAX_STARTUP_MESSAGES = 2000
 #: The protocol's own limit for everything else.
 _MAX_LENGTH = 0x3FFFFFFF
 
+#: Sizes of a reader's buffer, in bytes: to begin with, for bulk, and the most that is kept between two answers. Only a
+#: message that is longer than the second makes it larger.
+_SMALL = 1 << 13
+_LARGE = 1 << 18
+_KEPT = 1 << 16
+#: Bytes that are cut into short messages at a time, because an event loop waits for as long; and what is not short.
+_WINDOW = 1 << 16
+_LONG = 1 << 11
+
 _HEADER = struct.Struct("!cI")
+_BULK_HEADER = struct.Struct("!BI")
 _INT32 = struct.Struct("!I")
+_UINT16 = struct.Struct("!H")
+_LENGTH = struct.Struct("!i")
 
 #: What may arrive before ReadyForQuery, and how long it may be.
 _STARTUP_LIMITS = {
@@ -43,6 +57,9 @@ _STARTUP_LIMITS = {
     b"K": 4 + 4 + 256,
     b"Z": 4 + 1,
 }
+
+
+_Bytes = TypeVar("_Bytes", bytes, memoryview)
 
 
 class Message(NamedTuple):
@@ -124,28 +141,58 @@ TERMINATE = frame(b"X")
 class MessageReader:
     """Cuts a stream of bytes into messages.
 
-    Until `ready()` is called, only the messages of the start-up phase are let through, within their limits.
+    Bytes come by `feed`, or without a copy in between: whoever has them puts them into `space()` and says by
+    `received` how many there were. Until `ready()` is called, only the messages of the start-up phase are let through,
+    within their limits.
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._position = 0
         self._starting = True
         self._bytes_left = MAX_STARTUP_BYTES
         self._messages_left = MAX_STARTUP_MESSAGES
+        self._start = self._end = 0  # of what has come and was not yet read
+        self._crowded = False
+        self._buffer = bytearray(_SMALL)
+        self._view = memoryview(self._buffer)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Buffer) -> None:
         """Take bytes from the server.
 
         Raises:
             ProtocolError: The server talks more than any start-up needs.
         """
-        if self._position:
-            del self._buffer[: self._position]
-            self._position = 0
-        self._buffer += data
+        view = memoryview(data).cast("B")
+        while view:
+            space = self.space()
+            count = min(len(space), len(view))
+            space[:count] = view[:count]
+            self.received(count)
+            view = view[count:]
+
+    def space(self) -> memoryview:
+        """Where the next bytes may be put; never empty, and to be used at once, for it moves."""
+        size, unread = len(self._buffer), self._end - self._start
+        if not unread:
+            self._start = self._end = 0
+        if self._crowded and size < _LARGE:  # this is bulk: there will be more of it
+            self._renew(min(4 * size, _LARGE))
+        elif unread > size // 2 and size - self._end < size // 4:  # one message is longer than all that there is
+            self._renew(2 * size)
+        elif self._start and size - self._end < size // 2:
+            self._view[:unread] = self._view[self._start : self._end]
+            self._start, self._end = 0, unread
+        return self._view[self._end :]
+
+    def received(self, count: int) -> None:
+        """So many bytes were put into the `space()`.
+
+        Raises:
+            ProtocolError: The server talks more than any start-up needs.
+        """
+        self._end += count
+        self._crowded = self._end == len(self._buffer)
         if self._starting:
-            self._bytes_left -= len(data)
+            self._bytes_left -= count
             if self._bytes_left < 0:
                 raise ProtocolError(f"the server sent more than {MAX_STARTUP_BYTES} bytes before it was ready")
 
@@ -155,10 +202,10 @@ class MessageReader:
         Raises:
             ProtocolError: No PostgreSQL server would send this.
         """
-        start = self._position
-        if len(self._buffer) - start < _HEADER.size:
-            if self._starting and len(self._buffer) > start:
-                self._limit(bytes(self._buffer[start : start + 1]))
+        start = self._start
+        if self._end - start < _HEADER.size:
+            if self._starting and self._end > start:
+                self._limit(bytes(self._view[start : start + 1]))
             return None
         kind, length = _HEADER.unpack_from(self._buffer, start)
         if kind == b"E" and self._starting and length >> 24 >= ord(" "):
@@ -166,14 +213,34 @@ class MessageReader:
         if not 4 <= length <= self._limit(kind):
             raise ProtocolError(f"the server sent a message of type {kind!r} with an impossible length, {length}")
         end = start + 1 + length
-        if len(self._buffer) < end:
+        if self._end < end:
             return None
         if self._starting:
             self._messages_left -= 1
             if self._messages_left < 0:
                 raise ProtocolError(f"the server sent more than {MAX_STARTUP_MESSAGES} messages before it was ready")
-        self._position = end
-        return Message(kind, bytes(self._buffer[start + _HEADER.size : end]))
+        payload = bytes(self._view[start + _HEADER.size : end])
+        self._start = end
+        if kind == b"Z" and len(self._buffer) > _KEPT:
+            self._renew(max(_SMALL, self._end - end))  # the answer is at its end, and so is the need for room
+        return Message(kind, payload)
+
+    def take(self, kind: bytes) -> list[bytes]:
+        """The payloads of the whole messages that come next and are all of this type, of some of them if they are many.
+
+        It is `next_message` for what comes in bulk, and leaves to it whatever is wrong with a message.
+        """
+        if self._starting or self._end - self._start < _HEADER.size:
+            return []
+        unread = self._view[self._start : self._end]
+        if _BULK_HEADER.unpack_from(unread)[1] < _LONG:
+            # Cut from `bytes` a message costs half of what it does by a view, and this copy less than that saves.
+            taken, end = _cut(bytes(unread[:_WINDOW]), kind)
+        else:
+            views, end = _cut(unread, kind)
+            taken = [bytes(view) for view in views]
+        self._start += end
+        return taken
 
     def ready(self) -> None:
         """The start-up phase is over: any message may come, of any length that the protocol allows."""
@@ -182,17 +249,28 @@ class MessageReader:
     @property
     def pending(self) -> bytes:
         """Bytes that were fed and not yet read."""
-        return bytes(self._buffer[self._position :])
+        return bytes(self._view[self._start : self._end])
+
+    def _renew(self, size: int) -> None:
+        """Another buffer of this size, with what is unread in it."""
+        unread = self._end - self._start
+        buffer = bytearray(size)
+        view = memoryview(buffer)
+        if unread:
+            view[:unread] = self._view[self._start : self._end]
+        self._buffer, self._view = buffer, view
+        self._start, self._end = 0, unread
+        self._crowded = False
 
     def _bare_error(self, start: int) -> Message | None:
         """A postmaster that cannot fork a server process says why in protocol 2: text where a length should be."""
-        end = self._buffer.find(b"\0", start)
-        if end < 0 and len(self._buffer) - start <= MAX_ERROR_LENGTH:
+        end = self._buffer.find(b"\0", start, self._end)
+        if end < 0 and self._end - start <= MAX_ERROR_LENGTH:
             return None
         if not 0 <= end - start <= MAX_ERROR_LENGTH:
             raise ProtocolError("the server sent an error message without an end")
-        self._position = end + 1
-        return Message(b"E", b"VFATAL\0C53000\0M" + bytes(self._buffer[start:end]).strip() + b"\0\0")
+        self._start = end + 1
+        return Message(b"E", b"VFATAL\0C53000\0M" + bytes(self._view[start:end]).strip() + b"\0\0")
 
     def _limit(self, kind: bytes) -> int:
         if not self._starting:
@@ -204,6 +282,21 @@ class MessageReader:
                 f"expected authentication request from server, but received {shown(kind)}",
                 remedy="Is this the port of a PostgreSQL server?",
             ) from None
+
+
+def _cut(source: _Bytes, kind: bytes) -> tuple[list[_Bytes], int]:
+    """The payloads of the messages of this type at the beginning of `source`, and where they end."""
+    (wanted,) = kind
+    unpack, position, end = _BULK_HEADER.unpack_from, 0, len(source)
+    payloads = []
+    while end - position >= 5:
+        found, length = unpack(source, position)
+        stop = position + 1 + length
+        if found != wanted or stop > end or length < 4:
+            break
+        payloads.append(source[position + 5 : stop])
+        position = stop
+    return payloads, position
 
 
 def cstrings(payload: bytes) -> list[bytes]:
@@ -260,24 +353,23 @@ def parse_data_row(payload: bytes) -> tuple[str | None, ...]:
     Raises:
         ProtocolError: The message is malformed.
     """
-    if len(payload) < 2:
-        raise ProtocolError("the server sent a malformed DataRow")
-    (count,) = struct.unpack_from("!H", payload)
     values: list[str | None] = []
-    offset = 2
-    for _ in range(count):
-        if offset + 4 > len(payload):
-            raise ProtocolError("the server sent a malformed DataRow")
-        (length,) = struct.unpack_from("!i", payload, offset)
-        offset += 4
-        if length == -1:
-            values.append(None)
-            continue
-        if length < 0 or offset + length > len(payload):
-            raise ProtocolError("the server sent a malformed DataRow")
-        values.append(text(payload[offset : offset + length]))
-        offset += length
-    if offset != len(payload):
+    offset, end = 2, len(payload)
+    try:
+        (count,) = _UINT16.unpack_from(payload)
+        for _ in range(count):
+            (length,) = _LENGTH.unpack_from(payload, offset)
+            offset += 4
+            if length >= 0:
+                values.append(payload[offset : offset + length].decode("utf-8", "replace"))
+                offset += length
+            elif length == -1:
+                values.append(None)
+            else:
+                raise ProtocolError("the server sent a malformed DataRow")
+    except struct.error:
+        offset = -1
+    if offset != end:
         raise ProtocolError("the server sent a malformed DataRow")
     return tuple(values)
 

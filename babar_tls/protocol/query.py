@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ConfigError, Error, ProtocolError, ServerError
 from . import messages
-from .authentication import next_message
-from .requests import Exchange, Phase, Request, Send
+from .requests import Exchange, Phase, Request, Send, fill
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,8 +31,13 @@ def simple_query(sql: str, reader: messages.MessageReader, parameters: dict[str,
     rows: list[Row] = []
     failure: ServerError | None = None
     while True:
-        kind, payload = yield from next_message(reader, Phase.QUERY)
-        if kind == b"D":
+        rows += map(messages.parse_data_row, reader.take(b"D"))
+        message = reader.next_message()
+        if message is None:
+            yield from fill(reader, Phase.QUERY)
+            continue
+        kind, payload = message
+        if kind == b"D":  # there were more than are taken at a time
             rows.append(messages.parse_data_row(payload))
         elif kind == b"T":
             rows = []
@@ -53,8 +57,8 @@ def simple_query(sql: str, reader: messages.MessageReader, parameters: dict[str,
 
 def copy_out(
     sql: str, reader: messages.MessageReader, parameters: dict[str, str]
-) -> Generator[Request | bytes, Any, None]:
-    """Run one ``COPY … TO STDOUT``; yields requests and, as `bytes`, each CopyData.
+) -> Generator[Request | list[bytes], Any, None]:
+    """Run one ``COPY … TO STDOUT``; yields requests and, in lists that are never empty, the CopyData that has come.
 
     Raises:
         ServerError: The server reported an error.
@@ -64,10 +68,16 @@ def copy_out(
     failure: Error | None = None
     copied = False
     while True:
-        kind, payload = yield from next_message(reader, Phase.QUERY)
-        if kind == b"d":
-            yield payload
-        elif kind == b"H":
+        batch = reader.take(b"d")
+        if batch:
+            yield batch
+            continue
+        message = reader.next_message()
+        if message is None:
+            yield from fill(reader, Phase.QUERY)
+            continue
+        kind, payload = message
+        if kind == b"H":
             copied = True
         elif kind == b"G":
             yield Send(messages.copy_fail("COPY FROM STDIN is not supported"), Phase.QUERY)

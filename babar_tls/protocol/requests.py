@@ -1,6 +1,6 @@
 """The seam between the protocol and whoever does its input and output.
 
-`handshake(config)` is a generator. It yields one of the five requests below and is sent the result; it ends by
+`handshake(config)` is a generator. It yields one of the six requests below and is sent the result; it ends by
 returning `Established`. Whoever drives it, the *driver*, owns the socket, the clock, the threads and the deadline,
 and knows nothing of PostgreSQL. The whole contract:
 
@@ -12,6 +12,8 @@ request        the driver does                                       and sends b
 `Send`         writes the data, through TLS if TLS has begun; it     `None`
                may wait until the next `Receive` to do so
 `Receive`      waits until some bytes have come                      the bytes; ``b""`` when the server has closed
+`Fill`         waits until some bytes have come and puts as many of  their number; 0 when the server has closed
+               them as there are, and is room for, into the inbox
 `StartTls`     wraps the connection in its engine and completes the  a `TlsFacts`
                handshake
 `Derive`       derives the SCRAM keys (PBKDF2), or finds them in     `ScramKeys`
@@ -127,6 +129,21 @@ class Receive:
     phase: Phase
 
 
+class Inbox(Protocol):
+    """Where bulk goes without a copy in between; `MessageReader` is one."""
+
+    def space(self) -> memoryview: ...  # noqa: D102
+    def received(self, count: int) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Wait for bytes, of which there may be many."""
+
+    inbox: Inbox = field(repr=False)
+    phase: Phase
+
+
 class OfferRefused(TlsError):
     """TLS failed, perhaps because the driver had offered less than it could; it will offer more the next time."""
 
@@ -148,7 +165,7 @@ class Derive:
     iterations: int
 
 
-Request: TypeAlias = "Connect | Send | Receive | StartTls | Derive"
+Request: TypeAlias = "Connect | Send | Receive | Fill | StartTls | Derive"
 _T = TypeVar("_T")
 #: A piece of protocol that ends in a `_T`.
 Exchange: TypeAlias = Generator[Request, Any, _T]
@@ -162,8 +179,22 @@ def receive(phase: Phase) -> Exchange[bytes]:
     """
     data: bytes = yield Receive(phase)
     if not data:
-        raise Closed(
-            "server closed the connection unexpectedly",
-            remedy="The server may have crashed, be out of connections, or be no PostgreSQL; its log knows.",
-        )
+        raise _gone()
     return data
+
+
+def fill(inbox: Inbox, phase: Phase) -> Exchange[None]:
+    """Wait until something more is in the inbox.
+
+    Raises:
+        Closed: The server closed the connection.
+    """
+    if not (yield Fill(inbox, phase)):
+        raise _gone()
+
+
+def _gone() -> Closed:
+    return Closed(
+        "server closed the connection unexpectedly",
+        remedy="The server may have crashed, be out of connections, or be no PostgreSQL; its log knows.",
+    )

@@ -13,6 +13,7 @@ from babar_tls.aio_wire import Timeout
 from babar_tls.driving import key_cache, timeout_error
 from babar_tls.protocol.requests import Phase
 from babar_tls.testing import ScriptedServer
+from babar_tls.workers import Aside
 
 from .conftest import descriptors
 from .scripts import READY, log_in, until_gone
@@ -63,12 +64,42 @@ class Stepper:
             task.get_loop().call_soon(task.cancel)
 
 
-def cancel_everywhere(work: Callable[[], Coroutine[Any, Any, Any]]) -> int:
+class BesideStepper(Stepper):
+    """Cancels the task as the k-th step of its connect begins, or has ended, in the thread beside the loop."""
+
+    def __init__(self, k: int, *, as_it_begins: bool) -> None:
+        super().__init__(k)
+        self._as_it_begins = as_it_begins
+
+    async def run(self, coroutine: Any) -> Any:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+        step = Aside._step
+
+        def stepped(*args: Any) -> None:
+            self._left -= 1
+            mine = self._left == 0
+            self.reached |= mine
+            if mine and self._as_it_begins:
+                loop.call_soon_threadsafe(task.cancel)
+            step(*args)
+            if mine and not self._as_it_begins:
+                loop.call_soon_threadsafe(task.cancel)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Aside, "_step", stepped)
+            result = await coroutine
+            # The last step's end may be the connect's end too, and what is cancelled then is whatever comes after it.
+            await asyncio.sleep(0.001)
+        return result
+
+
+def cancel_everywhere(work: Callable[[], Coroutine[Any, Any, Any]], make: Callable[[int], Stepper] = Stepper) -> int:
     """Run `work` again and again, cancelled at its first suspension, its second, …, until it gets through."""
     rounds = 0
 
     async def cancelled_at(k: int, before: list[str]) -> bool:
-        stepper = Stepper(k)
+        stepper = make(k)
         task = asyncio.create_task(stepper.run(work()))
         try:
             await task
@@ -118,9 +149,17 @@ class Counting:
             self.went += 1
 
 
+MOMENTS: dict[str, Callable[[int], Stepper]] = {
+    "loop": Stepper,
+    "step begins": lambda k: BesideStepper(k, as_it_begins=True),
+    "step ended": lambda k: BesideStepper(k, as_it_begins=False),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_connect(config: Config, backend: str, host: str, certificate: ServerCertificate) -> None:
-    """Cancelled at any of its suspensions, connecting leaves nothing behind."""
+def test_connect(config: Config, backend: str, host: str, moment: str, certificate: ServerCertificate) -> None:
+    """Cancelled at any of its suspensions, or of its steps beside the loop, connecting leaves nothing behind."""
     counting = Counting(certificate)
     with counting.server as server:
         target = config.replace(port=server.port, host=host, hostaddr=None, tls_backend=backend, scram_key_cache=False)
@@ -129,8 +168,10 @@ def test_connect(config: Config, backend: str, host: str, certificate: ServerCer
             async with await AsyncSession.connect(target):
                 pass
 
-        rounds = cancel_everywhere(work)
-        assert rounds >= 2  # what has come before it is waited for is no suspension, so more cannot be counted on
+        rounds = cancel_everywhere(work, MOMENTS[moment])
+        # The loop sees one suspension. Beside it what has come before it is waited for is none, so that more steps
+        # cannot be counted on.
+        assert rounds >= (1 if moment == "loop" else 3)
         assert server.errors == []
     assert counting.came == counting.went
 

@@ -154,10 +154,12 @@ def test_flood_does_not_take_the_loop(config: Config, monkeypatch: pytest.Monkey
         loop = asyncio.get_running_loop()
         async with await AsyncSession.connect(config.replace(port=port, tls_mode="disable")) as session:
 
-            async def always_more(_sock: object, _size: int) -> bytes:
-                return b"N" + struct.pack("!i", len(FATAL) + 4) + FATAL
+            def always_more(_sock: object, buffer: memoryview) -> int:
+                words = b"N" + struct.pack("!i", len(FATAL) + 4) + FATAL
+                buffer[: len(words)] = words
+                return len(words)
 
-            monkeypatch.setattr(loop, "sock_recv", always_more, raising=False)
+            monkeypatch.setattr(session._wire, "_receive_into", always_more)
             ticks: list[float] = []
             loop.call_soon(ticks.append, loop.time())
             query = asyncio.create_task(session.query("select 1"))

@@ -215,6 +215,12 @@ def test_socket_calls(
     reads = connecting.count("recv") + connecting.count("recv_into")
     assert flights <= reads <= flights + 2
     assert connecting.count("setsockopt") == 2  # no delay, keepalive
+    assert connecting.count("settimeout") <= 2  # once, and again only where time has become short
+    for _ in range(3):
+        session.query("select 1")
+    # Nothing is limited any more, which is said once.
+    assert [call for call in CountingSocket.calls if call != "recv_into"] == ["settimeout", *["sendall"] * 3]
+    CountingSocket.calls = []
     session.close()
     assert [call for call in CountingSocket.calls if call in ("send", "shutdown", "close")] == [
         "send",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from babar_tls.crypto import scram_keys
 from babar_tls.errors import ChannelBindingUnsupported, Error
 from babar_tls.protocol.messages import frame
-from babar_tls.protocol.requests import Connect, Derive, Receive, Send, StartTls
+from babar_tls.protocol.requests import Connect, Derive, Fill, Receive, Send, StartTls
 from babar_tls.protocol.scram import ScramServer
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ class Driver:
     tls: list[StartTls] = field(default_factory=list)
     derived: list[Derive] = field(default_factory=list)
     items: list[bytes] = field(default_factory=list)
+    batches: list[list[bytes]] = field(default_factory=list)
     _answers: list[Answer] = field(default_factory=list)
     _encrypted: bool = False
 
@@ -201,8 +202,9 @@ class Driver:
         try:
             item = next(exchange)
             while True:
-                if isinstance(item, bytes):
-                    self.items.append(item)
+                if isinstance(item, list):
+                    self.batches.append(item)
+                    self.items += item
                     item = exchange.send(None)
                     continue
                 try:
@@ -225,6 +227,8 @@ class Driver:
             return None
         if isinstance(item, Receive):
             return self._receive()
+        if isinstance(item, Fill):
+            return self._fill(item)
         if isinstance(item, Connect):
             return self._connect(item)
         if isinstance(item, StartTls):
@@ -262,6 +266,16 @@ class Driver:
         if isinstance(answer, Error):
             raise answer
         return answer if isinstance(answer, bytes) else answer(self.sent[-1])
+
+    def _fill(self, item: Fill) -> int:
+        data = self._receive()
+        space = item.inbox.space()
+        count = min(len(space), len(data))
+        space[:count] = data[:count]
+        item.inbox.received(count)
+        if data[count:]:
+            self._answers.insert(0, data[count:])
+        return count
 
     def _derive(self, item: Derive) -> ScramKeys:
         self.derived.append(item)

@@ -7,7 +7,7 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from babar_tls.errors import ConfigError, ProtocolError, ServerError
@@ -203,6 +203,90 @@ def test_ready_lifts_the_limits() -> None:
     for _ in range(60):
         reader.feed(messages.frame(b"D", bytes(40_000)))
     assert len(read_all(reader)) == 60
+
+
+# Bulk --------------------------------------------------------------------------------------------------------------
+
+
+def put(reader: MessageReader, data: bytes) -> None:
+    """Give the reader bytes as a driver does: into its own space, as much as fits at a time."""
+    while data:
+        space = reader.space()
+        assert space
+        count = min(len(space), len(data))
+        space[:count] = data[:count]
+        reader.received(count)
+        data = data[count:]
+
+
+SIZES = st.one_of(st.integers(0, 30), st.sampled_from([2039, 2043, 2044, 8187, 65531, 65532, 262_140, 900_000]))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from([b"d", b"D", b"N", b"Z"]), SIZES), max_size=12),
+    st.lists(st.floats(0, 1), max_size=20),
+    st.booleans(),
+)
+def test_any_fragmentation_of_bulk(sequence: list[tuple[bytes, int]], cuts: list[float], by_feed: bool) -> None:
+    """Whatever their sizes and however the bytes are cut, `take` and `next_message` give the same messages in order."""
+    sent = [(kind, bytes([number % 251]) * size) for number, (kind, size) in enumerate(sequence)]
+    data = b"".join(messages.frame(*item) for item in sent)
+    reader = ready_reader()
+    found: list[tuple[bytes, bytes]] = []
+    for piece in split(data, [int(cut * len(data)) for cut in cuts]):
+        reader.feed(piece) if by_feed else put(reader, piece)
+        while True:
+            batch = reader.take(b"d")
+            found += [(b"d", payload) for payload in batch]
+            message = reader.next_message()
+            if message is not None:
+                found.append(message)
+            elif not batch:
+                break
+    assert found == sent
+    assert all(type(payload) is bytes for _, payload in found)
+    assert reader.pending == b""
+
+
+def test_take_stops_where_it_should() -> None:
+    """Another type, a message that is not whole and one that cannot be are left to `next_message`."""
+    reader = ready_reader()
+    reader.feed(messages.frame(b"d", b"1") * 2 + messages.frame(b"c") + messages.frame(b"d", b"2") + b"d\0\0\0\5")
+    assert reader.take(b"d") == [b"1", b"1"]
+    assert reader.take(b"d") == []
+    assert reader.next_message() == (b"c", b"")
+    assert reader.take(b"d") == [b"2"]
+    assert reader.take(b"d") == []
+    reader.feed(b"3" + b"d\0\0\0\3")
+    assert reader.take(b"d") == [b"3"]
+    assert reader.take(b"d") == []
+    with pytest.raises(ProtocolError, match="impossible length, 3"):
+        reader.next_message()
+
+
+def test_take_before_ready() -> None:
+    """Before ReadyForQuery nothing is taken: the limits of the start-up are `next_message`'s."""
+    reader = MessageReader()
+    reader.feed(messages.frame(b"d", b"1"))
+    assert reader.take(b"d") == []
+    with pytest.raises(ProtocolError, match="expected authentication request"):
+        reader.next_message()
+
+
+def test_room_is_given_back() -> None:
+    """What a long message needed is kept until the answer is at its end, and no longer."""
+    reader = ready_reader()
+    tracemalloc.start()
+    try:
+        put(reader, messages.frame(b"d", bytes(5_000_000)))
+        assert len(reader.take(b"d")) == 1
+        assert tracemalloc.get_traced_memory()[0] > 5_000_000
+        put(reader, messages.frame(b"Z", b"I"))
+        assert reader.next_message() == (b"Z", b"I")
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 # Parsing -----------------------------------------------------------------------------------------------------------

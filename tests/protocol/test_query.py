@@ -13,7 +13,7 @@ from babar_tls.errors import Closed, ConfigError, Error, ProtocolError, ServerEr
 from babar_tls.protocol.messages import MessageReader, frame, query
 from babar_tls.protocol.query import copy_out, simple_query
 
-from .script import READY, Answer, Driver, Facts, error, status
+from .script import READY, Answer, Driver, Facts, error, split, status
 
 if TYPE_CHECKING:
     from babar_tls.protocol.query import Row
@@ -180,6 +180,26 @@ def test_copy() -> None:
     peer.run(copy_out("copy t to stdout", reader(), {}))
     assert peer.items == [b"1\n", b"", b"2\n3\n"]
     assert peer.sent == [query("copy t to stdout")]
+
+
+@given(
+    st.lists(st.one_of(st.binary(max_size=40), st.none(), st.integers(2000, 9000).map(bytes)), max_size=12),
+    st.lists(st.integers(0, 60_000), max_size=12),
+)
+def test_any_fragmentation_of_a_copy(rows: list[bytes | None], cuts: list[int]) -> None:
+    """However it is cut, and whatever is said in between, each CopyData is one item, in lists that are not empty."""
+    data = COPY_OUT + b"".join(NOTICE if item is None else frame(b"d", item) for item in rows) + COPY_DONE + READY
+    peer = driver(*split(data, cuts))
+    peer.run(copy_out("copy t to stdout", reader(), {}))
+    assert peer.items == [item for item in rows if item is not None]
+    assert all(peer.batches)
+
+
+@given(st.lists(st.text(max_size=20), max_size=12), st.lists(st.integers(0, 2000), max_size=12))
+def test_any_fragmentation_of_rows(values: list[str], cuts: list[int]) -> None:
+    """However an answer is cut, its rows are the same."""
+    data = COLUMNS + NOTICE.join(row(value, None) for value in values) + done("SELECT") + READY
+    assert run(*split(data, cuts)) == [(value, None) for value in values]
 
 
 def test_copy_that_fails_half_way() -> None:

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from babar_tls.errors import Closed
-from babar_tls.protocol.requests import Derive, Endpoint, Phase, ScramKeys, Send, receive
+from babar_tls.protocol.messages import MessageReader
+from babar_tls.protocol.requests import Derive, Endpoint, Phase, ScramKeys, Send, fill, receive
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,16 @@ def test_receive() -> None:
     next(exchange)
     with pytest.raises(Closed, match="server closed the connection unexpectedly"):
         exchange.send(b"")
+
+
+def test_fill() -> None:
+    """`fill` ends when something has come, and is `Closed` where nothing will."""
+    inbox = MessageReader()
+    exchange = fill(inbox, Phase.QUERY)
+    assert next(exchange).inbox is inbox  # type: ignore[union-attr]
+    with pytest.raises(StopIteration):
+        exchange.send(1)
+    exchange = fill(inbox, Phase.QUERY)
+    next(exchange)
+    with pytest.raises(Closed, match="server closed the connection unexpectedly"):
+        exchange.send(0)
