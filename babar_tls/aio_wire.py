@@ -3,7 +3,7 @@
 It is the blocking driver's twin, written by hand: the same requests, the same order, `await` where the other waits.
 Whatever is cancelled leaves the socket to its owner, who closes it.
 
-Until the session is ready its coroutines run in a thread beside the event loop (`workers`), where they wait by
+Until the session is ready its coroutines run in a thread beside the event loop (`aside`), where they wait by
 `until_ready`; then on the loop itself.
 """
 
@@ -16,6 +16,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .aio_timeout import Timeout
+from .aside import LOCAL_PATIENCE, Aside, until_called, until_ready
 from .driving import Meter, cached_keys, derive, timeout_error, wanted_backend
 from .errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
 from .group_memory import group_memory, is_about_offer
@@ -47,7 +48,6 @@ from .sockets import (
     unix_address,
 )
 from .telemetry import warn
-from .workers import LOCAL_PATIENCE, Aside, until_called, until_ready
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -22,144 +22,32 @@ import selectors
 import socket
 import threading
 import time
-import types
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import IoError
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable
 
-__all__ = ["LOCAL_PATIENCE", "Aside", "pool", "until_called", "until_ready"]
+    from .aside import Aside
 
-_T = TypeVar("_T")
+__all__ = ["Ready", "Worker", "pool"]
 
 #: More would wait for the GIL most of the time.
 _MOST = min(4, max(2, os.cpu_count() or 1))
 _REMEDY = "The process has reached a limit, of open files (ulimit -n) or of threads."
 #: Connects that one thread has at a time, if they make progress.
 _AT_A_TIME = 2
-#: Seconds without progress after which a connect is not counted: where the network is in between, and where it is not,
-#: so that whatever takes time is the server's computing.
-PATIENCE = 0.002
-LOCAL_PATIENCE = 0.025
 _LINGER = 0.25  # seconds that a thread with nothing to do waits for another connect before it ends
 
 
-class _Ready(NamedTuple):
+class Ready(NamedTuple):
+    """What a coroutine waits for: that the socket is ready for these events, but no longer than so many seconds."""
+
     sock: socket.socket
     events: int
     seconds: float | None
-
-
-class _Called(NamedTuple):
-    begin: Callable[[Callable[[Any], None]], object]
-
-
-@types.coroutine
-def until_ready(sock: socket.socket, events: int, seconds: float | None = None) -> Generator[_Ready, bool, bool]:
-    """Wait, inside `Aside`, until the socket is ready for these events of `selectors`; `False` if that takes longer."""
-    return (yield _Ready(sock, events, seconds))
-
-
-@types.coroutine
-def until_called(begin: Callable[[Callable[[_T], None]], object]) -> Generator[_Called, _T, _T]:
-    """Wait, inside `Aside`, until what `begin` is given is called, in whatever thread, and with what."""
-    return (yield _Called(begin))
-
-
-class Aside(Generic[_T]):
-    """A coroutine that a thread beside the event loop runs; it awaits `until_ready` and `until_called` alone.
-
-    Whoever cancels `run` need not wait: the thread gives the coroutine up, and calls `clean_up`.
-    """
-
-    def __init__(self, coroutine: Coroutine[Any, Any, _T], clean_up: Callable[[], None]) -> None:
-        self._coroutine = coroutine
-        self._clean_up = clean_up
-        self._worker: _Worker | None = None
-        self._watched: socket.socket | None = None
-        self._over = False
-        self.abandoned = False
-        self.patience = PATIENCE
-
-    async def run(self, loop: asyncio.AbstractEventLoop) -> _T:
-        """Run it to its end.
-
-        Raises:
-            IoError: There is no thread to run it, and none can be started.
-        """
-        self._loop = loop
-        self._future: asyncio.Future[_T] = loop.create_future()
-        self._worker = worker = pool.reserve()
-        worker.submit(lambda: worker.admit(self))
-        return await self._future
-
-    def abandon(self) -> None:
-        """Nobody wants it any more: it is closed in its thread, as soon as that gets to it."""
-        self.abandoned = True
-        if self._worker is None or not self._worker.submit(self._give_up):
-            self._give_up()  # there is no such thread
-
-    def begin(self) -> None:
-        """Take the first step; called in its thread."""
-        self._step(self._coroutine.send, None)
-
-    def forget(self, sock: socket.socket) -> None:
-        """The socket is about to be closed, or to be somebody else's."""
-        if self._worker is not None and sock is self._watched:
-            self._worker.unwatch(sock)
-            self._watched = None
-
-    def _step(self, resume: Callable[[Any], Any], value: Any) -> None:
-        while not self.abandoned:
-            try:
-                wait = resume(value)
-            except StopIteration as stop:
-                return self._end(stop.value, None)
-            except BaseException as error:
-                return self._end(None, error)
-            try:
-                return self._wait(wait)
-            except Exception as error:  # such as that the system watches no more sockets
-                resume, value = self._coroutine.throw, error
-        return None
-
-    def _wait(self, wait: _Ready | _Called) -> None:
-        worker = self._worker
-        if worker is None:
-            raise RuntimeError("it was not begun")
-        worker.be_patient(self)
-        if isinstance(wait, _Ready):
-            self._watched = wait.sock
-            worker.watch(wait, lambda ready: self._step(self._coroutine.send, ready))
-        else:
-
-            def deliver(result: Any) -> None:
-                worker.submit(lambda: self._step(self._coroutine.send, result))
-
-            wait.begin(deliver)
-
-    def _end(self, result: Any, error: BaseException | None) -> None:
-        self._release()
-        try:
-            self._loop.call_soon_threadsafe(_deliver, self._future, result, error)
-        except RuntimeError:  # the loop has ended meanwhile
-            self._clean_up()
-
-    def _give_up(self) -> None:
-        self._coroutine.close()
-        self._clean_up()
-        self._release()
-
-    def _release(self) -> None:
-        if self._watched is not None:
-            self.forget(self._watched)
-        if not self._over and self._worker is not None:
-            self._worker.release(self)
-        self._over = True
 
 
 class _Watch:
@@ -170,7 +58,7 @@ class _Watch:
         self.resume: Callable[[bool], None] | None = None
 
 
-class _Worker:
+class Worker:
     """One thread: a selector, what is to be called for each of its sockets, and what others ask it to call."""
 
     def __init__(self) -> None:
@@ -241,7 +129,7 @@ class _Worker:
                 pass  # it rings already
         return True
 
-    def watch(self, wait: _Ready, resume: Callable[[bool], None]) -> None:
+    def watch(self, wait: Ready, resume: Callable[[bool], None]) -> None:
         """Call `resume`, once, when the socket is ready; in this thread, and called from it."""
         watch = self._watches.get(wait.sock)
         if watch is None:
@@ -320,9 +208,9 @@ class _Pool:
     def __init__(self, most: int) -> None:
         self.most = most
         self._lock = threading.Lock()
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
 
-    def reserve(self) -> _Worker:
+    def reserve(self) -> Worker:
         """The thread that has the least to do, for one coroutine more.
 
         Raises:
@@ -339,9 +227,9 @@ class _Pool:
                 if worker.claim():
                     return worker
 
-    def _started(self) -> _Worker | None:
+    def _started(self) -> Worker | None:
         try:
-            worker = _Worker()
+            worker = Worker()
         except (OSError, RuntimeError) as exc:  # no more sockets, no more threads
             self._failure = exc
             return None
@@ -358,12 +246,3 @@ class _Pool:
 pool = _Pool(_MOST)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=pool.after_fork)
-
-
-def _deliver(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return  # cancelled, together with whoever waited
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(result)

@@ -65,6 +65,7 @@ ORDER = (
     "sockets",
     "inflow",
     "workers",
+    "aside",
     "group_memory",
     "driving",
     "wire",

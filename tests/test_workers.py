@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import AsyncSession, Config, IoError, workers
-from babar_tls.workers import Aside, pool, until_called, until_ready
+from babar_tls import aside as aside_module
+from babar_tls.aside import Aside, until_called, until_ready
+from babar_tls.workers import pool
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -205,7 +207,7 @@ def test_they_are_few() -> None:
             copies = [ours.dup() for _ in range(100)]
             try:
                 with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(workers, "PATIENCE", 60.0)
+                    patch.setattr(aside_module, "PATIENCE", 60.0)
                     await asyncio.gather(*(aside(steps(copy)) for copy in copies))
             finally:
                 for copy in copies:
@@ -296,7 +298,7 @@ def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
 CHILD = """
 import asyncio, os, sys
-from babar_tls.workers import Aside
+from babar_tls.aside import Aside
 
 async def steps():
     return os.getpid()

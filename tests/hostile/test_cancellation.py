@@ -10,10 +10,10 @@ import pytest
 
 from babar_tls import AsyncSession, Config, TimeoutError
 from babar_tls.aio_wire import Timeout
+from babar_tls.aside import Aside
 from babar_tls.driving import key_cache, timeout_error
 from babar_tls.protocol.requests import Phase
 from babar_tls.testing import ScriptedServer
-from babar_tls.workers import Aside
 
 from .conftest import descriptors
 from .scripts import READY, log_in, until_gone
@@ -204,7 +204,7 @@ def test_query_and_copy(config: Config, backend: str, certificate: ServerCertifi
                 await session.close()
 
         rounds = cancel_everywhere(work)
-        assert rounds >= 2
+        assert rounds >= 1  # connecting; an answer that is there already is not waited for
     assert counting.came == counting.went
 
 
