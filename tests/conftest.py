@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,9 @@ def _left_behind(config: pytest.Config) -> list[str]:
     """What this process should have ended or closed, and has not."""
     if not Path("/proc/self/fd").exists():
         return []
+    for thread in threading.enumerate():
+        if thread.name == "babar-tls worker":
+            thread.join(10)  # it ends by itself a moment after its last connect
     binaries = sys.modules.get("babar_tls.testing._binaries")
     if binaries is not None:
         binaries.discard_copies()  # it would at exit, and its reapers with it
