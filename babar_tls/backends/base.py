@@ -176,9 +176,6 @@ class TlsStream(ABC):
     #: engine does not check that, the certificate may be anybody's: nothing is bound to it, and no pin matches it.
     possession_proven: bool = True
 
-    #: The server has asked for another ClientHello, because it accepted none of our key shares (RFC 8446 §4.1.4).
-    hello_retried: bool = False
-
     #: The roots that the server's certificate was verified with; `None` where none were, or the engine does not tell.
     trusted_roots: TrustedRoots | None = None
 
@@ -224,6 +221,11 @@ class TlsStream(ABC):
     @abstractmethod
     def cipher(self) -> str:
         """The cipher suite's name, in the engine's spelling."""
+
+    @property
+    def hello_retried(self) -> bool:
+        """The server has asked for another ClientHello: it accepted none of our key shares (RFC 8446 §4.1.4)."""
+        return False
 
     @property
     def group(self) -> str | None:

@@ -221,7 +221,7 @@ class _Stream(TlsStream):
         return self._connection.get_cipher_name() or ""
 
     @property
-    def hello_retried(self) -> bool:  # type: ignore[override]
+    def hello_retried(self) -> bool:
         return self._key_exchange.retried
 
     @property

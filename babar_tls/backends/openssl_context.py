@@ -17,7 +17,7 @@ from .key_log import append_line
 from .names import name_error, name_fault
 from .openssl_names import certificate_matches
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
-from .roots import check_root_file, roots_for, unusable_root_file
+from .roots import check_root_file, refuse_os_roots, roots_for, unusable_root_file
 from .suites import TLS13_SUITES, choice, only_group, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
@@ -158,11 +158,7 @@ def _set_verification(context: SSL.Context, parameters: TlsParameters) -> None:
     if parameters.verify is TlsVerify.NONE:
         context.set_verify(SSL.VERIFY_NONE)
         return
-    if parameters.os_roots and parameters.default_roots:
-        raise ConfigError(
-            "the operating system's verifier (truststore) works with the standard library's ssl alone",
-            remedy="Use tls_backend='stdlib', or leave out tls_os_roots.",
-        )
+    refuse_os_roots(parameters)
     context.set_verify(SSL.VERIFY_PEER, _verify)
     if parameters.root_cert_path is not None:
         _load_roots(context, parameters.root_cert_path, None)

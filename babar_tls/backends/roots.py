@@ -36,7 +36,8 @@ _DISTRIBUTION_BUNDLES = (
     "/usr/local/share/certs/ca-root-nss.crt",  # FreeBSD
 )
 
-_MAX_FILE = 1 << 26  # bytes
+#: Bytes that a file of roots may have.
+MAX_FILE = 1 << 26
 _HASHED = re.compile(r"[0-9a-fA-F]{8}\.[0-9]+")
 
 
@@ -47,6 +48,11 @@ class DefaultRoots:
     cafile: str | None
     capath: str | None
     source: str
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The hashed directories; like OpenSSL, several may be named."""
+        return tuple(filter(None, self.capath.split(os.pathsep))) if self.capath is not None else ()
 
 
 def default_roots() -> DefaultRoots:
@@ -102,8 +108,7 @@ def root_files(parameters: TlsParameters) -> tuple[str | None, ...]:
         roots = None  # Windows has a store in place of files; elsewhere, making the context says what is wrong
     if roots is None:
         return (parameters.root_cert_path,)
-    folders = roots.capath.split(os.pathsep) if roots.capath is not None else []  # as OpenSSL takes it
-    return parameters.root_cert_path, roots.cafile, *filter(None, folders)
+    return parameters.root_cert_path, roots.cafile, *roots.folders
 
 
 def check_root_file(path: str) -> None:
@@ -135,6 +140,27 @@ def unusable_root_file(path: str, why: str) -> ConfigError:
     )
 
 
+def hashed_files(folder: str) -> list[str]:
+    """The files of a hashed directory (``openssl rehash``), in order; none where it cannot be read."""
+    try:
+        return [str(item) for item in sorted(Path(folder).iterdir()) if _HASHED.fullmatch(item.name)]
+    except OSError:
+        return []
+
+
+def refuse_os_roots(parameters: TlsParameters) -> None:
+    """For an engine that knows files alone.
+
+    Raises:
+        ConfigError: The operating system's verifier is to verify.
+    """
+    if parameters.os_roots and parameters.default_roots and parameters.verify is not TlsVerify.NONE:
+        raise ConfigError(
+            "the operating system's verifier (truststore) works with the standard library's ssl alone",
+            remedy="Use tls_backend='stdlib', or leave out tls_os_roots.",
+        )
+
+
 def trusted_roots(parameters: TlsParameters) -> TrustedRoots | None:
     """What a context of these parameters verifies with; to be asked when it is made. `None` if it verifies nothing."""
     if parameters.verify is TlsVerify.NONE:
@@ -154,8 +180,7 @@ def trusted_roots(parameters: TlsParameters) -> TrustedRoots | None:
     else:
         roots = roots_for(parameters)
         if roots is not None:
-            folders = roots.capath.split(os.pathsep) if roots.capath is not None else []
-            places = [place for place in (roots.cafile, *folders) if place]
+            places = [place for place in (roots.cafile, *roots.folders) if place]
             sources += [f"{place} ({roots.source})" for place in places]
             for place in places:
                 found.update(_certificates(place))
@@ -164,14 +189,9 @@ def trusted_roots(parameters: TlsParameters) -> TrustedRoots | None:
 
 def _certificates(place: str) -> Iterator[bytes]:
     """The certificates in a file, or in the files of a hashed directory (``openssl rehash``)."""
-    path = Path(place)
-    try:
-        files = [item for item in path.iterdir() if _HASHED.fullmatch(item.name)] if path.is_dir() else [path]
-    except OSError:
-        return
-    for file in files:
+    for file in hashed_files(place) if Path(place).is_dir() else [place]:
         try:
-            content, _ = read_regular(str(file), _MAX_FILE)
+            content, _ = read_regular(file, MAX_FILE)
         except (OSError, ValueError):
             continue
         for block in blocks(content, "CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"):

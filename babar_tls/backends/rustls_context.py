@@ -17,7 +17,7 @@ from ..config import TlsVerify, TlsVersion
 from ..errors import ConfigError
 from .client_certificates import load_identity
 from .revocation import wants_revocation_lists
-from .roots import trusted_roots
+from .roots import refuse_os_roots, trusted_roots
 from .rustls_roots import Trust, load_roots
 from .suites import choice, openssl_name, unknown_cipher, unknown_group
 
@@ -108,11 +108,7 @@ def build_context(parameters: TlsParameters) -> Context:
             "rustls cannot be given revocation lists (rtls takes none)",
             remedy="Use tls_backend='stdlib' or 'openssl', or leave out tls_crl_path and tls_crl_dir.",
         )
-    if parameters.os_roots and parameters.default_roots and parameters.verify is not TlsVerify.NONE:
-        raise ConfigError(
-            "the operating system's verifier (truststore) works with the standard library's ssl alone",
-            remedy="Use tls_backend='stdlib', or leave out tls_os_roots.",
-        )
+    refuse_os_roots(parameters)
     return Context(parameters)
 
 

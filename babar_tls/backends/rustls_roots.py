@@ -11,18 +11,15 @@ names, and whoever could be must be without fault, so that no certificate that m
 
 from __future__ import annotations
 
-import os
-import re
 import ssl
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import TlsVerify
 from ..files import NotRegularError, read_regular
 from ..protocol.certificate import DerError, subject_names
 from .pem import blocks
-from .roots import check_root_file, roots_for, unusable_root_file
+from .roots import MAX_FILE, check_root_file, hashed_files, roots_for, unusable_root_file
 from .rustls_errors import EXCLUDED, EXPIRED, INVALID_CA, NOT_YET_VALID, PATH_LENGTH, PERMITTED, PURPOSE
 from .rustls_x509 import Certificate, parse_certificate
 
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Trust", "fault", "load_roots"]
 
 _LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
-_HASHED = re.compile(r"[0-9a-fA-F]{8}\.[0-9]+")
-_MAX_FILE = 1 << 26  # bytes
 _INVALID = 1  # no code of OpenSSL's: the text is the caller's
 
 
@@ -130,8 +125,8 @@ def load_roots(parameters: TlsParameters) -> list[Certificate]:
     roots = roots_for(parameters)
     if roots is not None and roots.cafile is not None:
         found += _read_file(roots.cafile)
-    if roots is not None and roots.capath is not None:
-        for folder in filter(None, roots.capath.split(os.pathsep)):
+    if roots is not None:
+        for folder in roots.folders:
             found += _read_folder(folder)
     return found
 
@@ -139,7 +134,7 @@ def load_roots(parameters: TlsParameters) -> list[Certificate]:
 def _read_file(path: str) -> list[Certificate]:
     check_root_file(path)
     try:
-        data, _ = read_regular(path, _MAX_FILE)
+        data, _ = read_regular(path, MAX_FILE)
     except NotRegularError as exc:
         raise unusable_root_file(path, "no certificate or crl found") from exc
     except (OSError, ValueError) as exc:
@@ -155,18 +150,13 @@ def _read_file(path: str) -> list[Certificate]:
 
 def _read_folder(folder: str) -> Iterator[Certificate]:
     """The roots of a hashed directory (``openssl rehash``); what cannot be read there is passed over."""
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 - paths are strings here
-    except OSError:
-        return
-    for name in sorted(names):
-        if _HASHED.fullmatch(name):
-            try:
-                data, _ = read_regular(str(Path(folder, name)), _MAX_FILE)
-                ders = [block.der() for block in blocks(data, *_LABELS)]
-            except (OSError, ValueError):
-                continue
-            yield from _readable(ders)
+    for file in hashed_files(folder):
+        try:
+            data, _ = read_regular(file, MAX_FILE)
+            ders = [block.der() for block in blocks(data, *_LABELS)]
+        except (OSError, ValueError):
+            continue
+        yield from _readable(ders)
 
 
 def _readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:

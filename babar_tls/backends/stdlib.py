@@ -227,7 +227,7 @@ class _Stream(TlsStream):
         return cipher[0] if cipher else ""
 
     @property
-    def hello_retried(self) -> bool:  # type: ignore[override]
+    def hello_retried(self) -> bool:
         return self._key_exchange.retried
 
     @property
