@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from .config_checks import check_authentication, check_startup, check_tls, check_transport
@@ -259,7 +260,7 @@ class Config:
             return self
         return dataclasses.replace(self, hosts=(), host=host.host, hostaddr=host.hostaddr, port=host.port)
 
-    @property
+    @cached_property
     def targets(self) -> tuple[Host, ...]:
         """The servers to try: `hosts`, or the one that `host`, `hostaddr` and `port` name."""
         return self.hosts or (Host(self.host, self.port, self.hostaddr),)
@@ -274,7 +275,7 @@ class Config:
         """`server_settings` as they are stored: pairs, sorted by name."""
         return cast("tuple[tuple[str, str], ...]", self.server_settings)
 
-    @property
+    @cached_property
     def allowed_auth(self) -> frozenset[str] | None:
         """The methods that `require_auth` lets through, `None` where it is not set."""
         return parse_require_auth(self.require_auth)

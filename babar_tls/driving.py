@@ -41,6 +41,9 @@ _WAITING_FOR = {
 }
 
 
+_NO_TIMINGS = {phase.value: 0.0 for phase in Phase if phase is not Phase.QUERY}
+
+
 class Meter:
     """One connect's clock and counter.
 
@@ -51,7 +54,7 @@ class Meter:
     def __init__(self, timeout: float | None) -> None:
         self._last = time.perf_counter()
         self.restart(timeout)
-        self.timings = {phase.value: 0.0 for phase in Phase if phase is not Phase.QUERY}
+        self.timings = _NO_TIMINGS.copy()
         self.round_trips = 0
 
     def restart(self, timeout: float | None) -> None:

@@ -118,7 +118,7 @@ def security_report(
         auth_method=authenticated.method,
         gs2_flag=authenticated.gs2_flag,
         channel_binding_type=authenticated.channel_binding_type,
-        channel_binding_hash=established.channel_binding_hash,
+        channel_binding_hash=authenticated.channel_binding_hash,
         scram_iterations=authenticated.scram_iterations,
         server_authenticated=authenticated.server_authenticated,
         round_trips=round_trips,

@@ -20,16 +20,24 @@ if TYPE_CHECKING:
 #: What `socket.getaddrinfo` returns, one entry of it.
 AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 
+_KEEPIDLE: int | None = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # on macOS the second
+_KEEPINTVL: int | None = getattr(socket, "TCP_KEEPINTVL", None)
+_KEEPCNT: int | None = getattr(socket, "TCP_KEEPCNT", None)
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+
 
 def literal_address(endpoint: Endpoint) -> AddressInfo | None:
     """The endpoint's address, if nothing has to be looked up."""
     text = endpoint.hostaddr or endpoint.host
     try:
-        address = ipaddress.ip_address(text)
+        socket.inet_pton(socket.AF_INET, text)  # a fraction of what `ipaddress` takes
+        return socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, endpoint.port)
+    except (OSError, ValueError):
+        pass
+    try:
+        address = ipaddress.IPv6Address(text)
     except ValueError:
         return None
-    if isinstance(address, ipaddress.IPv4Address):
-        return socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, endpoint.port)
     scope = int(address.scope_id) if address.scope_id and address.scope_id.isdigit() else 0
     if address.scope_id and not scope:
         return None  # an interface's name: getaddrinfo knows its number
@@ -56,18 +64,14 @@ def configure(sock: socket.socket, config: Config) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if config.keepalives:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for names, value in (
-            (("TCP_KEEPIDLE", "TCP_KEEPALIVE"), config.keepalives_idle),  # the second is macOS's name for it
-            (("TCP_KEEPINTVL",), config.keepalives_interval),
-            (("TCP_KEEPCNT",), config.keepalives_count),
-        ):
-            _set_option(sock, names, value)
-    _set_option(sock, ("TCP_USER_TIMEOUT",), config.tcp_user_timeout)
+        _set_option(sock, _KEEPIDLE, config.keepalives_idle)
+        _set_option(sock, _KEEPINTVL, config.keepalives_interval)
+        _set_option(sock, _KEEPCNT, config.keepalives_count)
+    _set_option(sock, _USER_TIMEOUT, config.tcp_user_timeout)
 
 
-def _set_option(sock: socket.socket, names: tuple[str, ...], value: int | None) -> None:
-    """A TCP option by the first of its names that this system has; where it has none, as in libpq, nothing happens."""
-    option = next((getattr(socket, name) for name in names if hasattr(socket, name)), None)
+def _set_option(sock: socket.socket, option: int | None, value: int | None) -> None:
+    """A TCP option; where this system does not have it, as in libpq, nothing happens."""
     if value is not None and option is not None:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
 

@@ -81,9 +81,10 @@ class Wire:
         """
         try:
             request = next(exchange)
+            perform = self._perform
             while True:
                 try:
-                    result = self.perform(request)
+                    result = perform[type(request)](request)
                 except Error as error:
                     request = exchange.throw(error)
                 else:

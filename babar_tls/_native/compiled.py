@@ -111,6 +111,13 @@ def scram_keys(salted_password: bytes) -> tuple[bytes, bytes, bytes]:
         lib.babar_wipe(keys, 96)
 
 
+def hmac_sha256(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA-256 (RFC 2104); OpenSSL takes longer to look its own one up than this does to compute."""
+    mac = ffi.new("uint8_t[32]")
+    lib.babar_hmac_sha256(key, len(key), message, len(message), mac)
+    return bytes(ffi.buffer(mac))
+
+
 def end_point_hash(der: bytes) -> tuple[str | None, bytes | None]:
     """The hash function that a certificate binds with, and the hash where it is SHA-256.
 

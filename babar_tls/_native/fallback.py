@@ -46,5 +46,10 @@ def pbkdf2_hmac_sha256_many(jobs: Sequence[tuple[bytes, bytes, int]]) -> list[by
 
 def scram_keys(salted_password: bytes) -> tuple[bytes, bytes, bytes]:
     """ClientKey, StoredKey and ServerKey (RFC 5802 §3)."""
-    client_key = hmac.digest(salted_password, b"Client Key", "sha256")
-    return client_key, hashlib.sha256(client_key).digest(), hmac.digest(salted_password, b"Server Key", "sha256")
+    client_key = hmac_sha256(salted_password, b"Client Key")
+    return client_key, hashlib.sha256(client_key).digest(), hmac_sha256(salted_password, b"Server Key")
+
+
+def hmac_sha256(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA-256 (RFC 2104)."""
+    return hmac.digest(key, message, "sha256")

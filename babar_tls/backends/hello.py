@@ -6,6 +6,7 @@ what somebody once wrote down about it.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,8 @@ _SERVER_NAME, _SUPPORTED_GROUPS, _ALPN, _SUPPORTED_VERSIONS, _KEY_SHARE = 0, 10,
 _VERSIONS = {0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 #: RFC 8446 §4.1.3: the random of a ServerHello that is a HelloRetryRequest.
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+_CUT_SHORT = "a TLS hello ends in the middle of a field"
+_NUMBER, _TWO_NUMBERS = struct.Struct("!H"), struct.Struct("!HH")
 _NO_CIPHER = (0x00FF, 0x5600)  # RFC 5746 §3.3, RFC 7507: signals in the place of suites
 
 
@@ -65,7 +68,7 @@ class _Cursor:
 
     def take(self, count: int) -> bytes:
         if self._at + count > len(self._data):
-            raise ValueError("a TLS hello ends in the middle of a field")
+            raise ValueError(_CUT_SHORT)
         self._at += count
         return self._data[self._at - count : self._at]
 
@@ -115,21 +118,32 @@ def server_choice(body: bytes) -> ServerChoice:
     Raises:
         ValueError: It is damaged.
     """
-    fields = _Cursor(body)
-    version = fields.number(2)
-    retry = fields.take(32) == _RETRY
-    fields.vector(1)
-    cipher = fields.number(2)
-    fields.take(1)
-    extensions = {} if fields.ended else _extensions(fields.vector(2))
-    selected = extensions.get(_SUPPORTED_VERSIONS)
-    share = extensions.get(_KEY_SHARE, b"")
-    return ServerChoice(
-        retry=retry,
-        version=int.from_bytes(selected, "big") if selected else version,
-        cipher=cipher,
-        group=group_name(int.from_bytes(share[:2], "big")) if len(share) >= 2 else None,
-    )
+    unpack, end = _TWO_NUMBERS.unpack_from, len(body)
+    group = None
+    try:
+        version, retry = _NUMBER.unpack_from(body)[0], body[2:34] == _RETRY
+        at = 35 + body[34]  # behind the session ID
+        cipher = _NUMBER.unpack_from(body, at)[0]
+        at += 3  # and the compression method
+        if at != end:
+            length = _NUMBER.unpack_from(body, at)[0]
+            at += 2
+            if at + length > end:
+                raise ValueError(_CUT_SHORT)
+            end = at + length
+        while at < end:
+            kind, length = unpack(body, at)
+            at += 4
+            if at + length > end:
+                raise ValueError(_CUT_SHORT)
+            if kind == _SUPPORTED_VERSIONS and length == 2:
+                version = _NUMBER.unpack_from(body, at)[0]
+            elif kind == _KEY_SHARE and length >= 2:
+                group = group_name(_NUMBER.unpack_from(body, at)[0])
+            at += length
+    except (struct.error, IndexError):
+        raise ValueError(_CUT_SHORT) from None
+    return ServerChoice(retry, version, cipher, group)
 
 
 def _handshake_bytes(flight: bytes) -> bytes:

@@ -149,8 +149,8 @@ class _Stream(TlsStream):
 
     def read_into(self, buffer: memoryview) -> int:
         self._check_established()
-        if not buffer:
-            return 0
+        if not buffer or not (self._incoming.pending or self._object.pending() or self._eof):
+            return 0  # OpenSSL would say so by an exception
         try:
             count = cast("int", self._object.read(len(buffer), buffer))  # with a buffer it returns a count
         except ssl.SSLWantReadError:
@@ -179,9 +179,8 @@ class _Stream(TlsStream):
 
     def _check_established(self) -> None:
         """OpenSSL would begin, or go on with, the handshake inside reading and writing: past our checks."""
-        self._check_alive()
-        if not self._established:
-            raise unfinished_error()
+        if self._failure is not None or not self._established:
+            raise self._failure or unfinished_error()
 
     def _check_alive(self) -> None:
         """Not every OpenSSL remembers that a connection has failed."""

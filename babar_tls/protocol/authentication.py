@@ -16,7 +16,7 @@ from ..errors import AuthError, ProtocolError, ServerError, UnsupportedAuth
 from . import messages
 from .policy import Mechanism, Policy
 from .refusals import refusal
-from .requests import Derive, Exchange, Phase, ScramKeys, Send, receive
+from .requests import Derive, Exchange, Phase, ScramKeys, Send, fill
 from .saslprep import saslprep
 from .scram import ScramClient
 
@@ -60,6 +60,7 @@ _FOREIGN = {
     8: ("gss", "GSSAPI"),
     9: ("sspi", "SSPI"),
 }
+_KNOWN = frozenset([_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL, *_FOREIGN])
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Authenticated:
     method: str = "none"
     gs2_flag: str | None = None
     channel_binding_type: str | None = None
+    channel_binding_hash: str | None = None
     scram_iterations: int | None = None
     server_authenticated: bool = False
 
@@ -182,7 +184,7 @@ class _Authentication:
 
     def _first_message(self, mechanism: Mechanism) -> bytes:
         """Begin SCRAM: SASLInitialResponse with the client-first-message."""
-        self._scram = ScramClient(mechanism.gs2_cbind_flag, mechanism.binding_data)
+        self._scram = ScramClient(mechanism.gs2_cbind_flag, mechanism.binding.data)
         return messages.sasl_initial_response(mechanism.name, self._scram.client_first_message())
 
     def _has_secret(self) -> bool:
@@ -210,6 +212,7 @@ class _Authentication:
             method=self._mechanism.name.lower(),
             gs2_flag=self._mechanism.flag,
             channel_binding_type=self._mechanism.binding_type,
+            channel_binding_hash=self._mechanism.binding.hash_name,
             scram_iterations=self._iterations,
             server_authenticated=True,
         )
@@ -269,7 +272,7 @@ def md5_digest(user: bytes, password: bytes, salt: bytes) -> bytes:
 def next_message(reader: messages.MessageReader, phase: Phase) -> Exchange[messages.Message]:
     """The server's next message, waiting for it if need be."""
     while (message := reader.next_message()) is None:
-        reader.feed((yield from receive(phase)))
+        yield from fill(reader, phase)
     return message
 
 
@@ -278,8 +281,8 @@ def _parse_request(payload: bytes) -> tuple[int, bytes]:
         raise ProtocolError("the server sent a malformed authentication request")
     (code,) = struct.unpack_from("!I", payload)
     length = 4 + len(payload)
-    if code not in (_SASL, _SASL_CONTINUE, _SASL_FINAL) and length > messages.MAX_AUTH_LENGTH:
+    if length > messages.MAX_AUTH_LENGTH and code not in (_SASL, _SASL_CONTINUE, _SASL_FINAL):
         raise ProtocolError(f"the server sent an authentication request of {length} bytes")
-    if code not in (_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL, *_FOREIGN):
+    if code not in _KNOWN:
         raise UnsupportedAuth(f"authentication method {code} not supported")
     return code, payload[4:]

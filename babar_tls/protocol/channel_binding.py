@@ -15,7 +15,7 @@ nobody asks here. A failure must not look like an absence.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from .._native import functions
 from ..errors import ChannelBindingUnsupported
@@ -86,7 +86,14 @@ _WITHOUT_HASH = {
 }
 
 
-def channel_binding_data(binding_type: str, facts: TlsFacts) -> bytes:
+class Binding(NamedTuple):
+    """Binding data, and the hash function, in hashlib's spelling, for the type that has one."""
+
+    data: bytes
+    hash_name: str | None = None
+
+
+def channel_binding_data(binding_type: str, facts: TlsFacts) -> Binding:
     """The binding data of an established connection.
 
     Raises:
@@ -99,16 +106,16 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> bytes:
                 "therefore binds nothing",
                 remedy="Verify the server (sslmode=verify-full), or use another TLS backend.",
             )
-        return tls_server_end_point(facts.peer_certificate)
+        return _end_point(facts.peer_certificate)
     if binding_type == "tls-exporter":
         # Over TLS 1.2 the binding is safe only with the extended master secret, which no engine lets us ask about.
         if facts.version != "TLSv1.3":
             raise ChannelBindingUnsupported(f"tls-exporter needs TLS 1.3, and {facts.version} was negotiated")
-        return facts.export_keying_material(_EXPORTER_LABEL, _EXPORTER_LENGTH)
+        return Binding(facts.export_keying_material(_EXPORTER_LABEL, _EXPORTER_LENGTH))
     if binding_type == "tls-unique":
         if facts.version != "TLSv1.2":  # RFC 8446 §C.5: undefined for 1.3, even where an engine returns bytes
             raise ChannelBindingUnsupported(f"tls-unique is not defined for {facts.version}, only for TLS 1.2")
-        return facts.first_finished_message()
+        return Binding(facts.first_finished_message())
     raise ChannelBindingUnsupported(f"unknown channel binding type {binding_type!r}")
 
 
@@ -121,14 +128,18 @@ def tls_server_end_point(der: bytes) -> bytes:
     Raises:
         ChannelBindingUnsupported: The signature algorithm names no single hash function, or `der` is no certificate.
     """
+    return _end_point(der).data
+
+
+def _end_point(der: bytes) -> Binding:
     name: str | None = None
     if hasattr(functions, "end_point_hash"):  # the helper: the same rule in C
         name, digest = functions.end_point_hash(der)
         if digest is not None:
-            return cast("bytes", digest)
+            return Binding(digest, name)
     if name is None or name not in hashlib.algorithms_available:
         name = end_point_hash_name(der)  # which has words for why there is none
-    return hashlib.new(name, der).digest()
+    return Binding(hashlib.new(name, der).digest(), name)
 
 
 def end_point_hash_name(der: bytes) -> str:

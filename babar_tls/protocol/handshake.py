@@ -28,7 +28,6 @@ from ..errors import (
 )
 from . import messages
 from .authentication import Authenticated, authenticate, next_message
-from .channel_binding import end_point_hash_name
 from .negotiation import Attempt, attempts, matching_pin, negotiate, secure, start_tls, verified
 from .refusals import CANNOT_CONNECT_NOW, refusal
 from .requests import Endpoint, Exchange, Phase, Receive, Send
@@ -64,13 +63,6 @@ class Established:
     process_id: int
     secret_key: bytes = field(repr=False)
     reader: messages.MessageReader = field(repr=False)
-
-    @property
-    def channel_binding_hash(self) -> str | None:
-        """The hash function that bound the channel, for the binding type that has one."""
-        if self.facts is None or self.authenticated.channel_binding_type != "tls-server-end-point":
-            return None
-        return end_point_hash_name(self.facts.peer_certificate)
 
 
 def handshake(config: Config, wanted: TargetSessionAttrs | None = None) -> Exchange[Established]:
@@ -153,10 +145,10 @@ def _await_ready(
     parameters: dict[str, str] = {}
     key_data = 0, b""
     while True:
-        kind, payload = reader.next_message() or (yield from next_message(reader, Phase.READY))
+        parameters.update(map(messages.parse_parameter_status, reader.take(b"S")))
+        kind, payload = yield from next_message(reader, Phase.READY)
         if kind == b"S":
-            name, value = messages.parse_parameter_status(payload)
-            parameters[name] = value
+            parameters.update([messages.parse_parameter_status(payload)])
         elif kind == b"K":
             key_data = messages.parse_backend_key_data(payload)
         elif kind == b"Z":

@@ -215,10 +215,7 @@ class MessageReader:
         end = start + 1 + length
         if self._end < end:
             return None
-        if self._starting:
-            self._messages_left -= 1
-            if self._messages_left < 0:
-                raise ProtocolError(f"the server sent more than {MAX_STARTUP_MESSAGES} messages before it was ready")
+        self._count(1)
         payload = bytes(self._view[start + _HEADER.size : end])
         self._start = end
         if kind == b"Z" and len(self._buffer) > _KEPT:
@@ -230,16 +227,17 @@ class MessageReader:
 
         It is `next_message` for what comes in bulk, and leaves to it whatever is wrong with a message.
         """
-        if self._starting or self._end - self._start < _HEADER.size:
+        if self._end - self._start < _HEADER.size:
             return []
-        unread = self._view[self._start : self._end]
+        unread, longest = self._view[self._start : self._end], self._limit(kind)
         if _BULK_HEADER.unpack_from(unread)[1] < _LONG:
             # Cut from `bytes` a message costs half of what it does by a view, and this copy less than that saves.
-            taken, end = _cut(bytes(unread[:_WINDOW]), kind)
+            taken, end = _cut(bytes(unread[:_WINDOW]), kind, longest)
         else:
-            views, end = _cut(unread, kind)
+            views, end = _cut(unread, kind, longest)
             taken = [bytes(view) for view in views]
         self._start += end
+        self._count(len(taken))
         return taken
 
     def ready(self) -> None:
@@ -272,6 +270,12 @@ class MessageReader:
         self._start = end + 1
         return Message(b"E", b"VFATAL\0C53000\0M" + bytes(self._view[start:end]).strip() + b"\0\0")
 
+    def _count(self, messages: int) -> None:
+        if self._starting:
+            self._messages_left -= messages
+            if self._messages_left < 0:
+                raise ProtocolError(f"the server sent more than {MAX_STARTUP_MESSAGES} messages before it was ready")
+
     def _limit(self, kind: bytes) -> int:
         if not self._starting:
             return _MAX_LENGTH
@@ -284,15 +288,15 @@ class MessageReader:
             ) from None
 
 
-def _cut(source: _Bytes, kind: bytes) -> tuple[list[_Bytes], int]:
-    """The payloads of the messages of this type at the beginning of `source`, and where they end."""
+def _cut(source: _Bytes, kind: bytes, longest: int) -> tuple[list[_Bytes], int]:
+    """The payloads of the messages of this type, and no longer than that, at the front of `source`; where they end."""
     (wanted,) = kind
     unpack, position, end = _BULK_HEADER.unpack_from, 0, len(source)
     payloads = []
     while end - position >= 5:
         found, length = unpack(source, position)
         stop = position + 1 + length
-        if found != wanted or stop > end or length < 4:
+        if found != wanted or stop > end or not 4 <= length <= longest:
             break
         payloads.append(source[position + 5 : stop])
         position = stop
@@ -330,10 +334,10 @@ def parse_parameter_status(payload: bytes) -> tuple[str, str]:
     Raises:
         ProtocolError: The message is malformed.
     """
-    parts = cstrings(payload)
-    if len(parts) != 2:
+    parts = text(payload).split("\0")
+    if len(parts) != 3 or parts[2]:
         raise ProtocolError("the server sent a malformed ParameterStatus")
-    return text(parts[0]), text(parts[1])
+    return parts[0], parts[1]
 
 
 def parse_backend_key_data(payload: bytes) -> tuple[int, bytes]:

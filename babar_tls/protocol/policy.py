@@ -19,7 +19,7 @@ from ..errors import (
     ProtocolError,
     UnsupportedAuth,
 )
-from .channel_binding import DEFAULT_TYPE, channel_binding_data
+from .channel_binding import DEFAULT_TYPE, Binding, channel_binding_data
 from .negotiation import matching_pin, verified
 from .scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 
@@ -40,7 +40,7 @@ class Mechanism(NamedTuple):
     name: str
     flag: str
     binding_type: str | None = None
-    binding_data: bytes = b""
+    binding: Binding = Binding(b"")
     warning: str | None = None
 
     @property
@@ -57,6 +57,7 @@ class Policy:
         self._facts = facts
         self._allowed = config.allowed_auth
         self._binding_required = config.channel_binding is ChannelBinding.REQUIRE
+        self._binding: Binding | None = None  # once it is known: two lists may be answered
         pinned = matching_pin(config, facts) is not None
         self._private = config.is_unix_socket or is_trusted(config, verified(config, facts), pinned=pinned)
 
@@ -158,7 +159,8 @@ class Policy:
             return self._unbound(offered, "n")
         binding_type = self._config.channel_binding_type or DEFAULT_TYPE
         try:
-            data = channel_binding_data(binding_type, self._facts)
+            if self._binding is None:
+                self._binding = channel_binding_data(binding_type, self._facts)
         except ChannelBindingUnsupported as exc:
             if self._binding_required:
                 raise ChannelBindingUnsupported(
@@ -167,7 +169,7 @@ class Policy:
             # Never "y", which would say that the server lacks it: PostgreSQL takes that for a downgrade attack.
             return self._unbound(offered, "n", f"channel binding is not possible: {exc.message}")
         if plus:
-            return Mechanism(SCRAM_SHA_256_PLUS, "p", binding_type, data)
+            return Mechanism(SCRAM_SHA_256_PLUS, "p", binding_type, self._binding)
         return self._unbound(offered, "y")
 
     def _check_certificate_sent(self) -> None:

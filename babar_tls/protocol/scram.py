@@ -53,7 +53,13 @@ def keys_from_salted_password(salted_password: bytes) -> ScramKeys:
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
     """HMAC-SHA-256."""
-    return hmac.digest(key, message, "sha256")
+    mac: bytes = functions.hmac_sha256(key, message)
+    return mac
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    """Of two values as long as a key."""
+    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).to_bytes(KEY_LENGTH, "big")
 
 
 def make_nonce() -> bytes:
@@ -101,7 +107,7 @@ class ScramClient:
         """Prove that we know the password."""
         self._server_key = keys.server_key
         client_signature = hmac_sha256(keys.stored_key, self._auth_message)
-        proof = bytes(a ^ b for a, b in zip(keys.client_key, client_signature, strict=True))
+        proof = _xor(keys.client_key, client_signature)
         return self._client_final_message_without_proof + b",p=" + base64.b64encode(proof)
 
     def receive_server_final(self, message: bytes) -> None:
@@ -213,7 +219,7 @@ class ScramServer:
             raise ProtocolError("malformed SCRAM message (invalid proof)")
         auth_message = self._auth_message_start + without_proof
         client_signature = hmac_sha256(self._keys.stored_key, auth_message)
-        client_key = bytes(a ^ b for a, b in zip(proof, client_signature, strict=True))
+        client_key = _xor(proof, client_signature)
         if not hmac.compare_digest(hashlib.sha256(client_key).digest(), self._keys.stored_key):
             raise AuthError("password authentication failed")
         return b"v=" + base64.b64encode(hmac_sha256(self._keys.server_key, auth_message))

@@ -238,6 +238,11 @@ class Driver:
         raise AssertionError(f"{item!r} is no request")
 
     @property
+    def waits(self) -> int:
+        """How often it waited for bytes."""
+        return self.log.count("Receive") + self.log.count("Fill")
+
+    @property
     def all_sent(self) -> bytes:
         return b"".join(self.sent)
 
@@ -269,10 +274,7 @@ class Driver:
 
     def _fill(self, item: Fill) -> int:
         data = self._receive()
-        space = item.inbox.space()
-        count = min(len(space), len(data))
-        space[:count] = data[:count]
-        item.inbox.received(count)
+        count = put(item, data)
         if data[count:]:
             self._answers.insert(0, data[count:])
         return count
@@ -280,6 +282,15 @@ class Driver:
     def _derive(self, item: Derive) -> ScramKeys:
         self.derived.append(item)
         return scram_keys(item.password, item.salt, item.iterations)
+
+
+def put(item: Fill, data: bytes) -> int:
+    """Answer `item` with as much of these bytes as there is room for."""
+    space = item.inbox.space()
+    count = min(len(space), len(data))
+    space[:count] = data[:count]
+    item.inbox.received(count)
+    return count
 
 
 def talk(*answers: Answer, facts: Facts | Error | list[Facts | Error] | None = None) -> Driver:

@@ -36,7 +36,7 @@ def test_a_certificate_without_its_key_binds_nothing() -> None:
     with pytest.raises(ChannelBindingUnsupported, match="holds the key of its certificate") as caught:
         channel_binding_data("tls-server-end-point", unproven)
     assert caught.value.remedy
-    assert channel_binding_data("tls-exporter", unproven) == b"E" * 32  # the two ends of this very connection
+    assert channel_binding_data("tls-exporter", unproven).data == b"E" * 32  # the two ends of this very connection
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_the_hash_covers_the_exact_bytes() -> None:
 
 def test_types() -> None:
     """Each type has its data, where the TLS version defines it."""
-    assert channel_binding_data("tls-server-end-point", Facts()) == hashlib.sha384(ECDSA_SHA384).digest()
-    assert channel_binding_data("tls-exporter", Facts()) == b"E" * 32
-    assert channel_binding_data("tls-unique", Facts(version="TLSv1.2")) == b"F" * 12
+    assert channel_binding_data("tls-server-end-point", Facts()) == (hashlib.sha384(ECDSA_SHA384).digest(), "sha384")
+    assert channel_binding_data("tls-exporter", Facts()) == (b"E" * 32, None)
+    assert channel_binding_data("tls-unique", Facts(version="TLSv1.2")) == (b"F" * 12, None)
 
 
 @pytest.mark.parametrize(

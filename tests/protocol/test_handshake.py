@@ -27,7 +27,7 @@ from babar_tls.protocol.authentication import md5_digest
 from babar_tls.protocol.channel_binding import tls_server_end_point
 from babar_tls.protocol.handshake import Established, handshake
 from babar_tls.protocol.messages import frame, ssl_request
-from babar_tls.protocol.requests import Connect, Derive, Phase, Receive, Send, StartTls
+from babar_tls.protocol.requests import Connect, Derive, Fill, Phase, Receive, Send, StartTls
 
 from .configs import PASSWORD, make
 from .script import (
@@ -44,6 +44,7 @@ from .script import (
     Facts,
     ScramPeer,
     error,
+    put,
     request,
     sasl,
     split,
@@ -112,6 +113,8 @@ def test_a_recorded_session(monkeypatch: pytest.MonkeyPatch, pipelining: bool) -
             said.append(item.data.hex())
         elif isinstance(item, Receive):
             result = bytes.fromhex(next(heard))
+        elif isinstance(item, Fill):
+            result = put(item, bytes.fromhex(next(heard)))
         elif isinstance(item, StartTls):
             result = Facts(peer_certificate=CERTIFICATE)
         elif isinstance(item, Derive):
@@ -131,7 +134,7 @@ def test_a_recorded_session(monkeypatch: pytest.MonkeyPatch, pipelining: bool) -
     assert established.parameters["server_version"] == "17.10"
     assert established.parameters["session_authorization"] == "app"
     assert len(established.parameters) == 14
-    assert established.channel_binding_hash == "sha256"
+    assert established.authenticated.channel_binding_hash == "sha256"
     assert established.reader.pending == b""
 
 
@@ -168,7 +171,10 @@ def test_phases() -> None:
     with pytest.raises(StopIteration):  # noqa: PT012 - the loop ends when the exchange does
         while True:
             seen.append(getattr(item, "phase", None))
-            item = exchange.send(next(answers) if isinstance(item, Receive) else Facts())
+            if isinstance(item, Fill):
+                item = exchange.send(put(item, next(answers)))
+            else:
+                item = exchange.send(next(answers) if isinstance(item, Receive) else Facts())
     assert seen == [None, Phase.NEGOTIATE, Phase.NEGOTIATE, None, Phase.AUTH, Phase.AUTH, Phase.READY]
 
 
@@ -205,7 +211,7 @@ def test_no_cancel_key() -> None:
         (CLEARTEXT, ProtocolError, "sent b'R' where it should get ready"),
         (frame(b"D"), ProtocolError, "expected authentication request"),
         (frame(b"v", b""), ProtocolError, "sent b'v' where it should get ready"),
-        (frame(b"S", b"name"), ProtocolError, "string without an end"),
+        (frame(b"S", b"name"), ProtocolError, "malformed ParameterStatus"),
         (frame(b"K", b"1"), ProtocolError, "malformed BackendKeyData"),
         (b"", Closed, "server closed the connection unexpectedly"),
     ],
@@ -230,7 +236,7 @@ def test_the_budget(before: bytes, flood: bytes) -> None:
     driver = talk(before + flood, *[flood * 13] * 2000)
     with pytest.raises(ProtocolError, match="before it was ready"):
         driver.run(handshake(make()))
-    assert driver.log.count("Receive") < 200
+    assert driver.waits < 200
 
 
 def test_drip_feeding_ends() -> None:
@@ -413,7 +419,7 @@ def test_anything_a_server_can_say(  # noqa: PLR0917 - hypothesis fills them in
         assert allowed is None or authenticated.method.removesuffix("-plus") in allowed
         assert binding != "require" or (scrammed and authenticated.channel_binding_type == "tls-server-end-point")
         assert mode["tls_mode"] != "require" or established.facts is not None
-        assert established.channel_binding_hash in (None, "sha384")
+        assert established.authenticated.channel_binding_hash in (None, "sha384")
 
 
 @given(st.binary(max_size=300))

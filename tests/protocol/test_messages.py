@@ -266,12 +266,35 @@ def test_take_stops_where_it_should() -> None:
 
 
 def test_take_before_ready() -> None:
-    """Before ReadyForQuery nothing is taken: the limits of the start-up are `next_message`'s."""
+    """Before ReadyForQuery `take` keeps to the same limits as `next_message`: no other types of message come."""
     reader = MessageReader()
     reader.feed(messages.frame(b"d", b"1"))
-    assert reader.take(b"d") == []
-    with pytest.raises(ProtocolError, match="expected authentication request"):
-        reader.next_message()
+    assert reader.take(b"S") == []
+    for attempt in (reader.next_message, lambda: reader.take(b"d")):
+        with pytest.raises(ProtocolError, match="expected authentication request"):
+            attempt()
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_take_of_long_messages_before_ready(excess: int) -> None:
+    """What is longer than a start-up message may be is left to `next_message`, which says so."""
+    reader = MessageReader()
+    payload = bytes(messages.MAX_ERROR_LENGTH - 4 + excess)
+    reader.feed(messages.frame(b"S", b"1") + messages.frame(b"S", payload))
+    assert reader.take(b"S") == ([b"1"] if excess else [b"1", payload])
+    if excess:
+        with pytest.raises(ProtocolError, match="impossible length"):
+            reader.next_message()
+
+
+def test_take_of_many_messages_before_ready() -> None:
+    """Messages are counted, however they are taken."""
+    reader = MessageReader()
+    reader.feed(messages.frame(b"S", b"1") * messages.MAX_STARTUP_MESSAGES)
+    assert len(reader.take(b"S")) == messages.MAX_STARTUP_MESSAGES
+    reader.feed(messages.frame(b"S", b"1"))
+    with pytest.raises(ProtocolError, match="messages before it was ready"):
+        reader.take(b"S")
 
 
 def test_room_is_given_back() -> None:

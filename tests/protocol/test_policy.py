@@ -96,10 +96,10 @@ def test_the_table(  # noqa: PLR0917 - a row of the table
 
 def test_the_hash_is_reported() -> None:
     """The hash that bound the channel is told, for the one type that has one."""
-    assert log_in(BOTH, END_POINT, Facts())[2].channel_binding_hash == "sha384"
+    assert log_in(BOTH, END_POINT, Facts())[2].authenticated.channel_binding_hash == "sha384"
     exporter = {"channel_binding_type": "tls-exporter"}
-    assert log_in(BOTH, {"tls-exporter": b"E" * 32}, Facts(), **exporter)[2].channel_binding_hash is None
-    assert log_in(PLAIN, None, Facts())[2].channel_binding_hash is None
+    assert log_in(BOTH, {"tls-exporter": b"E" * 32}, Facts(), **exporter)[2].authenticated.channel_binding_hash is None
+    assert log_in(PLAIN, None, Facts())[2].authenticated.channel_binding_hash is None
 
 
 @pytest.mark.parametrize(
