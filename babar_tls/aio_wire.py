@@ -240,7 +240,6 @@ class AsyncWire:
         else:
             self.stream.write(request.data)
             await self._flush(request.phase)
-        self.meter.mark(request.phase)
 
     async def _receive(self, request: Receive) -> bytes:
         buffer = memoryview(bytearray(_RECEIVE_SIZE))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from enum import Enum
 
-    from .backends.base import TlsBackend
+    from .backends.base import TlsBackend, TlsParameters
 
 __all__ = [
     "AUTH_METHODS",
@@ -265,7 +265,14 @@ class Config:
         """The servers to try: `hosts`, or the one that `host`, `hostaddr` and `port` name."""
         return self.hosts or (Host(self.host, self.port, self.hostaddr),)
 
-    @property
+    @cached_property
+    def tls_parameters(self) -> TlsParameters:
+        """What a TLS engine's context depends on."""
+        from .backends.base import TlsParameters  # noqa: PLC0415 - builds on this module
+
+        return TlsParameters.of(self)
+
+    @cached_property
     def is_unix_socket(self) -> bool:
         """`host` is a directory of the file system or an abstract name, not a host."""
         return self.hostaddr is None and self.host[:1] in ("/", "@")

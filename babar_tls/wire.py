@@ -189,7 +189,6 @@ class Wire:
         else:
             self.stream.write(request.data)
             self._flush(request.phase)
-        self.meter.mark(request.phase)
 
     def _receive(self, request: Receive) -> bytes:
         buffer = borrow()
@@ -291,12 +290,10 @@ class Wire:
         """
         if self._socket is None:
             raise Closed("the connection is closed")
+        if self.meter.deadline is None and self._timeout is None:
+            return self._socket
         seconds = self.meter.remaining(phase)
-        if seconds is None:
-            fits = self._timeout is None
-        else:
-            fits = self._timeout is not None and seconds <= self._timeout <= seconds * _TOLERANCE
-        if not fits:
+        if seconds is None or self._timeout is None or not seconds <= self._timeout <= seconds * _TOLERANCE:
             self._socket.settimeout(seconds)
             self._timeout = seconds
         return self._socket

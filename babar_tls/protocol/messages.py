@@ -334,7 +334,7 @@ def parse_parameter_status(payload: bytes) -> tuple[str, str]:
     Raises:
         ProtocolError: The message is malformed.
     """
-    parts = text(payload).split("\0")
+    parts = payload.decode("utf-8", "replace").split("\0")
     if len(parts) != 3 or parts[2]:
         raise ProtocolError("the server sent a malformed ParameterStatus")
     return parts[0], parts[1]

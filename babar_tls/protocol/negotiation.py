@@ -17,8 +17,8 @@ import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..backends.base import ALPN_POSTGRESQL, ClientCertificate, TlsParameters
-from ..config import ClientCertMode, Config, TlsMode, TlsNegotiation, TlsVerify
+from ..backends.base import ALPN_POSTGRESQL
+from ..config import Config, TlsMode, TlsNegotiation, TlsVerify
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
 from .certificate import DerError, public_key_info
 from .messages import shown, ssl_request
@@ -58,35 +58,6 @@ def attempts(config: Config) -> tuple[Attempt, ...]:
 def endpoint(config: Config) -> Endpoint:
     """Where to connect to."""
     return Endpoint(config.host, config.port, config.hostaddr, config.is_unix_socket)
-
-
-def tls_parameters(config: Config) -> TlsParameters:
-    """What the engine's context depends on."""
-    return TlsParameters(
-        verify=config.tls_verify,
-        root_cert_path=config.tls_root_cert_path,
-        default_roots=config.tls_default_roots,
-        min_version=config.tls_min_version,
-        max_version=config.tls_max_version,
-        send_server_name=config.tls_sni,
-        common_name=config.tls_common_name,
-        os_roots=config.tls_os_roots,
-        client_certificate=_client_certificate(config),
-        crl_path=config.tls_crl_path,
-        crl_dir=config.tls_crl_dir,
-        key_log_path=config.tls_key_log_path,
-        watch_certificate_request=config.tls_client_cert_mode is ClientCertMode.REQUIRE,
-        groups=config.tls_groups,
-        ciphers=config.tls_ciphers,
-    )
-
-
-def _client_certificate(config: Config) -> ClientCertificate | None:
-    if config.tls_client_cert is None or config.tls_client_cert_mode is ClientCertMode.DISABLE:
-        return None
-    return ClientCertificate(
-        certificate=config.tls_client_cert, key=config.tls_client_key, password=config.tls_client_key_password
-    )
 
 
 def server_name(config: Config) -> str:
@@ -137,7 +108,7 @@ def start_tls(config: Config, attempt: Attempt, where: Endpoint | None = None) -
 
     `None` where the server, asked a second time, has no TLS any more and plain text will do.
     """
-    request = StartTls(tls_parameters(config), server_name(config))
+    request = StartTls(config.tls_parameters, server_name(config))
     try:
         facts: TlsFacts = yield request
     except OfferRefused:
