@@ -7,3 +7,9 @@ minimum and median, and between wall clock and CPU time, of which both are recor
 
 #: The modules of this package that measure something.
 WORKLOADS = ("connect", "handshake", "kdf", "stream", "storm", "roundtrips", "memory", "scale")
+
+#: Those that connect to a server, which may be behind something.
+CONNECTING = ("connect", "stream", "storm", "roundtrips", "memory", "scale")
+
+#: What a server of our own can be put behind.
+THROUGH = ("pgbouncer",)

@@ -5,7 +5,7 @@ time is the process's, native threads included. What one client leaves to do (ps
 count for the next: before each case the process comes to rest, and the order is another one in each round. The
 document, besides what `babar_tls.bench.record` says::
 
-    "parameters": {"rounds": …, "rtt": [milliseconds]},
+    "parameters": {"rounds": …, "rtt": [milliseconds], "through": "pgbouncer" | null},
     "cases": [{…, "rtt": null | milliseconds, "wall": …, "cpu": …, "times_psycopg": {"wall": …, "cpu": …},
                "timings": {phase: median seconds} (ours alone)}]
 
@@ -36,6 +36,7 @@ def run(
     rounds: int = 100,
     rtt: Sequence[float] = (),
     dsn: str | None = None,
+    through: str | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Measure.
@@ -44,13 +45,14 @@ def run(
         rounds: How often everything is measured.
         rtt: Round-trip times to simulate as well, in milliseconds.
         dsn: The server, `None` for one of our own.
+        through: ``pgbouncer`` to put our own behind one.
         advance: Called with 1 after each round, of which each round-trip time has as many again.
 
     Returns:
         The document; see above.
     """
-    record = Record("connect", {"rounds": rounds, "rtt": list(rtt)})
-    with server_place(dsn) as place, Loop() as loop:
+    record = Record("connect", {"rounds": rounds, "rtt": list(rtt), "through": through})
+    with server_place(dsn, through=through) as place, Loop() as loop:
         near = usable(_specs(record), place, record, loop)
         cases = _measure(near, loop, rounds, None, advance)
         for milliseconds in rtt:

@@ -2,7 +2,7 @@
 
 The document, besides what `babar_tls.bench.record` says::
 
-    "parameters": {"rounds": …, "sessions": …},
+    "parameters": {"rounds": …, "sessions": …, "through": "pgbouncer" | null},
     "cases": [{…, "resident": growth of the process in RAM for each open session, summary | null,
                "traced": what Python's own allocator has of it (ours), summary | null}]
 
@@ -35,6 +35,7 @@ def run(
     rounds: int = 3,
     sessions: int = 100,
     dsn: str | None = None,
+    through: str | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Measure.
@@ -43,16 +44,17 @@ def run(
         rounds: How often everything is measured.
         sessions: How many are open at a time.
         dsn: The server, which must allow for as many and a tenth more; `None` for one of our own.
+        through: ``pgbouncer`` to put our own behind one.
         advance: Called with 1 after each round.
 
     Returns:
         The document; see above.
     """
-    record = Record("memory", {"rounds": rounds, "sessions": sessions})
+    record = Record("memory", {"rounds": rounds, "sessions": sessions, "through": through})
     if resident_bytes() is None:
         record.miss("memory in RAM", "this system has no /proc/self/statm")
     settings = {"max_connections": str(sessions + sessions // 10 + _SPARE)}
-    with server_place(dsn, settings) as place:
+    with server_place(dsn, settings, through=through) as place:
         with Loop() as loop:
             ours = [spec for style in STYLES for spec in our_specs(record, style=style)]
             specs = [client.spec for client in usable(ours + peer_specs(), place, record, loop)]

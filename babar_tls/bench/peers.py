@@ -1,8 +1,8 @@
 """The other drivers: what they need, and how each connects with as much verification as it is capable of.
 
-psycopg (libpq) verifies in full and binds the channel, as ours does. The others verify in full and bind nothing,
-because they cannot; they are given one `ssl.SSLContext` to share, without which some make one for each connection,
-which costs many times the connection itself.
+psycopg (libpq) verifies in full and binds the channel, as ours does, or insists on SCRAM where there is no binding. The
+others verify in full and bind nothing, because they cannot; they are given one `ssl.SSLContext` to share, without which
+some make one for each connection, which costs many times the connection itself.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class _Psycopg(Client):
             "dbname": place.database,
             "sslmode": "verify-full",
             "sslrootcert": place.root_cert_path or "system",
-            "channel_binding": "require",
+            "channel_binding": "require" if place.binds else "disable",
+            "require_auth": None if place.binds else "scram-sha-256",
             "sslnegotiation": "direct" if spec.direct else None,
             "autocommit": True,
         }

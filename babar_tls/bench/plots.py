@@ -70,8 +70,9 @@ def draw(document: dict[str, Any], folder: str | Path) -> list[Path]:
 def _draw(document: dict[str, Any], folder: str | Path) -> Iterator[Path]:
     if "documents" in document:
         return  # it is theirs that are drawn
+    through = document["parameters"].get("through")
     for suffix, part in _parts(document):
-        name = f"{document['workload']}-{{}}{suffix}"
+        name = f"{document['workload']}-{{}}{suffix}{f'-through-{through}' if through else ''}"
         by_kind: dict[str, list[Metric]] = {}
         for metric in metrics(part):
             by_kind.setdefault(metric.kind.key, []).append(metric)

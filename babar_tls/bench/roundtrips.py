@@ -2,7 +2,7 @@
 
 The document, besides what `babar_tls.bench.record` says::
 
-    "parameters": {"rounds": …, "rtt": [milliseconds]},
+    "parameters": {"rounds": …, "rtt": [milliseconds], "through": "pgbouncer" | null},
     "cases": [{…, "round_trips": the most that were counted after the first connect, "fewest": likewise,
                "first": of the first connect to a server, when nothing is known of it,
                "reported": what `SecurityReport.round_trips` says (ours) | null, "agrees": at every connect | null,
@@ -40,6 +40,7 @@ def run(
     rounds: int = 5,
     rtt: Sequence[float] = (),
     dsn: str | None = None,
+    through: str | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Count.
@@ -48,13 +49,14 @@ def run(
         rounds: How often each client connects.
         rtt: Round-trip times to simulate as well, in milliseconds.
         dsn: The server, `None` for one of our own.
+        through: ``pgbouncer`` to put our own behind one.
         advance: Called with 1 after each round, of which each round-trip time has as many again.
 
     Returns:
         The document; see above.
     """
-    record = Record("roundtrips", {"rounds": rounds, "rtt": list(rtt)})
-    with server_place(dsn) as place, Loop() as loop:
+    record = Record("roundtrips", {"rounds": rounds, "rtt": list(rtt), "through": through})
+    with server_place(dsn, through=through) as place, Loop() as loop:
         counts = [_Count(spec) for spec in _specs(record)]
         for count in counts:
             try:

@@ -1,10 +1,10 @@
 """Does the ten-thousandth connect cost what the first did? Time for each, and memory that is not given back.
 
 The server is one that speaks TLS and SCRAM and no more, in a process of its own: PostgreSQL, which forks for every
-connection, would be what is measured. Or it is yours, with `dsn`. The document, besides what
-`babar_tls.bench.record` says::
+connection, would be what is measured. Or it is yours, with `dsn`, or a PostgreSQL behind a pooler, with `through`. The
+document, besides what `babar_tls.bench.record` says::
 
-    "parameters": {"count": …, "edge": connects at either end that are compared},
+    "parameters": {"count": …, "edge": connects at either end that are compared, "through": "pgbouncer" | null},
     "cases": [{…, "first": {"wall": …, "cpu": …}, "last": {"wall": …, "cpu": …}, "times_first": {"wall": …, "cpu": …},
                "resident_before": …, "resident_after": …, "growth": bytes | null}]
 """
@@ -33,21 +33,26 @@ _GROWTH = 4 << 20  # bytes, over all connects
 
 
 def run(
-    *, count: int = 10_000, dsn: str | None = None, advance: Callable[[int], object] | None = None
+    *,
+    count: int = 10_000,
+    dsn: str | None = None,
+    through: str | None = None,
+    advance: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Measure.
 
     Args:
         count: How many connects each client makes, one after the other.
         dsn: The server, `None` for one of our own.
+        through: ``pgbouncer`` to put our own behind one.
         advance: Called with 1 after each client, and with the rest of three at the end.
 
     Returns:
         The document; see above.
     """
     edge = max(1, min(_EDGE, count // 4))
-    record = Record("scale", {"count": count, "edge": edge})
-    with server_place(dsn) if dsn is not None else _scram_place() as place:
+    record = Record("scale", {"count": count, "edge": edge, "through": through})
+    with server_place(dsn, through=through) if dsn is not None or through is not None else _scram_place() as place:
         with Loop() as loop:
             clients = usable(_specs(record), place, record, loop)
         cases = []

@@ -5,7 +5,7 @@ much it overslept: a stall is time in which nothing else in that program would h
 server to serve too, so `quiet` is the same measurement of a loop that does nothing in a process beside such a storm:
 what the machine itself costs. The document, besides what `babar_tls.bench.record` says::
 
-    "parameters": {"rounds": …, "count": …, "concurrency": …},
+    "parameters": {"rounds": …, "count": …, "concurrency": …, "through": "pgbouncer" | null},
     "cases": [{…, "seconds": summary of all connects' wall time, "cpu_per_connect": summary, "failed": …, "errors": […],
                "stall": median of the ten worst, of the middle round, "worst_stall": likewise}],
     "quiet": {"stall": …, "worst_stall": …} | null
@@ -37,6 +37,7 @@ def run(
     count: int = 1000,
     concurrency: int = 100,
     dsn: str | None = None,
+    through: str | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Measure.
@@ -46,13 +47,14 @@ def run(
         count: Connects of each client in a round.
         concurrency: How many at a time.
         dsn: The server, which must allow for as many and some more; `None` for one of our own.
+        through: ``pgbouncer`` to put our own behind one.
         advance: Called with 1 after each round.
 
     Returns:
         The document; see above.
     """
-    record = Record("storm", {"rounds": rounds, "count": count, "concurrency": concurrency})
-    with server_place(dsn, {"max_connections": str(concurrency + _SPARE)}) as place:
+    record = Record("storm", {"rounds": rounds, "count": count, "concurrency": concurrency, "through": through})
+    with server_place(dsn, {"max_connections": str(concurrency + _SPARE)}, through=through) as place:
         with Loop() as loop:
             specs = [client.spec for client in usable(_specs(record), place, record, loop)]
         common = {"place": place.as_dict(), "count": count, "concurrency": concurrency}

@@ -4,7 +4,7 @@ The server makes its rows as it sends them (``repeat``), each of them one CopyDa
 and forgets it. Small rows weigh each driver's work for a message, big ones that of TLS. The document, besides what
 `babar_tls.bench.record` says::
 
-    "parameters": {"rounds": …, "megabytes": …, "row_bytes": […]},
+    "parameters": {"rounds": …, "megabytes": …, "row_bytes": […], "through": "pgbouncer" | null},
     "cases": [{…, "row_bytes": …, "bytes": received, "wall": …, "cpu": …,
                "megabytes_per_second": by the median, "cpu_per_gigabyte": seconds, by the median}]
 
@@ -37,6 +37,7 @@ def run(
     megabytes: int = 256,
     row_bytes: Sequence[int] = ROW_BYTES,
     dsn: str | None = None,
+    through: str | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Measure.
@@ -46,13 +47,16 @@ def run(
         megabytes: How much each client receives at a time, of each size of rows.
         row_bytes: Sizes of rows, in bytes, without the line's end.
         dsn: The server, `None` for one of our own.
+        through: ``pgbouncer`` to put our own behind one.
         advance: Called with 1 after each round.
 
     Returns:
         The document; see above.
     """
-    record = Record("stream", {"rounds": rounds, "megabytes": megabytes, "row_bytes": list(row_bytes)})
-    with server_place(dsn) as place, Loop() as loop:
+    record = Record(
+        "stream", {"rounds": rounds, "megabytes": megabytes, "row_bytes": list(row_bytes), "through": through}
+    )
+    with server_place(dsn, through=through) as place, Loop() as loop:
         clients = usable(_specs(record), place, record, loop, _sql(1, 1))
         streams = [_Stream(client, loop, size, megabytes) for size in row_bytes for client in clients]
         series = measure([stream.case for stream in streams], rounds, advance)

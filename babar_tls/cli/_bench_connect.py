@@ -29,11 +29,12 @@ def measure(options: argparse.Namespace, rounds: int, advance: Callable[[int], N
     """Measure; the document is that of `babar_tls.bench.connect`."""
     from ..bench import connect  # noqa: PLC0415 - what --help does not need
 
-    return connect.run(rounds=rounds, rtt=options.rtt, dsn=options.dsn, advance=advance)
+    return connect.run(rounds=rounds, rtt=options.rtt, dsn=options.dsn, through=options.through, advance=advance)
 
 
 def sheets(document: dict[str, Any]) -> list[Sheet]:
     """Its tables."""
+    parameters = document["parameters"]
     near = [case for case in document["cases"] if case["rtt"] is None]
     tables = [
         Sheet(
@@ -49,8 +50,12 @@ def sheets(document: dict[str, Any]) -> list[Sheet]:
                 )
                 for case in near
             ],
-            f"Medians of {document['parameters']['rounds']} rounds, every one measuring everything in turn. "
-            "Ours and psycopg bind the channel.",
+            f"Medians of {parameters['rounds']} rounds, every one measuring everything in turn. "
+            + (
+                "The channel, which ends at the pooler, is not bound; ours and psycopg insist on SCRAM."
+                if parameters.get("through")
+                else "Ours and psycopg bind the channel."
+            ),
         )
     ]
     phased = [case for case in near if case.get("timings") and not case["direct"] and not case["key_cache"]]
@@ -58,7 +63,7 @@ def sheets(document: dict[str, Any]) -> list[Sheet]:
         phases = list(phased[0]["timings"])
         rows = [(short_name(case), *(milliseconds(case["timings"][phase]) for phase in phases)) for case in phased]
         tables.append(Sheet("Its phases, ms (SSLRequest, no cached keys)", ("client", *phases), rows))
-    if document["parameters"]["rtt"]:
+    if parameters["rtt"]:
         tables.append(_far(document))
     return tables
 

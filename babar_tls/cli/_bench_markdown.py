@@ -19,6 +19,8 @@ __all__ = ["update"]
 def update(path: str, document: dict[str, Any]) -> list[str]:
     """Write a document's tables, and those of the documents in it, between their marks in a file.
 
+    What was measured through something has marks of its own: ``connect through pgbouncer``.
+
     Returns:
         The workloads whose marks were found.
 
@@ -35,10 +37,11 @@ def update(path: str, document: dict[str, Any]) -> list[str]:
                 text = pattern.sub(f"\n{tables}\n\n".replace("\\", r"\\"), text)
                 found.append(workload)
         if not found:
+            name = _name(document)
             raise ConfigError(
-                f"{path!r} has no place for {document['workload']}",
-                remedy=f"<!-- bench {document['workload']} --> and <!-- end of {document['workload']} -->, on lines of "
-                "their own, are where the tables go between.",
+                f"{path!r} has no place for {name}",
+                remedy=f"<!-- bench {name} --> and <!-- end of {name} -->, on lines of their own, are where the tables "
+                "go between.",
             )
         Path(path).write_text(text, encoding="utf-8")
     except (OSError, UnicodeError) as exc:
@@ -47,7 +50,13 @@ def update(path: str, document: dict[str, Any]) -> list[str]:
 
 
 def _blocks(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    workload = document["workload"]
-    yield workload, markdown(document, import_module(f"._bench_{workload}", __package__).sheets(document))
+    drawing = import_module(f"._bench_{document['workload']}", __package__)
+    yield _name(document), markdown(document, drawing.sheets(document))
     for inner in document.get("documents", {}).values():
         yield from _blocks(inner)
+
+
+def _name(document: dict[str, Any]) -> str:
+    """What its marks call it."""
+    through = document["parameters"].get("through")
+    return f"{document['workload']} through {through}" if through else str(document["workload"])

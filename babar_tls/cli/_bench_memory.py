@@ -32,7 +32,9 @@ def measure(options: argparse.Namespace, rounds: int, advance: Callable[[int], N
     """Measure; the document is that of `babar_tls.bench.memory`."""
     from ..bench import memory  # noqa: PLC0415 - what --help does not need
 
-    return memory.run(rounds=rounds, sessions=options.sessions, dsn=options.dsn, advance=advance)
+    return memory.run(
+        rounds=rounds, sessions=options.sessions, dsn=options.dsn, through=options.through, advance=advance
+    )
 
 
 def sheets(document: dict[str, Any]) -> list[Sheet]:

@@ -29,7 +29,7 @@ def measure(options: argparse.Namespace, rounds: int, advance: Callable[[int], N
     """Measure; the document is that of `babar_tls.bench.roundtrips`."""
     from ..bench import roundtrips  # noqa: PLC0415 - what --help does not need
 
-    return roundtrips.run(rounds=rounds, rtt=options.rtt, dsn=options.dsn, advance=advance)
+    return roundtrips.run(rounds=rounds, rtt=options.rtt, dsn=options.dsn, through=options.through, advance=advance)
 
 
 def sheets(document: dict[str, Any]) -> list[Sheet]:

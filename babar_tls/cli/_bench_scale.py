@@ -32,7 +32,9 @@ def measure(options: argparse.Namespace, rounds: int, advance: Callable[[int], N
     """Measure; the document is that of `babar_tls.bench.scale`."""
     from ..bench import scale  # noqa: PLC0415 - what --help does not need
 
-    return scale.run(count=options.count or rounds * _CONNECTS, dsn=options.dsn, advance=advance)
+    return scale.run(
+        count=options.count or rounds * _CONNECTS, dsn=options.dsn, through=options.through, advance=advance
+    )
 
 
 def sheets(document: dict[str, Any]) -> list[Sheet]:

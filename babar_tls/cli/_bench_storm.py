@@ -34,7 +34,14 @@ def measure(options: argparse.Namespace, rounds: int, advance: Callable[[int], N
     from ..bench import storm  # noqa: PLC0415 - what --help does not need
 
     connects = options.count or CONNECTS
-    return storm.run(rounds=rounds, count=connects, concurrency=options.concurrency, dsn=options.dsn, advance=advance)
+    return storm.run(
+        rounds=rounds,
+        count=connects,
+        concurrency=options.concurrency,
+        dsn=options.dsn,
+        through=options.through,
+        advance=advance,
+    )
 
 
 def sheets(document: dict[str, Any]) -> list[Sheet]:

@@ -32,7 +32,9 @@ def measure(options: argparse.Namespace, rounds: int, advance: Callable[[int], N
     """Measure; the document is that of `babar_tls.bench.stream`."""
     from ..bench import stream  # noqa: PLC0415 - what --help does not need
 
-    return stream.run(rounds=rounds, megabytes=options.megabytes, dsn=options.dsn, advance=advance)
+    return stream.run(
+        rounds=rounds, megabytes=options.megabytes, dsn=options.dsn, through=options.through, advance=advance
+    )
 
 
 def sheets(document: dict[str, Any]) -> list[Sheet]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ._terminal import Terminal
 
@@ -64,13 +64,20 @@ def short_name(case: dict[str, Any]) -> str:
     return str(case["name"]).removeprefix("babar-tls ").partition(", rows of ")[0].replace("cached keys", "cached")
 
 
+def _titled(document: dict[str, Any], sheets: Iterable[Sheet]) -> Iterator[Sheet]:
+    """The tables, whose titles say what the server is behind."""
+    through = document["parameters"].get("through")
+    for sheet in sheets:
+        yield sheet._replace(title=f"{sheet.title}, through {through}") if through else sheet
+
+
 # --- The terminal -----------------------------------------------------------------------------------------------------
 
 
 def draw(console: Terminal, document: dict[str, Any], sheets: Iterable[Sheet]) -> None:
     """A whole document."""
     draw_machine(console, document)
-    draw_sheets(console, sheets)
+    draw_sheets(console, _titled(document, sheets))
     draw_verdicts(console, document)
 
 
@@ -172,7 +179,7 @@ def markdown(document: dict[str, Any], sheets: Iterable[Sheet]) -> str:
         *(f"{name}={value}" for name, value in document["parameters"].items() if value not in (None, [])),
     ]
     blocks = [f"*{'; '.join(parts)}*"]
-    for sheet in sheets:
+    for sheet in _titled(document, sheets):
         lines = [_row(sheet.headings), "|---|" + "--:|" * (len(sheet.headings) - 1), *map(_row, sheet.rows)]
         blocks += [f"**{sheet.title}**", "\n".join(lines), *([sheet.note] if sheet.note else [])]
     verdicts = [

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..bench import WORKLOADS
+from ..bench import CONNECTING, THROUGH, WORKLOADS
 from ..errors import ConfigError, Error
 from ._errors import MissingExtra, UsageError, require_rich
 from ._interrupts import Interrupts
@@ -43,6 +43,7 @@ examples:
   babar-tls bench connect --compare connect.json
   babar-tls bench connect --from connect.json --markdown docs/performance.md
   babar-tls bench storm --dsn "postgresql://app@db.example.com/billing"
+  babar-tls bench connect --through pgbouncer
 """
 
 #: This command's ``--json`` may name a file.
@@ -58,6 +59,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", metavar="N", type=_positive, help="how often everything is measured")
     parser.add_argument("--quick", action="store_true", help="few rounds, for a first look")
     parser.add_argument("--dsn", metavar="CONNINFO", help="a server of yours; keep the password in a password file")
+    parser.add_argument(
+        "--through", metavar="POOLER", help="put its own server behind a pooler: pgbouncer, which ends TLS"
+    )
     parser.add_argument(
         "--rtt", metavar="MS,…", type=_delays, default=(), help="round trips to simulate too (connect, roundtrips)"
     )
@@ -76,6 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure, then draw."""
     name = _workload(options)
+    _check_through(options, name)
     if options.json != "-":
         require_rich()
     with _extra_needed():
@@ -103,6 +108,20 @@ def _workload(options: argparse.Namespace) -> str:
         what = "which workload?" if name is None else f"unknown workload {name!r}" if name.isalnum() else "no workload"
         raise UsageError(what, remedy=f"Workloads: {', '.join(_NAMES)}. Try: babar-tls bench --help")
     return str(name)
+
+
+def _check_through(options: argparse.Namespace, name: str) -> None:
+    if options.through is None:
+        return
+    if options.through not in THROUGH:
+        raise UsageError("an unknown pooler", remedy=f"Poolers: {', '.join(THROUGH)}.")
+    if name not in CONNECTING:
+        raise UsageError(f"{name} has no server to put behind a pooler", remedy=f"Of use to: {', '.join(CONNECTING)}.")
+    if options.dsn is not None:
+        raise UsageError(
+            "--through is for a server of its own, and --dsn names one of yours",
+            remedy="Leave one of them out.",
+        )
 
 
 def _measure(options: argparse.Namespace, name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@
         psycopg.connect(server.conninfo(user="app", password="secret"))
 
 * `PostgresServer`: a PostgreSQL of your own, with TLS, in a temporary folder, gone without a trace afterwards.
+* `PgBouncer`: a pooler before it, which ends TLS.
 * `CertificateAuthority`, `ServerCertificate`: certificates of any key, signature, validity and name.
 * `ScriptedServer`, `ScriptedPeer`: a server that says exactly what your script says.
 * `TlsInterceptor`: a man in the middle.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from babar_tls.testing.certificates import CertificateAuthority, ServerCertificate
     from babar_tls.testing.interceptor import TlsInterceptor
     from babar_tls.testing.peers import PeerDisconnected, ScriptedPeer, ScriptedServer
+    from babar_tls.testing.pgbouncer import PgBouncer
     from babar_tls.testing.postgres import PostgresError, PostgresServer, PostgresStartError, Role
     from babar_tls.testing.scram_server import ScramServer
 
@@ -44,6 +46,7 @@ __all__ = [
     "CheckOutcome",
     "CheckResult",
     "PeerDisconnected",
+    "PgBouncer",
     "PostgresError",
     "PostgresServer",
     "PostgresStartError",
@@ -63,6 +66,7 @@ _HOMES = {
     "CheckOutcome": "backend_checks",
     "CheckResult": "backend_checks",
     "PeerDisconnected": "peers",
+    "PgBouncer": "pgbouncer",
     "PostgresError": "postgres",
     "PostgresServer": "postgres",
     "PostgresStartError": "postgres",

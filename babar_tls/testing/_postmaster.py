@@ -1,4 +1,4 @@
-"""One PostgreSQL server process and its temporary folder: from nothing to nothing."""
+"""A server process and its temporary folder, from nothing to nothing: any, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from babar_tls.testing._binaries import icu_environment
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from babar_tls.testing._processes import Account
 
-__all__ = ["HOST", "PostgresError", "PostgresStartError", "Postmaster"]
+__all__ = ["HOST", "Daemon", "PostgresError", "PostgresStartError", "Postmaster"]
 
 HOST = "127.0.0.1"
 
@@ -43,11 +44,159 @@ class PostgresStartError(PostgresError):
     """The server did not start; the message ends with its log."""
 
 
-class Postmaster:
-    """A data folder, later the server that runs in it.
+class Daemon(ABC):
+    """A folder, later the server that runs in it.
 
     Nothing of either outlives this process: `destroy` is what does away with them, the interpreter's exit calls it, and
     a `Reaper` stands in should neither happen.
+
+    Args:
+        prefix: The start of the folder's name.
+        account: Who runs it; `None` for ourselves.
+        environment: The programs' environment.
+        room: How many bytes must be left for a path within the folder to be a socket's name.
+
+    Attributes:
+        name: What it is called.
+        taken: What its log says of a port that somebody else has.
+        farewell: The signals that it is told to go with, the polite one first.
+        folder: The folder.
+        cwd: Where the programs run.
+    """
+
+    name: str
+    taken: str
+    farewell: tuple[signal.Signals, ...]
+
+    def __init__(self, prefix: str, account: Account | None, environment: Mapping[str, str], *, room: int = 0) -> None:
+        self.account = account
+        self.port = 0
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+        self._final_log = ""
+        self._destroyed = False
+        self.folder = make_temporary_folder(prefix, account, room=room)
+        self.cwd = self.folder
+        self.log_path = self.folder / "server.log"
+        try:
+            self._reaper = Reaper(self.folder)
+        except OSError as exc:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise PostgresStartError(f"the process that clears up after a crash cannot be started: {exc}") from exc
+        atexit.register(self.destroy)
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """What to run."""
+
+    @abstractmethod
+    def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether it accepts connections."""
+
+    def give(self, path: Path) -> None:
+        """Makes `path` the server's account's."""
+        if self.account is not None:
+            os.chown(path, self.account.uid, self.account.gid)
+
+    def launch(self, configure: Callable[[int], None], timeout: float) -> None:
+        """Starts the server on a free port and waits until it accepts connections.
+
+        Args:
+            configure: Is given the port and writes it into the configuration.
+            timeout: How long that may take, in seconds.
+
+        Raises:
+            PostgresStartError: It did not.
+        """
+        deadline = time.monotonic() + timeout
+        for _ in range(_PORT_ATTEMPTS):
+            self.port = _free_port()
+            configure(self.port)
+            log_start = len(self.log())
+            self._process = self._spawn(self.command(), self._environment)
+            ready = self._wait_until_ready(self._process, deadline, timeout)
+            # With ::1 free and 127.0.0.1 taken, PostgreSQL starts, and says that it could do no more than that.
+            if self.taken not in self.log()[log_start:]:
+                if ready:
+                    return
+                raise self.start_error(f"{self.name} exited with status {self._process.returncode} while starting")
+            self._stop_process()
+        raise self.start_error(f"{self.name} found its TCP port taken {_PORT_ATTEMPTS} times in a row")
+
+    def destroy(self) -> None:
+        """Shuts the server down and removes the folder; harmless to repeat.
+
+        In a forked child of the process that started the server it does nothing: the server is the parent's.
+        """
+        if self._destroyed or os.getpid() != self._owner:
+            return
+        self._destroyed = True
+        try:
+            self._stop_process()
+            self._final_log = self.log()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._reaper.dismiss()
+            atexit.unregister(self.destroy)
+
+    def log(self) -> str:
+        """What the programs have logged so far; after `destroy`, all that they ever logged."""
+        try:
+            return self.log_path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return self._final_log
+
+    def start_error(self, what: str) -> PostgresStartError:
+        """An error that quotes the end of the log."""
+        return PostgresStartError(f"{what}; look for the reason in its last words:\n{self._log_tail()}")
+
+    def _log_tail(self) -> str:
+        return "\n".join(f"  {line}" for line in self.log().splitlines()[-_QUOTED_LOG_LINES:]) or "  (it said nothing)"
+
+    def _spawn(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with self.log_path.open("ab") as log, uninterrupted():
+            self._process = subprocess.Popen(  # noqa: S603 - as above
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.cwd,
+                env=environment,
+                umask=0o077,
+                start_new_session=True,
+                **(self.account.popen_options() if self.account else {}),
+            )
+            self._reaper.watch(self._process.pid)
+        return self._process
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float, timeout: float) -> bool:
+        """Whether the server became ready; `False` if it exited."""
+        while process.poll() is None:
+            if self.is_ready(process):
+                return True
+            if time.monotonic() > deadline:
+                raise self.start_error(f"{self.name} did not become ready within {timeout:g} s")
+            time.sleep(_POLL)
+        return False
+
+    def _stop_process(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        # To the group, for initdb's children to hear of it; the server's own have left the group, and go when told.
+        for politeness in self.farewell:
+            if process.poll() is None:
+                os.killpg(process.pid, politeness)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_PATIENCE)
+                return
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class Postmaster(Daemon):
+    """PostgreSQL, with its data folder.
 
     Args:
         bindir: The folder of `initdb`, `postgres` and `psql`.
@@ -55,34 +204,31 @@ class Postmaster:
         environment: Additions to the server's environment.
     """
 
+    name = "PostgreSQL"
+    taken = "could not bind"
+    farewell = (signal.SIGINT, signal.SIGQUIT)  # a fast shutdown, an immediate one
+
     def __init__(self, bindir: Path, account: Account | None, environment: Mapping[str, str]) -> None:
         self.bindir = bindir
-        self.account = account
         self.password = secrets.token_urlsafe(18)
-        self.port = 0
-        self._environment = clean_environment({**icu_environment(bindir), **environment})
-        self._process: subprocess.Popen[bytes] | None = None
-        self._owner = os.getpid()
-        self._final_log = ""
-        self._destroyed = False
         # The longest name that has to fit into sun_path is that of the server's socket.
-        self.folder = make_temporary_folder("babar-pg-", account, room=len("/s/.s.PGSQL.65535"))
+        complete = clean_environment({**icu_environment(bindir), **environment})
+        super().__init__("babar-pg-", account, complete, room=len("/s/.s.PGSQL.65535"))
         self.socket_dir = self.folder / "s"
-        self.data_dir = self.folder / "data"
-        self.log_path = self.folder / "postgres.log"
-        try:
-            self._reaper = Reaper(self.folder)
-        except OSError as exc:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise PostgresStartError(f"the process that clears up after a crash cannot be started: {exc}") from exc
-        atexit.register(self.destroy)
+        self.cwd = self.data_dir = self.folder / "data"
         self.socket_dir.mkdir()
         self.give(self.socket_dir)
 
-    def give(self, path: Path) -> None:
-        """Makes `path` the server's account's."""
-        if self.account is not None:
-            os.chown(path, self.account.uid, self.account.gid)
+    def command(self) -> list[str]:
+        """The server itself."""
+        return [str(self.bindir / "postgres"), "-D", str(self.data_dir)]
+
+    def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """Its postmaster.pid tells, as it tells pg_ctl; attempts to connect would leave traces in the log."""
+        with contextlib.suppress(OSError):
+            lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+            return len(lines) > 7 and lines[0] == str(process.pid) and lines[7].strip() == "ready"
+        return False
 
     def initialize(self, timeout: float) -> None:
         """Runs initdb.
@@ -106,47 +252,6 @@ class Postmaster:
         self._process = None
         password_file.unlink()
         self.log_path.unlink()
-
-    def launch(self, configure: Callable[[int], None], timeout: float) -> None:
-        """Starts the server on a free port and waits until it accepts connections.
-
-        Args:
-            configure: Is given the port and writes it into the configuration.
-            timeout: How long that may take, in seconds.
-
-        Raises:
-            PostgresStartError: It did not.
-        """
-        deadline = time.monotonic() + timeout
-        for _ in range(_PORT_ATTEMPTS):
-            self.port = _free_port()
-            configure(self.port)
-            log_start = len(self.log())
-            self._process = self._spawn([str(self.bindir / "postgres"), "-D", str(self.data_dir)], self._environment)
-            ready = self._wait_until_ready(self._process, deadline, timeout)
-            # With ::1 free and 127.0.0.1 taken, the server starts, and says that it could do no more than that.
-            if "could not bind" not in self.log()[log_start:]:
-                if ready:
-                    return
-                raise self.start_error(f"PostgreSQL exited with status {self._process.returncode} while starting")
-            self._stop_process()
-        raise self.start_error(f"PostgreSQL found its TCP port taken {_PORT_ATTEMPTS} times in a row")
-
-    def destroy(self) -> None:
-        """Shuts the server down and removes the folder; harmless to repeat.
-
-        In a forked child of the process that started the server it does nothing: the server is the parent's.
-        """
-        if self._destroyed or os.getpid() != self._owner:
-            return
-        self._destroyed = True
-        try:
-            self._stop_process()
-            self._final_log = self.log()
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self._reaper.dismiss()
-            atexit.unregister(self.destroy)
 
     def psql(self, statement: str, database: str) -> str:
         """Runs SQL as the superuser over the Unix socket and returns what psql prints, without the last newline.
@@ -191,67 +296,8 @@ class Postmaster:
         if refused:
             raise PostgresError("the server did not take over its new configuration:\n" + "\n".join(refused))
 
-    def log(self) -> str:
-        """What the programs have logged so far; after `destroy`, all that they ever logged."""
-        try:
-            return self.log_path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return self._final_log
-
-    def start_error(self, what: str) -> PostgresStartError:
-        """An error that quotes the end of the log."""
-        return PostgresStartError(f"{what}; look for the reason in its last words:\n{self._log_tail()}")
-
-    def _log_tail(self) -> str:
-        return "\n".join(f"  {line}" for line in self.log().splitlines()[-_QUOTED_LOG_LINES:]) or "  (it said nothing)"
-
     def _load_time(self) -> str:
         return self.psql("SELECT extract(epoch FROM pg_conf_load_time())", "postgres")
-
-    def _spawn(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        with self.log_path.open("ab") as log, uninterrupted():
-            self._process = subprocess.Popen(  # noqa: S603 - as above
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.data_dir,
-                env=environment,
-                umask=0o077,
-                start_new_session=True,
-                **(self.account.popen_options() if self.account else {}),
-            )
-            self._reaper.watch(self._process.pid)
-        return self._process
-
-    def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float, timeout: float) -> bool:
-        """Whether the server became ready; `False` if it exited.
-
-        Its postmaster.pid tells, as it tells pg_ctl; unlike attempts to connect, that leaves no traces in the log.
-        """
-        while process.poll() is None:
-            with contextlib.suppress(OSError):
-                lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
-                if len(lines) > 7 and lines[0] == str(process.pid) and lines[7].strip() == "ready":
-                    return True
-            if time.monotonic() > deadline:
-                raise self.start_error(f"PostgreSQL did not become ready within {timeout:g} s")
-            time.sleep(_POLL)
-        return False
-
-    def _stop_process(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        # To the group, for initdb's children to hear of it; the server's own have left the group, and go when told.
-        for politeness in (signal.SIGINT, signal.SIGQUIT):
-            if process.poll() is None:
-                os.killpg(process.pid, politeness)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_PATIENCE)
-                return
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _free_port() -> int:

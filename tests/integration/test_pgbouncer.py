@@ -1,0 +1,284 @@
+"""A PgBouncer in between, with TLS on either side: what holds through it, and where a promise ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls import AsyncSession, CertificateError, ChannelBindingError, Config, ServerError, Session, TlsError
+from babar_tls.bench.network import CountingProxy
+from babar_tls.testing import CertificateAuthority, PgBouncer, PostgresError, PostgresServer, TlsInterceptor
+
+from .conftest import PASSWORD
+from .drivers import BACKENDS, STYLES, connected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+both = pytest.mark.parametrize("style", STYLES)
+every_engine = pytest.mark.parametrize("backend", BACKENDS)
+
+
+def _missing() -> bool:
+    return shutil.which("pgbouncer") is None and shutil.which("pgbouncer", path="/usr/sbin") is None
+
+
+@pytest.fixture(scope="module")
+def pooler(tls_server: PostgresServer) -> Iterator[PgBouncer]:
+    """PgBouncer before the server; where it is not installed, the environment says whether that is a failure."""
+    if _missing() and os.environ.get("BABAR_TLS_TEST_PGBOUNCER") != "require":
+        pytest.skip("needs PgBouncer: apt-get install pgbouncer")
+    with PgBouncer(tls_server) as running:
+        yield running
+
+
+def unbound(pooler: PgBouncer, backend: str = "stdlib", **changes: Any) -> Config:
+    """SCRAM or nothing, and no binding: policy leaves the server one way to authenticate."""
+    config = pooler.config(user="scram_role", password=PASSWORD, tls_backend=backend)
+    return config.replace(channel_binding="disable", require_auth="scram-sha-256", **changes)
+
+
+@every_engine
+@both
+def test_the_report_is_of_the_hop_to_the_pooler(
+    pooler: PgBouncer, tls_server: PostgresServer, backend: str, style: str
+) -> None:
+    """verify-full verifies the pooler, and SCRAM says that it could not be bound; behind it is another TLS."""
+    config = Config.from_conninfo(pooler.conninfo(host="localhost"), tls_backend=backend)
+    with connected(config, style) as session:
+        rows = session.query("select current_user, ssl from pg_stat_ssl where pid = pg_backend_pid()")
+        report, params = session.security, session.params
+    assert rows == [("postgres", "t")]
+    assert pooler.certificate is not None
+    assert tls_server.certificate is not None
+    assert report.peer_certificate == pooler.certificate.der != tls_server.certificate.der
+    assert (report.tls_version, report.verified, report.server_name) == ("TLSv1.3", "full", "localhost")
+    assert (report.negotiation, report.alpn) == ("postgres", None)
+    assert (report.auth_method, report.gs2_flag, report.server_authenticated) == ("scram-sha-256", "y", True)
+    assert (report.channel_binding_type, report.channel_binding_hash) == (None, None)
+    assert params["server_version"] == tls_server.version
+
+
+@every_engine
+@both
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_required_binding_is_refused(pooler: PgBouncer, backend: str, style: str, pipelining: bool) -> None:
+    """channel_binding=require fails with an error that names poolers, and not with PgBouncer's."""
+    config = pooler.config(tls_backend=backend, channel_binding="require", pipelining=pipelining)
+    with pytest.raises(ChannelBindingError, match="server did not offer") as caught, connected(config, style):
+        pass
+    assert not isinstance(caught.value, ServerError)
+    assert "PgBouncer" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_no_proof_is_sent_where_the_binding_is_refused(pooler: PgBouncer, pipelining: bool) -> None:
+    """A reader in between finds no proof of the password in the refused login; in one that succeeds there is."""
+    authority = CertificateAuthority()
+    seen = {}
+    for binding in ("prefer", "require"):
+        with TlsInterceptor(pooler.host, pooler.port, authority.issue("127.0.0.1")) as reader:
+            roots = pooler.root_cert_path.with_name(f"reader-{binding}-{pipelining}.crt")
+            authority.write(roots)
+            config = pooler.config(port=reader.port, tls_root_cert_path=str(roots), channel_binding=binding)
+            try:
+                Session.connect(config.replace(pipelining=pipelining)).close()
+            except ChannelBindingError:
+                assert binding == "require"
+        seen[binding] = reader.seen
+    assert b"SCRAM-SHA-256\0" in seen["require"]
+    assert (b",,n=,r=" in seen["require"]) is pipelining  # SCRAM's first message gives nothing away
+    assert b",p=" in seen["prefer"]
+    assert b",p=" not in seen["require"]
+
+
+@every_engine
+@both
+def test_round_trips(pooler: PgBouncer, backend: str, style: str) -> None:
+    """SCRAM that begins with the StartupMessage saves a round trip here too; the report says what a proxy counts."""
+    trips = {}
+    with CountingProxy(pooler.host, pooler.port) as proxy:
+        for pipelining in (True, False):
+            config = unbound(pooler, backend, port=proxy.port, pipelining=pipelining)
+            for _ in range(2):
+                proxy.take()
+                with connected(config, style) as session:
+                    trips[pipelining] = session.security.round_trips
+                    assert proxy.take() == trips[pipelining]
+    # TCP; SSLRequest; TLS 1.3; StartupMessage with client-first; client-final. It takes any usual group.
+    assert trips == {True: 5, False: 6}
+
+
+@pytest.mark.usefixtures("pooler")
+@both
+def test_a_pooler_that_asks_the_server(tls_server: PostgresServer, style: str) -> None:
+    """SCRAM's first message is not lost while PgBouncer asks the server for a role's verifier (`auth_query`)."""
+    users = tls_server.write_file("pgbouncer-users", f'"postgres" "{tls_server.password}"\n'.encode())
+    query = "SELECT usename, passwd FROM pg_shadow WHERE usename = $1"
+    settings = {"auth_file": str(users), "auth_user": "postgres", "auth_query": query}
+    with PgBouncer(tls_server, settings=settings) as asking:
+        for _ in range(2):
+            with connected(unbound(asking), style) as session:
+                assert session.query("select current_user") == [("scram_role",)]
+                assert session.security.round_trips == 5
+
+
+@every_engine
+def test_cancel(pooler: PgBouncer, tls_server: PostgresServer, backend: str) -> None:
+    """`cancel` goes by way of the pooler, with the key that it gave, and ends the query; the session goes on."""
+    with Session.connect(unbound(pooler, backend)) as session:
+        canceller = threading.Thread(target=lambda: (_wait_until_asleep(tls_server), session.cancel()))
+        canceller.start()
+        with pytest.raises(ServerError) as caught:
+            session.query("select pg_sleep(60)")
+        canceller.join()
+        assert caught.value.code == "57014"
+        assert session.query("select 1") == [("1",)]
+
+
+@every_engine
+def test_cancel_in_asyncio(pooler: PgBouncer, tls_server: PostgresServer, backend: str) -> None:
+    """The same from another task."""
+
+    async def main() -> None:
+        async with await AsyncSession.connect(unbound(pooler, backend)) as session:
+            task = asyncio.create_task(session.query("select pg_sleep(60)"))
+            await asyncio.to_thread(_wait_until_asleep, tls_server)
+            await session.cancel()
+            with pytest.raises(ServerError) as caught:
+                await task
+            assert caught.value.code == "57014"
+            assert await session.query("select 1") == [("1",)]
+
+    asyncio.run(main())
+
+
+def _wait_until_asleep(server: PostgresServer) -> None:
+    while server.sql("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") != "1":
+        time.sleep(0.01)
+
+
+@both
+def test_server_connections_are_used_again(pooler: PgBouncer, style: str) -> None:
+    """Many connects, one after the other, are few to the server."""
+    found = set()
+    for _ in range(20):
+        with connected(unbound(pooler), style) as session:
+            found.add(session.query("select pg_backend_pid()")[0])
+    assert len(found) < 10  # one, and another where it was not yet clean when the next client came
+
+
+@every_engine
+@both
+def test_a_stream_is_complete(pooler: PgBouncer, backend: str, style: str) -> None:
+    """`copy_to` of several megabytes brings every row, in order."""
+    rows = 40_000
+    with connected(unbound(pooler, backend), style) as session:
+        sql = f"copy (select lpad(i::text, 100, '.') from generate_series(1, {rows}) i) to stdout"
+        received = b"".join(session.copy_to(sql))
+    assert received == b"".join(b"%s\n" % str(i).encode().rjust(100, b".") for i in range(1, rows + 1))
+
+
+@every_engine
+@both
+def test_a_wrong_name_is_refused(pooler: PgBouncer, tls_server: PostgresServer, backend: str, style: str) -> None:
+    """A name that is not in the pooler's certificate is refused, and so is the pooler in the server's place."""
+    for changes in (
+        {"host": "db.example.com", "hostaddr": pooler.host},
+        {"tls_root_cert_path": str(tls_server.root_cert_path)},
+    ):
+        with pytest.raises(CertificateError), connected(unbound(pooler, backend, **changes), style):
+            pass
+
+
+def test_a_wrong_password(pooler: PgBouncer) -> None:
+    """It is refused with PgBouncer's own words, and an SQLSTATE that does not say why."""
+    with pytest.raises(ServerError, match="SASL authentication failed") as caught:
+        Session.connect(unbound(pooler, password="wrong"))
+    assert caught.value.code == "08P01"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"tls_negotiation": "direct"}, TlsError, "does not speak TLS"),
+        ({"options": "-c jit=off"}, ServerError, "unsupported startup parameter"),
+        ({"server_settings": {"search_path": "x"}}, ServerError, "unsupported startup parameter"),
+    ],
+)
+def test_what_debians_pgbouncer_does_not_do(
+    pooler: PgBouncer, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """PgBouncer 1.18 has no direct TLS and passes on few parameters of the StartupMessage: a visible failure each."""
+    if not pooler.version.startswith("1.18."):
+        pytest.skip(f"this is PgBouncer {pooler.version}")
+    with pytest.raises(error, match=message):
+        Session.connect(unbound(pooler, **changes))
+
+
+def test_it_leaves_nothing_behind(tls_server: PostgresServer, pooler: PgBouncer) -> None:
+    """After the end its folder is gone and nobody listens; its log remains, and it can be started again."""
+    with pytest.raises(PostgresError, match="running already"):
+        pooler.start()
+    other = PgBouncer(tls_server, settings={"log_connections": "1"})
+    for _ in range(2):
+        with other:
+            Session.connect(unbound(other)).close()
+            address, folder = (other.host, other.port), other.root_cert_path.parent
+            assert folder.exists()
+        assert not folder.exists()
+        assert "login attempt: db=postgres user=scram_role" in other.log()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=10)
+
+
+def test_it_goes_with_its_parent(pooler: PgBouncer) -> None:
+    """A program that ends without a word takes its PgBouncer along."""
+    program = (
+        "import os\n"
+        "from babar_tls.testing import PgBouncer, PostgresServer\n"
+        "server = PostgresServer()\n"
+        "server.start()\n"
+        "pooler = PgBouncer(server)\n"
+        "pooler.start()\n"
+        "print(pooler.port, pooler.root_cert_path.parent, flush=True)\n"
+        "os._exit(3)\n"
+    )
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100
+    )
+    port, folder = done.stdout.split()
+    while Path(folder).exists():
+        time.sleep(0.02)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((pooler.host, int(port)), timeout=10)
+
+
+@pytest.mark.usefixtures("pooler")
+def test_what_keeps_it_from_starting(tls_server: PostgresServer) -> None:
+    """A setting that it does not understand is told in its own words, a server that it cannot verify beforehand."""
+    with pytest.raises(PostgresError, match='invalid value "nonsense" for parameter pool_mode'):
+        PgBouncer(tls_server, settings={"pool_mode": "nonsense"}).start()
+    with pytest.raises(ValueError, match="with TLS"):
+        PgBouncer(PostgresServer(tls=False))
+    with pytest.raises(PostgresError, match="not running"):
+        PgBouncer(PostgresServer()).start()
+
+
+def test_a_missing_program(tls_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where PgBouncer is not installed, the error says how to install it."""
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    with pytest.raises(PostgresError, match="apt-get install pgbouncer"):
+        PgBouncer(tls_server).start()
+    with pytest.raises(PostgresError, match="cannot be run"):
+        PgBouncer(tls_server, program="/nonexistent/pgbouncer").start()
