@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .config_checks import check_authentication, check_startup, check_tls, check_transport
 from .errors import ConfigError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from enum import Enum
 
-    from .backends.base import TlsBackend, TlsParameters
+    from .backends.base import TlsBackend
 
 __all__ = [
     "AUTH_METHODS",
@@ -52,6 +52,8 @@ __all__ = [
     "TlsVerify",
     "TlsVersion",
 ]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,13 +268,6 @@ class Config:
         return self.hosts or (Host(self.host, self.port, self.hostaddr),)
 
     @cached_property
-    def tls_parameters(self) -> TlsParameters:
-        """What a TLS engine's context depends on."""
-        from .backends.base import TlsParameters  # noqa: PLC0415 - builds on this module
-
-        return TlsParameters.of(self)
-
-    @cached_property
     def is_unix_socket(self) -> bool:
         """`host` is a directory of the file system or an abstract name, not a host."""
         return self.hostaddr is None and self.host[:1] in ("/", "@")
@@ -302,6 +297,15 @@ class Config:
             for name in ("host", "hostaddr", "port"):
                 self._set(name, getattr(hosts[0], name))
         self._set("hosts", hosts if len(hosts) > 1 else ())
+
+
+def once(config: Config, make: Callable[[Config], _T]) -> _T:
+    """What `make` makes of a configuration; made once, for neither changes."""
+    made: dict[Callable[[Config], Any], Any] = config.__dict__.setdefault("_made", {})
+    if make not in made:
+        made[make] = make(config)
+    found: _T = made[make]
+    return found
 
 
 _ENUMS: dict[str, type[Enum]] = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clients import OURS, Client, Loop, Spec, make
 from .figures import summary
-from .machine import resident_bytes
+from .machine import busy_seconds, resident_bytes
 from .places import Place
 
 if TYPE_CHECKING:
@@ -158,23 +158,27 @@ def _loop_job(driver: Client, count: int, concurrency: int) -> dict[str, Any]:
             except Exception as exc:  # it counts, whatever it is
                 failures.append(f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}")
 
-    async def everything() -> tuple[list[float], float, float]:
+    async def everything() -> tuple[list[float], float, float, float | None]:
         await work(iter(range(2)))  # what is loaded at the first use
         failures.clear()
         finished = False
         ticking = asyncio.ensure_future(_tick(lambda: finished))
         await asyncio.sleep(0)
+        busy = busy_seconds()
         wall, cpu = time.perf_counter(), time.process_time()
         remaining = iter(range(count))
         await asyncio.gather(*(work(remaining) for _ in range(min(concurrency, count))))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        busy_after = busy_seconds()
         finished = True
-        return await ticking, wall, cpu
+        cores = None if busy is None or busy_after is None else (busy_after - busy) / wall / (os.cpu_count() or 1)
+        return await ticking, wall, cpu, cores
 
-    lateness, wall, cpu = asyncio.run(everything())
+    lateness, wall, cpu, busy = asyncio.run(everything())
     return {
         "seconds": wall,
         "cpu_per_connect": cpu / count,
+        "busy": busy,
         "failed": len(failures),
         "errors": list(dict.fromkeys(failures))[:_REMEMBERED],
         "stalls": _stalls(lateness),

@@ -12,10 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cpu_clock_hz", "describe_machine", "describe_versions", "resident_bytes"]
+__all__ = ["busy_seconds", "cpu_clock_hz", "describe_machine", "describe_versions", "resident_bytes"]
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _MEMORY = Path("/proc/self/statm")
+_STATISTICS = Path("/proc/stat")
+_IDLE = (3, 4)  # among the times of /proc/stat: idle, and idle but for disks
 _PACKAGES = ("asyncpg", "cffi", "pg8000", "psqlpy", "psycopg", "pyOpenSSL", "rtls")
 
 
@@ -52,6 +54,17 @@ def resident_bytes() -> int | None:
     """This process's memory in RAM, `None` where the system does not tell it at the moment."""
     with suppress(OSError):
         return int(_MEMORY.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def busy_seconds() -> float | None:
+    """How long all cores together have not been idle since the system's start, whoever used them.
+
+    `None` where the system does not tell.
+    """
+    with suppress(OSError, ValueError, AttributeError):
+        times = _STATISTICS.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]  # guests' are in them already
+        return sum(int(ticks) for i, ticks in enumerate(times) if i not in _IDLE) / os.sysconf("SC_CLK_TCK")
     return None
 
 

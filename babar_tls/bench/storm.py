@@ -7,6 +7,7 @@ what the machine itself costs. The document, besides what `babar_tls.bench.recor
 
     "parameters": {"rounds": …, "count": …, "concurrency": …, "through": "pgbouncer" | null},
     "cases": [{…, "seconds": summary of all connects' wall time, "cpu_per_connect": summary, "failed": …, "errors": […],
+               "busy": part of all cores' time that anybody used, median | null,
                "stall": median of the ten worst, of the middle round, "worst_stall": likewise}],
     "quiet": {"stall": …, "worst_stall": …} | null
 """
@@ -81,10 +82,16 @@ def _figures(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "seconds": summary([result["seconds"] for result in results]),
         "cpu_per_connect": summary([result["cpu_per_connect"] for result in results]),
+        "busy": _median_of_known([result["busy"] for result in results]),
         "failed": sum(result["failed"] for result in results),
         "errors": list(dict.fromkeys(error for result in results for error in result["errors"])),
         **_stalls(results),
     }
+
+
+def _median_of_known(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def _stalls(results: list[dict[str, Any]]) -> dict[str, float]:

@@ -52,6 +52,7 @@ def sheets(document: dict[str, Any]) -> list[Sheet]:
             short_name(case),
             times(case["seconds"]["median"]),
             milliseconds(case["cpu_per_connect"]["median"]),
+            "-" if case.get("busy") is None else f"{case['busy']:.0%}",
             count(case["failed"]),
             milliseconds(case["stall"], 1),
             milliseconds(case["worst_stall"], 1),
@@ -59,14 +60,15 @@ def sheets(document: dict[str, Any]) -> list[Sheet]:
         for case in document["cases"]
     ]
     if quiet:
-        idle = ("a loop with nothing to do", "-", "-", "-")
+        idle = ("a loop with nothing to do", "-", "-", "-", "-")
         rows.append((*idle, milliseconds(quiet["stall"], 1), milliseconds(quiet["worst_stall"], 1)))
     return [
         Sheet(
             f"{parameters['count']} connects from asyncio, {parameters['concurrency']} at a time",
-            ("client", "seconds", "CPU ms each", "failed", "stall, ms", "worst, ms"),
+            ("client", "seconds", "CPU ms each", "cores busy", "failed", "stall, ms", "worst, ms"),
             rows,
-            "Stall: how late the loop was for others, the median of the ten worst. The last line is a process that "
-            "does nothing while another one storms: what the machine itself costs.",
+            "Cores busy: how much of all cores' time was used, by the server too; at 100 % a client is faster only by "
+            "computing less. Stall: how late the loop was for others, the median of the ten worst. The last line is a "
+            "process that does nothing while another one storms: what the machine itself costs.",
         )
     ]

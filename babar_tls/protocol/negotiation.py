@@ -17,8 +17,8 @@ import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..backends.base import ALPN_POSTGRESQL
-from ..config import Config, TlsMode, TlsNegotiation, TlsVerify
+from ..backends.base import ALPN_POSTGRESQL, TlsParameters
+from ..config import Config, TlsMode, TlsNegotiation, TlsVerify, once
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
 from .certificate import DerError, public_key_info
 from .messages import shown, ssl_request
@@ -108,7 +108,7 @@ def start_tls(config: Config, attempt: Attempt, where: Endpoint | None = None) -
 
     `None` where the server, asked a second time, has no TLS any more and plain text will do.
     """
-    request = StartTls(config.tls_parameters, server_name(config))
+    request = StartTls(once(config, TlsParameters.of), server_name(config))
     try:
         facts: TlsFacts = yield request
     except OfferRefused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -138,3 +139,13 @@ def test_cpu_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert machine.cpu_clock_hz() == 2e9
     path.unlink()
     assert machine.cpu_clock_hz() is None
+
+
+def test_busy_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All ticks count but those of idleness, and those of guests, which are in the first two."""
+    path = tmp_path / "stat"
+    path.write_text("cpu  100 20 30 4000 500 6 7 8 90 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
+    monkeypatch.setattr(machine, "_STATISTICS", path)
+    assert machine.busy_seconds() == 171 / os.sysconf("SC_CLK_TCK")
+    monkeypatch.setattr(machine, "_STATISTICS", tmp_path / "none")
+    assert machine.busy_seconds() is None

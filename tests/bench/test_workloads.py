@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -139,6 +140,13 @@ def test_no_storm_fails(documents: Documents) -> None:
     document = documents["storm"]
     assert {case["name"]: case["errors"] for case in document["cases"] if case["failed"]} == {}
     assert 0 <= document["quiet"]["stall"] <= document["quiet"]["worst_stall"]
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system does not tell how busy its cores are")
+def test_a_storm_keeps_cores_busy(documents: Documents) -> None:
+    """How busy the cores were is a part of all that they could have been; ticks make it a little inexact."""
+    for case in documents["storm"]["cases"]:
+        assert 0.0 < case["busy"] < 1.5
 
 
 def test_handshakes(documents: Documents) -> None:
