@@ -379,6 +379,8 @@ class AsyncWire:
     async def _read(self, receive: Callable[[socket.socket], int], phase: Phase) -> int:
         if self._aside is None:
             await self._make_way()
+        elif self.meter.awaiting:  # what was sent a moment ago has no answer yet
+            await until_ready(self._ready_socket(phase), EVENT_READ)
         while True:
             sock = self._ready_socket(phase)
             try:

@@ -48,7 +48,8 @@ class Meter:
     """One connect's clock and counter.
 
     All time since the last mark belongs to the phase that is being marked, so that the phases add up to the whole.
-    A round trip is a wait for the network: it is counted when bytes arrive for the first time after some were sent.
+    A round trip is a wait for the network: it is counted when bytes arrive for the first time after some were sent;
+    until they do, the meter is `awaiting` them.
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -61,7 +62,7 @@ class Meter:
         """Begin another host, with `timeout` seconds of its own; times and round trips add up."""
         # The operating system counts milliseconds in an int.
         self.deadline = None if timeout is None else time.monotonic() + min(timeout, _LONGEST_WAIT)
-        self._awaiting = False
+        self.awaiting = False
 
     def mark(self, phase: Phase) -> None:
         """Give the time since the last mark to `phase`."""
@@ -73,12 +74,12 @@ class Meter:
 
     def sent(self) -> None:
         """Bytes have left."""
-        self._awaiting = True
+        self.awaiting = True
 
     def received(self) -> None:
         """Bytes have come."""
-        self.round_trips += self._awaiting
-        self._awaiting = False
+        self.round_trips += self.awaiting
+        self.awaiting = False
 
     def remaining(self, phase: Phase) -> float | None:
         """Seconds left, `None` for no limit.
