@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["OURS", "STYLES", "Client", "Loop", "Spec", "find", "make", "miss", "our_specs", "usable"]
 
 OURS = "babar-tls"
+#: Neither ours nor anybody's: see `babar_tls.bench.floor`.
+FLOOR = "floor"
 STYLES = ("blocking", "asyncio")
 
 
@@ -36,7 +38,7 @@ class Spec:
     """Which client, used how.
 
     Attributes:
-        driver: `OURS`, or another's name in `babar_tls.bench.peers.PEERS`.
+        driver: `OURS`, `FLOOR`, or another's name in `babar_tls.bench.peers.PEERS`.
         style: ``blocking`` or ``asyncio``.
         backend: Our TLS engine.
         direct: TLS from the first byte, without SSLRequest.
@@ -134,6 +136,10 @@ def make(spec: Spec, place: Place) -> Client:
     """
     if spec.driver == OURS:
         return (Async if spec.style == "asyncio" else Blocking)(spec, place)
+    if spec.driver == FLOOR:
+        from .floor import Floor  # noqa: PLC0415 - builds on this module
+
+        return Floor(spec, place)
     from .peers import PEERS  # noqa: PLC0415 - peers build on this module
 
     return PEERS[spec.driver].make(spec, place)

@@ -1,11 +1,13 @@
 """From nothing to a ready session, and its end: TCP, TLS with verification, SCRAM, ready, closed.
 
-Ours verifies in full and insists on channel binding, and so does psycopg; the others verify in full. The client's CPU
+Ours verifies in full and insists on channel binding, and so does psycopg; the others verify in full. `floor` is no
+driver: it does what `babar_tls.bench.floor` says, so that it can be seen what a driver adds. The client's CPU
 time is the process's, native threads included. What one client leaves to do (psqlpy closes in the background) must not
 count for the next: before each case the process comes to rest, and the order is another one in each round. The
 document, besides what `babar_tls.bench.record` says::
 
-    "parameters": {"rounds": …, "rtt": [milliseconds], "through": "pgbouncer" | null},
+    "parameters": {"rounds": …, "far_rounds": with a simulated round trip, "rtt": [milliseconds],
+                   "through": "pgbouncer" | null},
     "cases": [{…, "rtt": null | milliseconds, "wall": …, "cpu": …, "times_psycopg": {"wall": …, "cpu": …},
                "timings": {phase: median seconds} (ours alone)}]
 
@@ -17,8 +19,9 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from .clients import OURS, STYLES, Client, Loop, Spec, find, our_specs, usable
+from .clients import FLOOR, OURS, STYLES, Client, Loop, Spec, find, our_specs, usable
 from .figures import median, ratio, target
+from .floor import floor_specs
 from .network import delayed
 from .peers import peer_specs
 from .places import server_place
@@ -28,7 +31,7 @@ from .timing import PROCESS, Case, measure, settle
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["run"]
+__all__ = ["far_rounds", "run"]
 
 
 def run(
@@ -46,20 +49,26 @@ def run(
         rtt: Round-trip times to simulate as well, in milliseconds.
         dsn: The server, `None` for one of our own.
         through: ``pgbouncer`` to put our own behind one.
-        advance: Called with 1 after each round, of which each round-trip time has as many again.
+        advance: Called with 1 after each round, of which each round-trip time has `far_rounds`.
 
     Returns:
         The document; see above.
     """
-    record = Record("connect", {"rounds": rounds, "rtt": list(rtt), "through": through})
+    parameters = {"rounds": rounds, "far_rounds": far_rounds(rounds), "rtt": list(rtt), "through": through}
+    record = Record("connect", parameters)
     with server_place(dsn, through=through) as place, Loop() as loop:
         near = usable(_specs(record), place, record, loop)
         cases = _measure(near, loop, rounds, None, advance)
         for milliseconds in rtt:
             with delayed(place, milliseconds / 1e3) as far:
                 clients = usable([client.spec for client in near], far, record, loop)
-                cases += _measure(clients, loop, rounds, milliseconds, advance)
+                cases += _measure(clients, loop, far_rounds(rounds), milliseconds, advance)
     return record.finish(cases, _targets(cases), server=place.version)
+
+
+def far_rounds(rounds: int) -> int:
+    """How often is enough with a simulated round trip, beside which a disturbance is little."""
+    return -(-rounds // 5)
 
 
 def _specs(record: Record) -> list[Spec]:
@@ -69,7 +78,7 @@ def _specs(record: Record) -> list[Spec]:
             for cached in (False, True):
                 ours += our_specs(record, style=style, direct=direct, key_cache=cached)
     engines = list(dict.fromkeys(spec.backend for spec in ours))
-    return sorted(ours, key=lambda spec: engines.index(spec.backend)) + peer_specs(direct=True)
+    return sorted(ours, key=lambda spec: engines.index(spec.backend)) + peer_specs(direct=True) + floor_specs()
 
 
 def _measure(
@@ -125,7 +134,7 @@ def _targets(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ours = {cached: find(near, backend="stdlib", style="blocking", key_cache=cached) for cached in (False, True)}
     ours_asyncio = find(near, backend="stdlib", style="asyncio", key_cache=False)
     psycopg = find(near, driver="psycopg", style="blocking")
-    peers = [case for case in near if case["driver"] != OURS]
+    peers = [case for case in near if case["driver"] not in (OURS, FLOOR)]
 
     def fastest(style: str) -> float | None:
         return min((case["wall"]["median"] for case in peers if case["style"] == style), default=None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
+from .clients import FLOOR
 from .figures import percentile
 from .metrics import Metric, metrics
 
@@ -18,7 +19,7 @@ __all__ = ["FORMATS", "draw", "require_matplotlib"]
 
 FORMATS = ("png", "svg")
 
-_OURS, _THEIRS = "#1f6f8b", "#c9a227"
+_OURS, _THEIRS, _NOBODYS = "#1f6f8b", "#c9a227", "#8a8a8a"
 _PHASES = {
     "resolve": "#bbbbbb",
     "tcp": "#8fb8de",
@@ -111,6 +112,8 @@ def _picture(folder: str | Path, name: str, rows: int, paint: Callable[[Any], No
 
 
 def _colour(name: str) -> str:
+    if name.startswith(FLOOR):
+        return _NOBODYS
     return _OURS if name.startswith(("babar-tls", "stdlib", "openssl", "rustls")) else _THEIRS
 
 
@@ -138,6 +141,8 @@ def _distributions(axes: Any, cases: list[dict[str, Any]]) -> None:
         axes.plot(values, [row] * len(values), "|", color=colour, alpha=0.4)
     axes.set_yticks(range(len(cases)), [case["name"] for case in cases])
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel("wall clock, ms (box: middle half; line: 10th to 90th percentile)")
 
 

@@ -1,0 +1,108 @@
+"""The least that a connect can be in Python: TLS by `ssl`, SCRAM in a straight line, and no questions asked.
+
+It is a measure for the others and no driver. It verifies the server in full, binds the channel, derives the keys with
+the compiled helper and checks the server's signature. It has no deadline, no policy, no report, and no words for a
+server that says anything else than PostgreSQL does when all goes well. What a driver takes beyond it is what the
+driver's own code costs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from ..crypto import scram_keys, tls_server_end_point
+from ..errors import ProtocolError
+from ..protocol import messages
+from .clients import FLOOR, Client, Spec
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ..crypto import ScramKeys
+    from .places import Place
+
+__all__ = ["Floor", "floor_specs"]
+
+
+def floor_specs() -> list[Spec]:
+    """Without cached keys and with them."""
+    return [Spec(driver=FLOOR, key_cache=cached) for cached in (False, True)]
+
+
+class Floor(Client):
+    """As described above; blocking, and by SSLRequest."""
+
+    def __init__(self, spec: Spec, place: Place) -> None:
+        super().__init__(spec, place)
+        self._context = place.context()
+        self._context.set_ecdh_curve("prime256v1")  # PostgreSQL up to 17 would ask for it
+        self._startup = messages.startup([("user", place.user), ("database", place.database)])
+        self._keys: dict[tuple[bytes, int], ScramKeys] = {}
+
+    def open(self) -> ssl.SSLSocket:
+        """As above."""
+        place = self.place
+        sock = socket.create_connection((place.address or place.host, place.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(messages.ssl_request())
+        if sock.recv(1) != b"S":
+            raise ProtocolError("the server has no TLS")
+        stream = self._context.wrap_socket(sock, server_hostname=place.host)
+        name, header, binding = b"SCRAM-SHA-256", b"n,,", b""
+        if place.binds:
+            name, header = b"SCRAM-SHA-256-PLUS", b"p=tls-server-end-point,,"
+            binding = tls_server_end_point(stream.getpeercert(binary_form=True) or b"")
+        bare = b"n=,r=" + base64.b64encode(os.urandom(18))
+        first = header + bare
+        body = name + b"\0" + len(first).to_bytes(4, "big") + first
+        stream.sendall(self._startup + messages.frame(b"p", body))
+        _, _, data = _message(stream, b"")  # AuthenticationSASL
+        _, challenge, data = _message(stream, data)
+        server_first = challenge[4:]
+        nonce, salt, iterations = (part[2:] for part in server_first.split(b","))
+        keys = self._derived(base64.b64decode(salt), int(iterations))
+        without_proof = b"c=" + base64.b64encode(header + binding) + b",r=" + nonce
+        auth_message = b",".join([bare, server_first, without_proof])
+        signature = hmac.digest(keys.stored_key, auth_message, "sha256")
+        proof = (int.from_bytes(keys.client_key, "big") ^ int.from_bytes(signature, "big")).to_bytes(32, "big")
+        stream.sendall(messages.frame(b"p", without_proof + b",p=" + base64.b64encode(proof)))
+        _, verdict, data = _message(stream, data)
+        expected = b"v=" + base64.b64encode(hmac.digest(keys.server_key, auth_message, "sha256"))
+        if not hmac.compare_digest(verdict[4:], expected):
+            raise ProtocolError("the server's signature is wrong")
+        kind = b""
+        while kind != b"Z":
+            kind, _, data = _message(stream, data)
+        return stream
+
+    def close(self, session: ssl.SSLSocket) -> None:
+        """As above."""
+        session.sendall(messages.TERMINATE)
+        session.close()
+
+    def stream(self, session: Any, sql: str) -> int:
+        """It has no queries."""
+        raise NotImplementedError("it connects, and does nothing else")
+
+    def _derived(self, salt: bytes, iterations: int) -> ScramKeys:
+        keys = self._keys.get((salt, iterations)) if self.spec.key_cache else None
+        if keys is None:
+            keys = self._keys[salt, iterations] = scram_keys(self.place.password, salt, iterations)
+        return keys
+
+
+def _message(stream: ssl.SSLSocket, data: bytes) -> tuple[bytes, bytes, bytes]:
+    """The next message's type and payload, and what has come behind it."""
+    while len(data) < 5 or len(data) <= int.from_bytes(data[1:5], "big"):
+        more = stream.recv(1 << 14)
+        if not more:
+            raise ProtocolError("the server has closed the connection")
+        data += more
+    kind, end = data[:1], 1 + int.from_bytes(data[1:5], "big")
+    if kind == b"E":
+        raise ProtocolError("the server refused")
+    return kind, data[5:end], data[end:]
