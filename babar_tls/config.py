@@ -10,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .config_checks import check_authentication, check_startup, check_tls, check_transport
 from .errors import ConfigError
@@ -30,6 +29,7 @@ from .modes import (
     parse_require_auth,
 )
 from .pins import parse_pins
+from .remembered import once
 from .validation import as_enum, as_names, as_path, as_settings, as_source, login_name
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ __all__ = [
     "TlsVerify",
     "TlsVersion",
 ]
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,12 +260,12 @@ class Config:
             return self
         return dataclasses.replace(self, hosts=(), host=host.host, hostaddr=host.hostaddr, port=host.port)
 
-    @cached_property
+    @property
     def targets(self) -> tuple[Host, ...]:
         """The servers to try: `hosts`, or the one that `host`, `hostaddr` and `port` name."""
-        return self.hosts or (Host(self.host, self.port, self.hostaddr),)
+        return self.hosts or once(self, _only_target)
 
-    @cached_property
+    @property
     def is_unix_socket(self) -> bool:
         """`host` is a directory of the file system or an abstract name, not a host."""
         return self.hostaddr is None and self.host[:1] in ("/", "@")
@@ -277,7 +275,7 @@ class Config:
         """`server_settings` as they are stored: pairs, sorted by name."""
         return cast("tuple[tuple[str, str], ...]", self.server_settings)
 
-    @cached_property
+    @property
     def allowed_auth(self) -> frozenset[str] | None:
         """The methods that `require_auth` lets through, `None` where it is not set."""
         return parse_require_auth(self.require_auth)
@@ -299,13 +297,8 @@ class Config:
         self._set("hosts", hosts if len(hosts) > 1 else ())
 
 
-def once(config: Config, make: Callable[[Config], _T]) -> _T:
-    """What `make` makes of a configuration; made once, for neither changes."""
-    made: dict[Callable[[Config], Any], Any] = config.__dict__.setdefault("_made", {})
-    if make not in made:
-        made[make] = make(config)
-    found: _T = made[make]
-    return found
+def _only_target(config: Config) -> tuple[Host, ...]:
+    return (Host(config.host, config.port, config.hostaddr),)
 
 
 _ENUMS: dict[str, type[Enum]] = {

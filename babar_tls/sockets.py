@@ -38,7 +38,8 @@ def literal_address(endpoint: Endpoint) -> AddressInfo | None:
         address = ipaddress.IPv6Address(text)
     except ValueError:
         return None
-    scope = int(address.scope_id) if address.scope_id and address.scope_id.isdigit() else 0
+    zone = address.scope_id or ""
+    scope = int(zone) if zone.isascii() and zone.isdigit() else 0
     if address.scope_id and not scope:
         return None  # an interface's name: getaddrinfo knows its number
     return socket.AF_INET6, socket.SOCK_STREAM, 0, "", (text.partition("%")[0], endpoint.port, 0, scope)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import math
 import os
 import pickle
@@ -15,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from babar_tls import remembered
+from babar_tls.backends.base import TlsParameters
 from babar_tls.config import (
     AUTH_METHODS,
     ChannelBinding,
@@ -27,6 +30,7 @@ from babar_tls.config import (
 )
 from babar_tls.errors import ConfigError
 from babar_tls.modes import parse_require_auth
+from babar_tls.remembered import once
 
 KEY = bytes(range(32))
 
@@ -220,6 +224,30 @@ def test_what_can_be_built(overrides: dict[str, Any]) -> None:
     assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own bytes
     assert copy.copy(config) == copy.deepcopy(config) == config
     assert hash(config) == hash(config.replace())
+
+
+def test_use_leaves_no_trace() -> None:
+    """What is remembered of a configuration is not in it: it is copied, pickled and taken apart as it was built."""
+    config = Config(user="u", require_auth="scram-sha-256")
+    built = dict(vars(config))
+    made = once(config, TlsParameters.of)
+    assert config.targets is config.targets
+    assert once(config, TlsParameters.of) is made
+    assert vars(config) == built
+    assert Config(**vars(config)) == config
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own bytes
+    assert once(config.replace(tls_sni=False), TlsParameters.of) != made
+
+
+def test_what_is_remembered_is_forgotten() -> None:
+    """When a configuration is gone, so is all that was made of it; its successor at the same address is another one."""
+    before = len(remembered._made)
+    for number in range(200):
+        config = Config(user="u", host=f"h{number}")
+        assert config.targets == (Host(f"h{number}"),)
+        del config
+    gc.collect()
+    assert len(remembered._made) <= before
 
 
 def test_values_in_place_of_enums() -> None:

@@ -2,8 +2,8 @@
 
 It is a measure for the others and no driver. It verifies the server in full, binds the channel, derives the keys with
 the compiled helper and checks the server's signature. It has no deadline, no policy, no report, and no words for a
-server that says anything else than PostgreSQL does when all goes well. What a driver takes beyond it is what the
-driver's own code costs.
+server that says anything else than PostgreSQL does when all goes well. What a blocking driver on `ssl` takes beyond it
+is what the driver's own code costs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Floor", "floor_specs"]
 
+_PATIENCE = 60.0  # seconds for each wait
+
 
 def floor_specs() -> list[Spec]:
     """Without cached keys and with them."""
@@ -46,12 +48,21 @@ class Floor(Client):
     def open(self) -> ssl.SSLSocket:
         """As above."""
         place = self.place
-        sock = socket.create_connection((place.address or place.host, place.port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(messages.ssl_request())
-        if sock.recv(1) != b"S":
-            raise ProtocolError("the server has no TLS")
-        stream = self._context.wrap_socket(sock, server_hostname=place.host)
+        sock = socket.create_connection((place.address or place.host, place.port), timeout=_PATIENCE)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.sendall(messages.ssl_request())
+            if sock.recv(1) != b"S":
+                raise ProtocolError("the server has no TLS")
+            sock = stream = self._context.wrap_socket(sock, server_hostname=place.host)
+            self._log_in(stream)
+        except BaseException:
+            sock.close()
+            raise
+        return stream
+
+    def _log_in(self, stream: ssl.SSLSocket) -> None:
+        place = self.place
         name, header, binding = b"SCRAM-SHA-256", b"n,,", b""
         if place.binds:
             name, header = b"SCRAM-SHA-256-PLUS", b"p=tls-server-end-point,,"
@@ -77,7 +88,6 @@ class Floor(Client):
         kind = b""
         while kind != b"Z":
             kind, _, data = _message(stream, data)
-        return stream
 
     def close(self, session: ssl.SSLSocket) -> None:
         """As above."""

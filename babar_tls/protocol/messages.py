@@ -226,8 +226,11 @@ class MessageReader:
         """The payloads of the whole messages that come next and are all of this type, of some of them if they are many.
 
         It is `next_message` for what comes in bulk, and leaves to it whatever is wrong with a message.
+
+        Raises:
+            ProtocolError: The start-up phase has no such messages, or has had too many.
         """
-        if self._end - self._start < _HEADER.size:
+        if self._end - self._start < _HEADER.size or self._buffer[self._start] != kind[0]:
             return []
         unread, longest = self._view[self._start : self._end], self._limit(kind)
         if _BULK_HEADER.unpack_from(unread)[1] < _LONG:

@@ -18,8 +18,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..backends.base import ALPN_POSTGRESQL, TlsParameters
-from ..config import Config, TlsMode, TlsNegotiation, TlsVerify, once
+from ..config import Config, TlsMode, TlsNegotiation, TlsVerify
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
+from ..remembered import once
 from .certificate import DerError, public_key_info
 from .messages import shown, ssl_request
 from .requests import Connect, Endpoint, Exchange, OfferRefused, Phase, Send, StartTls, receive

@@ -91,8 +91,8 @@ class Daemon(ABC):
         """What to run."""
 
     @abstractmethod
-    def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
-        """Whether it accepts connections."""
+    def is_ready(self, process: subprocess.Popen[bytes], log: str) -> bool:
+        """Whether it accepts connections; `log` is what it has logged since it was started."""
 
     def give(self, path: Path) -> None:
         """Makes `path` the server's account's."""
@@ -115,7 +115,7 @@ class Daemon(ABC):
             configure(self.port)
             log_start = len(self.log())
             self._process = self._spawn(self.command(), self._environment)
-            ready = self._wait_until_ready(self._process, deadline, timeout)
+            ready = self._wait_until_ready(self._process, log_start, deadline, timeout)
             # With ::1 free and 127.0.0.1 taken, PostgreSQL starts, and says that it could do no more than that.
             if self.taken not in self.log()[log_start:]:
                 if ready:
@@ -170,10 +170,12 @@ class Daemon(ABC):
             self._reaper.watch(self._process.pid)
         return self._process
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float, timeout: float) -> bool:
+    def _wait_until_ready(
+        self, process: subprocess.Popen[bytes], log_start: int, deadline: float, timeout: float
+    ) -> bool:
         """Whether the server became ready; `False` if it exited."""
         while process.poll() is None:
-            if self.is_ready(process):
+            if self.is_ready(process, self.log()[log_start:]):
                 return True
             if time.monotonic() > deadline:
                 raise self.start_error(f"{self.name} did not become ready within {timeout:g} s")
@@ -223,7 +225,7 @@ class Postmaster(Daemon):
         """The server itself."""
         return [str(self.bindir / "postgres"), "-D", str(self.data_dir)]
 
-    def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+    def is_ready(self, process: subprocess.Popen[bytes], log: str) -> bool:
         """Its postmaster.pid tells, as it tells pg_ctl; attempts to connect would leave traces in the log."""
         with contextlib.suppress(OSError):
             lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -172,7 +172,8 @@ class PgBouncer:
 class _Process(Daemon):
     name = "PgBouncer"
     taken = "cannot listen"
-    farewell = (signal.SIGQUIT,)  # newer ones shut down at once, older ones die of it, and both have nothing to lose
+    # Older ones end at once when asked politely, and newer ones when their clients have gone, or at the second signal.
+    farewell = (signal.SIGTERM, signal.SIGQUIT)
 
     def __init__(self, program: str | os.PathLike[str], account: Account | None) -> None:
         super().__init__("babar-pgbouncer-", account, clean_environment())
@@ -181,8 +182,8 @@ class _Process(Daemon):
     def command(self) -> list[str]:
         return [self._program, str(self.folder / "pgbouncer.ini")]
 
-    def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
-        return "process up" in self.log()
+    def is_ready(self, process: subprocess.Popen[bytes], log: str) -> bool:
+        return "process up" in log
 
 
 def _version(program: str | os.PathLike[str]) -> str:

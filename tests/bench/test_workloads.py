@@ -11,7 +11,7 @@ import pytest
 
 from babar_tls.backends import available_backends
 from babar_tls.bench import WORKLOADS, connect, scale
-from babar_tls.bench.clients import OURS, STYLES, find
+from babar_tls.bench.clients import FLOOR, OURS, STYLES, find
 from babar_tls.bench.peers import PEERS
 from babar_tls.errors import ConfigError
 
@@ -109,6 +109,17 @@ def test_phases_of_connect(documents: Documents) -> None:
     psycopg = find(documents["connect"]["cases"], driver="psycopg", style="blocking", direct=False)
     if psycopg is not None:
         assert psycopg["times_psycopg"] == {"wall": 1.0, "cpu": 1.0}
+
+
+def test_the_floor(documents: Documents) -> None:
+    """What a connect costs at least is measured, without cached keys and with them, and is nobody to be faster than."""
+    cases = documents["connect"]["cases"]
+    floor = [case for case in cases if case["driver"] == FLOOR and case["rtt"] is None]
+    assert [case["key_cache"] for case in floor] == [False, True]
+    without = [case for case in cases if case["driver"] != FLOOR]
+    assert connect._targets(cases) == connect._targets(without) == documents["connect"]["targets"]
+    faster = [{**case, "wall": {**case["wall"], "median": 1e-9}} if case in floor else case for case in cases]
+    assert connect._targets(faster) == connect._targets(without)
 
 
 def test_connect_across_a_network(documents: Documents) -> None:

@@ -180,3 +180,12 @@ def test_deadline_is_shared_with_what_follows(
             connect(config.replace(host="localhost", connect_timeout=2), style)
         # Not a promise of speed: were each address given a deadline of its own, this would be 3 s.
         assert time.monotonic() - started < 2.9
+
+
+@pytest.mark.parametrize("zone", ["²", "1٣", "nosuchinterface"])
+@pytest.mark.parametrize("name", ["host", "hostaddr"])
+def test_a_zone_that_is_no_number(style: str, refusing: Info, name: str, zone: str) -> None:
+    """A zone is a number in ASCII digits; anything else is an interface's name, and the system's to know."""
+    config = Config(**{"host": "::1", "port": refusing[4][1], "user": "u", name: f"::1%{zone}"})
+    with pytest.raises(IoError):
+        connect(config, style)

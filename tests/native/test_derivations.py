@@ -145,6 +145,13 @@ def test_scram_keys(salted: bytes) -> None:
     assert keys == (whole.client_key, whole.stored_key, whole.server_key)
 
 
+@given(key=st.binary(max_size=200), message=st.binary(max_size=300))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_hmac(key: bytes, message: bytes) -> None:
+    """HMAC is the same with the helper and without it."""
+    assert compiled.hmac_sha256(key, message) == fallback.hmac_sha256(key, message)
+
+
 @pytest.mark.parametrize("module", [compiled, fallback])
 def test_no_iterations(module: Any) -> None:
     """No iterations at all are an error, with the helper and without it; in C, where none can be raised, they are 1."""
