@@ -28,6 +28,7 @@ ORDER = (
     "pins",
     "host",
     "config_checks",
+    "remembered",
     "config",
     "conninfo.places",
     "passfile",
