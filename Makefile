@@ -10,9 +10,22 @@ BIN := $(VENV)/bin
 demo: $(VENV)/demo.stamp
 	$(BIN)/babar-tls demo
 
-# pyenv hides its interpreters behind shims that work for one version at a time: show tox the real ones.
+# What is mostly installed and hardly run goes two by two, and the rest, which uses all cores by itself, one by one. pyenv
+# hides its interpreters behind shims that work for one version at a time: show tox the real ones.
+LIGHT := lint types $(addprefix extra-,native cli bench asyncpg pg8000 sqlalchemy otel truststore)
+comma := ,
+bar := |
+empty :=
+space := $(empty) $(empty)
+
 test: $(VENV)/tox.stamp
+ifdef TOXARGS
 	@PATH="$$(sh tools/interpreters)$$PATH" $(BIN)/tox run $(TOXARGS)
+else
+	@PATH="$$(sh tools/interpreters)$$PATH" $(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner \
+	    -e '$(subst $(space),$(comma),$(LIGHT))'
+	@PATH="$$(sh tools/interpreters)$$PATH" $(BIN)/tox run --skip-env '^($(subst $(space),$(bar),$(LIGHT)))$$'
+endif
 
 lint types: $(VENV)/tox.stamp
 	$(BIN)/tox run -e $@
