@@ -12,19 +12,15 @@ demo: $(VENV)/demo.stamp
 
 # What is mostly installed and hardly run goes two by two, and the rest, which uses all cores by itself, one by one. pyenv
 # hides its interpreters behind shims that work for one version at a time: show tox the real ones.
-LIGHT := lint types $(addprefix extra-,native cli bench asyncpg pg8000 sqlalchemy otel truststore)
-comma := ,
-bar := |
-empty :=
-space := $(empty) $(empty)
+LIGHT := lint|types|extra-(native|cli|bench|asyncpg|pg8000|sqlalchemy|otel|truststore)
+TOX := PATH="$$(sh tools/interpreters)$$PATH" $(BIN)/tox
 
 test: $(VENV)/tox.stamp
 ifdef TOXARGS
-	@PATH="$$(sh tools/interpreters)$$PATH" $(BIN)/tox run $(TOXARGS)
+	@$(TOX) run $(TOXARGS)
 else
-	@PATH="$$(sh tools/interpreters)$$PATH" $(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner \
-	    -e '$(subst $(space),$(comma),$(LIGHT))'
-	@PATH="$$(sh tools/interpreters)$$PATH" $(BIN)/tox run --skip-env '^($(subst $(space),$(bar),$(LIGHT)))$$'
+	@$(TOX) run-parallel --parallel 2 --parallel-no-spinner --skip-env '^(?!($(LIGHT))$$)'
+	@$(TOX) run --skip-env '^($(LIGHT))$$'
 endif
 
 lint types: $(VENV)/tox.stamp

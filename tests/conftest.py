@@ -88,6 +88,15 @@ def _left_behind(config: pytest.Config) -> list[str]:
     return _children() + sorted(set(_sockets()) - config.stash[SOCKETS_BEFORE])
 
 
+@pytest.fixture(scope="session")
+def pgbouncer_installed() -> None:
+    """Needs PgBouncer; where there is none, the environment says whether that is a failure."""
+    from babar_tls.testing.pgbouncer import find_program
+
+    if find_program() is None and os.environ.get("BABAR_TLS_TEST_PGBOUNCER") != "require":
+        pytest.skip("needs PgBouncer: apt-get install pgbouncer")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Remember the sockets that were here before: those of a test runner."""
     config.stash[SOCKETS_BEFORE] = set(_sockets()) if Path("/proc/self/fd").exists() else set()

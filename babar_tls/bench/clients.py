@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .places import Place
     from .record import Record
 
-__all__ = ["OURS", "STYLES", "Client", "Loop", "Spec", "find", "make", "miss", "our_specs", "usable"]
+__all__ = ["FLOOR", "OURS", "STYLES", "Client", "Loop", "Spec", "find", "make", "miss", "our_specs", "usable"]
 
 OURS = "babar-tls"
 #: Neither ours nor anybody's: see `babar_tls.bench.floor`.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["median", "percentile", "ratio", "summary", "target"]
+__all__ = ["median", "percentile", "ratio", "summary", "summary_of_known", "target"]
 
 _DIGITS = 9  # a nanosecond: more would be noise, and a longer document
 
@@ -40,6 +40,12 @@ def summary(values: Sequence[float], *, samples: bool = False) -> dict[str, Any]
     if samples:
         figures["samples"] = [round(value, _DIGITS) for value in values]
     return figures
+
+
+def summary_of_known(values: Iterable[float | None]) -> dict[str, Any] | None:
+    """The summary of those values that could be found out, `None` if none could."""
+    known = [value for value in values if value is not None]
+    return summary(known) if known else None
 
 
 def median(case: dict[str, Any] | None, clock: str) -> float | None:

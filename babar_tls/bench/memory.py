@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .children import run_job
 from .clients import STYLES, Loop, our_specs, usable
-from .figures import summary
+from .figures import summary_of_known
 from .machine import resident_bytes
 from .peers import peer_specs
 from .places import server_place
@@ -69,14 +69,9 @@ def run(
         {
             **spec.as_dict(),
             "name": spec.name,
-            "resident": _summary(results[spec.name], "resident"),
-            "traced": _summary(results[spec.name], "traced"),
+            "resident": summary_of_known(result["resident"] for result in results[spec.name]),
+            "traced": summary_of_known(result["traced"] for result in results[spec.name]),
         }
         for spec in specs
     ]
     return record.finish(cases, [], server=place.version)
-
-
-def _summary(results: list[dict[str, Any]], what: str) -> dict[str, Any] | None:
-    values = [result[what] for result in results if result[what] is not None]
-    return summary(values) if values else None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .children import run_job
 from .clients import OURS, Loop, Spec, find, our_specs, usable
-from .figures import ratio, summary, target
+from .figures import ratio, summary, summary_of_known, target
 from .peers import peer_specs
 from .places import server_place
 from .record import Record
@@ -79,19 +79,15 @@ def _specs(record: Record) -> list[Spec]:
 
 
 def _figures(results: list[dict[str, Any]]) -> dict[str, Any]:
+    busy = summary_of_known(result["busy"] for result in results)
     return {
         "seconds": summary([result["seconds"] for result in results]),
         "cpu_per_connect": summary([result["cpu_per_connect"] for result in results]),
-        "busy": _median_of_known([result["busy"] for result in results]),
+        "busy": busy and busy["median"],
         "failed": sum(result["failed"] for result in results),
         "errors": list(dict.fromkeys(error for result in results for error in result["errors"])),
         **_stalls(results),
     }
-
-
-def _median_of_known(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
 
 
 def _stalls(results: list[dict[str, Any]]) -> dict[str, float]:

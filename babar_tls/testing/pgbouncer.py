@@ -27,11 +27,16 @@ if TYPE_CHECKING:
     from babar_tls.testing.certificates import ServerCertificate
     from babar_tls.testing.postgres import PostgresServer
 
-__all__ = ["PgBouncer"]
+__all__ = ["PgBouncer", "find_program"]
 
 _USERS = """\
 SELECT format('"%s" "%s"', replace(rolname, '"', '""'), rolpassword)
 FROM pg_authid WHERE rolcanlogin AND rolpassword LIKE 'SCRAM-SHA-256$%'"""
+
+
+def find_program() -> str | None:
+    """PgBouncer on the search path, or in ``/usr/sbin``, where Debian has it."""
+    return shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
 
 class PgBouncer:
@@ -45,7 +50,7 @@ class PgBouncer:
         certificate: What it presents to clients. Default: a P-256 certificate for localhost and 127.0.0.1, from an
             authority of its own, so that it cannot be mistaken for the server.
         settings: Settings of the section ``[pgbouncer]``, by name.
-        program: PgBouncer. Default: the one on the search path, or in ``/usr/sbin``, where Debian has it.
+        program: PgBouncer. Default: what `find_program` finds.
         startup_timeout: How long it may take to accept connections, in seconds.
 
     Attributes:
@@ -101,7 +106,7 @@ class PgBouncer:
         """
         if self._process is not None:
             raise PostgresStartError("this PgBouncer is running already")
-        program = self._program or shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+        program = self._program or find_program()
         if program is None:
             raise PostgresStartError("there is no pgbouncer on this system; install it: apt-get install pgbouncer")
         try:

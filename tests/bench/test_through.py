@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,11 +35,8 @@ RUNS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def measured(lasting_sockets: None) -> Documents:
+def measured(pgbouncer_installed: None, lasting_sockets: None) -> Documents:
     """Documents by the name of their workload, made when they are first asked for."""
-    missing = shutil.which("pgbouncer") is None and shutil.which("pgbouncer", path="/usr/sbin") is None
-    if missing and os.environ.get("BABAR_TLS_TEST_PGBOUNCER") != "require":
-        pytest.skip("needs PgBouncer: apt-get install pgbouncer")
     return Documents(RUNS)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import socket
 import subprocess
@@ -29,15 +28,9 @@ both = pytest.mark.parametrize("style", STYLES)
 every_engine = pytest.mark.parametrize("backend", BACKENDS)
 
 
-def _missing() -> bool:
-    return shutil.which("pgbouncer") is None and shutil.which("pgbouncer", path="/usr/sbin") is None
-
-
 @pytest.fixture(scope="module")
-def pooler(tls_server: PostgresServer) -> Iterator[PgBouncer]:
-    """PgBouncer before the server; where it is not installed, the environment says whether that is a failure."""
-    if _missing() and os.environ.get("BABAR_TLS_TEST_PGBOUNCER") != "require":
-        pytest.skip("needs PgBouncer: apt-get install pgbouncer")
+def pooler(pgbouncer_installed: None, tls_server: PostgresServer) -> Iterator[PgBouncer]:
+    """PgBouncer before the server."""
     with PgBouncer(tls_server) as running:
         yield running
 
