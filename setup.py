@@ -41,7 +41,7 @@ def options() -> dict[str, object]:
         return {}
     found: dict[str, object] = {"cffi_modules": ["babar_tls/_native/build_native.py:ffibuilder"]}
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):  # free-threaded builds have no limited API
-        found["options"] = {"bdist_wheel": {"py_limited_api": "cp310"}}
+        found["options"] = {"bdist_wheel": {"py_limited_api": "cp311"}}
     return found
 
 

@@ -6,7 +6,7 @@ Nothing is verified here: rustls verifies, and hands the certificates over that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..protocol.certificate import DerError, children, only_child
@@ -205,4 +205,4 @@ def _time(tag: int, content: bytes) -> float:
         raise DerError("malformed time")
     year, *rest = int(text[:4]), *(int(text[at : at + 2]) for at in range(4, 14, 2))
     month, day, hour, minute, second = rest
-    return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp()
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()

@@ -209,7 +209,7 @@ class _Stream(TlsStream):
         return ssl_error(exc.reason or "", "the connection has failed", after_certificate=after_certificate)
 
     def _unverified_certificate(self) -> bytes | None:
-        """The rejected certificate, for the message; Python 3.13 made public what is there since 3.10."""
+        """Return the rejected certificate for the error message, through a method that is public since Python 3.13."""
         inner: Any = getattr(self._object, "_sslobj", None)
         try:
             return inner.get_unverified_chain()[0].public_bytes(_DER) if inner is not None else None

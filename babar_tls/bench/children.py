@@ -18,8 +18,7 @@ from ..errors import Error
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
 __all__ = ["Child", "run_job"]
 

@@ -19,8 +19,7 @@ from ..session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
-
-    from typing_extensions import Self
+    from typing import Self
 
     from .places import Place
     from .record import Record

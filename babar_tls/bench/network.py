@@ -17,8 +17,7 @@ from .children import Child
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from .places import Place
 

@@ -11,7 +11,7 @@ import hashlib
 import ipaddress
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -222,7 +222,7 @@ class CertificateAuthority:
             last_update: Since when it is valid; naive datetimes are UTC. Default: yesterday.
             next_update: Until when. Default: 30 days after `last_update`.
         """
-        since = _utc(last_update or datetime.now(timezone.utc) - timedelta(days=1))
+        since = _utc(last_update or datetime.now(UTC) - timedelta(days=1))
         until = _utc(next_update or since + timedelta(days=30))
         builder = x509.CertificateRevocationListBuilder().issuer_name(self._certificate.subject)
         builder = builder.last_update(since).next_update(until)
@@ -269,7 +269,7 @@ def _valid(
     builder: x509.CertificateBuilder, not_before: datetime | None, not_after: datetime | None, *, days: int
 ) -> x509.CertificateBuilder:
     if not_before is None:
-        not_before = datetime.now(timezone.utc) - timedelta(days=1)
+        not_before = datetime.now(UTC) - timedelta(days=1)
         if not_after is not None:
             not_before = min(not_before, _utc(not_after) - timedelta(days=1))
     not_after = not_after or not_before + timedelta(days=days)
@@ -277,7 +277,7 @@ def _valid(
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _key_usage(

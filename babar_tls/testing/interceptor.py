@@ -14,8 +14,7 @@ from babar_tls.testing.peers import ScriptedServer
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from babar_tls.testing.certificates import ServerCertificate
     from babar_tls.testing.peers import ScriptedPeer

@@ -29,8 +29,7 @@ from babar_tls.testing._wire import GSSENC_REQUEST, SSL_REQUEST, server_context,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from babar_tls.testing.certificates import ServerCertificate
 

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from babar_tls.config import Config
     from babar_tls.testing.certificates import CertificateAuthority, ServerCertificate

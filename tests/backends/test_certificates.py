@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "db.example.com"
 DAY = timedelta(days=1)
-NOW = datetime.now(timezone.utc)
+NOW = datetime.now(UTC)
 
 
 def _without_intermediates(certificate: ServerCertificate) -> ServerCertificate:

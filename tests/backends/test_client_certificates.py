@@ -6,7 +6,7 @@ import dataclasses
 import os
 import stat
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -287,7 +287,7 @@ def test_no_file_and_no_descriptor_remains(  # noqa: PLR0917 - fixtures
     assert set(modes) == (set() if memory else {0o600})
 
 
-NOW = datetime.now(timezone.utc)
+NOW = datetime.now(UTC)
 REJECTED: dict[str, tuple[Callable[[CertificateAuthority], ServerCertificate], str]] = {
     "another authority's": (
         lambda _: CertificateAuthority().issue(usage="client", common_name="app"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import select
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,7 +34,7 @@ if pq.version() < 180000:
 
 ENGINES = ("stdlib", "openssl", "rustls") if "rustls" in available_backends() else ("stdlib", "openssl")
 DAY = timedelta(days=1)
-NOW = datetime.now(timezone.utc)
+NOW = datetime.now(UTC)
 END = b"-----END CERTIFICATE-----\n"
 
 

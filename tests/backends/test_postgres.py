@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import socket
 import struct
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,7 +79,7 @@ def answer(world: World, backend: str, parameters: TlsParameters) -> bytes:
 REFUSED: dict[str, tuple[Callable[[World], ServerCertificate], str]] = {
     "of another authority": (lambda w: w.server.ca.issue(usage="client", common_name="app"), "unknown ca"),
     "expired": (
-        lambda w: w.authority.issue(usage="client", common_name="app", not_after=datetime.now(timezone.utc) - DAY),
+        lambda w: w.authority.issue(usage="client", common_name="app", not_after=datetime.now(UTC) - DAY),
         "certificate expired",
     ),
     "revoked": (lambda w: w.revoked, "certificate revoked"),

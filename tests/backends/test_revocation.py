@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "db.example.com"
 DAY = timedelta(days=1)
-NOW = datetime.now(timezone.utc)
+NOW = datetime.now(UTC)
 OLD = {"last_update": NOW - 9 * DAY, "next_update": NOW - DAY}
 
 

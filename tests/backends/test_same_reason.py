@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "db.example.com"
 DAY = timedelta(days=1)
-NOW = datetime.now(timezone.utc)
+NOW = datetime.now(UTC)
 PAST = {"not_before": NOW - 9 * DAY, "not_after": NOW - DAY}
 END = b"-----END CERTIFICATE-----\n"
 

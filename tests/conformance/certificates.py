@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -21,11 +21,11 @@ NAME = "db.example.com"
 
 
 def _soon() -> datetime:
-    return datetime.now(timezone.utc) + _DAY
+    return datetime.now(UTC) + _DAY
 
 
 def _past() -> datetime:
-    return datetime.now(timezone.utc) - _DAY
+    return datetime.now(UTC) - _DAY
 
 
 def _alone(certificate: ServerCertificate) -> ServerCertificate:

@@ -15,8 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
 #: libpq's PQlibVersion: the first with every keyword of the table.
 OLDEST = 180000

@@ -14,7 +14,7 @@ from babar_tls.testing import ScriptedServer
 from babar_tls.testing._wire import SSL_REQUEST
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from babar_tls.testing import ScriptedPeer, ServerCertificate
 

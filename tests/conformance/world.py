@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import socket
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,7 @@ from .server_log import SETTINGS, ServerLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from typing_extensions import Self
+    from typing import Self
 
     from babar_tls.testing import ServerCertificate
 
@@ -122,7 +121,7 @@ class Files:
             (folder / name).mkdir()
         self._list_in("crl_dir", self.authority.revocation_list())
         good = self.client_authority.issue(common_name="certified", san=False, usage="client")
-        yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+        yesterday = datetime.now(UTC) - timedelta(days=1)
         certificates = {
             "good": good,
             "expired": self.client_authority.issue(

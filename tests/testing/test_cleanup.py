@@ -178,7 +178,7 @@ def unprivileged_python() -> tuple[str, pwd.struct_passwd]:
         pytest.skip("only root can become somebody else")
     nobody = pwd.getpwnam("nobody")
     for interpreter in filter(None, (sys.executable, shutil.which("python3", path="/usr/bin:/usr/local/bin"))):
-        check = [interpreter, "-c", "import sys, babar_tls; assert sys.version_info >= (3, 10)"]
+        check = [interpreter, "-c", "import sys, babar_tls; assert sys.version_info >= (3, 11)"]
         try:
             options = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             if subprocess.run(check, cwd=ROOT, capture_output=True, check=False, **options).returncode == 0:  # noqa: S603

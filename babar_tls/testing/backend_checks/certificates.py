@@ -6,7 +6,7 @@ Where engines see the same fault differently for good reasons, several are right
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from babar_tls.backends import TlsParameters
@@ -32,7 +32,7 @@ _END = b"-----END CERTIFICATE-----\n"
 
 
 def _now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 def _alone(certificate: ServerCertificate) -> ServerCertificate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.backends.base import ClientCertificate
@@ -77,7 +77,7 @@ def revocation(trial: Trial) -> None:
     root = trial.world.authority
     middle = root.intermediate()
     leaf = middle.issue(NAME)
-    now, day = datetime.now(timezone.utc), timedelta(days=1)
+    now, day = datetime.now(UTC), timedelta(days=1)
     old: dict[str, Any] = {"last_update": now - 9 * day, "next_update": now - day}
     forger = CertificateAuthority()
     forger._certificate = root._certificate
