@@ -14,20 +14,7 @@ import pytest
 
 import babar_tls
 
-EXTRAS = {
-    "native",
-    "openssl",
-    "rustls",
-    "cli",
-    "demo",
-    "bench",
-    "asyncpg",
-    "pg8000",
-    "sqlalchemy",
-    "otel",
-    "truststore",
-}
-EXTRAS |= {"all"}
+EXTRAS = {"native", "openssl", "rustls", "cli", "demo", "bench", "truststore", "all"}
 
 
 def _requirements() -> dict[str, set[str]]:
