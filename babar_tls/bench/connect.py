@@ -1,10 +1,12 @@
 """From nothing to a ready session, and its end: TCP, TLS with verification, SCRAM, ready, closed.
 
-Ours verifies in full and insists on channel binding, and so does psycopg; the others verify in full. `floor` is no
-driver: it does what `babar_tls.bench.floor` says, so that it can be seen what a driver adds. The client's CPU
-time is the process's, native threads included. What one client leaves to do (psqlpy closes in the background) must not
-count for the next: before each case the process comes to rest, and the order is another one in each round. The
-document, besides what `babar_tls.bench.record` says::
+Every driver verifies certificate chain and hostname; `babar_tls.bench.peers` says which of them bind the channel.
+`floor` is not a driver but the minimum that the protocol requires (`babar_tls.bench.floor`): the difference is what a
+driver adds.
+
+CPU time is that of the whole process, native threads included. Work that a client leaves behind (psqlpy closes
+connections in the background) must not count for the next client: before each case the process comes to rest, and each
+round has another order. The document, besides the fields in `babar_tls.bench.record`::
 
     "parameters": {"rounds": …, "far_rounds": with a simulated round trip, "rtt": [milliseconds],
                    "through": "pgbouncer" | null},

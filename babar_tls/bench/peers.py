@@ -1,14 +1,22 @@
-"""The other drivers: what they need, and how each connects with as much verification as it is capable of.
+"""The other drivers that are measured, each with the strictest verification that it supports.
 
-psycopg (libpq) verifies in full and binds the channel, as ours does, or insists on SCRAM where there is no binding. The
-others verify in full and bind nothing, because they cannot; they are given one `ssl.SSLContext` to share, without which
-some make one for each connection, which costs many times the connection itself.
+All verify the certificate chain and the hostname. They differ in channel binding (SCRAM-SHA-256-PLUS):
+
+* psycopg (libpq) and psqlpy (rust-postgres) require it with ``channel_binding=require``, as this library does;
+* pg8000 uses it when the server offers it, and cannot require it;
+* asyncpg does not support it.
+
+Where the channel cannot be bound (TLS ends at a pooler), psycopg requires SCRAM-SHA-256 instead.
+
+asyncpg and pg8000 share one `ssl.SSLContext` for all connections. Creating a context for each connection would cost
+many times the connection itself.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from .clients import Client, Spec
 
@@ -24,12 +32,13 @@ class Peer(NamedTuple):
     """A driver.
 
     Attributes:
-        module: What to import.
-        package: What pip calls it.
-        styles: The styles that it comes in, and the class for each.
-        direct: It can begin with TLS.
-        binds: It binds the channel.
-        streams: COPY TO hands on the data.
+        module: The module to import.
+        package: The requirement to install with pip.
+        styles: The client class for each style that the driver supports.
+        direct: Whether it supports direct TLS (no SSLRequest).
+        binds: Whether it uses SCRAM-SHA-256-PLUS when the server offers it.
+        requires_binding: Whether it can refuse a server that does not offer SCRAM-SHA-256-PLUS.
+        streams: Whether it supports COPY TO.
     """
 
     module: str
@@ -37,6 +46,7 @@ class Peer(NamedTuple):
     styles: dict[str, Callable[[Any, Spec, Place], Client]]
     direct: bool = False
     binds: bool = False
+    requires_binding: bool = False
     streams: bool = True
 
     def make(self, spec: Spec, place: Place) -> Client:
@@ -150,20 +160,21 @@ class _Sink:
 
 
 class _Psqlpy(Client):
-    """It has pools and no single connections: a pool of its own for each connection, which opens no other."""
+    """A pool for each connection, because psqlpy connects through pools only.
+
+    The pool has no keyword argument for ``channel_binding``; rust-postgres reads it from the connection string.
+    """
 
     def __init__(self, module: Any, spec: Spec, place: Place) -> None:
         super().__init__(spec, place)
         self._connect_pool = module.connect_pool
+        address = f"{_quoted(_only_host(place))}:{place.port}/{_quoted(place.database)}"
+        binding = "require" if place.binds else "disable"
         self._keywords = {
-            "host": _only_host(place),
-            "port": place.port,
-            "username": place.user,
-            "password": place.password,
-            "db_name": place.database,
+            "dsn": f"postgres://{_quoted(place.user)}:{_quoted(place.password)}@{address}?channel_binding={binding}",
             "ssl_mode": module.SslMode.VerifyFull,
             "ca_file": place.root_cert_path,
-            "max_db_pool_size": 2,  # the least that it accepts
+            "max_db_pool_size": 2,  # the smallest size that it accepts
         }
 
     async def open(self) -> Any:
@@ -184,19 +195,33 @@ class _Psqlpy(Client):
 
 
 def _only_host(place: Place) -> str:
-    """The host of a place that must be where its name says."""
+    """Return the host of a place that has no separate address.
+
+    Raises:
+        ValueError: The place has an address, which the driver cannot connect to while it verifies the hostname.
+    """
     if place.address is not None:
         raise ValueError("it cannot verify one host name and connect to another address")
     return place.host
 
 
+def _quoted(part: str) -> str:
+    """Percent-encode one part of a connection string."""
+    return quote(part, safe="")
+
+
 PEERS = {
     "psycopg": Peer(
-        "psycopg", "psycopg[binary]", {"blocking": _Psycopg, "asyncio": _AsyncPsycopg}, direct=True, binds=True
+        "psycopg",
+        "psycopg[binary]",
+        {"blocking": _Psycopg, "asyncio": _AsyncPsycopg},
+        direct=True,
+        binds=True,
+        requires_binding=True,
     ),
     "asyncpg": Peer("asyncpg", "asyncpg", {"asyncio": _Asyncpg}, direct=True),
-    "pg8000": Peer("pg8000.native", "pg8000", {"blocking": _Pg8000}),
-    "psqlpy": Peer("psqlpy", "psqlpy", {"asyncio": _Psqlpy}, streams=False),
+    "pg8000": Peer("pg8000.native", "pg8000", {"blocking": _Pg8000}, binds=True),
+    "psqlpy": Peer("psqlpy", "psqlpy", {"asyncio": _Psqlpy}, binds=True, requires_binding=True, streams=False),
 }
 
 
