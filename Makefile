@@ -1,36 +1,51 @@
-# Two commands: `make demo` and `make test`. Each makes its own environment; neither needs more than Python 3.10, a C
-# compiler and make.
+# `make demo`, `make test` and `make test-all` create their own environments below this folder. They need Python 3.11 or
+# later, a C compiler and make.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types clean warnings sanitize valgrind fuzz arm disassembly
+.PHONY: demo test test-all exhaustive lint types clean warnings sanitize valgrind fuzz fuzz-native fuzz-python arm disassembly
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/babar-tls demo
 
-# What is mostly installed and hardly run goes two by two, and the rest, which uses all cores by itself, one by one. pyenv
-# hides its interpreters behind shims that work for one version at a time: show tox the real ones.
-LIGHT := lint|types|extra-(native|cli|bench|asyncpg|pg8000|sqlalchemy|otel|truststore)
-TOX := PATH="$$(sh tools/interpreters)$$PATH" $(BIN)/tox
+# pyenv hides its interpreters behind shims that work for one version at a time: put the interpreters themselves on the
+# path. uv must use them and not download others.
+TOX = PATH="$$(sh tools/interpreters)$$PATH" UV_PYTHON_DOWNLOADS=never $(BIN)/tox
+# The environment "full" uses this Python. The other versions are left to test-all.
+THIS = $(shell $(BIN)/python -c 'import sys; print("py%d%d" % sys.version_info[:2])')
+OTHERS = $(filter-out $(THIS),py311 py312 py313)
+comma := ,
+space := $(subst ,, )
+list = $(subst $(space),$(comma),$(strip $(1)))
 
 test: $(VENV)/tox.stamp
 ifdef TOXARGS
 	@$(TOX) run $(TOXARGS)
 else
-	@$(TOX) run-parallel --parallel 2 --parallel-no-spinner --skip-env '^(?!($(LIGHT))$$)'
-	@$(TOX) run --skip-env '^($(LIGHT))$$'
+	@$(TOX) run -e lint,types,minimal,full
 endif
 
+# What `make test` does not run. Environments with one extra run one test at a time, so two environments run in parallel.
+test-all: $(VENV)/tox.stamp
+	@$(TOX) run-parallel --parallel 2 --parallel-no-spinner \
+	    -e extra-native,extra-openssl,extra-rustls,extra-cli,extra-demo,extra-bench,extra-truststore
+	@$(TOX) run -e $(call list,$(OTHERS) oldest engines)
+	@$(MAKE) --no-print-directory warnings sanitize fuzz-native FUZZ_RUNS=100000
+
+# The long form of the tests that enumerate cases.
+exhaustive: $(VENV)/tox.stamp
+	@BABAR_TLS_EXHAUSTIVE=1 $(TOX) run -e full -- tests/enumeration tests/cuts
+
 lint types: $(VENV)/tox.stamp
-	$(BIN)/tox run -e $@
+	@$(TOX) run -e $@
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info
 
 $(VENV)/created.stamp:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "babar-tls needs Python 3.10 or later; say which: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "babar-tls needs Python 3.11 or later. Name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
@@ -38,8 +53,15 @@ $(VENV)/demo.stamp: $(VENV)/created.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[native,openssl,rustls,cli,demo]'
 	@touch $@
 
+# tox-uv makes tox create environments with uv, which takes seconds instead of minutes. uv does not read pip's
+# configuration: where it cannot be installed, or cannot reach the packages (an index that only pip knows), tox uses pip.
 $(VENV)/tox.stamp: $(VENV)/created.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.20'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox-uv>=1.13' || true
+	@if ! $(BIN)/uv pip install --quiet --dry-run --python $(BIN)/python --reinstall pluggy; then \
+	    echo "uv cannot install packages here; tox uses pip"; \
+	    $(BIN)/python -m pip uninstall --quiet --yes tox-uv tox-uv-bare; \
+	fi
 	@touch $@
 
 # The C helper on its own, without Python. Each target runs with the tools that there are, and says which it went without.
@@ -86,9 +108,16 @@ valgrind: | $(NATIVE_BUILD)
 	        && valgrind --quiet --error-exitcode=1 --leak-check=full $(NATIVE_BUILD)/selftest-valgrind; \
 	fi
 
-# libFuzzer where clang has it, else the driver's mutations under any compiler's sanitizers.
-# An input of pbkdf2 is some hundred derivations: it gets a hundredth of the runs.
-fuzz: | $(NATIVE_BUILD)
+# The C targets and the Python targets (tests/fuzzing), each with its own number of inputs.
+FUZZ_EXAMPLES ?= 20000
+fuzz: fuzz-native fuzz-python
+
+fuzz-python: $(VENV)/tox.stamp
+	@BABAR_TLS_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(TOX) run -e full -- tests/fuzzing
+
+# libFuzzer if clang has it, otherwise the mutations of fuzz/driver.c under any compiler's sanitizers.
+# One input of pbkdf2 is some hundred derivations, so pbkdf2 gets a hundredth of the runs.
+fuzz-native: | $(NATIVE_BUILD)
 	@for target in certificate pbkdf2; do \
 	    runs=$(FUZZ_RUNS); test $$target = certificate || runs=$$((runs / 100)); \
 	    program=$(NATIVE_BUILD)/fuzz-$$target; \

@@ -11,6 +11,8 @@ from babar_tls.bench.peers import PEERS
 from babar_tls.bench.places import Place
 from babar_tls.testing import CertificateAuthority, ScramServer
 
+pytest.importorskip("cryptography")
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
