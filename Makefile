@@ -24,14 +24,15 @@ test: $(VENV)/tox.stamp
 ifdef TOXARGS
 	@$(TOX) run $(TOXARGS)
 else
-	@$(TOX) run -e lint,types,minimal,full
+	@$(TOX) run -e lint,types,minimal,engines,full
 endif
 
 # What `make test` does not run. Environments with one extra run one test at a time, so two environments run in parallel.
 test-all: $(VENV)/tox.stamp
 	@$(TOX) run-parallel --parallel 2 --parallel-no-spinner \
 	    -e extra-native,extra-openssl,extra-rustls,extra-cli,extra-demo,extra-bench,extra-truststore
-	@$(TOX) run -e $(call list,$(OTHERS) oldest engines)
+	@BABAR_TLS_EXHAUSTIVE=1 $(TOX) run -e engines
+	@$(TOX) run -e $(call list,$(OTHERS) oldest)
 	@$(MAKE) --no-print-directory warnings sanitize fuzz-native FUZZ_RUNS=100000
 
 # The long form of the tests that enumerate cases.
