@@ -9,9 +9,10 @@ import pytest
 from babar_tls.bench.clients import Loop, Spec
 from babar_tls.bench.peers import PEERS
 from babar_tls.bench.places import Place
-from babar_tls.testing import CertificateAuthority, ScramServer
 
 pytest.importorskip("cryptography")
+
+from babar_tls.testing import CertificateAuthority, ScramServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
