@@ -133,6 +133,8 @@ class _Authentication:
                 raise ProtocolError("duplicate SASL authentication request")
             self._refuse_early_ok(code)
             raise ProtocolError(f"authentication request {code} does not follow {self._state.value!r}")
+        if body and code in (_OK, _CLEARTEXT):
+            raise ProtocolError(f"authentication request {code} has {len(body)} bytes too many")
         if code == _OK:
             self._policy.check_finished(self._result.method, bound=self._result.channel_binding_type is not None)
         else:

@@ -76,11 +76,13 @@ def handshake(config: Config, wanted: TargetSessionAttrs | None = None) -> Excha
         Error: Whatever went wrong in the last attempt that the mode allows.
     """
     established = yield from _establish(config)
+    established.reader.expect_target_session()  # the limits hold until the connect is over
     try:
         yield from check_session(wanted or config.target_session_attrs, established.parameters, established.reader)
     except TargetSessionError:
         yield Send(messages.TERMINATE, Phase.READY)
         raise
+    established.reader.ready()
     return established
 
 
@@ -119,10 +121,11 @@ def cancel(config: Config, where: Endpoint, process_id: int, secret_key: bytes, 
     yield from secure(config, Attempt.TLS if tls else Attempt.PLAIN, where)
     yield Send(messages.cancel_request(process_id, secret_key), Phase.QUERY)
     try:
-        while (yield Receive(Phase.QUERY)):  # the server answers by closing, after it has passed the signal on
-            pass
+        # The server answers by closing the connection, after it has passed the signal on. Bytes mean nothing, and are
+        # not waited for a second time: a hostile server would send them without end.
+        yield Receive(Phase.QUERY)
     except Closed:
-        pass  # without TLS's goodbye something may be missing, but there was nothing to come
+        pass  # it did not send close_notify, but nothing was to come
 
 
 def _may_be_followed(error: Error, attempt: Attempt, facts: TlsFacts | None, *, encrypted: bool) -> bool:
@@ -152,7 +155,7 @@ def _await_ready(
         elif kind == b"K":
             key_data = messages.parse_backend_key_data(payload)
         elif kind == b"Z":
-            reader.ready()
+            messages.parse_ready_for_query(payload)
             return Established(
                 facts=facts,
                 authenticated=authenticated,

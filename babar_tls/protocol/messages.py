@@ -26,9 +26,11 @@ _CANCEL_REQUEST_CODE = 80877102
 MAX_AUTH_LENGTH = 2000
 MAX_SASL_LENGTH = 65536
 MAX_ERROR_LENGTH = 30000
-#: What a server may send in all before ReadyForQuery.
+#: What a server may send in all before ReadyForQuery, and in answer to the query for `target_session_attrs`.
 MAX_STARTUP_BYTES = 1 << 20
 MAX_STARTUP_MESSAGES = 2000
+MAX_TARGET_SESSION_BYTES = 1 << 16
+MAX_TARGET_SESSION_MESSAGES = 200
 #: The protocol's own limit for everything else.
 _MAX_LENGTH = 0x3FFFFFFF
 
@@ -55,6 +57,13 @@ _STARTUP_LIMITS = {
     b"S": MAX_ERROR_LENGTH,
     b"v": MAX_ERROR_LENGTH,
     b"K": 4 + 4 + 256,
+    b"Z": 4 + 1,
+}
+#: The same for the query for `target_session_attrs`, which asks for one short value.
+_TARGET_SESSION_LIMITS = {
+    **dict.fromkeys((b"E", b"N", b"S", b"A", b"T", b"D"), MAX_ERROR_LENGTH),
+    b"C": 64,
+    b"I": 4,
     b"Z": 4 + 1,
 }
 
@@ -141,13 +150,13 @@ TERMINATE = frame(b"X")
 class MessageReader:
     """Cuts a stream of bytes into messages.
 
-    Bytes come by `feed`, or without a copy in between: whoever has them puts them into `space()` and says by
-    `received` how many there were. Until `ready()` is called, only the messages of the start-up phase are let through,
-    within their limits.
+    Bytes are passed to `feed`, or put into `space()` without a copy in between and then counted by `received`. Until
+    `ready()` is called, only the messages of the start-up phase are accepted, within their limits; from
+    `expect_target_session()` on, those that answer the query for `target_session_attrs`.
     """
 
     def __init__(self) -> None:
-        self._starting = True
+        self._limits: dict[bytes, int] | None = _STARTUP_LIMITS  # None when connecting is over
         self._bytes_left = MAX_STARTUP_BYTES
         self._messages_left = MAX_STARTUP_MESSAGES
         self._start = self._end = 0  # of what has come and was not yet read
@@ -159,7 +168,7 @@ class MessageReader:
         """Take bytes from the server.
 
         Raises:
-            ProtocolError: The server talks more than any start-up needs.
+            ProtocolError: The server sent more than any start-up needs.
         """
         view = memoryview(data).cast("B")
         while view:
@@ -187,14 +196,18 @@ class MessageReader:
         """So many bytes were put into the `space()`.
 
         Raises:
-            ProtocolError: The server talks more than any start-up needs.
+            ProtocolError: The server sent more than any start-up needs.
         """
         self._end += count
         self._crowded = self._end == len(self._buffer)
-        if self._starting:
+        if self._limits is not None:
             self._bytes_left -= count
             if self._bytes_left < 0:
-                raise ProtocolError(f"the server sent more than {MAX_STARTUP_BYTES} bytes before it was ready")
+                raise ProtocolError(
+                    f"the server sent more than {MAX_STARTUP_BYTES} bytes before it was ready"
+                    if self._limits is _STARTUP_LIMITS
+                    else f"the server sent more than {MAX_TARGET_SESSION_BYTES} bytes in answer to one question"
+                )
 
     def next_message(self) -> Message | None:
         """The next whole message, or `None` until more bytes have come.
@@ -204,11 +217,11 @@ class MessageReader:
         """
         start = self._start
         if self._end - start < _HEADER.size:
-            if self._starting and self._end > start:
+            if self._limits is not None and self._end > start:
                 self._limit(bytes(self._view[start : start + 1]))
             return None
         kind, length = _HEADER.unpack_from(self._buffer, start)
-        if kind == b"E" and self._starting and length >> 24 >= ord(" "):
+        if kind == b"E" and self._limits is _STARTUP_LIMITS and length >> 24 >= ord(" "):
             return self._bare_error(start + 1)
         if not 4 <= length <= self._limit(kind):
             raise ProtocolError(f"the server sent a message of type {kind!r} with an impossible length, {length}")
@@ -243,9 +256,15 @@ class MessageReader:
         self._count(len(taken))
         return taken
 
+    def expect_target_session(self) -> None:
+        """Accept the messages that answer the query for `target_session_attrs`, within limits of their own."""
+        self._limits = _TARGET_SESSION_LIMITS
+        self._bytes_left = MAX_TARGET_SESSION_BYTES
+        self._messages_left = MAX_TARGET_SESSION_MESSAGES
+
     def ready(self) -> None:
-        """The start-up phase is over: any message may come, of any length that the protocol allows."""
-        self._starting = False
+        """Accept any message, of any length that the protocol allows: connecting is over."""
+        self._limits = None
 
     @property
     def pending(self) -> bytes:
@@ -274,17 +293,23 @@ class MessageReader:
         return Message(b"E", b"VFATAL\0C53000\0M" + bytes(self._view[start:end]).strip() + b"\0\0")
 
     def _count(self, messages: int) -> None:
-        if self._starting:
+        if self._limits is not None:
             self._messages_left -= messages
             if self._messages_left < 0:
-                raise ProtocolError(f"the server sent more than {MAX_STARTUP_MESSAGES} messages before it was ready")
+                raise ProtocolError(
+                    f"the server sent more than {MAX_STARTUP_MESSAGES} messages before it was ready"
+                    if self._limits is _STARTUP_LIMITS
+                    else f"the server sent more than {MAX_TARGET_SESSION_MESSAGES} messages in answer to one question"
+                )
 
     def _limit(self, kind: bytes) -> int:
-        if not self._starting:
+        if self._limits is None:
             return _MAX_LENGTH
         try:
-            return _STARTUP_LIMITS[kind]
+            return self._limits[kind]
         except KeyError:
+            if self._limits is _TARGET_SESSION_LIMITS:
+                raise ProtocolError(f"the server sent {kind!r} in answer to a query") from None
             raise ProtocolError(
                 f"expected authentication request from server, but received {shown(kind)}",
                 remedy="Is this the port of a PostgreSQL server?",
@@ -352,6 +377,17 @@ def parse_backend_key_data(payload: bytes) -> tuple[int, bytes]:
     if not 8 <= len(payload) <= 4 + 256:
         raise ProtocolError("the server sent a malformed BackendKeyData")
     return _INT32.unpack_from(payload)[0], payload[4:]
+
+
+def parse_ready_for_query(payload: bytes) -> bytes:
+    """ReadyForQuery: the transaction status, ``I`` (idle), ``T`` (in a transaction) or ``E`` (in a failed one).
+
+    Raises:
+        ProtocolError: The message is malformed.
+    """
+    if payload not in (b"I", b"T", b"E"):
+        raise ProtocolError("the server sent a malformed ReadyForQuery")
+    return payload
 
 
 def parse_data_row(payload: bytes) -> tuple[str | None, ...]:

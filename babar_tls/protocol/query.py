@@ -44,6 +44,7 @@ def simple_query(sql: str, reader: messages.MessageReader, parameters: dict[str,
         elif kind == b"G":
             yield Send(messages.copy_fail("COPY FROM STDIN is not supported"), Phase.QUERY)
         elif kind == b"Z":
+            messages.parse_ready_for_query(payload)
             if failure is not None:
                 raise failure
             return rows
@@ -82,6 +83,7 @@ def copy_out(
         elif kind == b"G":
             yield Send(messages.copy_fail("COPY FROM STDIN is not supported"), Phase.QUERY)
         elif kind == b"Z":
+            messages.parse_ready_for_query(payload)
             if failure is None and not copied:
                 failure = ConfigError("copy_to was given a statement that is no COPY … TO STDOUT")
             if failure is not None:

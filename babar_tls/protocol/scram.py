@@ -17,7 +17,6 @@ nothing follows a proof that does not check.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -34,6 +33,7 @@ KEY_LENGTH = 32
 
 _NONCE_BYTES = 18  # as long as libpq's; 24 characters of base64
 _NONCE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")  # printable, without the comma (RFC 5802 §7)
+_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?")  # RFC 5802 §7
 _COUNT = re.compile(rb"[1-9][0-9]{0,9}")
 _ERROR = re.compile(rb"[\x21-\x2b\x2d-\x7e]{1,200}")
 
@@ -257,7 +257,7 @@ def _attribute(part: bytes, name: bytes) -> bytes:
 
 
 def _base64(data: bytes, what: str) -> bytes:
-    try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        raise ProtocolError(f"malformed SCRAM message (invalid {what})") from None
+    # Also with `validate=True`, Python's decoder accepts padding after complete groups ("AAAA====").
+    if not _BASE64.fullmatch(data):
+        raise ProtocolError(f"malformed SCRAM message (invalid {what})")
+    return base64.b64decode(data)

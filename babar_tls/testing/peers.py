@@ -17,6 +17,7 @@ The script runs in a thread of its own for every connection; it must not outlive
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import struct
@@ -296,3 +297,7 @@ def _disconnects() -> Iterator[None]:
         raise
     except ConnectionError as exc:
         raise PeerDisconnected(f"the peer left: {exc}") from exc
+    except OSError as exc:
+        if exc.errno in (errno.ENOTCONN, errno.EINVAL):  # what `accept` returned had been reset before
+            raise PeerDisconnected(f"the peer left: {exc}") from exc
+        raise

@@ -122,6 +122,8 @@ def nothing_secret(driver: Driver) -> bool:
         ([request(10, b"SCRAM-SHA-256-PLUS")], ProtocolError, "string without an end"),
         ([request(5, b"toolong")], ChannelBindingError, CANNOT_BIND),
         ([request(3, bytes(1993))], ProtocolError, "authentication request of 2001 bytes"),
+        ([request(0, b"x")], ProtocolError, "authentication request 0 has 1 bytes too many"),
+        ([request(3, READY)], ProtocolError, "authentication request 3 has 6 bytes too many"),
         ([error("28P01")], InvalidPassword, "no"),
         ([error("28000")], AuthRefused, "no"),
         ([error("53300")], ServerError, "no"),
@@ -470,8 +472,8 @@ def test_notices() -> None:
 
 def test_requests_of_the_longest_length() -> None:
     """Requests other than SASL's have libpq's limit of 2000 bytes, length word included."""
-    driver = talk(request(3, bytes(1992)) + WELCOME)
-    assert driver.run(handshake(make())).authenticated.method == "password"
+    refused(talk(request(7, bytes(1992))), UnsupportedAuth, "GSSAPI authentication not supported")
+    refused(talk(request(7, bytes(1993))), ProtocolError, "authentication request of 2001 bytes")
     long_list = sasl("SCRAM-SHA-256-PLUS", *(f"X-{number:04}" for number in range(8000)))
     server = peer()
     assert talk(long_list, server.first, server.welcome).run(handshake(make(**REQUIRE)))

@@ -6,11 +6,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from babar_tls.errors import ChannelBindingUnsupported
-from babar_tls.protocol.certificate import DerError, certificate_names, public_key_info, signature_algorithm
+from babar_tls.protocol.certificate import certificate_names, public_key_info, signature_algorithm
 from babar_tls.protocol.channel_binding import end_point_hash_name, tls_server_end_point
 
 if TYPE_CHECKING:
@@ -92,25 +90,3 @@ def test_public_keys(authorities: dict[str, CertificateAuthority], key: str) -> 
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     assert public_key_info(data) == public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-@settings(max_examples=300)
-@given(data=st.data())
-def test_mutations(authorities: dict[str, CertificateAuthority], data: st.DataObject) -> None:
-    """A real certificate of which bytes are changed is read or refused, and nothing else happens."""
-    for key, padding in (("rsa2048", "pss"), ("p256", "pkcs1v15")):
-        whole = bytearray(CORPUS.setdefault(key, issue(authorities[key], "sha256", padding).der))
-        for _ in range(data.draw(st.integers(1, 4))):
-            whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-        try:
-            certificate_names(bytes(whole))
-            public_key_info(bytes(whole))
-        except DerError:
-            pass
-        try:
-            end_point_hash_name(bytes(whole))
-        except ChannelBindingUnsupported:
-            pass
-
-
-CORPUS: dict[str, bytes] = {}

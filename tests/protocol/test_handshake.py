@@ -213,6 +213,8 @@ def test_no_cancel_key() -> None:
         (frame(b"v", b""), ProtocolError, "sent b'v' where it should get ready"),
         (frame(b"S", b"name"), ProtocolError, "malformed ParameterStatus"),
         (frame(b"K", b"1"), ProtocolError, "malformed BackendKeyData"),
+        (frame(b"Z"), ProtocolError, "malformed ReadyForQuery"),
+        (frame(b"Z", b"?"), ProtocolError, "malformed ReadyForQuery"),
         (b"", Closed, "server closed the connection unexpectedly"),
     ],
 )

@@ -96,19 +96,6 @@ def test_any_fragmentation(sequence: list[tuple[bytes, bytes]], cuts: list[int])
     assert reader.pending == b""
 
 
-@given(st.binary(max_size=200), st.lists(st.integers(0, 200)), st.booleans())
-def test_arbitrary_bytes(data: bytes, cuts: list[int], started: bool) -> None:
-    """Arbitrary bytes are messages, an incomplete message, or a `ProtocolError`."""
-    reader = ready_reader() if started else MessageReader()
-    try:
-        for piece in split(data, cuts):
-            reader.feed(piece)
-            for kind, payload in read_all(reader):
-                assert messages.frame(kind, payload) in data
-    except ProtocolError:
-        pass
-
-
 @pytest.mark.parametrize("kind", sorted({*range(256)} - {*STARTUP_KINDS}))
 def test_unknown_types_before_authentication(kind: int) -> None:
     """A type that no start-up has is refused at its first byte."""
@@ -313,24 +300,6 @@ def test_room_is_given_back() -> None:
 
 
 # Parsing -----------------------------------------------------------------------------------------------------------
-
-PARSERS = [
-    messages.cstrings,
-    messages.parse_fields,
-    messages.parse_parameter_status,
-    messages.parse_backend_key_data,
-    messages.parse_data_row,
-]
-
-
-@pytest.mark.parametrize("parse", PARSERS, ids=lambda parse: parse.__name__)
-@given(payload=st.one_of(st.binary(max_size=80), st.binary(max_size=80).map(lambda data: data + b"\0")))
-def test_parsers_on_arbitrary_bytes(parse: Callable[[bytes], object], payload: bytes) -> None:
-    """A parser returns or raises `ProtocolError`, and nothing else."""
-    try:
-        parse(payload)
-    except ProtocolError:
-        pass
 
 
 @given(st.lists(st.none() | st.text(max_size=20), max_size=10))

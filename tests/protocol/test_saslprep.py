@@ -77,18 +77,6 @@ def test_ascii(password: str) -> None:
 
 
 @given(st.text())
-def test_text_and_its_bytes(password: str) -> None:
-    """Text and its UTF-8 are prepared alike."""
-    assert saslprep(password) == saslprep(password.encode())
-
-
-@given(st.binary())
-def test_any_bytes(raw: bytes) -> None:
-    """Any bytes are prepared, and nothing becomes of something only if it was nothing."""
-    assert bool(saslprep(raw)) == bool(raw)
-
-
-@given(st.text())
 def test_raw_or_normalized(password: str) -> None:
     """The result is the password itself, or normal text (NFKC)."""
     prepared = saslprep(password)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babar_tls.errors import AuthError, Error, ProtocolError, ServerSignatureError
+from babar_tls.errors import AuthError, ProtocolError, ServerSignatureError
 from babar_tls.protocol.scram import (
     SCRAM_SHA_256,
     SCRAM_SHA_256_PLUS,
@@ -220,6 +220,8 @@ def test_malformed_client_first(mechanism: str, message: bytes) -> None:
         (server_first(salt=b"MDEy Mw=="), "invalid salt"),
         (server_first(salt=b"MDEyMw==\n"), "invalid salt"),
         (server_first(salt=b"MDEyMw==="), "invalid salt"),
+        (server_first(salt=b"MDEy=="), "invalid salt"),
+        (server_first(salt=b"MDEy===="), "invalid salt"),
         (server_first(salt=b"MDEyMw==MDEyMw=="), "invalid salt"),
         (server_first(salt=b"===="), "invalid salt"),
         (server_first(salt=b"MDEy-_=="), "invalid salt"),
@@ -316,62 +318,6 @@ def test_server_error() -> None:
     with pytest.raises(AuthError, match="error received from server in SCRAM exchange: invalid-proof") as caught:
         challenged().receive_server_final(b"e=invalid-proof")
     assert not isinstance(caught.value, ServerSignatureError)
-
-
-# Mutations ---------------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def mutations(draw: st.DrawFn, message: bytes) -> bytes:
-    """`message` with bytes replaced, removed, inserted or doubled; never itself."""
-    position = draw(st.integers(0, len(message)))
-    removed = draw(st.integers(0, 3))
-    mutated = message[:position] + draw(st.binary(max_size=3)) + message[position + removed :]
-    return mutated if mutated != message else message + b"!"
-
-
-@given(st.data())
-def test_mutated_server_first(data: st.DataObject) -> None:
-    """However a challenge is bent on its way, the login fails: on reading it, or because AuthMessage differs."""
-    client, server, mechanism = pair()
-    message = server.server_first_message(mechanism, client.client_first_message())
-    with pytest.raises(Error):  # noqa: PT012 - any step may notice
-        challenge = client.receive_server_first(data.draw(mutations(message)))
-        keys = derive(b"pencil", challenge.salt, min(challenge.iterations, 10))
-        server.server_final_message(client.client_final_message(keys))
-
-
-@given(st.data())
-def test_mutated_client_first(data: st.DataObject) -> None:
-    """A client-first-message that was bent does not lead to a login."""
-    client, server, mechanism = pair("p=tls-server-end-point", bound=True)
-    with pytest.raises(Error):  # noqa: PT012 - any step may notice
-        answer = server.server_first_message(mechanism, data.draw(mutations(client.client_first_message())))
-        client.receive_server_first(answer)
-        server.server_final_message(client.client_final_message(derive()))
-
-
-@given(st.data())
-def test_mutated_client_final(data: st.DataObject) -> None:
-    """A client-final-message that was bent is refused."""
-    client, server, mechanism = pair("p=tls-server-end-point", bound=True)
-    client.receive_server_first(server.server_first_message(mechanism, client.client_first_message()))
-    with pytest.raises(Error):
-        server.server_final_message(data.draw(mutations(client.client_final_message(derive()))))
-
-
-@given(st.data())
-def test_mutated_server_final(data: st.DataObject) -> None:
-    """A server-final-message that decodes to anything else than the signature is refused."""
-    client, server, mechanism = pair()
-    client.receive_server_first(server.server_first_message(mechanism, client.client_first_message()))
-    message = server.server_final_message(client.client_final_message(derive()))
-    mutated = data.draw(mutations(message))
-    try:
-        client.receive_server_final(mutated)
-    except (ProtocolError, AuthError):
-        return
-    assert base64.b64decode(mutated[2:]) == base64.b64decode(message[2:])  # spare bits of the last character
 
 
 # An implementation that we did not write ---------------------------------------------------------------------------

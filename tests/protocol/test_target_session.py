@@ -96,3 +96,32 @@ def test_the_search_decides() -> None:
         driver.run(handshake(config, TargetSessionAttrs.STANDBY))
     driver = talk(OK + status("in_hot_standby", "off") + KEY + READY)
     driver.run(handshake(config, TargetSessionAttrs.ANY))
+
+
+NOTICE = error("00000", "x" * 500, kind=b"N", severity="NOTICE")
+
+
+@pytest.mark.parametrize(
+    ("flood", "text"),
+    [
+        pytest.param(NOTICE * 100, "more than 65536 bytes in answer to one question", id="notices"),
+        pytest.param(status("n", "v") * 500, "more than 200 messages in answer to one question", id="parameters"),
+        pytest.param(frame(b"D", b"\0\0") * 500, "more than 200 messages in answer to one question", id="rows"),
+        pytest.param(b"D" + struct.pack("!I", 0x3FFFFFFF), "impossible length", id="long row"),
+        pytest.param(b"N" + struct.pack("!I", 30_001), "impossible length", id="long notice"),
+        pytest.param(frame(b"d", b"data"), "b'd' in answer to a query", id="copy data"),
+        pytest.param(frame(b"R", b"\0\0\0\0"), "b'R' in answer to a query", id="authentication"),
+    ],
+)
+def test_the_limits_hold_until_the_answer_is_there(flood: bytes, text: str) -> None:
+    driver = talk(OK + KEY + READY, flood, *[flood] * 2000)
+    with pytest.raises(ProtocolError, match=text):
+        driver.run(handshake(make(target_session_attrs="read-write")))
+    assert driver.waits < 200
+
+
+def test_the_answer_lifts_the_limits() -> None:
+    long = frame(b"D", struct.pack("!HI", 1, 100_000) + b"x" * 100_000)
+    established = talk(OK + KEY + READY, row("off")).run(handshake(make(target_session_attrs="read-write")))
+    established.reader.feed(long)
+    assert established.reader.next_message() == (b"D", long[5:])
