@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from .aio_wire import AsyncWire
-from .driving import Meter, blame_passfile, report, with_password
-from .errors import Error, ServerError
-from .protocol.handshake import Established, cancel, handshake
-from .protocol.hosts import search
+from ._session_base import Copy, SessionBase, as_config, busy, survives
+from .errors import Error
+from .net import connect_threads
+from .net.asyncio import AsyncioConnection, deliver_cancel_async
+from .net.deadline import Meter
+from .net.establish import Ready, establish
 from .protocol.messages import TERMINATE
-from .protocol.query import Row, copy_out, simple_query
-from .sessions import Copy, ReadySession, as_config, busy, check_cancellable, closed, survives
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from .config import Config
-    from .protocol.requests import Exchange
-    from .security import SecurityReport
+    from .protocol.query import Row
 
 __all__ = ["AsyncSession", "connect_async"]
 
@@ -30,7 +29,7 @@ async def connect_async(target: str | Config = "", /, **overrides: Any) -> Async
 
     Args:
         target: A `Config`, or a libpq URI or keyword string.
-        **overrides: Fields of `Config` that replace what `target` says.
+        **overrides: Fields of `Config` that replace those of `target`.
 
     Raises:
         Error: See `AsyncSession.connect`.
@@ -38,99 +37,91 @@ async def connect_async(target: str | Config = "", /, **overrides: Any) -> Async
     return await AsyncSession.connect(as_config(target, overrides))
 
 
-class AsyncSession(ReadySession):
-    """A ready session: secured, authenticated, waiting for a query. Make one with `AsyncSession.connect`.
+class AsyncSession(SessionBase):
+    """A ready session: secured, authenticated, waiting for a query. Create one with `AsyncSession.connect`.
 
-    One task at a time may use it; `cancel` is for another. A failure that leaves the conversation in doubt closes it,
-    and so does cancelling a task that is inside a query.
+    It belongs to the event loop on which it was opened, and one task at a time may use it; other tasks may call
+    `cancel` and `close`. A failure that leaves the state of the conversation in doubt closes the session, and so does
+    cancelling a task that is inside a query.
     """
 
-    def __init__(self, config: Config, wire: AsyncWire, established: Established, security: SecurityReport) -> None:
-        super().__init__(config, wire.config, established, wire.address, security)
-        self._wire = wire
+    _connection: AsyncioConnection
+
+    def __init__(self, config: Config, ready: Ready) -> None:
+        self._connection = AsyncioConnection(ready.connection.hand_over())
         self._running = False
-        self._copy: _Copy | None = None
-        wire.settle()
+        super().__init__(config, ready)
 
     @classmethod
     async def connect(cls, config: Config) -> AsyncSession:
-        """Connect, negotiate, verify, authenticate. Cancelling it leaves nothing behind.
+        """Connect, negotiate, verify, authenticate, in a thread beside the event loop.
+
+        Cancelling it leaves nothing behind. `Config.connect_timeout` limits all of it for each host, except that a
+        host name is looked up without a limit if no thread can be started for it.
 
         Raises:
             ConfigError: A file that `config` names cannot be used.
-            BackendUnavailable: The TLS engine is not installed.
+            BackendUnavailable: The TLS library is not installed.
             IoError: The server cannot be reached; `TimeoutError`, `TlsError`, `CertificateError` are kinds of it.
-            TargetSessionError: No host has such sessions as were asked for.
-            AuthError: Authentication failed, or policy forbade what the server asked for.
+            TargetSessionError: No host has a session as `target_session_attrs` requires it.
+            AuthError: Authentication failed, or policy forbade what the server requested.
             ServerError: The server refused: no such database, too many connections.
-            ProtocolError: The other end is no PostgreSQL, or an attacker.
+            ProtocolError: The other end is not a PostgreSQL server, or it is an attacker.
         """
         meter = Meter(config.connect_timeout)
-        places = search(config)
-        place = next(places)
-        while True:
-            wire = AsyncWire(with_password(place.config), meter)
-            try:
-                return cls(config, wire, *await wire.drive(_reported(wire, handshake(wire.config, place.wanted))))
-            except Error as error:
-                wire.close()
-                if wire.config is not place.config:
-                    blame_passfile(error, wire.config)
-                place = places.throw(error)
-                meter.restart(config.connect_timeout)
-            except BaseException:
-                wire.close()
-                raise
+        ready = await connect_threads.run(lambda connect: establish(config, meter, connect), meter, _discard)
+        return cls(config, ready)
 
     async def query(self, sql: str) -> list[Row]:
         """Run SQL by the simple protocol; values are text, `None` is NULL.
 
         Returns:
-            The rows of the last statement that has any.
+            The rows of the last statement that returns any.
 
         Raises:
-            ServerError: The server reported an error; the session goes on unless it was FATAL.
+            ServerError: The server reported an error; the session stays usable unless it was FATAL.
             ConfigError: The text contains a zero byte.
-            Closed: The session is closed.
+            Closed: The session is closed, or was closed by another task.
             IoError: The connection broke; the session is closed now.
+            Error: The session belongs to another event loop, or was opened before a fork.
         """
         async with _Turn(self):
-            await self._reclaim()
-            return await self._wire.drive(simple_query(sql, self._reader, self._params))
+            return await self._connection.drive(self._query(sql))
 
     def copy_to(self, sql: str) -> AsyncIterator[bytes]:
-        """Run a ``COPY … TO STDOUT``; yields each CopyData message as the server framed it.
+        """Run a ``COPY … TO STDOUT``; yield each CopyData message as the server framed it.
 
-        Breaking off is allowed: the copy is cancelled when the session is used next.
+        The iterator may be dropped at any time: the copy is cancelled by the next operation of the session.
 
         Raises:
             ServerError: The server reported an error.
-            ConfigError: The statement was no ``COPY … TO STDOUT``.
-            Closed: The session is closed.
+            ConfigError: The statement was not a ``COPY … TO STDOUT``.
+            Closed: The session is closed, or was closed by another task.
             IoError: The connection broke; the session is closed now.
+            Error: The session belongs to another event loop, or was opened before a fork.
         """
-        return _CopyIterator(self, _Copy(copy_out(sql, self._reader, self._params)))
+        return _CopyIterator(self, self._new_copy(sql))
 
     async def cancel(self) -> None:
-        """Ask the server to cancel what the session is running, on a connection of its own, over TLS if this one is.
+        """Ask the server to cancel what the session runs, on a connection of its own, over TLS if this one uses it.
 
-        Whether it was in time shows in the query, which then fails with SQLSTATE 57014.
+        If it was in time, the query fails with SQLSTATE 57014.
 
         Raises:
             Error: The request could not be delivered.
         """
-        wire = AsyncWire(self._place, Meter(self._place.connect_timeout))
-        check_cancellable(self._process)
-        try:
-            await wire.drive(cancel(self._place, self._where, *self._process, tls=self._security.tls))
-        finally:
-            wire.close()
+        await deliver_cancel_async(self._cancel_request())
 
     async def close(self) -> None:
-        """Say goodbye and close; closing twice is allowed, and nothing is raised."""
+        """End the session and close the connection; closing twice is allowed, and nothing is raised.
+
+        An operation that runs in another task raises `Closed`.
+        """
         self._closed = True
-        self._forget_copy()
-        self._wire.close(TERMINATE)
+        if self._interruption.is_forked:
+            self._connection.close_copy()
+        else:
+            self._finish(TERMINATE)
 
     async def __aenter__(self) -> AsyncSession:
         return self
@@ -140,117 +131,51 @@ class AsyncSession(ReadySession):
     ) -> None:
         await self.close()
 
-    async def _more(self, copy: _Copy) -> None:
-        """Get `copy` some more items; `StopAsyncIteration` at its end."""
-        if copy.ended:
-            raise StopAsyncIteration
-        async with _Turn(self):
-            if self._copy is not copy:
-                if copy.begun:
-                    raise StopAsyncIteration
-                await self._reclaim()
-                self._copy = copy
-            try:
-                await copy.step(self._wire)
-            except BaseException:
-                self._copy = None
-                raise
 
-    async def _reclaim(self) -> None:
-        """Make the session ready for the next query, whatever became of the last copy."""
-        copy = self._copy
-        if copy is None:
-            return
-        if copy.is_read():
-            raise busy()
-        self._copy = None
-        try:
-            await self.cancel()
-            await copy.drain(self._wire)
-        except BaseException:
-            self._abort()  # the copy is still coming, and nobody can tell where it ends
-            raise
-
-    def _abort(self) -> None:
-        self._closed = True
-        self._forget_copy()
-        self._wire.close()
-
-    def _forget_copy(self) -> None:
-        copy, self._copy = self._copy, None
-        if copy is not None:
-            copy.forget()
-
-
-def _reported(wire: AsyncWire, exchange: Exchange[Established]) -> Exchange[tuple[Established, SecurityReport]]:
-    """The exchange and the report of it, which is made where that runs."""
-    established = yield from exchange
-    return established, report(wire.config, established, wire.backend, wire.meter)
+def _discard(ready: Ready) -> None:
+    """Close a session that no task has taken."""
+    ready.connection.close(TERMINATE)
 
 
 class _Turn:
-    """One operation at a time; closes the session when it leaves the conversation in doubt, cancelled or failed."""
+    """Run one operation at a time; close the session after a failure that leaves the conversation in doubt."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def __aenter__(self) -> None:
-        if self._session._closed:
-            raise closed()
-        if self._session._running:
+        session = self._session
+        session._check_usable()
+        if asyncio.get_running_loop() is not session._connection.loop:
+            raise Error(
+                "the session belongs to another event loop, on which it was opened",
+                remedy="Open a session on each event loop, or run the operation on the session's own loop.",
+            )
+        if session._running:
             raise busy()
-        self._session._running = True
+        session._running = True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._session._running = False
         if not survives(error):
-            self._session._abort()
-
-
-class _Copy(Copy):
-    async def step(self, wire: AsyncWire) -> None:
-        """Go on until there are items."""
-        self.begun = True
-        result: Any = None
-        try:
-            while True:
-                item = self._exchange.send(result)
-                if isinstance(item, list):
-                    self._keep(item)
-                    return
-                try:
-                    result = await wire.perform(item)
-                except Error as error:
-                    self._exchange.throw(error)
-        except StopIteration:
-            self.ended = True
-            raise StopAsyncIteration from None
-        except Error as error:
-            wire.name(error)
-            raise
-
-    async def drain(self, wire: AsyncWire) -> None:
-        try:
-            while True:
-                await self.step(wire)
-        except StopAsyncIteration:
-            pass
-        except ServerError as error:
-            if not survives(error):
-                raise
+            self._session._finish()
 
 
 class _CopyIterator(AsyncIterator[bytes]):
-    def __init__(self, session: AsyncSession, copy: _Copy) -> None:
+    def __init__(self, session: AsyncSession, copy: Copy) -> None:
         self._session = session
         self._copy = copy
         copy.owner = weakref.ref(self)
 
     async def __anext__(self) -> bytes:
-        copy = self._copy
+        session, copy = self._session, self._copy
         while True:
-            for item in copy.items:  # an item at a time costs this and no more; turns are taken for what comes at once
+            for item in copy.items:  # one item costs no more than this; a turn is taken for each batch
                 return item
-            await self._session._more(copy)
+            if copy.ended:
+                raise StopAsyncIteration
+            async with _Turn(session):
+                if not await session._connection.drive(session._more(copy), goes_on=True):
+                    raise StopAsyncIteration

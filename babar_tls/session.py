@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .driving import Meter, blame_passfile, report, with_password
-from .errors import Error, ServerError
-from .protocol.handshake import Established, cancel, handshake
-from .protocol.hosts import search
+from ._session_base import Copy, SessionBase, as_config, busy, survives
+from .net.blocking import BlockingConnection, deliver_cancel
+from .net.deadline import Meter
+from .net.establish import Ready, establish
 from .protocol.messages import TERMINATE
-from .protocol.query import Row, copy_out, simple_query
-from .sessions import Copy, ReadySession, as_config, busy, check_cancellable, closed, survives
-from .wire import Wire
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from .config import Config
+    from .protocol.query import Row
+    from .protocol.requests import Exchange
 
 __all__ = ["Session", "connect"]
 
@@ -31,7 +30,7 @@ def connect(target: str | Config = "", /, **overrides: Any) -> Session:
 
     Args:
         target: A `Config`, or a libpq URI or keyword string.
-        **overrides: Fields of `Config` that replace what `target` says.
+        **overrides: Fields of `Config` that replace those of `target`.
 
     Raises:
         Error: See `Session.connect`.
@@ -39,97 +38,95 @@ def connect(target: str | Config = "", /, **overrides: Any) -> Session:
     return Session.connect(as_config(target, overrides))
 
 
-class Session(ReadySession):
-    """A ready session: secured, authenticated, waiting for a query. Make one with `Session.connect`.
+class Session(SessionBase):
+    """A ready session: secured, authenticated, waiting for a query. Create one with `Session.connect`.
 
-    One thread at a time may use it; `cancel` is for another. A failure that leaves the conversation in doubt closes it.
+    One thread at a time may use it. `cancel` and `close` may be called from other threads and from signal handlers. A
+    failure that leaves the state of the conversation in doubt closes the session.
     """
 
-    def __init__(self, config: Config, wire: Wire, established: Established) -> None:
-        security = report(wire.config, established, wire.backend, wire.meter)
-        super().__init__(config, wire.config, established, wire.address, security)
-        self._wire = wire
-        self._lock = threading.Lock()
-        self._copy: _Copy | None = None
-        wire.settle()
+    _connection: BlockingConnection
+
+    def __init__(self, config: Config, ready: Ready) -> None:
+        self._connection = ready.connection
+        self._lock = threading.Lock()  # the thread that holds it owns the connection
+        self._owner: int | None = None  # that thread
+        super().__init__(config, ready)
+        self._connection.settle()
 
     @classmethod
     def connect(cls, config: Config) -> Session:
         """Connect, negotiate, verify, authenticate.
 
+        `Config.connect_timeout` limits all of it for each host, except that a host name is looked up without a limit if
+        no thread can be started for it.
+
         Raises:
             ConfigError: A file that `config` names cannot be used.
-            BackendUnavailable: The TLS engine is not installed.
+            BackendUnavailable: The TLS library is not installed.
             IoError: The server cannot be reached; `TimeoutError`, `TlsError`, `CertificateError` are kinds of it.
-            TargetSessionError: No host has such sessions as were asked for.
-            AuthError: Authentication failed, or policy forbade what the server asked for.
+            TargetSessionError: No host has a session as `target_session_attrs` requires it.
+            AuthError: Authentication failed, or policy forbade what the server requested.
             ServerError: The server refused: no such database, too many connections.
-            ProtocolError: The other end is no PostgreSQL, or an attacker.
+            ProtocolError: The other end is not a PostgreSQL server, or it is an attacker.
         """
-        meter = Meter(config.connect_timeout)
-        places = search(config)
-        place = next(places)
-        while True:
-            wire = Wire(with_password(place.config), meter)
-            try:
-                return cls(config, wire, wire.drive(handshake(wire.config, place.wanted)))
-            except Error as error:
-                wire.close()
-                if wire.config is not place.config:
-                    blame_passfile(error, wire.config)
-                place = places.throw(error)
-                meter.restart(config.connect_timeout)
-            except BaseException:
-                wire.close()
-                raise
+        return cls(config, establish(config, Meter(config.connect_timeout), BlockingConnection))
 
     def query(self, sql: str) -> list[Row]:
         """Run SQL by the simple protocol; values are text, `None` is NULL.
 
         Returns:
-            The rows of the last statement that has any.
+            The rows of the last statement that returns any.
 
         Raises:
-            ServerError: The server reported an error; the session goes on unless it was FATAL.
+            ServerError: The server reported an error; the session stays usable unless it was FATAL.
             ConfigError: The text contains a zero byte.
-            Closed: The session is closed.
+            Closed: The session is closed, or was closed by another thread.
             IoError: The connection broke; the session is closed now.
+            Error: The session was opened before a fork.
         """
-        return self._take_turn(lambda: self._query(sql))
+        return self._take_turn(self._query(sql))
 
     def copy_to(self, sql: str) -> Iterator[bytes]:
-        """Run a ``COPY … TO STDOUT``; yields each CopyData message as the server framed it.
+        """Run a ``COPY … TO STDOUT``; yield each CopyData message as the server framed it.
 
-        Breaking off is allowed: the copy is cancelled when the session is used next.
+        The iterator may be dropped at any time: the copy is cancelled by the next operation of the session.
 
         Raises:
             ServerError: The server reported an error.
-            ConfigError: The statement was no ``COPY … TO STDOUT``.
-            Closed: The session is closed.
+            ConfigError: The statement was not a ``COPY … TO STDOUT``.
+            Closed: The session is closed, or was closed by another thread.
             IoError: The connection broke; the session is closed now.
+            Error: The session was opened before a fork.
         """
-        return _CopyIterator(self, _Copy(copy_out(sql, self._reader, self._params)))
+        return _CopyIterator(self, self._new_copy(sql))
 
     def cancel(self) -> None:
-        """Ask the server to cancel what the session is running, on a connection of its own, over TLS if this one is.
+        """Ask the server to cancel what the session runs, on a connection of its own, over TLS if this one uses it.
 
-        Whether it was in time shows in the query, which then fails with SQLSTATE 57014.
+        If it was in time, the query fails with SQLSTATE 57014.
 
         Raises:
             Error: The request could not be delivered.
         """
-        wire = Wire(self._place, Meter(self._place.connect_timeout))
-        check_cancellable(self._process)
-        try:
-            wire.drive(cancel(self._place, self._where, *self._process, tls=self._security.tls))
-        finally:
-            wire.close()
+        request = self._cancel_request()
+        deliver_cancel(request, Meter(request.config.connect_timeout))
 
     def close(self) -> None:
-        """Say goodbye and close; closing twice is allowed, and nothing is raised."""
+        """End the session and close the connection; closing twice is allowed, and nothing is raised.
+
+        An operation that runs in another thread, or that a signal handler has interrupted, raises `Closed`.
+        """
         self._closed = True
-        self._forget_copy()
-        self._wire.close(TERMINATE)
+        if self._interruption.is_forked:
+            self._connection.close_copy()
+        elif self._lock.acquire(blocking=False):
+            try:
+                self._finish(TERMINATE)
+            finally:
+                self._lock.release()
+        else:
+            self._interruption.request()  # the operation that holds the lock closes the connection
 
     def __enter__(self) -> Session:
         return self
@@ -139,116 +136,56 @@ class Session(ReadySession):
     ) -> None:
         self.close()
 
-    def _more(self, copy: _Copy) -> None:
-        """Get `copy` some more items; `StopIteration` at its end."""
-        if copy.ended:
-            raise StopIteration
-        self._take_turn(lambda: self._step(copy))
+    def _take_turn(self, operation: Exchange[_T]) -> _T:
+        """Run one operation at a time; close the session after what leaves the conversation in doubt, such as Ctrl-C.
 
-    def _query(self, sql: str) -> list[Row]:
-        self._reclaim()
-        return self._wire.drive(simple_query(sql, self._reader, self._params))
-
-    def _step(self, copy: _Copy) -> None:
-        if self._copy is not copy:
-            if copy.begun:
-                raise StopIteration
-            self._reclaim()
-            self._copy = copy
-        try:
-            copy.step(self._wire)
-        except BaseException:
-            self._copy = None
-            raise
-
-    def _take_turn(self, operation: Callable[[], _T]) -> _T:
-        """One operation at a time. What leaves the conversation in doubt closes the session, Ctrl-C above all.
-
-        Everything is inside the outer `try`, so that an interrupt between two steps leaves a closed session at worst,
-        and never one that is busy for ever.
+        Interrupts may come at any moment: right after `acquire`, before there is an owner, and while another interrupt
+        is handled. So the conversation is in doubt until the opposite is known.
         """
+        self._check_usable()
+        this_thread = threading.get_ident()
+        if self._owner == this_thread:
+            raise busy()  # a signal handler or a destructor has interrupted an operation of this thread
+        in_doubt = False
         try:
-            if self._closed:
-                raise closed()
             if not self._lock.acquire(blocking=False):
                 raise busy()
-            try:
-                return operation()
-            finally:
-                self._lock.release()
+            self._owner = this_thread
+            in_doubt = True
+            result = self._connection.drive(operation)
+            in_doubt = False
         except BaseException as error:
-            if not survives(error):
-                self._abort()
+            if survives(error):
+                in_doubt = False
+            elif self._owner is None:
+                self._finish()
             raise
-
-    def _reclaim(self) -> None:
-        """Make the session ready for the next query, whatever became of the last copy."""
-        copy = self._copy
-        if copy is None:
-            return
-        if copy.is_read():
-            raise busy()
-        self._copy = None
-        try:
-            self.cancel()
-            copy.drain(self._wire)
-        except BaseException:
-            self._abort()  # the copy is still coming, and nobody can tell where it ends
-            raise
-
-    def _abort(self) -> None:
-        self._closed = True
-        self._forget_copy()
-        self._wire.close()
-
-    def _forget_copy(self) -> None:
-        copy, self._copy = self._copy, None
-        if copy is not None:
-            copy.forget()
-
-
-class _Copy(Copy):
-    def step(self, wire: Wire) -> None:
-        """Go on until there are items."""
-        self.begun = True
-        result: Any = None
-        try:
-            while True:
-                item = self._exchange.send(result)
-                if isinstance(item, list):
-                    self._keep(item)
-                    return
+        finally:
+            if self._owner == this_thread:
                 try:
-                    result = wire.perform(item)
-                except Error as error:
-                    self._exchange.throw(error)
-        except StopIteration:
-            self.ended = True
-            raise
-        except Error as error:
-            wire.name(error)
-            raise
-
-    def drain(self, wire: Wire) -> None:
-        try:
-            while True:
-                self.step(wire)
-        except StopIteration:
-            pass
-        except ServerError as error:
-            if not survives(error):
-                raise
+                    if in_doubt:
+                        self._closed = True
+                        self._finish()
+                finally:
+                    try:
+                        self._owner = None
+                    finally:
+                        self._lock.release()
+                    if self._closed:  # perhaps by another thread, which could not own the connection
+                        self.close()
+        return result
 
 
 class _CopyIterator(Iterator[bytes]):
-    def __init__(self, session: Session, copy: _Copy) -> None:
+    def __init__(self, session: Session, copy: Copy) -> None:
         self._session = session
         self._copy = copy
         copy.owner = weakref.ref(self)
 
     def __next__(self) -> bytes:
-        copy = self._copy
+        session, copy = self._session, self._copy
         while True:
-            for item in copy.items:  # an item at a time costs this and no more; turns are taken for what comes at once
+            for item in copy.items:  # one item costs no more than this; a turn is taken for each batch
                 return item
-            self._session._more(copy)
+            if copy.ended or not session._take_turn(session._more(copy)):
+                raise StopIteration

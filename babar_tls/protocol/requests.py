@@ -1,28 +1,30 @@
-"""The seam between the protocol and whoever does its input and output.
+"""The seam between the protocol and the drivers, which do its input and output.
 
-`handshake(config)` is a generator. It yields one of the six requests below and is sent the result; it ends by
-returning `Established`. Whoever drives it, the *driver*, owns the socket, the clock, the threads and the deadline,
-and knows nothing of PostgreSQL. The whole contract:
+`handshake(config)` is a generator. It yields one of the requests below and is sent the result; it ends by returning
+`Established`. The *driver* owns the socket, the clock, the threads and the deadline, and knows nothing of PostgreSQL.
+The whole contract:
 
-=============  ====================================================  ============================================
-request        the driver does                                       and sends back
-=============  ====================================================  ============================================
-`Connect`      closes the connection that it has, if any, and        `None`
-               opens one to the endpoint
-`Send`         writes the data, through TLS if TLS has begun; it     `None`
-               may wait until the next `Receive` to do so
-`Receive`      waits until some bytes have come                      the bytes; ``b""`` when the server has closed
-`Fill`         waits until some bytes have come and puts as many of  their number; 0 when the server has closed
-               them as there are, and is room for, into the inbox
-`StartTls`     wraps the connection in its engine and completes the  a `TlsFacts`
-               handshake
-`Derive`       derives the SCRAM keys (PBKDF2), or finds them in     `ScramKeys`
-               its cache
-=============  ====================================================  ============================================
+===============  ====================================================  ============================================
+request          the driver                                            and sends back
+===============  ====================================================  ============================================
+`Connect`        closes the connection that it has, if any, and        `None`
+                 opens one to the endpoint
+`Send`           writes the data, through TLS if TLS has begun; it     `None`
+                 may wait until the next `Receive` to do so
+`Receive`        waits until some bytes have arrived                   the bytes; ``b""`` when the server has closed
+`Fill`           waits until some bytes have arrived and puts them     their number; 0 when the server has closed
+                 into the inbox, as far as there is space
+`StartTls`       wraps the connection in its TLS library and           a `TlsFacts`
+                 completes the handshake
+`Derive`         derives the SCRAM keys (PBKDF2), or finds them in     `ScramKeys`
+                 its cache
+`CancelRunning`  delivers a cancel request on another connection       `None`
+===============  ====================================================  ============================================
 
-A failure of the driver's is *thrown into* the generator at the request that failed, as one of our errors, because
-the generator alone knows whether another attempt may follow. What the generator lets out ends the connect, and the
-driver then closes what is open. Requests carry `phase`, for timings and for the texts of timeouts.
+A session uses `Send`, `Fill` and `CancelRunning` only. A failure of the driver is *thrown into* the generator at the
+request that failed, as an `Error`, because only the generator decides whether another attempt follows. What the
+generator raises ends the connect, and the driver then closes what is open. Requests carry `phase`, for timings and for
+the texts of timeouts.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from ..errors import Closed, TlsError
 
 if TYPE_CHECKING:
     from ..backends.base import TlsParameters, TrustedRoots
+    from ..config import Config
 
 
 class Phase(Enum):
@@ -165,7 +168,18 @@ class Derive:
     iterations: int
 
 
-Request: TypeAlias = "Connect | Send | Receive | Fill | StartTls | Derive"
+@dataclass(frozen=True)
+class CancelRunning:
+    """Ask the server, on a connection of its own, to cancel what the session runs; over TLS if the session uses it."""
+
+    config: Config
+    where: Endpoint
+    process_id: int
+    secret_key: bytes = field(repr=False)
+    tls: bool
+
+
+Request: TypeAlias = "Connect | Send | Receive | Fill | StartTls | Derive | CancelRunning"
 _T = TypeVar("_T")
 #: A piece of protocol that ends in a `_T`.
 Exchange: TypeAlias = Generator[Request, Any, _T]

@@ -13,7 +13,8 @@ import babar_tls.backends as registry
 from babar_tls import BackendUnavailable, Config, Error
 from babar_tls.backends import available_backends, backend_names, backend_status, get_backend
 from babar_tls.backends.stdlib import StdlibBackend
-from babar_tls.driving import wanted_backend
+from babar_tls.net.blocking import BlockingConnection
+from babar_tls.net.deadline import Meter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +81,7 @@ def test_unknown(name: str) -> None:
     assert isinstance(caught.value, ImportError)
     assert "stdlib" in (caught.value.remedy or "")
     with pytest.raises(BackendUnavailable):
-        wanted_backend(Config(tls_backend=name))
+        BlockingConnection(Config(tls_backend=name), Meter(None))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_an_engine_itself() -> None:
     engine = StdlibBackend()
     config = Config(tls_backend=engine)
     assert get_backend(engine) is engine
-    assert wanted_backend(config) is engine
+    assert BlockingConnection(config, Meter(None)).backend is engine
 
 
 @pytest.mark.parametrize("nonsense", [StdlibBackend, 7, None])

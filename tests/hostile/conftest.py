@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls import Config, available_backends
-from babar_tls.driving import key_cache
+from babar_tls.net.connect_threads import THREAD_NAME
+from babar_tls.net.key_cache import key_cache
 from babar_tls.testing import CertificateAuthority
 
 if TYPE_CHECKING:
@@ -40,20 +41,33 @@ def descriptors() -> list[str]:
     return sorted(found)
 
 
+def threads() -> int:
+    """The number of threads, apart from those that connect, which end a moment later."""
+    return sum(thread.name != THREAD_NAME for thread in threading.enumerate())
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """No test leaves a socket or a thread behind; nobody collects garbage to get there."""
     if not Path("/proc/self/fd").exists():
         pytest.skip("needs /proc to count what is open")
     key_cache.clear()
-    while any(thread.name == "babar-tls worker" for thread in threading.enumerate()):
-        time.sleep(0.01)  # another test's; it ends by itself
-    before = descriptors(), threading.active_count()
+    before = descriptors(), threads()
     yield
     deadline = time.monotonic() + _PATIENCE
-    while (descriptors(), threading.active_count()) != before and time.monotonic() < deadline:
+    while (descriptors(), threads()) != before and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert (descriptors(), threads()) == before
+
+
+@pytest.fixture(autouse=True, scope="module")
+def connecting_threads_end() -> Iterator[None]:
+    """Check that the threads which connect end by themselves. They wait for another connect for a moment."""
+    yield
+    deadline = time.monotonic() + _PATIENCE
+    while (names := [thread.name for thread in threading.enumerate()]).count(THREAD_NAME):
+        assert time.monotonic() < deadline, names
         time.sleep(0.01)
-    assert (descriptors(), threading.active_count()) == before
 
 
 @pytest.fixture(params=["blocking", "asyncio"])

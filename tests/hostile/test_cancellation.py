@@ -1,18 +1,16 @@
-"""Cancelled anywhere, asyncio's connect and query leave no socket and no task, and the server sees its client go."""
+"""Cancelled at any step, connecting and querying leave no socket, thread or task, and the connection ends."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from babar_tls import AsyncSession, Config, TimeoutError
-from babar_tls.aio_wire import Timeout
-from babar_tls.aside import Aside
-from babar_tls.driving import key_cache, timeout_error
-from babar_tls.protocol.requests import Phase
+from babar_tls.net import connect_threads
+from babar_tls.net.key_cache import key_cache
 from babar_tls.testing import ScriptedServer
 
 from .conftest import descriptors
@@ -64,34 +62,27 @@ class Stepper:
             task.get_loop().call_soon(task.cancel)
 
 
-class BesideStepper(Stepper):
-    """Cancels the task as the k-th step of its connect begins, or has ended, in the thread beside the loop."""
-
-    def __init__(self, k: int, *, as_it_begins: bool) -> None:
-        super().__init__(k)
-        self._as_it_begins = as_it_begins
+class ThreadStepper(Stepper):
+    """Cancels the task at the k-th step of its connecting thread, which continues when it has been interrupted."""
 
     async def run(self, coroutine: Any) -> Any:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
-        step = Aside._step
+        check = connect_threads._Connection._check
 
-        def stepped(*args: Any) -> None:
+        def checked(connection: connect_threads._Connection) -> None:
             self._left -= 1
-            mine = self._left == 0
-            self.reached |= mine
-            if mine and self._as_it_begins:
+            if self._left == 0:
+                self.reached = True
                 loop.call_soon_threadsafe(task.cancel)
-            step(*args)
-            if mine and not self._as_it_begins:
-                loop.call_soon_threadsafe(task.cancel)
+                deadline = time.monotonic() + 10
+                while not connection.interruption.requested and time.monotonic() < deadline:
+                    time.sleep(0.0005)
+            check(connection)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Aside, "_step", stepped)
-            result = await coroutine
-            # The last step's end may be the connect's end too, and what is cancelled then is whatever comes after it.
-            await asyncio.sleep(0.001)
-        return result
+            patch.setattr(connect_threads._Connection, "_check", checked)
+            return await coroutine
 
 
 def cancel_everywhere(work: Callable[[], Coroutine[Any, Any, Any]], make: Callable[[int], Stepper] = Stepper) -> int:
@@ -149,17 +140,13 @@ class Counting:
             self.went += 1
 
 
-MOMENTS: dict[str, Callable[[int], Stepper]] = {
-    "loop": Stepper,
-    "step begins": lambda k: BesideStepper(k, as_it_begins=True),
-    "step ended": lambda k: BesideStepper(k, as_it_begins=False),
-}
+MOMENTS: dict[str, Callable[[int], Stepper]] = {"loop": Stepper, "thread": ThreadStepper}
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_connect(config: Config, backend: str, host: str, moment: str, certificate: ServerCertificate) -> None:
-    """Cancelled at any of its suspensions, or of its steps beside the loop, connecting leaves nothing behind."""
+    """Cancelled while the loop waits, or at any step of its thread, connecting leaves nothing behind."""
     counting = Counting(certificate)
     with counting.server as server:
         target = config.replace(port=server.port, host=host, hostaddr=None, tls_backend=backend, scram_key_cache=False)
@@ -169,9 +156,7 @@ def test_connect(config: Config, backend: str, host: str, moment: str, certifica
                 pass
 
         rounds = cancel_everywhere(work, MOMENTS[moment])
-        # The loop sees one suspension. Beside it what has come before it is waited for is none, so that more steps
-        # cannot be counted on.
-        assert rounds >= (1 if moment == "loop" else 3)
+        assert rounds >= (1 if moment == "loop" else 12)  # the loop waits once; the thread reads, writes and computes
         assert server.errors == []
     assert counting.came == counting.went
 
@@ -248,34 +233,6 @@ def test_cancelled_pbkdf2(config: Config, certificate: ServerCertificate) -> Non
         asyncio.run(run())
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot tell two cancellations of a task apart")
-@pytest.mark.parametrize("first", ["timeout", "cancel"])
-def test_cancelled_as_time_runs_out(config: Config, first: str) -> None:
-    """Where the deadline and a cancellation from outside come together, the cancellation is what the caller gets."""
-
-    async def run(port: int) -> None:
-        loop = asyncio.get_running_loop()
-        task = asyncio.create_task(AsyncSession.connect(config.replace(port=port, connect_timeout=0.1)))
-        expire = Timeout._expire
-
-        def both(self: Timeout) -> None:
-            if first == "cancel":
-                task.cancel()
-            expire(self)
-            if first == "timeout":
-                task.cancel()
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Timeout, "_expire", both)
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        assert task.cancelled()
-        assert loop.is_running()
-
-    with ScriptedServer(until_gone) as server:
-        asyncio.run(run(server.port))
-
-
 def test_timeout_alone(config: Config) -> None:
     """A deadline is an error and no cancellation; the task can go on, and has none pending."""
 
@@ -286,23 +243,7 @@ def test_timeout_alone(config: Config) -> None:
             await asyncio.sleep(0)
         task = asyncio.current_task()
         assert task is not None
-        assert getattr(task, "cancelling", lambda: 0)() == 0
+        assert task.cancelling() == 0
 
     with ScriptedServer(until_gone) as server:
         asyncio.run(run(server.port))
-
-
-def test_timeouts_within_each_other() -> None:
-    """Of two deadlines that pass at the same moment one is reported, and nothing is left pending."""
-
-    async def wait(inner: float, outer: float) -> None:
-        async with Timeout(outer, lambda: timeout_error(Phase.AUTH)), Timeout(inner, lambda: timeout_error(Phase.TCP)):
-            await asyncio.sleep(10)
-
-    async def run() -> None:
-        for inner, outer in ((0.01, 0.01), (0.01, 0.02), (0.02, 0.01)):
-            with pytest.raises(TimeoutError):
-                await wait(inner, outer)
-            await asyncio.sleep(0.03)
-
-    asyncio.run(run())

@@ -159,7 +159,7 @@ def test_flood_does_not_take_the_loop(config: Config, monkeypatch: pytest.Monkey
                 buffer[: len(words)] = words
                 return len(words)
 
-            monkeypatch.setattr(session._wire, "_receive_into", always_more)
+            monkeypatch.setattr(session._connection, "_receive_into", always_more)
             ticks: list[float] = []
             loop.call_soon(ticks.append, loop.time())
             query = asyncio.create_task(session.query("select 1"))

@@ -263,7 +263,7 @@ def test_socket_options(tls_server: PostgresServer, style: str) -> None:
     timers = {"keepalives_idle": 11, "keepalives_interval": 7, "keepalives_count": 3, "tcp_user_timeout": 4321}
     names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
     with connected(to(tls_server, tls_server.port, **timers), style) as session:
-        sock = getattr(session, "inner", session)._wire._socket
+        sock = getattr(session, "inner", session)._connection._socket
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         found = [sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names]
         assert found == list(timers.values())

@@ -405,7 +405,7 @@ def test_socket_options(tls_server: PostgresServer) -> None:
     """Nagle's algorithm is off and keepalives are on, unless they are not wanted."""
     for wanted in (True, False):
         with Session.connect(tls_server.config(keepalives=wanted)) as session:
-            sock = session._wire._socket
+            sock = session._connection._socket
             assert sock is not None
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is wanted
@@ -423,7 +423,7 @@ def test_keys_are_cached_unless_that_is_switched_off(
         return bytes(real(*args, **kwargs))
 
     monkeypatch.setattr(babar_tls._native.functions, "pbkdf2_hmac_sha256", counting)  # type: ignore[attr-defined]
-    monkeypatch.setattr("babar_tls.driving.key_cache", babar_tls.driving.KeyCache())  # type: ignore[attr-defined]
+    monkeypatch.setattr("babar_tls.net.blocking.key_cache", babar_tls.net.key_cache.KeyCache())  # type: ignore[attr-defined]
     for cached, expected in ((True, 1), (False, 4)):
         for _ in range(3):
             config = tls_server.config(user="scram_role", password=PASSWORD, scram_key_cache=cached)

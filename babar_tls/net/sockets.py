@@ -1,23 +1,24 @@
-"""Sockets, as both drivers use them: addresses, options, who is at the other end, and the operating system's errors."""
+"""Sockets as both drivers use them: addresses, options, peers, waits, and the operating system's errors."""
 
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
+import select
 import socket
 import struct
 import threading
 from typing import TYPE_CHECKING, TypeAlias
 
-from .errors import AuthError, Closed, ConfigError, IoError, Unreachable
+from ..errors import AuthError, Closed, ConfigError, IoError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from ..config import Config
+    from ..protocol.requests import Endpoint
+    from .interruption import Interruption
 
-    from .config import Config
-    from .protocol.requests import Endpoint
-
-#: What `socket.getaddrinfo` returns, one entry of it.
+#: One entry of what `socket.getaddrinfo` returns.
 AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 
 _KEEPIDLE: int | None = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # on macOS the second
@@ -27,7 +28,7 @@ _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
 def literal_address(endpoint: Endpoint) -> AddressInfo | None:
-    """The endpoint's address, if nothing has to be looked up."""
+    """Return the endpoint's address if nothing has to be looked up."""
     text = endpoint.hostaddr or endpoint.host
     try:
         socket.inet_pton(socket.AF_INET, text)  # a fraction of what `ipaddress` takes
@@ -41,25 +42,25 @@ def literal_address(endpoint: Endpoint) -> AddressInfo | None:
     zone = address.scope_id or ""
     scope = int(zone) if zone.isascii() and zone.isdigit() else 0
     if address.scope_id and not scope:
-        return None  # an interface's name: getaddrinfo knows its number
+        return None  # the name of an interface, whose number getaddrinfo finds
     return socket.AF_INET6, socket.SOCK_STREAM, 0, "", (text.partition("%")[0], endpoint.port, 0, scope)
 
 
 def unix_address(endpoint: Endpoint) -> AddressInfo:
-    """The address of a Unix-domain socket.
+    """Return the address of a Unix-domain socket.
 
     Raises:
-        IoError: This platform, or this Python, has none.
+        IoError: This platform, or this Python, does not support them.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise IoError(
             "Unix-domain sockets are not supported on this platform", remedy="Connect by TCP: host=localhost."
         )
-    return socket.AF_UNIX, socket.SOCK_STREAM, 0, "", endpoint.socket_path  # type: ignore[return-value]  # an address of its own kind
+    return socket.AF_UNIX, socket.SOCK_STREAM, 0, "", endpoint.socket_path  # type: ignore[return-value]  # these addresses are strings
 
 
 def configure(sock: socket.socket, config: Config) -> None:
-    """Options of a fresh TCP socket: no Nagle, because a flight is one write, keepalives, and how long to wait."""
+    """Set the options of a new TCP socket: no Nagle, because a flight is one write; keepalives; the user timeout."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -72,17 +73,17 @@ def configure(sock: socket.socket, config: Config) -> None:
 
 
 def _set_option(sock: socket.socket, option: int | None, value: int | None) -> None:
-    """A TCP option; where this system does not have it, as in libpq, nothing happens."""
+    """Set a TCP option if this system has it, as libpq does."""
     if value is not None and option is not None:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def check_peer(sock: socket.socket, config: Config) -> None:
-    """Does the server at a Unix-domain socket run as the user that it has to?
+    """Check that the server at a Unix-domain socket runs as the required user.
 
     Raises:
-        AuthError: It does not.
-        ConfigError: This platform cannot tell.
+        AuthError: It runs as another user.
+        ConfigError: This platform does not report the user.
     """
     if config.require_peer is None or not config.is_unix_socket:
         return
@@ -102,65 +103,105 @@ def check_peer(sock: socket.socket, config: Config) -> None:
         )
 
 
-def look_up(endpoint: Endpoint, deliver: Callable[[list[AddressInfo] | IoError], None]) -> threading.Thread:
-    """`getaddrinfo` in a thread of its own, which nobody waits for: it cannot be interrupted, only left behind.
+def shut_down(sock: socket.socket) -> None:
+    """End both directions of a connection, which wakes the threads that wait for the socket; never raises."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is not connected
 
-    Args:
-        endpoint: Whose name to look up.
-        deliver: Called in that thread with the addresses, or with what went wrong.
+
+def wait_for(sock: socket.socket, *, write: bool = False, seconds: float | None = None) -> bool:
+    """Wait until the socket can be read, or written if `write` is set; return False if that takes longer."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT if write else select.POLLIN)
+        return bool(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
+    # Windows reports a failed connect among the exceptional conditions.
+    return any(select.select([] if write else [sock], [sock] if write else [], [sock], seconds))
+
+
+def look_up(endpoint: Endpoint, seconds: float | None, interruption: Interruption) -> list[AddressInfo] | None:
+    """Return the addresses of the endpoint's name, or None if that takes longer or is interrupted.
+
+    ``getaddrinfo`` cannot be interrupted, so that it runs in a daemon thread, which is left behind if need be. If no
+    thread can be started it runs in the calling thread, and `seconds` does not limit it.
+
+    Raises:
+        Unreachable: The name has no address.
     """
+    outcome: list[list[AddressInfo] | BaseException] = []
+    done = threading.Event()
 
     def work() -> None:
         try:
-            found = socket.getaddrinfo(endpoint.hostaddr or endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-            deliver(found or resolve_error(OSError("the name has no address"), endpoint))  # type: ignore[arg-type]  # its tuples vary
-        except UnicodeError as exc:
-            deliver(resolve_error(OSError(str(exc)), endpoint))
-        except OSError as exc:
-            deliver(resolve_error(exc, endpoint))
+            outcome.append(_addresses(endpoint))
+        except BaseException as error:
+            outcome.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=work, name="babar-tls getaddrinfo", daemon=True)
-    thread.start()
-    return thread
+    try:
+        threading.Thread(target=work, name="babar-tls getaddrinfo", daemon=True).start()
+    except RuntimeError:  # a limit of threads or of memory, or the interpreter is about to end
+        return _addresses(endpoint)
+    with interruption.waking(done.set):
+        done.wait(seconds)
+    if not outcome:
+        return None
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _addresses(endpoint: Endpoint) -> list[AddressInfo]:
+    try:
+        found = socket.getaddrinfo(endpoint.hostaddr or endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except UnicodeError as exc:
+        raise resolve_error(OSError(str(exc)), endpoint) from exc
+    except OSError as exc:
+        raise resolve_error(exc, endpoint) from exc
+    if not found:
+        raise resolve_error(OSError("the name has no address"), endpoint)
+    return found  # type: ignore[return-value]  # the address tuples vary with the family
 
 
 def shown_address(address: tuple[object, ...]) -> str:
-    """The address in words, its zone included: without that a link-local one cannot be connected to again."""
+    """Return the address as text, including the zone that a link-local address needs."""
     zone = f"%{address[3]}" if len(address) == 4 and address[3] else ""
     return f"{address[0]}{zone}"
 
 
 def connect_error(exc: OSError, endpoint: Endpoint) -> Unreachable:
-    """The error for an address that does not answer."""
+    """Return the error for an address to which no connection could be opened."""
     if endpoint.is_unix_socket:
         remedy = "Is the server running locally and accepting connections on that socket?"
     else:
         remedy = "Is the server running on that host and accepting TCP/IP connections?"
-    # asyncio puts words of its own into strerror
     return Unreachable(os.strerror(exc.errno) if exc.errno else str(exc), remedy=remedy, errno=exc.errno)
 
 
 def resolve_error(exc: OSError, endpoint: Endpoint) -> Unreachable:
-    """The error for a name that has no address."""
+    """Return the error for a name that has no address."""
     name = endpoint.hostaddr or endpoint.host
     return Unreachable(
         f'could not translate host name "{name}" to address: {exc.strerror or exc}',
-        remedy="Check the spelling, and that this machine's DNS knows the name.",
+        remedy="Check the spelling, and that this machine's DNS resolves the name.",
         errno=exc.errno,
     )
 
 
 def stream_error(exc: OSError) -> IoError:
-    """The error for a connection that broke."""
+    """Return the error for a connection that broke."""
     if isinstance(exc, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
         error = Closed(
             f"server closed the connection unexpectedly ({exc.strerror or exc})",
-            remedy="The server or something on the way broke it off; the server's log may say why.",
+            remedy="The server, or a device between it and this machine, ended it; the server's log may say why.",
         )
         error.errno = exc.errno
         return error
     return IoError(
         f"could not exchange data with server: {exc.strerror or exc}",
-        remedy="The server or something on the way closed the connection; the server's log may say why.",
+        remedy="The server, or a device between it and this machine, closed it; the server's log may say why.",
         errno=exc.errno,
     )

@@ -1,0 +1,264 @@
+"""The common part of the blocking and the asyncio session: facts, checks, and every decision.
+
+The decisions are exchanges, generators that yield requests, as the handshake is. Each session drives them with its own
+connection.
+"""
+
+from __future__ import annotations
+
+import warnings
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .config import Config
+from .errors import Busy, Closed, ConfigError, Error, ServerError
+from .protocol.messages import TERMINATE
+from .protocol.negotiation import endpoint
+from .protocol.query import copy_out, simple_query
+from .protocol.requests import CancelRunning, Endpoint
+
+if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Generator, Iterator, Mapping
+
+    from .host import Host
+    from .net.establish import Ready
+    from .protocol.query import Row
+    from .protocol.requests import Exchange, Request
+    from .security import SecurityReport
+
+__all__ = ["Copy", "SessionBase", "as_config", "busy", "closed", "survives"]
+
+
+class _Connection(Protocol):
+    def close(self, farewell: bytes = b"") -> None: ...
+    def close_copy(self) -> None: ...
+
+
+class SessionBase:
+    """A session's facts and its decisions."""
+
+    _closed = True  # until the constructor is done, there is nothing to close
+    _connection: _Connection
+
+    def __init__(self, config: Config, ready: Ready) -> None:
+        connection, established = ready.connection, ready.established
+        self._config = config
+        self._place = connection.config
+        self._description = connection.description
+        self._where = _reached(connection.config, connection.address)
+        self._interruption = connection.interruption
+        self._reader = established.reader
+        self._params = established.parameters
+        self._process_id = established.process_id
+        self._secret_key = established.secret_key
+        self._security = ready.security
+        self._copy: Copy | None = None
+        self._closed = False
+
+    @property
+    def config(self) -> Config:
+        """The configuration that the session was made from."""
+        return self._config
+
+    @property
+    def host(self) -> Host:
+        """The host that was accepted, of `config.targets`."""
+        return self._place.targets[0]
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """The server's parameters (``server_version``, …), kept up to date as queries run."""
+        return MappingProxyType(self._params)
+
+    @property
+    def security(self) -> SecurityReport:
+        """The report of what was negotiated and proven."""
+        return self._security
+
+    @property
+    def backend_pid(self) -> int:
+        """The server process that serves this session."""
+        return self._process_id
+
+    @property
+    def closed(self) -> bool:
+        """True if the session was closed, or broke."""
+        return self._closed
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {self._description}{', closed' if self._closed else ''}>"
+
+    def __del__(self) -> None:
+        if self._closed:
+            return
+        if self._interruption.is_forked:
+            self._connection.close_copy()
+            return
+        try:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        finally:
+            self._connection.close(TERMINATE)
+
+    def _check_usable(self) -> None:
+        """Refuse operations on a session that is closed or shared with another process.
+
+        Raises:
+            Closed: The session is closed.
+            Error: The session was opened before this process was forked.
+        """
+        if self._closed:
+            raise closed()
+        if self._interruption.is_forked:
+            raise Error(
+                "the session was opened before a fork: this process and its parent would share one connection",
+                remedy="Open a session in each process.",
+            )
+
+    def _cancel_request(self) -> CancelRunning:
+        """Return what to send to cancel what the session runs.
+
+        Raises:
+            ConfigError: The server gave no key to cancel with.
+        """
+        if not self._secret_key:
+            raise ConfigError(
+                "the server gave no key to cancel with", remedy="A pooler between client and server may not support it."
+            )
+        return CancelRunning(self._place, self._where, self._process_id, self._secret_key, self._security.tls)
+
+    def _query(self, sql: str) -> Exchange[list[Row]]:
+        """Run a query, once the session is done with the last copy."""
+        yield from self._reclaim()
+        return (yield from simple_query(sql, self._reader, self._params))
+
+    def _new_copy(self, sql: str) -> Copy:
+        return Copy(copy_out(sql, self._reader, self._params))
+
+    def _more(self, copy: Copy) -> Exchange[bool]:
+        """Get more items of a copy; return False at its end, or if another operation has ended it."""
+        return copy.more() if copy is self._copy else self._begin(copy)
+
+    def _begin(self, copy: Copy) -> Exchange[bool]:
+        if copy.begun:
+            return False
+        yield from self._reclaim()
+        self._copy = copy
+        return (yield from copy.more())
+
+    def _reclaim(self) -> Exchange[None]:
+        """Make the session ready for the next operation: cancel a copy that was dropped, and read the rest of it.
+
+        Raises:
+            Busy: The copy is still in use.
+            Error: The copy goes on, and where it ends cannot be told: the session is closed.
+        """
+        copy = self._copy
+        if copy is None or copy.ended:
+            return
+        if copy.is_in_use():
+            raise busy()
+        self._copy = None
+        try:
+            yield self._cancel_request()
+            yield from copy.drain()
+        except BaseException:
+            self._finish()
+            raise
+
+    def _finish(self, farewell: bytes = b"") -> None:
+        """Close the session; called by the thread that owns the connection."""
+        self._closed = True
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.forget()
+        self._connection.close(farewell)
+
+
+class Copy:
+    """A copy in progress: its exchange, and who reads it.
+
+    An iterator that is abandoned half-way does not announce that. When it is gone and the copy is not at its end, it
+    was dropped, and the session ends the copy before the next operation.
+    """
+
+    def __init__(self, exchange: Generator[Request | list[bytes], Any, None]) -> None:
+        self._exchange = exchange
+        self._batch: list[bytes] = []
+        self.items: Iterator[bytes] = iter(())  # received, and not yet handed out
+        self.begun = False
+        self.ended = False
+        self.owner: weakref.ref[object] | None = None
+
+    def is_in_use(self) -> bool:
+        """Return True if the iterator still exists."""
+        return self.owner is not None and self.owner() is not None
+
+    def forget(self) -> None:
+        """Hand out nothing more, because the session was closed."""
+        self._batch.clear()
+
+    def more(self) -> Exchange[bool]:
+        """Continue until there are items; return False at the end."""
+        self.begun = True
+        has_more = False
+        result: Any = None
+        try:
+            while True:
+                step = self._exchange.send(result)
+                if isinstance(step, list):
+                    self._batch = step
+                    self.items = iter(step)
+                    has_more = True
+                    return True
+                try:
+                    result = yield step
+                except Error as error:
+                    self._exchange.throw(error)
+        except StopIteration:
+            return False
+        finally:
+            self.ended = not has_more
+
+    def drain(self) -> Exchange[None]:
+        """Read the copy to its end; that it was cancelled is no error."""
+        try:
+            while (yield from self.more()):
+                pass
+        except ServerError as error:
+            if not survives(error):
+                raise
+
+
+def as_config(target: str | Config, overrides: Mapping[str, Any]) -> Config:
+    """Return the configuration for the arguments of a `connect` function."""
+    if isinstance(target, Config):
+        return target.replace(**overrides) if overrides else target
+    return Config.from_conninfo(target, **overrides)
+
+
+def _reached(config: Config, address: str | None) -> Endpoint:
+    """Return the endpoint of the server that answered; its name may have several addresses."""
+    where = endpoint(config)
+    return where if address is None else Endpoint(where.host, where.port, address)
+
+
+def survives(error: BaseException | None) -> bool:
+    """Return True if the conversation with the server is in order after this error."""
+    if isinstance(error, ServerError):
+        return error.severity not in ("FATAL", "PANIC")
+    return error is None or isinstance(error, Busy | ConfigError | StopIteration | StopAsyncIteration)
+
+
+def busy() -> Busy:
+    """Return the error for a second operation while another one is in progress."""
+    return Busy(
+        "the session is busy with another query or an unfinished copy_to",
+        remedy="Wait for the query, or read the copy to its end or drop its iterator: a session runs one operation at "
+        "a time.",
+    )
+
+
+def closed() -> Closed:
+    """Return the error for an operation on a closed session."""
+    return Closed("the session is closed", remedy="Open another session.")

@@ -1,0 +1,281 @@
+"""The asyncio connection driver: performs a ready session's requests on the event loop.
+
+Connecting is not its business: `connect_threads` hands over a socket on which the session is ready. What this driver
+does for a query or a copy is what the blocking driver does; both are short, and written by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import Closed, Error
+from ..protocol.requests import CancelRunning, Exchange, Fill, Send
+from . import connect_threads
+from .blocking import Opened, deliver_cancel, name_error, sealed
+from .buffers import GATHERING, Flow, borrow, decrypt, give_back
+from .deadline import Meter
+from .sockets import shut_down, stream_error
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+    from ..backends.base import TlsStream
+
+__all__ = ["AsyncioConnection", "deliver_cancel_async"]
+
+_T = TypeVar("_T")
+_READS_BETWEEN_PAUSES = 16
+_RECEIVE_SIZE = 1 << 14
+
+
+class AsyncioConnection:
+    """A ready connection. `drive` runs an exchange over it.
+
+    The loop watches the socket only during an operation, because a reader that is registered keeps this object alive.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = opened.sock
+        self._stream = opened.stream
+        self._description = opened.description
+        self._reads = 0
+        self._flow = Flow()
+        self._early: memoryview | None = None  # what was received before it was asked for
+        self._watched = False
+        self._reader: asyncio.Future[None] | None = None
+        self._writing = False
+        self._perform: dict[type, Callable[[Any], Awaitable[Any]]] = {
+            Send: self._send,
+            Fill: self._fill,
+            CancelRunning: deliver_cancel_async,
+        }
+
+    async def drive(self, exchange: Exchange[_T], *, goes_on: bool = False) -> _T:
+        """Run an exchange to its end.
+
+        Args:
+            exchange: The exchange.
+            goes_on: Whether the operation goes on after a true result. The loop then keeps watching the socket, which
+                saves two system calls for each part of the operation. If nothing reads, it stops at the first byte.
+
+        Raises:
+            Error: What the exchange raises, with the server's name in it.
+        """
+        try:
+            request = next(exchange)
+            while True:
+                try:
+                    result = await self._perform[type(request)](request)
+                except Error as error:
+                    request = exchange.throw(error)
+                else:
+                    request = exchange.send(result)
+        except StopIteration as stop:
+            value: _T = stop.value
+            if not (goes_on and value):
+                self._unwatch()
+            return value
+        except BaseException as error:
+            self._unwatch()
+            if isinstance(error, Error):
+                name_error(error, self._description, settled=True)
+            raise
+
+    def close(self, farewell: bytes = b"") -> None:
+        """Close the connection, sending `farewell` first if that is possible without waiting; never raises.
+
+        Called on the loop or, if no operation is in progress, in any thread.
+        """
+        if self._watched and self.loop.is_running() and not self._is_on_loop():
+            self.loop.call_soon_threadsafe(self.close, farewell)  # another thread may not touch what the loop watches
+            return
+        sock, self._socket = self._socket, None
+        stream, self._stream = self._stream, None
+        if sock is None:
+            return
+        if self._watched:
+            self._stop_watching(sock)
+        try:
+            if farewell and not self._writing:  # in the middle of a message it would be part of that
+                sock.send(sealed(stream, farewell))
+        except (OSError, Error):
+            pass  # the connection is broken, or the server does not read
+        finally:
+            if self._reader is not None and not self._reader.done():
+                self._reader.set_result(None)
+            if self._writing:
+                shut_down(sock)  # wakes the writer, which closes it
+            else:
+                sock.close()
+
+    def close_copy(self) -> None:
+        """Close the copy of the socket that a forked child has, and nothing else: the connection is the parent's."""
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            sock.close()
+
+    async def _send(self, request: Send) -> None:
+        if self._stream is None:
+            await self._write(request.data)
+        else:
+            self._stream.write(request.data)
+            await self._write(self._stream.data_to_send())
+
+    async def _fill(self, request: Fill) -> int:
+        count = await self._read_into(request.inbox.space())
+        request.inbox.received(count)
+        return count
+
+    async def _read_into(self, buffer: memoryview) -> int:
+        stream = self._stream
+        if stream is None:
+            return await self._read(lambda sock: self._receive_into(sock, buffer))
+        while not (count := decrypt(stream, buffer)):
+            await self._write(stream.data_to_send())  # reading may have produced output: a key update, an alert
+            if stream.peer_closed:
+                break
+            await self._feed(stream)
+        return count
+
+    async def _feed(self, stream: TlsStream) -> None:
+        def feed(sock: socket.socket) -> int:
+            buffer = borrow()
+            try:
+                count = self._receive_into(sock, buffer)
+                if count:
+                    stream.receive_data(buffer[:count])
+                else:
+                    stream.receive_eof()
+            finally:
+                give_back(buffer)
+            return count
+
+        await self._read(feed)
+
+    async def _write(self, data: bytes) -> None:
+        if not data:
+            return
+        sock = self._ready_socket()
+        try:
+            sent = sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as exc:
+            raise stream_error(exc) from exc
+        if sent < len(data):
+            await self._write_rest(sock, data[sent:])
+        self._flow.restart()
+
+    async def _write_rest(self, sock: socket.socket, data: bytes) -> None:
+        """Wait until all is written. If the connection is closed meanwhile, close the socket here.
+
+        A socket that is closed while the loop watches it never wakes the waiting task, and the loop takes the next
+        socket with the same number for it.
+        """
+        self._writing = True
+        try:
+            await self.loop.sock_sendall(sock, data)
+        except OSError as exc:
+            raise stream_error(exc) if self._socket is sock else self._closed() from exc
+        finally:
+            self._writing = False
+            if self._socket is not sock:
+                sock.close()
+        self._ready_socket()
+
+    async def _read(self, receive: Callable[[socket.socket], int]) -> int:
+        await self._make_way()
+        while True:
+            sock = self._ready_socket()
+            try:
+                count = receive(sock)
+            except (BlockingIOError, InterruptedError):
+                await self._readable()
+            except Error:
+                raise  # the TLS library's, and an OSError too
+            except OSError as exc:
+                raise stream_error(exc) from exc
+            else:
+                self._flow.received(count)
+                return count
+
+    async def _make_way(self) -> None:
+        """Let the loop run other tasks and timers now and then, even if there is always something to read."""
+        self._reads += 1
+        if self._flow.is_thin():
+            await asyncio.sleep(GATHERING)
+        elif not self._reads % _READS_BETWEEN_PAUSES:
+            await asyncio.sleep(0)
+
+    def _receive_into(self, sock: socket.socket, buffer: memoryview) -> int:
+        early = self._early
+        if early is None:
+            return sock.recv_into(buffer)
+        count = min(len(early), len(buffer))
+        buffer[:count] = early[:count]
+        self._early = early[count:] if count < len(early) else None
+        return count
+
+    async def _readable(self) -> None:
+        """Wait until the socket has something, or is closed.
+
+        The loop keeps watching it until the operation ends, which saves two system calls a wait.
+        """
+        sock = self._ready_socket()
+        self._reader = self.loop.create_future()
+        try:
+            if not self._watched:
+                self.loop.add_reader(sock.fileno(), self._on_readable)
+                self._watched = True
+            await self._reader
+        except NotImplementedError:  # the Proactor loop of Windows reads, and does not watch
+            try:
+                self._early = memoryview(await self.loop.sock_recv(sock, _RECEIVE_SIZE))
+            except OSError as exc:
+                raise stream_error(exc) if self._socket is sock else self._closed() from exc
+        finally:
+            self._reader = None
+        self._ready_socket()
+
+    def _on_readable(self) -> None:
+        if self._reader is None:
+            self._unwatch()  # no operation waits, and the loop would report the same again and again
+        elif not self._reader.done():
+            self._reader.set_result(None)
+
+    def _unwatch(self) -> None:
+        if self._watched and self._socket is not None:
+            self._stop_watching(self._socket)
+
+    def _stop_watching(self, sock: socket.socket) -> None:
+        self._watched = False
+        if not self.loop.is_closed():
+            self.loop.remove_reader(sock.fileno())
+
+    def _ready_socket(self) -> socket.socket:
+        if self._socket is None:
+            raise self._closed()
+        return self._socket
+
+    def _is_on_loop(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
+    @staticmethod
+    def _closed() -> Closed:
+        return Closed("the session was closed while it was in use")
+
+
+async def deliver_cancel_async(request: CancelRunning) -> None:
+    """Deliver a cancel request on a connection of its own.
+
+    Raises:
+        Error: The request could not be delivered.
+    """
+    meter = Meter(request.config.connect_timeout)
+    await connect_threads.run(lambda connect: deliver_cancel(request, meter, connect), meter)

@@ -1,0 +1,473 @@
+"""The blocking connection driver: performs the protocol's requests on one socket, within one deadline.
+
+All connects run through it. A connect from asyncio runs in a thread of its own (`connect_threads`), which overrides how
+this driver waits and computes; the event loop gets the socket when the session is ready (`asyncio`).
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
+
+from ..backends import get_backend
+from ..config import TlsMode
+from ..crypto import derive_within
+from ..errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
+from ..group_memory import group_memory, is_about_offer
+from ..protocol.handshake import cancel
+from ..protocol.hosts import shuffled
+from ..protocol.messages import MAX_STARTUP_BYTES, MAX_TARGET_SESSION_BYTES
+from ..protocol.requests import (
+    CancelRunning,
+    Connect,
+    Derive,
+    Endpoint,
+    Exchange,
+    Fill,
+    OfferRefused,
+    Phase,
+    Receive,
+    ScramKeys,
+    Send,
+    StartTls,
+)
+from ..telemetry import warn
+from .buffers import GATHERING, Flow, borrow, decrypt, give_back
+from .deadline import Meter, timeout_error
+from .interruption import Interruption
+from .key_cache import key_cache
+from .sockets import (
+    AddressInfo,
+    check_peer,
+    configure,
+    connect_error,
+    literal_address,
+    look_up,
+    shown_address,
+    stream_error,
+    unix_address,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..backends.base import TlsBackend, TlsParameters, TlsStream
+    from ..config import Config
+
+__all__ = ["BlockingConnection", "Connector", "Opened", "deliver_cancel", "name_error", "sealed"]
+
+_T = TypeVar("_T")
+#: A socket's timeout may exceed the time that is left by this factor: each change is a system call.
+_TOLERANCE = 1 + 1 / 64
+#: Bytes that one read takes before the session is ready, so that what a hostile server sends is computed in portions.
+_CONNECTING_READ = 1 << 14
+#: Ciphertext that a server may send before the session is ready. Floods of HelloRequests, of session tickets and of
+#: empty records produce no plaintext, so that the limits of the message reader do not see them.
+_MAX_CIPHERTEXT = MAX_STARTUP_BYTES + MAX_TARGET_SESSION_BYTES
+#: A fatal alert in plain text: unexpected_message (RFC 8446 §6.2).
+_UNEXPECTED_MESSAGE = b"\x15\x03\x03\x00\x02\x02\x0a"
+
+
+#: Makes the connection for one host.
+Connector: TypeAlias = "Callable[[Config, Meter], BlockingConnection]"
+
+
+class Opened(NamedTuple):
+    """The parts of a connection that another driver takes over."""
+
+    sock: socket.socket
+    stream: TlsStream | None
+    address: str | None
+    description: str | None
+
+
+class BlockingConnection:
+    """A connection, from nothing to closed. `drive` runs an exchange over it.
+
+    Args:
+        config: The configuration of one host.
+        meter: The clock of the connect.
+        interruption: What ends the waits of the thread that uses this connection.
+    """
+
+    def __init__(self, config: Config, meter: Meter, interruption: Interruption | None = None) -> None:
+        self.meter = meter
+        self.stream: TlsStream | None = None
+        self.description: str | None = None
+        self.address: str | None = None
+        self.config = config
+        self.backend = _find_backend(config)
+        self.interruption = interruption or Interruption()
+        self._settled = False
+        self._reached: tuple[Endpoint, AddressInfo] | None = None
+        self._socket: socket.socket | None = None
+        self._timeout: float | None = None
+        self._ciphertext_left = _MAX_CIPHERTEXT
+        self._flow = Flow()
+        self._perform: dict[type, Callable[[Any], Any]] = {
+            Connect: self._connect,
+            Send: self._send,
+            Receive: self._receive,
+            Fill: self._fill,
+            StartTls: self._start_tls,
+            Derive: self._derive,
+            CancelRunning: self._cancel_running,
+        }
+
+    def drive(self, exchange: Exchange[_T]) -> _T:
+        """Run an exchange to its end.
+
+        Raises:
+            Error: What the exchange raises, with the server's name in it.
+        """
+        try:
+            request = next(exchange)
+            perform = self._perform
+            while True:
+                try:
+                    result = perform[type(request)](request)
+                except Error as error:
+                    request = exchange.throw(error)
+                else:
+                    request = exchange.send(result)
+        except StopIteration as stop:
+            value: _T = stop.value
+            return value
+        except Error as error:
+            name_error(error, self.description, settled=self._settled)
+            raise
+
+    def settle(self) -> None:
+        """End the connect: from now on there is no deadline, and an error of the server's is an answer."""
+        self.meter.deadline = None
+        self._settled = True
+
+    def close(self, farewell: bytes = b"") -> None:
+        """Close the connection; called by the thread that owns it. Never waits, never raises.
+
+        Args:
+            farewell: What to send first, if that is possible without waiting.
+        """
+        if self.interruption.is_forked:
+            self.close_copy()
+            return
+        sock, self._socket = self._socket, None
+        stream, self.stream = self.stream, None
+        if sock is None:
+            return
+        try:
+            if farewell:
+                sock.setblocking(False)
+                sock.send(sealed(stream, farewell))
+        except (OSError, Error):
+            pass  # the connection is broken, or the server does not read
+        finally:
+            self.interruption.close(sock)
+
+    def close_copy(self) -> None:
+        """Close the copy of the socket that a forked child has, and nothing else: the connection is the parent's.
+
+        A thread that exists only in the parent may have held any lock at the moment of the fork, so none is acquired.
+        """
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            sock.close()
+
+    def hand_over(self) -> Opened:
+        """Give up the socket, which is non-blocking from now on, and the TLS stream."""
+        if self._socket is None:
+            raise Closed("the connection is closed")
+        opened = Opened(self._socket, self.stream, self.address, self.description)
+        opened.sock.setblocking(False)
+        self.interruption.release()
+        self._socket = self.stream = None
+        return opened
+
+    def _connect(self, request: Connect) -> None:
+        self.close()
+        self._ciphertext_left = _MAX_CIPHERTEXT
+        endpoint = request.endpoint
+        self.description = endpoint.describe()
+        addresses = self._resolve(endpoint)
+        failures: list[IoError] = []
+        for left in range(len(addresses), 0, -1):
+            try:
+                self._open(endpoint, addresses[-left], self.meter.share(left))
+                break
+            except OSError as exc:
+                self.close()
+                failure = at_endpoint(self._connect_failure(exc, endpoint), self.description)
+                if left == 1:
+                    raise after(failure, failures) from (None if failure is exc else exc)
+                failures.append(failure)
+            except BaseException:
+                self.close()
+                raise
+        self.meter.round_trips += not endpoint.is_unix_socket
+        self.meter.mark(Phase.TCP)
+
+    def _open(self, endpoint: Endpoint, info: AddressInfo, seconds: float | None) -> None:
+        family, kind, protocol, _, address = info
+        if not endpoint.is_unix_socket:
+            self.address = shown_address(address)
+            self.description = endpoint.describe(self.address)
+        self._socket = sock = socket.socket(family, kind, protocol)
+        self.interruption.guard(sock)
+        configure(sock, self.config)
+        self._dial(sock, address, seconds)
+        check_peer(sock, self.config)
+        self._reached = endpoint, info
+
+    def _dial(self, sock: socket.socket, address: Any, seconds: float | None) -> None:
+        sock.settimeout(seconds)
+        self._timeout = seconds
+        sock.connect(address)
+
+    def _resolve(self, endpoint: Endpoint) -> list[AddressInfo]:
+        if self._reached is not None and self._reached[0] == endpoint:
+            return [self._reached[1]]  # a second attempt goes to the server that made it necessary
+        if endpoint.is_unix_socket:
+            return [unix_address(endpoint)]
+        literal = literal_address(endpoint)
+        if literal is not None:
+            return [literal]
+        found = self._look_up(endpoint, self.meter.remaining(Phase.RESOLVE))
+        if found is None:
+            raise timeout_error(Phase.RESOLVE)
+        self.meter.mark(Phase.RESOLVE)
+        return shuffled(self.config, found)
+
+    def _look_up(self, endpoint: Endpoint, seconds: float | None) -> list[AddressInfo] | None:
+        return look_up(endpoint, seconds, self.interruption)
+
+    def _send(self, request: Send) -> None:
+        if request.warning is not None:
+            self._warn(f"{self.description}: {request.warning}")
+        if self.stream is None:
+            self._write(request.data, request.phase)
+        else:
+            self.stream.write(request.data)
+            self._flush(request.phase)
+
+    def _warn(self, message: str) -> None:
+        warn(message)
+
+    def _cancel_running(self, request: CancelRunning) -> None:
+        """Deliver a cancel request; an interruption ends the waits of that connection meanwhile."""
+        try:
+            deliver_cancel(
+                request,
+                Meter(request.config.connect_timeout),
+                lambda config, meter: BlockingConnection(config, meter, self.interruption),
+            )
+        finally:
+            if self._socket is not None:
+                self.interruption.guard(self._socket)
+
+    def _receive(self, request: Receive) -> bytes:
+        buffer = memoryview(bytearray(_CONNECTING_READ))
+        data = bytes(buffer[: self._read_into(buffer, request.phase)])
+        self.meter.mark(request.phase)
+        return data
+
+    def _fill(self, request: Fill) -> int:
+        count = self._read_into(request.inbox.space(), request.phase)
+        request.inbox.received(count)
+        self.meter.mark(request.phase)
+        return count
+
+    def _read_into(self, buffer: memoryview, phase: Phase) -> int:
+        if self.stream is None:
+            return self._read(self._await_data(phase), buffer, phase)
+        while not (count := decrypt(self.stream, buffer)):
+            self._flush(phase)  # reading may have produced output: a key update, an alert
+            if self.stream.peer_closed:
+                break
+            self._feed(self.stream, phase)
+        return count
+
+    def _start_tls(self, request: StartTls) -> TlsStream:
+        if self.backend is None:
+            raise ConfigError("TLS was requested by a handshake that was to have none")
+        server = self.description, request.server_hostname
+        parameters = group_memory.parameters(self.backend, server, request.parameters)
+        stream = self._wrap(self.backend, parameters, request.server_hostname)
+        try:
+            # Our Finished stays in the stream until there is something to send with it: one flight, one write.
+            while not stream.do_handshake():
+                self._write(stream.data_to_send(), Phase.TLS)
+                self._feed(stream, Phase.TLS)
+        except TlsError as error:
+            self._send_alert(stream.data_to_send())
+            if parameters is not request.parameters and is_about_offer(error, stream):
+                group_memory.give_up(self.backend, server)
+                raise OfferRefused(error.message, remedy=error.remedy) from error
+            raise
+        self.stream = stream
+        group_memory.learn(self.backend, server, stream)
+        self.meter.mark(Phase.TLS)
+        return stream
+
+    def _wrap(self, backend: TlsBackend, parameters: TlsParameters, server_hostname: str) -> TlsStream:
+        return backend.wrap(parameters, server_hostname)
+
+    def _send_alert(self, alert: bytes) -> None:
+        """Tell the server why, so that its log says so too, if that is possible without waiting.
+
+        Nothing else is sent on this connection, so that the socket may stay non-blocking.
+        """
+        try:
+            if self._socket is not None and alert:
+                self._socket.setblocking(False)
+                self._socket.send(alert)
+        except OSError:
+            pass  # the error at hand matters more than whether the server receives the alert
+
+    def _feed(self, stream: TlsStream, phase: Phase) -> None:
+        sock = self._await_data(phase)
+        buffer = borrow()
+        count = self._read(sock, buffer, phase)
+        if not self._settled:
+            self._ciphertext_left -= count
+            if self._ciphertext_left < 0:
+                self._refuse_flood(stream)
+        if count:
+            stream.receive_data(buffer[:count])
+        else:
+            stream.receive_eof()
+        give_back(buffer)
+
+    def _refuse_flood(self, stream: TlsStream) -> NoReturn:
+        if self.stream is None:
+            self._send_alert(_UNEXPECTED_MESSAGE)
+        else:
+            stream.close_notify()
+            self._send_alert(stream.data_to_send())
+        raise TlsError(
+            f"the server sent more than {_MAX_CIPHERTEXT} bytes of TLS records before the session was ready",
+            remedy="No PostgreSQL server does this. Check that the address is right and that no attacker is involved.",
+        )
+
+    def _flush(self, phase: Phase) -> None:
+        if self.stream is not None:
+            self._write(self.stream.data_to_send(), phase)
+
+    def _derive(self, request: Derive) -> ScramKeys | None:
+        keys = key_cache.get(request) if self.config.scram_key_cache else None
+        if keys is None:
+            keys = self._derive_keys(request)
+            if keys is not None and self.config.scram_key_cache:
+                key_cache.put(request, keys)
+        self.meter.mark(Phase.AUTH)
+        return keys
+
+    def _derive_keys(self, request: Derive, is_cancelled: Callable[[], bool] | None = None) -> ScramKeys | None:
+        seconds = self.meter.remaining(Phase.AUTH)
+        return derive_within(request.password, request.salt, request.iterations, seconds, is_cancelled)
+
+    def _write(self, data: bytes, phase: Phase) -> None:
+        if not data:
+            return
+        sock = self._ready_socket(phase)
+        try:
+            self._send_all(sock, data, phase)
+        except IoError:
+            raise
+        except OSError as exc:
+            raise self._failure(exc, phase) from exc
+        self.meter.sent()
+        self._flow.restart()
+
+    def _send_all(self, sock: socket.socket, data: bytes, phase: Phase) -> None:
+        sock.sendall(data)
+
+    def _read(self, sock: socket.socket, buffer: memoryview, phase: Phase) -> int:
+        if not self._settled:
+            buffer = buffer[:_CONNECTING_READ]
+        elif self._flow.is_thin():
+            time.sleep(GATHERING)
+        try:
+            count = sock.recv_into(buffer)
+        except BlockingIOError:
+            raise  # only in `connect_threads`, which waits again
+        except OSError as exc:
+            raise self._failure(exc, phase) from exc
+        if self.interruption.requested:
+            raise self._interrupted()
+        self.meter.received()
+        self._flow.received(count)
+        return count
+
+    def _await_data(self, phase: Phase) -> socket.socket:
+        """Return the socket when it is worth a read; here the read itself waits."""
+        return self._ready_socket(phase)
+
+    def _ready_socket(self, phase: Phase) -> socket.socket:
+        """Return the socket, its timeout set to roughly the time that is left.
+
+        The timeout may be late by a part of what is left. That part shrinks with it, so that many reads do not add up.
+        """
+        if self.interruption.requested:
+            raise self._interrupted()
+        if self._socket is None:
+            raise Closed("the connection is closed")
+        if self.meter.deadline is None and self._timeout is None:
+            return self._socket
+        seconds = self.meter.remaining(phase)
+        if seconds is None or self._timeout is None or not seconds <= self._timeout <= seconds * _TOLERANCE:
+            self._socket.settimeout(seconds)
+            self._timeout = seconds
+        return self._socket
+
+    def _connect_failure(self, exc: OSError, endpoint: Endpoint) -> IoError:
+        if isinstance(exc, IoError):
+            return exc
+        return timeout_error(Phase.TCP) if isinstance(exc, TimeoutError) else connect_error(exc, endpoint)
+
+    def _failure(self, exc: OSError, phase: Phase) -> IoError:
+        if self.interruption.requested:
+            return self._interrupted()
+        return timeout_error(phase) if isinstance(exc, TimeoutError) else stream_error(exc)
+
+    def _interrupted(self) -> Closed:
+        return Closed("the session was closed while it was in use")
+
+
+def deliver_cancel(request: CancelRunning, meter: Meter, connect: Connector = BlockingConnection) -> None:
+    """Deliver a cancel request on a connection of its own.
+
+    Raises:
+        Error: The request could not be delivered.
+    """
+    connection = connect(request.config, meter)
+    try:
+        connection.drive(cancel(request.config, request.where, request.process_id, request.secret_key, tls=request.tls))
+    finally:
+        connection.close()
+
+
+def _find_backend(config: Config) -> TlsBackend | None:
+    """Return the TLS library that this connect may need, before anything is connected.
+
+    Raises:
+        BackendUnavailable: It is unknown or not installed.
+    """
+    plain = config.tls_mode is TlsMode.DISABLE or config.is_unix_socket
+    return None if plain else get_backend(config.tls_backend)
+
+
+def name_error(error: Error, description: str | None, *, settled: bool) -> None:
+    """Put the server's name on an error of the connection's; in a session the server's own errors are answers."""
+    if description is not None and not (settled and isinstance(error, ServerError | ConfigError)):
+        for attempt in error.attempts:
+            at_endpoint(attempt, description)
+
+
+def sealed(stream: TlsStream | None, farewell: bytes) -> bytes:
+    """Return the bytes that end a connection in good order: the farewell and, with TLS, close_notify."""
+    if stream is None:
+        return farewell
+    stream.write(farewell)
+    stream.close_notify()
+    return stream.data_to_send()

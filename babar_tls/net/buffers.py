@@ -1,0 +1,86 @@
+"""Receiving, as both drivers do it: shared buffers, batches of records, and pauses that let data accumulate.
+
+A fast server writes records of some kilobytes. A faster client is woken for each of them, and the system calls, the
+switches between two processes and the cache misses cost more than TLS does. So when an answer has become bulk and the
+last read brought little, the driver pauses before the next read. The system's buffers hold what arrives meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..errors import Error
+
+if TYPE_CHECKING:
+    from ..backends.base import TlsStream
+
+__all__ = ["GATHERING", "Flow", "borrow", "decrypt", "give_back"]
+
+#: The length of a pause in seconds. An event loop's timers may round it up to a millisecond.
+GATHERING = 0.0003
+#: An answer of more bytes is bulk; a read of fewer bytes brought little.
+_BULK = 1 << 18
+_LITTLE = 1 << 16
+# On Windows a pause may last for 16 milliseconds.
+_GATHERS = os.name == "posix"
+
+#: The most that one record holds (RFC 8446 §5.1). TLS libraries return one record at a time, and some allocate what
+#: they are asked for.
+_RECORD = 1 << 14
+
+_BUFFER_SIZE = 1 << 18
+_BUFFERS = 4
+_free: list[memoryview] = []  # its methods are atomic, also where there is no GIL
+
+
+def borrow() -> memoryview:
+    """Return a buffer for one read, for exclusive use until it is given back.
+
+    A connection needs a buffer only while it reads, so that waiting connections do not hold one each.
+    """
+    try:
+        return _free.pop()
+    except IndexError:
+        return memoryview(bytearray(_BUFFER_SIZE))
+
+
+def give_back(buffer: memoryview) -> None:
+    """Keep a few buffers for reuse. One that is not given back, for example after an error, is garbage-collected."""
+    if len(_free) < _BUFFERS:
+        _free.append(buffer)
+
+
+def decrypt(stream: TlsStream, buffer: memoryview) -> int:
+    """Put the plaintext of any number of records into `buffer`; return the number of bytes.
+
+    Plaintext that was decrypted before a fault is returned first; the next call raises the fault.
+    """
+    count = 0
+    try:
+        while more := stream.read_into(buffer[count : count + _RECORD]):
+            count += more
+    except Error:
+        if not count:
+            raise
+    return count
+
+
+class Flow:
+    """How the current answer arrives."""
+
+    def __init__(self) -> None:
+        self._bytes = self._last = 0
+
+    def restart(self) -> None:
+        """Record that something was sent, to which another answer will come."""
+        self._bytes = 0
+
+    def received(self, count: int) -> None:
+        """Record the number of bytes that one read returned."""
+        self._bytes += count
+        self._last = count
+
+    def is_thin(self) -> bool:
+        """Return True if the answer is bulk that arrives in small portions."""
+        return _GATHERS and self._bytes > _BULK and self._last < _LITTLE

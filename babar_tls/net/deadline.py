@@ -1,0 +1,97 @@
+"""The clock of one connect: its deadline, how long each phase took, and how many round trips it needed."""
+
+from __future__ import annotations
+
+import errno
+import time
+
+from ..errors import TimeoutError
+from ..protocol.requests import Phase
+
+__all__ = ["Meter", "timeout_error"]
+
+_LONGEST_TIMEOUT = 1_000_000.0  # seconds; the operating system counts milliseconds in an int
+_LEAST_SECONDS_FOR_AN_ADDRESS = 1.0
+
+_WAITING_FOR = {
+    Phase.RESOLVE: "looking up the host name",
+    Phase.TCP: "opening the connection",
+    Phase.NEGOTIATE: "waiting for the answer to SSLRequest",
+    Phase.TLS: "in the TLS handshake",
+    Phase.AUTH: "authenticating",
+    Phase.READY: "waiting for the server to get ready",
+    Phase.QUERY: "waiting for the server",
+}
+
+_NO_TIMINGS = {phase.value: 0.0 for phase in Phase if phase is not Phase.QUERY}
+
+
+class Meter:
+    """Measure one connect and enforce its deadline.
+
+    All time since the last mark is added to the phase that is marked, so that the phases add up to the whole. A round
+    trip is counted when bytes arrive for the first time after some were sent; until then the meter is `awaiting` them.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._last = time.perf_counter()
+        self.restart(timeout)
+        self.timings = _NO_TIMINGS.copy()
+        self.round_trips = 0
+
+    def restart(self, timeout: float | None) -> None:
+        """Set a deadline of its own for the next host; times and round trips add up."""
+        self.deadline = None if timeout is None else time.monotonic() + min(timeout, _LONGEST_TIMEOUT)
+        self.awaiting = False
+
+    def mark(self, phase: Phase) -> None:
+        """Add the time since the last mark to `phase`."""
+        now = time.perf_counter()
+        name = phase._value_  # `value` is a Python function, and this is called at every step
+        if name in self.timings:
+            self.timings[name] += now - self._last
+        self._last = now
+
+    def sent(self) -> None:
+        """Record that bytes were sent."""
+        self.awaiting = True
+
+    def received(self) -> None:
+        """Record that bytes were received."""
+        self.round_trips += self.awaiting
+        self.awaiting = False
+
+    def remaining(self, phase: Phase) -> float | None:
+        """Return the seconds that are left, `None` for no limit.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
+        if self.deadline is None:
+            return None
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise timeout_error(phase)
+        return seconds
+
+    def share(self, addresses_left: int) -> float | None:
+        """Return the seconds for the next of several addresses.
+
+        An address that drops packets must leave time for the others.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
+        seconds = self.remaining(Phase.TCP)
+        if seconds is None or addresses_left <= 1:
+            return seconds
+        return min(seconds, max(seconds / addresses_left, _LEAST_SECONDS_FOR_AN_ADDRESS))
+
+
+def timeout_error(phase: Phase) -> TimeoutError:
+    """Return the error for a deadline that passed in `phase`."""
+    return TimeoutError(
+        f"timeout expired ({_WAITING_FOR[phase]})",
+        remedy="The server or the network is slow or filters packets; raise connect_timeout if it is only slow.",
+        errno=errno.ETIMEDOUT,
+    )

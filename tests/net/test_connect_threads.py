@@ -1,0 +1,196 @@
+"""The threads in which asyncio connects: an attempt waits for its place without one, and no place is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import AsyncSession, Config, Error, Unreachable
+from babar_tls.net import connect_threads
+from babar_tls.net.connect_threads import THREAD_NAME, _threads
+from babar_tls.net.deadline import Meter
+from babar_tls.net.gate import Turn
+from babar_tls.net.interruption import Interruption
+from babar_tls.protocol.requests import Connect, Derive, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REFUSED = Config(host="127.0.0.1", port=1, user="app", tls_mode="disable", connect_timeout=10)
+
+
+def threads() -> int:
+    return sum(thread.name == THREAD_NAME for thread in threading.enumerate())
+
+
+@pytest.fixture(autouse=True)
+def no_place_is_lost() -> Iterator[None]:
+    yield
+    deadline = time.monotonic() + 10
+    while (threads() or _threads.gate._free != connect_threads._PLACES) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (threads(), _threads.gate._free) == (0, connect_threads._PLACES)
+    assert not _threads._attempts
+    assert _threads._idle == 0
+
+
+@contextmanager
+def full_gate() -> Iterator[None]:
+    """Take all places, as connects do that compute for long."""
+    turns = [Turn(_threads.gate, Interruption()) for _ in range(connect_threads._PLACES)]
+    for turn in turns:
+        assert turn.enter(10)
+    try:
+        yield
+    finally:
+        for turn in turns:
+            turn.leave()
+
+
+def test_a_thread_connects_again_and_again() -> None:
+    async def main() -> None:
+        for _ in range(20):
+            with pytest.raises(Unreachable):
+                await AsyncSession.connect(REFUSED)
+        assert threads() < 15  # and not 21; a connect that begins before the last thread is idle gets another one
+
+    asyncio.run(main())
+
+
+def test_a_deadline_passes_while_an_attempt_waits_for_its_place() -> None:
+    async def main() -> None:
+        started = time.monotonic()
+        with pytest.raises(TimeoutError, match=r'server at "127.0.0.1", port 1 failed: timeout expired'):
+            await AsyncSession.connect(REFUSED.replace(connect_timeout=0.2))
+        assert time.monotonic() - started < 5
+
+    with full_gate():
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_an_attempt_that_waits_for_its_place_has_no_thread_and_can_be_cancelled(count: int) -> None:
+    async def main() -> None:
+        tasks = [asyncio.create_task(AsyncSession.connect(REFUSED)) for _ in range(count)]
+        await asyncio.sleep(0.05)
+        assert threads() == 1  # the starter
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [asyncio.CancelledError] * count
+
+    with full_gate():
+        asyncio.run(main())
+
+
+def test_attempts_that_waited_go_on_when_there_is_a_place() -> None:
+    async def main() -> None:
+        with full_gate():
+            tasks = [asyncio.create_task(AsyncSession.connect(REFUSED)) for _ in range(20)]
+            await asyncio.sleep(0.05)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [Unreachable] * 20
+
+    asyncio.run(main())
+
+
+def test_cancellations_at_random_lose_no_place() -> None:
+    async def one(delay: float) -> None:
+        try:
+            await asyncio.wait_for(AsyncSession.connect(REFUSED), delay)
+        except (Error, TimeoutError):
+            pass
+
+    async def main() -> None:
+        for turn in range(20):
+            await asyncio.gather(*(one(number * turn / 40_000) for number in range(30)))
+
+    asyncio.run(main())
+    assert not _threads._attempts
+
+
+def test_a_job_that_fails_in_an_unexpected_way_raises_that_in_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise LookupError("an error in this library")
+
+    monkeypatch.setattr("babar_tls.aio.establish", broken)
+    with pytest.raises(LookupError, match="an error in this library"):
+        asyncio.run(AsyncSession.connect(REFUSED))
+
+
+def test_an_interruption_that_comes_with_the_place_for_a_derivation_gives_it_back() -> None:
+    for _ in range(50):
+        holder = Turn(connect_threads._derivations, Interruption())
+        assert holder.enter(1)
+        interruption = Interruption()
+        connection = connect_threads._Connection(REFUSED, Meter(10), interruption, Turn(_threads.gate, interruption))
+
+        def derive(connection: connect_threads._Connection = connection) -> None:
+            with pytest.raises(connect_threads._Interrupted):
+                connection._derive_keys(Derive(b"password", b"salt", 1_000_000))
+
+        thread = threading.Thread(target=derive)
+        thread.start()
+        while not connect_threads._derivations.has_queue:
+            time.sleep(0.0001)
+        holder.leave()
+        interruption.request()
+        thread.join(10)
+        assert connect_threads._derivations._free == 1
+
+
+def test_an_idle_thread_takes_the_attempt_for_which_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name == THREAD_NAME:
+            time.sleep(0.02)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> None:
+        with pytest.raises(Unreachable):
+            await AsyncSession.connect(REFUSED)  # leaves an idle thread
+        attempt: connect_threads._Attempt[None] = connect_threads._Attempt(lambda connect: None, Meter(5), None)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            _threads._start_thread(attempt)
+        await asyncio.sleep(1)
+        with pytest.raises(Unreachable):
+            await asyncio.wait_for(AsyncSession.connect(REFUSED), 5)
+
+    asyncio.run(main())
+
+
+def test_waiting_for_the_gate_does_not_extend_the_time_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float | None] = []
+
+    def record(*_: object, seconds: float | None = None, **__: object) -> bool:
+        waited.append(seconds)
+        return False
+
+    monkeypatch.setattr(connect_threads, "wait_for", record)
+    interruption = Interruption()
+    turn = Turn(_threads.gate, interruption)
+    connection = connect_threads._Connection(REFUSED, Meter(1), interruption, turn)
+    enter = turn.enter
+
+    def slow(seconds: float | None) -> bool:
+        time.sleep(0.3)
+        return enter(seconds)
+
+    monkeypatch.setattr(turn, "enter", slow)
+    monkeypatch.setattr("socket.socket.connect_ex", lambda *_: 115)
+    exchange = (request for request in [Connect(Endpoint("192.0.2.1", 5432))])
+    with pytest.raises(TimeoutError):
+        connection.drive(exchange)
+    turn.leave()
+    connection.close()
+    assert waited[0] == 0  # inside, for a server that is not local
+    assert waited[1] is not None
+    assert waited[1] <= 0.71
