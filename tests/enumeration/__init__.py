@@ -1,0 +1,1 @@
+"""Every sequence of server messages up to a length, under many policies, judged by an independent oracle."""
