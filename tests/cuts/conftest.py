@@ -1,0 +1,115 @@
+"""Every combination of backend, style and TLS version, and a count of what each test leaves open."""
+
+from __future__ import annotations
+
+import gc
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import Config, available_backends
+from babar_tls.testing import CertificateAuthority
+
+from .leftovers import all_leftovers, connection_leftovers, remaining
+from .servers import PASSWORD, USER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from babar_tls.testing import ServerCertificate
+
+_PATIENCE = 10.0  # seconds, for what is about to end
+_CONNECTS = "connects with a fault"
+VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Report the number of connects, those of the workers of pytest-xdist included."""
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    properties = [dict(getattr(report, "user_properties", ())) for report in reports if hasattr(report, "when")]
+    if connects := sum(found.get(_CONNECTS, 0) for found in properties):
+        terminalreporter.write_line(f"tests/cuts: {connects} {_CONNECTS}")
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> Callable[[int], None]:
+    """Take the number of connects that a test has made, for the summary."""
+    return lambda connects: request.node.user_properties.append((_CONNECTS, connects))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def module_leaves_nothing() -> Iterator[None]:
+    """Fail if a descriptor or a thread of any kind is left when the module's servers are closed."""
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("needs /proc to count what is open, and addresses in 127.0.0.0/8")
+    before = all_leftovers()
+    yield
+    assert not remaining(all_leftovers, before, _PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def test_leaves_nothing(module_leaves_nothing: None) -> Iterator[None]:
+    """Fail if a test leaves a connection or a thread, or something that garbage collection complains of."""
+    before = connection_leftovers()
+    yield
+    left = remaining(connection_leftovers, before, _PATIENCE)  # before the collector closes anything
+    gc.collect()
+    assert not left
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def style(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=["stdlib", "openssl", "rustls"])
+def backend(request: pytest.FixtureRequest) -> str:
+    if request.param not in available_backends():
+        pytest.skip(f"the {request.param} backend is not installed")
+    return request.param
+
+
+@pytest.fixture(params=list(VERSIONS))
+def version(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def authority() -> CertificateAuthority:
+    return CertificateAuthority()
+
+
+@pytest.fixture(scope="session")
+def certificate(authority: CertificateAuthority) -> ServerCertificate:
+    """A certificate whose key makes signatures of constant length, so that every connect has the same borders."""
+    return authority.issue("localhost", key="ed25519")
+
+
+@pytest.fixture(scope="session")
+def bound(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A client that demands verified TLS and a bound channel; `port` and `tls_backend` are to be replaced."""
+    path = tmp_path_factory.mktemp("cuts") / "root.crt"
+    authority.write(path)
+    return Config(
+        host="localhost",
+        user=USER,
+        password=PASSWORD,
+        tls_root_cert_path=str(path),
+        tls_default_roots=False,
+        channel_binding="require",
+    )
+
+
+@pytest.fixture(scope="session")
+def plain() -> Config:
+    """A client that demands SCRAM on a connection without TLS; `port` is to be replaced."""
+    return Config(
+        host="localhost",
+        user=USER,
+        password=PASSWORD,
+        tls_mode="disable",
+        channel_binding="disable",
+        require_auth="scram-sha-256",
+    )

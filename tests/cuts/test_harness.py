@@ -1,0 +1,163 @@
+"""The other tests of this package notice a library that is at fault, and cannot become empty."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import AsyncSession, Closed, Error, TimeoutError
+from babar_tls.protocol.scram import ScramClient
+
+from . import connects, positions
+from .conftest import VERSIONS
+from .connects import HARMLESS, Trial, faults_found, record, run
+from .faults import Fault, Strike
+from .leftovers import connection_leftovers, remaining
+from .servers import MessageServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from babar_tls import Config
+    from babar_tls.testing import ServerCertificate
+
+    from .faults import Encounter
+
+
+@pytest.fixture(scope="module")
+def server(module_leaves_nothing: None) -> Iterator[MessageServer]:
+    with MessageServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tls_server(certificate: ServerCertificate, module_leaves_nothing: None) -> Iterator[MessageServer]:
+    with MessageServer(certificate, VERSIONS["TLSv1.3"]) as server:
+        yield server
+
+
+def _flips(recorded: Encounter, label: str, bit: int) -> list[Fault]:
+    spans = [span for span in recorded.spans if span.label == label]
+    return [Fault("flip", position, bit) for span in spans for position in range(span.start, span.stop)]
+
+
+def test_client_that_accepts_any_server_signature_is_noticed(
+    server: MessageServer, plain: Config, style: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = plain.replace(port=server.port)
+    flips = _flips(record(config, server.faults), "server signature", bit=5)
+    assert len(flips) == 44
+    assert not faults_found(run(config, style, server.faults, flips), config)
+    monkeypatch.setattr(ScramClient, "receive_server_final", lambda _self, _message: None)
+    found = faults_found(run(config, style, server.faults, flips), config)
+    assert len(found) == len(flips)
+    assert all(line.endswith("the session is ready") for line in found)
+
+
+def test_session_that_is_not_bound_is_noticed(tls_server: MessageServer, bound: Config) -> None:
+    config = bound.replace(port=tls_server.port)
+    flips = _flips(record(config, tls_server.faults), "parameter value", bit=0)
+    careless = config.replace(channel_binding="disable")
+    # The script offers SCRAM-SHA-256 as well and checks no proof, as an attacker's server might.
+    found = faults_found(run(careless, "blocking", tls_server.faults, flips), config)
+    assert len(found) == len(flips)
+    assert all("without auth_method, channel_bound, gs2_flag" in line for line in found)
+
+
+def test_fault_that_does_not_happen_is_noticed(server: MessageServer, plain: Config, style: str) -> None:
+    config = plain.replace(port=server.port)
+    behind_the_end = Fault("flip", record(config, server.faults).sent)
+    (found,) = faults_found(run(config, style, server.faults, [behind_the_end]), config)
+    assert "the fault did not happen" in found
+
+
+@pytest.mark.parametrize(
+    ("action", "change", "complaint"),
+    [
+        ("close", {"error": TimeoutError}, "waited for bytes after the end"),
+        ("stall", {"error": Closed}, "not a timeout"),
+        ("stall", {"seconds": 9.0}, "9.0 s, with a deadline of 0.3 s"),
+    ],
+)
+def test_wrong_or_late_error_is_noticed(plain: Config, action: str, change: dict[str, object], complaint: str) -> None:
+    right = Trial(Fault(action, 0), Strike("server-first-message", b"r", b""), deadline=0.3, seconds=0.3)
+    right = dataclasses.replace(right, error=Closed if action == "close" else TimeoutError)
+    assert not faults_found([right], plain)
+    (found,) = faults_found([dataclasses.replace(right, **change)], plain)
+    assert complaint in found
+
+
+def test_connection_that_is_left_open_is_noticed(server: MessageServer) -> None:
+    before = connection_leftovers()
+    address = server.faults.expect(None).address, server.port
+    with socket.socket() as never_connected, socket.create_connection(address) as connected:
+        left = remaining(connection_leftovers, before, 0.1)
+        for sock in (never_connected, connected):
+            assert str(Path(f"/proc/self/fd/{sock.fileno()}").readlink()) in left
+    assert not remaining(connection_leftovers, before, 10)
+
+
+def test_socket_that_is_left_to_the_garbage_collector_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    noticed: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: noticed.append(unraisable.exc_type))
+    socket.socket()
+    gc.collect()
+    assert noticed == [ResourceWarning]  # an error, as pytest is configured: its own hook fails the test
+
+
+def test_thread_that_is_left_running_is_noticed() -> None:
+    before = connection_leftovers()
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    assert remaining(connection_leftovers, before, 0.1) == {thread}
+    end.set()
+    thread.join()
+    assert not remaining(connection_leftovers, before, 10)
+
+
+def test_task_that_is_left_running_is_noticed(
+    server: MessageServer, plain: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = []
+
+    async def connect(_config: Config) -> None:
+        tasks.append(asyncio.create_task(asyncio.sleep(600)))
+        raise Error("refused")
+
+    monkeypatch.setattr(AsyncSession, "connect", connect)
+    monkeypatch.setattr(connects, "_TASK_PATIENCE", 0.01)
+    with pytest.raises(AssertionError):
+        run(plain.replace(port=server.port), "asyncio", server.faults, [Fault("close", 0)])
+    assert tasks[0].cancelled()
+
+
+def test_long_form_tries_three_bits_of_every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(positions, "EXHAUSTIVE", True)
+    monkeypatch.setattr(positions, "PARTS", range(8))
+    total = 357
+    tried = [
+        fault for part in range(8) for fault in positions.plan("flip", total, [], name="any", part=part, sample=20)
+    ]
+    assert len(set(tried)) == 3 * total
+    assert {fault.position for fault in tried} == set(range(total))
+    assert {fault.position for fault in tried if fault.bit in (0, 7)} == set(range(total))
+
+
+def test_empty_stream_is_refused() -> None:
+    with pytest.raises(AssertionError):
+        positions.plan("close", 0, [0, 1, 2], name="any", part=0, sample=3)
+
+
+def test_harmless_pieces_are_sent(tls_server: MessageServer, bound: Config) -> None:
+    recorded = record(bound.replace(port=tls_server.port), tls_server.faults)
+    labels = {span.label for span in recorded.spans}
+    assert labels >= HARMLESS - {"minor record version"}

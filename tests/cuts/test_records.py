@@ -1,0 +1,80 @@
+"""A connect fails in time if the TLS records of the server are cut, stalled or changed on the network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls.testing import ScramServer
+
+from .conftest import VERSIONS
+from .connects import faults_found, record, run
+from .faults import ACTIONS
+from .positions import PARTS, around_borders, plan
+from .servers import ITERATIONS, PASSWORD, USER, RecordRelay, unexpected_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from babar_tls import Config
+    from babar_tls.testing import ServerCertificate
+
+    from .faults import Action
+
+#: Positions in the short form.
+_SAMPLE = {"close": 20, "stall": 20, "flip": 40}
+_LEAST_LENGTH = 1000
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def relays(certificate: ServerCertificate, module_leaves_nothing: None) -> Iterator[dict[str, RecordRelay]]:
+    servers, relays = [], {}
+    for name, version in VERSIONS.items():
+        server = ScramServer(
+            {USER: PASSWORD},
+            certificate,
+            channel_bindings=["tls-server-end-point"],
+            iterations=ITERATIONS,
+            minimum_version=version,
+            maximum_version=version,
+        )
+        server.start()
+        servers.append(server)
+        relays[name] = RecordRelay(server.port)
+        relays[name].start()
+    yield relays
+    for server in [*relays.values(), *servers]:
+        server.close()
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("action", ACTIONS)
+def test_faulty_record_fails_the_connect_in_time(
+    *,
+    relays: dict[str, RecordRelay],
+    bound: Config,
+    backend: str,
+    style: str,
+    version: str,
+    action: Action,
+    part: int,
+    count: Callable[[int], None],
+) -> None:
+    relay = relays[version]
+    config = bound.replace(port=relay.port, tls_backend=backend)
+    recorded = record(config, relay.faults)
+    assert recorded.sent >= _LEAST_LENGTH
+    borders = around_borders(recorded.spans, "record type")
+    if action == "flip":
+        borders |= around_borders(recorded.spans, "record length")
+    name = f"{backend} {style} {version} {action}"
+    faults = plan(action, recorded.sent, borders, name=name, part=part, sample=_SAMPLE[action])
+    trials = run(config, style, relay.faults, faults)
+    relay.faults.clear()
+    assert len(trials) == len(faults)
+    assert not faults_found(trials, config)
+    assert not unexpected_errors(relay)
+    count(len(trials))
