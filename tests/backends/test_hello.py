@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import ssl
-from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from babar_tls import TlsVersion
 from babar_tls.backends import TlsParameters, backend_status, get_backend
 from babar_tls.backends.groups import canonical_group, group_name, is_post_quantum
-from babar_tls.backends.hello import client_offer, server_choice
-from babar_tls.backends.key_exchange import KeyExchangeObserver
+from babar_tls.backends.hello import client_offer
 
 from .pairs import TLS_VERSIONS, Pair, only
 
@@ -85,45 +81,6 @@ def test_no_group(authority: CertificateAuthority, parameters: TlsParameters) ->
     asked = dataclasses.replace(parameters, ciphers=(suites,))
     pair = Pair("stdlib", asked, NAME, certificate, ciphers=suites, **only("TLSv1.2")).handshake()
     assert (pair.client.cipher, pair.client.group) == (suites, None)
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=300))
-def test_nonsense(data: bytes) -> None:
-    """Nothing but a `ValueError` comes of bytes that are no hello, and the observer does not even raise that."""
-    for read in (client_offer, server_choice):
-        try:
-            read(data)
-        except ValueError:
-            pass
-    observer = KeyExchangeObserver()
-    for start in range(0, len(data), 7):
-        observer.receive(data[start : start + 7])
-    observer = KeyExchangeObserver()
-    observer.receive(b"\x16\x03\x03" + len(data).to_bytes(2, "big") + data)
-
-
-@settings(deadline=None)
-@given(st.data())
-def test_damaged_offer(data: st.DataObject) -> None:
-    """A ClientHello with a byte changed, or an end missing, is read or refused, and nothing else."""
-    flight = bytearray(_flight())
-    at = data.draw(st.integers(0, len(flight) - 1))
-    flight[at] = data.draw(st.integers(0, 255))
-    try:
-        client_offer(bytes(flight[: data.draw(st.integers(0, len(flight)))]))
-    except ValueError:
-        pass
-
-
-@cache
-def _flight() -> bytes:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    connection = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
-    with pytest.raises(ssl.SSLWantReadError):
-        connection.do_handshake()
-    return outgoing.read()
 
 
 def test_names_of_groups() -> None:
