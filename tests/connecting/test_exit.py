@@ -1,0 +1,257 @@
+"""A program can end at any moment of a connect: at once, with its own exit status, and without a word."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import lifetime
+from .lifetime import EXHAUSTIVE, PREAMBLE, Program, randomness, repeat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+nothing_is_left, threads_end = lifetime.nothing_is_left, lifetime.threads_end
+backend, certificate, root, honest, ports = (
+    lifetime.backend,
+    lifetime.certificate,
+    lifetime.root,
+    lifetime.honest,
+    lifetime.ports,
+)
+
+_AT_A_TIME = 3
+_SERVERS = ["honest", "silent", "dripping"]
+
+TIMEOUTS = """
+async def main():
+    for _ in range(6):
+        port = random.choice(ports)
+        try:
+            session = await asyncio.wait_for(AsyncSession.connect(target(port)), random.uniform(0, 0.02))
+        except TimeoutError:
+            continue
+        await session.close()
+
+asyncio.run(main())
+end()
+"""
+
+
+@pytest.mark.timeout(900)
+def test_programs_whose_last_connect_timed_out_end_cleanly(backend: str, root: Path, ports: Mapping[str, int]) -> None:
+    """The connects are given up at any point of the handshake, while their threads are inside the TLS library."""
+    source = randomness()
+    choices = [[ports["honest"]], list(ports.values())]
+    seeds = [source.randrange(1 << 30) for _ in range(repeat(8, 100))]
+
+    def one(seed: int) -> Program:
+        return Program(PREAMBLE + TIMEOUTS, backend, root, seed, *choices[seed % 2])
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        for program in pool.map(one, seeds):
+            program.assert_ended_well()
+
+
+ENDINGS = {
+    # The event loop is neither told to cancel the connect nor closed.
+    "loop not closed": """
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(without_pending_tasks)
+task = loop.create_task(AsyncSession.connect(target(ports[0])))
+loop.run_until_complete(asyncio.sleep(random.uniform(0, 0.03)))
+end()
+""",
+    "loop closed": """
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(without_pending_tasks)
+task = loop.create_task(AsyncSession.connect(target(ports[0])))
+loop.run_until_complete(asyncio.sleep(random.uniform(0, 0.03)))
+loop.close()
+end()
+""",
+    "task cancelled, loop not run again": """
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(without_pending_tasks)
+task = loop.create_task(AsyncSession.connect(target(ports[0])))
+loop.run_until_complete(asyncio.sleep(random.uniform(0, 0.03)))
+task.cancel()
+end()
+""",
+    "many connects": """
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(without_pending_tasks)
+tasks = [loop.create_task(AsyncSession.connect(target(port))) for port in ports * 10]
+loop.run_until_complete(asyncio.sleep(random.uniform(0, 0.1)))
+end()
+""",
+    "sys.exit in a coroutine": """
+async def main():
+    task = asyncio.ensure_future(AsyncSession.connect(target(ports[0])))
+    await asyncio.sleep(random.uniform(0, 0.03))
+    end()
+    sys.exit()
+
+asyncio.run(main())
+""",
+    "sys.exit in a coroutine of a loop that is not closed": """
+async def main():
+    await asyncio.sleep(random.uniform(0, 0.03))
+    end()
+    sys.exit()
+
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(without_pending_tasks)
+task = loop.create_task(AsyncSession.connect(target(ports[0])))
+loop.run_until_complete(main())
+""",
+    "interrupted": """
+async def main():
+    await AsyncSession.connect(target(ports[0]))
+    await asyncio.sleep(10)
+
+threading.Timer(random.uniform(0.01, 0.05), signal.pthread_kill, (threading.get_ident(), signal.SIGINT)).start()
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    end()
+""",
+    "loop in a daemon thread": """
+async def main():
+    begun.set()
+    session = await AsyncSession.connect(target(ports[0]))
+    await asyncio.sleep(100)
+
+begun = threading.Event()
+threading.Thread(target=asyncio.run, args=(main(),), daemon=True).start()
+begun.wait(10)
+time.sleep(random.uniform(0, 0.03))
+end()
+""",
+    "uvloop not closed": """
+import uvloop
+loop = uvloop.new_event_loop()
+loop.set_exception_handler(without_pending_tasks)
+task = loop.create_task(AsyncSession.connect(target(ports[0])))
+loop.run_until_complete(asyncio.sleep(random.uniform(0, 0.03)))
+end()
+""",
+    "name is being looked up": """
+import socket
+socket.getaddrinfo = lambda *arguments, **options: time.sleep(60)
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(without_pending_tasks)
+task = loop.create_task(AsyncSession.connect(target(ports[0], host="localhost")))
+loop.run_until_complete(asyncio.sleep(0.03))
+end()
+""",
+}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_programs_that_end_during_a_connect_end_cleanly(
+    backend: str, ending: str, root: Path, ports: Mapping[str, int]
+) -> None:
+    """Neither the program nor its event loop cancels the connect."""
+    if "uvloop" in ending:
+        pytest.importorskip("uvloop")
+    source = randomness()
+    # The short form has one kind of server for each backend, another one with the next ending.
+    turn = list(ENDINGS).index(ending) + ["stdlib", "openssl", "rustls"].index(backend)
+    kinds = _SERVERS * 10 if EXHAUSTIVE else [_SERVERS[turn % 3]]
+
+    def one(kind: str) -> Program:
+        return Program(PREAMBLE + ENDINGS[ending], backend, root, source.randrange(1 << 30), ports[kind])
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        for program in pool.map(one, kinds):
+            program.assert_ended_well()
+
+
+EXIT_STATUS = """
+async def main():
+    task = asyncio.ensure_future(AsyncSession.connect(target(ports[0])))
+    await asyncio.sleep(0.02)
+    end()
+    sys.exit(3)
+
+asyncio.run(main())
+"""
+
+
+def test_exit_status_is_kept(backend: str, root: Path, ports: Mapping[str, int]) -> None:
+    Program(PREAMBLE + EXIT_STATUS, backend, root, 0, ports["silent"]).assert_ended_well(3)
+
+
+AFTER_THE_MAIN_THREAD = """
+async def main():
+    connecting = [asyncio.ensure_future(AsyncSession.connect(target(ports[0]))) for _ in range(5)]
+    while threading.main_thread().is_alive():  # executors are not available after its end
+        await asyncio.sleep(0.01)
+    for task in connecting:
+        await (await task).close()
+    for _ in range(5):
+        session = await AsyncSession.connect(target(ports[0]))
+        assert len(await session.query("select 1")) == 1
+        await session.close()
+    print("connected", flush=True)
+    end()
+
+threading.Thread(target=asyncio.run, args=(main(),)).start()
+"""
+
+
+def test_thread_that_outlives_the_main_thread_goes_on_connecting(
+    backend: str, root: Path, ports: Mapping[str, int]
+) -> None:
+    """A program has not ended while a thread that is not a daemon runs, and its connects are wanted."""
+    program = Program(PREAMBLE + AFTER_THE_MAIN_THREAD, backend, root, 0, ports["honest"])
+    program.assert_ended_well()
+    assert program.output == ["connected"]
+
+
+WAITING_FOR_A_DAEMON = """
+loop = asyncio.new_event_loop()
+threading.Thread(target=loop.run_forever, daemon=True).start()
+
+def work():
+    threading.main_thread().join()
+    try:
+        asyncio.run_coroutine_threadsafe(AsyncSession.connect(target(ports[0])), loop).result(60)
+    except IoError as error:
+        print(error.message, flush=True)
+    end()
+
+threading.Thread(target=work).start()
+"""
+
+
+def test_thread_that_waits_for_a_daemon_thread_gets_an_error(
+    backend: str, root: Path, ports: Mapping[str, int]
+) -> None:
+    program = Program(PREAMBLE + WAITING_FOR_A_DAEMON, backend, root, 0, ports["silent"])
+    program.assert_ended_well()
+    assert program.output == ["no thread to connect with can be started"]
+
+
+CONNECTING_DAEMON = """
+async def main():
+    asyncio.get_running_loop().set_exception_handler(without_pending_tasks)
+    while True:
+        asyncio.ensure_future(AsyncSession.connect(target(ports[0]))).add_done_callback(lambda task: task.exception())
+        await asyncio.sleep(0.02)
+
+threading.Thread(target=asyncio.run, args=(main(),), daemon=True).start()
+time.sleep(0.2)
+end()
+"""
+
+
+def test_daemon_thread_that_goes_on_connecting_does_not_keep_the_program(
+    backend: str, root: Path, ports: Mapping[str, int]
+) -> None:
+    Program(PREAMBLE + CONNECTING_DAEMON, backend, root, 0, ports["silent"]).assert_ended_well()

@@ -1,0 +1,392 @@
+"""Connecting from event loops of any kind, in any number, in processes that fork, and without any thread to spare."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import babar_tls
+from babar_tls import AsyncSession, Config, IoError, Session, connect_async
+from babar_tls.testing import CertificateAuthority, ScramServer
+
+from . import lifetime
+from .lifetime import (
+    FAR_AWAY,
+    PASSWORD,
+    PREAMBLE,
+    Program,
+    measure,
+    moment,
+    note_loop_error,
+    outcome,
+    randomness,
+    repeat,
+    run,
+    sockets_to,
+    wait_until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+nothing_is_left, threads_end = lifetime.nothing_is_left, lifetime.threads_end
+backend, certificate, root, config, honest, ports = (
+    lifetime.backend,
+    lifetime.certificate,
+    lifetime.root,
+    lifetime.config,
+    lifetime.honest,
+    lifetime.ports,
+)
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def target(config: Config, backend: str, honest: ScramServer) -> Config:
+    return config.replace(port=honest.port, tls_backend=backend)
+
+
+async def connect_and_query(target: Config) -> None:
+    async with await AsyncSession.connect(target) as session:
+        assert await session.query("select 1") == [("1",)]
+
+
+# Loops in threads
+
+
+def test_64_loops_in_threads_connect(target: Config) -> None:
+    done: list[int] = []
+
+    async def main() -> None:
+        for _ in range(repeat(1, 10)):
+            await connect_and_query(target)
+        done.append(1)
+
+    threads = [threading.Thread(target=run, args=(main,)) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(done) == 64
+
+
+def test_event_loops_one_after_the_other_connect(target: Config) -> None:
+    """Nothing of a loop that has ended is used again."""
+    for _ in range(repeat(5, 100)):
+        run(lambda: connect_and_query(target))
+
+
+def _without_pending_tasks(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Be an exception handler that does not mind what the test does on purpose."""
+    if "was destroyed but it is pending" not in context["message"]:
+        note_loop_error(loop, context)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("kind", ["honest", "silent"])
+def test_loop_closed_during_a_connect(
+    *, config: Config, backend: str, kind: str, kept: bool, ports: Mapping[str, int]
+) -> None:
+    """The result has nobody to take it, whether the program keeps the task or drops it."""
+    source = randomness()
+    target = config.replace(port=ports[kind], tls_backend=backend, connect_timeout=FAR_AWAY if kind == "honest" else 1)
+    tasks = []
+    seconds = run(lambda: measure(config.replace(port=ports["honest"], tls_backend=backend)))
+    for _ in range(repeat(8, 200)):
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(_without_pending_tasks)
+        task = loop.create_task(AsyncSession.connect(target))
+        loop.run_until_complete(asyncio.sleep(moment(source, seconds)))
+        if task.done():
+            loop.run_until_complete(outcome(task))
+        elif kept:
+            tasks.append(task)
+        loop.close()
+        del task
+    assert wait_until(lambda: sockets_to(target.port) == 0)
+    tasks.clear()
+
+
+# Kinds of loops
+
+
+def test_uvloop_connects(target: Config) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> None:
+        await asyncio.gather(*(connect_and_query(target) for _ in range(10)))
+        async with await connect_async(target) as session:
+            assert not session.closed
+
+    run(main, loop_factory=uvloop.new_event_loop)
+
+
+def test_uvloop_cancels_at_a_random_moment(target: Config) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    source = randomness()
+
+    async def main() -> set[str]:
+        seconds = await measure(target)
+        return {
+            await outcome(asyncio.wait_for(AsyncSession.connect(target), moment(source, seconds)))
+            for _ in range(repeat(12, 500))
+        }
+
+    assert run(main, loop_factory=uvloop.new_event_loop) <= {"TimeoutError", "session"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_debug_mode_connects(target: Config, host: str, caplog: pytest.LogCaptureFixture) -> None:
+    """In debug mode asyncio insists on non-blocking sockets and on calls from the thread of the loop."""
+
+    async def main() -> None:
+        await asyncio.gather(*(connect_and_query(target.replace(host=host)) for _ in range(5)))
+        assert asyncio.get_running_loop().get_debug()
+
+    run(main, debug=True)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_debug_mode_cancels_at_a_random_moment(target: Config) -> None:
+    source = randomness()
+
+    async def main() -> set[str]:
+        seconds = await measure(target)
+        return {
+            await outcome(asyncio.wait_for(AsyncSession.connect(target), moment(source, seconds)))
+            for _ in range(repeat(8, 300))
+        }
+
+    assert run(main, debug=True) <= {"TimeoutError", "session"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_default_executor_is_not_needed(
+    config: Config, backend: str, host: str, certificate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application may have shut it down; a name is looked up and a long PBKDF2 is computed all the same."""
+    with ScramServer({"app": PASSWORD}, certificate, iterations=30_000) as server:
+        target = config.replace(port=server.port, tls_backend=backend, host=host)
+
+        async def main() -> None:
+            await asyncio.get_running_loop().shutdown_default_executor()
+            await asyncio.wait_for(connect_and_query(target), 10)
+
+        run(main)
+
+
+def test_default_executor_that_is_busy_does_not_matter(target: Config) -> None:
+    async def main() -> None:
+        release = threading.Event()
+        loop = asyncio.get_running_loop()
+        blocked = [loop.run_in_executor(None, release.wait, FAR_AWAY) for _ in range(64)]
+        try:
+            await asyncio.wait_for(connect_and_query(target.replace(host="localhost")), 10)
+        finally:
+            release.set()
+            await asyncio.gather(*blocked)
+
+    run(main)
+
+
+# Threads and context
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have no thread started except by the test's servers."""
+    assert wait_until(lambda: not any(thread.name.startswith("babar-tls") for thread in threading.enumerate()))
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if not thread.name.startswith("ScriptedServer"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        yield
+
+
+@pytest.mark.usefixtures("no_threads")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_thread_can_be_started_from_asyncio(target: Config, host: str) -> None:
+    async def main() -> None:
+        for _ in range(3):
+            with pytest.raises(IoError, match="thread") as caught:
+                await asyncio.wait_for(AsyncSession.connect(target.replace(host=host)), 5)
+            assert not isinstance(caught.value, babar_tls.TimeoutError)
+
+    run(main)
+
+
+@pytest.mark.usefixtures("no_threads")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_thread_is_needed_to_connect_blocking(target: Config, host: str) -> None:
+    """The name is looked up in the calling thread."""
+    with Session.connect(target.replace(host=host)) as session:
+        assert session.query("select 1") == [("1",)]
+
+
+def test_threads_can_be_started_again(target: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure is not remembered."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        await asyncio.to_thread(wait_until, lambda: not any("babar" in thread.name for thread in threading.enumerate()))
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(IoError):
+                await AsyncSession.connect(target)
+        await connect_and_query(target)
+
+    run(main)
+
+
+_REQUEST: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
+
+
+class _ContextHandler(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.append((_REQUEST.get(), record.getMessage()))
+
+
+@pytest.mark.parametrize("loop_factory", ["asyncio", "uvloop"])
+def test_log_records_are_made_in_the_context_of_the_caller(
+    config: Config, backend: str, loop_factory: str, tmp_path: Path
+) -> None:
+    """A handler can tell for which request a connect warns; many run at a time."""
+    factory = asyncio.new_event_loop if loop_factory == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    certificate = CertificateAuthority("ed25519").issue("127.0.0.1")  # which cannot be bound (RFC 5929 section 4.1)
+    (tmp_path / "root.crt").write_bytes(certificate.root_pem)
+    logger, handler = logging.getLogger("babar_tls"), _ContextHandler()
+
+    async def request(target: Config, name: str) -> None:
+        _REQUEST.set(name)
+        await connect_and_query(target)
+
+    logger.addHandler(handler)
+    try:
+        with ScramServer({"app": PASSWORD}, certificate, engine="stdlib") as server:
+            target = config.replace(
+                port=server.port, tls_backend=backend, tls_root_cert_path=str(tmp_path / "root.crt")
+            )
+
+            async def main() -> None:
+                await asyncio.gather(*(request(target, f"request {number}") for number in range(5)))
+
+            run(main, loop_factory=factory)
+    finally:
+        logger.removeHandler(handler)
+    assert sorted(name for name, _ in handler.seen) == [f"request {number}" for number in range(5)]
+    assert all("channel binding is not possible" in text for _, text in handler.seen)
+
+
+# Forks
+
+FORKING = """
+def connections(port):
+    found = set()
+    for line in open("/proc/net/tcp").read().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[2].partition(":")[2], 16) == port:
+            found.add(f"socket:[{fields[9]}]")
+    count = 0
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{number}") in found
+        except OSError:
+            pass
+    return count
+
+async def several():
+    async def one():
+        async with await AsyncSession.connect(target(ports[0])) as session:
+            assert len(await session.query("select 1")) == 1
+    await asyncio.gather(*(one() for _ in range(5)))
+
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(without_pending_tasks)
+opened = loop.run_until_complete(AsyncSession.connect(target(ports[0])))
+blocking = Session.connect(target(ports[0]))
+for _ in range(ROUNDS):
+    tasks = [loop.create_task(AsyncSession.connect(target(port))) for port in ports * 4]
+    loop.run_until_complete(asyncio.sleep(random.uniform(0, 0.04)))
+    child = os.fork()
+    if not child:
+        loop.close = lambda: None  # it would take the parent's pipe out of the epoll object that the two share
+        deadline = time.monotonic() + 5
+        while connections(ports[1]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert connections(ports[1]) == 0, "the child keeps its copies of the parent's sockets"
+        asyncio.run(several())
+        with Session.connect(target(ports[0], host="localhost")) as session:
+            session.query("select 1")
+        LEAVE
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(loop.run_until_complete(opened.query("select 1"))) == 1
+    assert len(blocking.query("select 1")) == 1
+    loop.run_until_complete(several())
+    for task, port in zip(tasks, ports * 4):
+        if port != ports[0]:
+            task.cancel()
+        session = None
+        try:
+            session = loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            assert port != ports[0]
+        if session is not None:
+            assert len(loop.run_until_complete(session.query("select 1"))) == 1
+            loop.run_until_complete(session.close())
+loop.run_until_complete(opened.close())
+blocking.close()
+loop.close()
+end()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit()"])
+def test_fork_during_connects(backend: str, leave: str, root: Path, ports: Mapping[str, int]) -> None:
+    """Parent and child go on connecting. The connects of the parent, and its sessions, do not notice."""
+    code = FORKING.replace("ROUNDS", str(repeat(2, 50))).replace("LEAVE", leave)
+    Program(PREAMBLE + code, backend, root, 0, ports["honest"], ports["silent"]).assert_ended_well()
+
+
+FORK_IN_A_COROUTINE = """
+async def main():
+    tasks = [asyncio.ensure_future(AsyncSession.connect(target(ports[0]))) for _ in range(4)]
+    await asyncio.sleep(random.uniform(0, 0.03))
+    child = os.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, "-c", ""])
+    for task in tasks:
+        async with await task as session:
+            assert len(await session.query("select 1")) == 1
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+for _ in range(ROUNDS):
+    asyncio.run(main())
+end()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork_and_exec_in_a_coroutine_during_connects(backend: str, root: Path, ports: Mapping[str, int]) -> None:
+    """Starting another program does not disturb connects."""
+    code = FORK_IN_A_COROUTINE.replace("ROUNDS", str(repeat(3, 50)))
+    Program(PREAMBLE + code, backend, root, 0, ports["honest"]).assert_ended_well()
