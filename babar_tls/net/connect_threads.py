@@ -103,7 +103,9 @@ class _Connection(BlockingConnection):
 
     def _look_up(self, endpoint: Endpoint, seconds: float | None) -> list[AddressInfo] | None:
         with self._outside(Phase.RESOLVE):
-            return look_up(endpoint, seconds, self.interruption)
+            # In this thread it would keep the program from ending.
+            here = threading.main_thread().is_alive()
+            return look_up(endpoint, seconds, self.interruption, here=here)
 
     def _wrap(self, backend: TlsBackend, parameters: TlsParameters, server_hostname: str) -> TlsStream:
         identity = parameters.client_certificate

@@ -121,14 +121,17 @@ def wait_for(sock: socket.socket, *, write: bool = False, seconds: float | None 
     return any(select.select([] if write else [sock], [sock] if write else [], [sock], seconds))
 
 
-def look_up(endpoint: Endpoint, seconds: float | None, interruption: Interruption) -> list[AddressInfo] | None:
+def look_up(
+    endpoint: Endpoint, seconds: float | None, interruption: Interruption, *, here: bool = True
+) -> list[AddressInfo] | None:
     """Return the addresses of the endpoint's name, or None if that takes longer or is interrupted.
 
     ``getaddrinfo`` cannot be interrupted, so that it runs in a daemon thread, which is left behind if need be. If no
-    thread can be started it runs in the calling thread, and `seconds` does not limit it.
+    thread can be started it runs in the calling thread, if `here` is set, and `seconds` does not limit it.
 
     Raises:
         Unreachable: The name has no address.
+        IoError: No thread can be started, and `here` is not set.
     """
     outcome: list[list[AddressInfo] | BaseException] = []
     done = threading.Event()
@@ -143,8 +146,10 @@ def look_up(endpoint: Endpoint, seconds: float | None, interruption: Interruptio
 
     try:
         threading.Thread(target=work, name="babar-tls getaddrinfo", daemon=True).start()
-    except RuntimeError:  # a limit of threads or of memory, or the interpreter is about to end
-        return _addresses(endpoint)
+    except RuntimeError as exc:  # a limit of threads or of memory, or the interpreter is about to end
+        if here:
+            return _addresses(endpoint)
+        raise IoError("no thread to look up the host name can be started") from exc
     with interruption.waking(done.set):
         done.wait(seconds)
     if not outcome:

@@ -374,6 +374,7 @@ from babar_tls import AsyncSession, Closed, Config, Error, IoError, Session
 backend, root, seed, *ports = sys.argv[1:]
 ports = [int(port) for port in ports]
 random.seed(int(seed))
+warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
 
 def target(port, **options):
     settings = dict(host="127.0.0.1", port=port, user="app", password="a secret of ours", connect_timeout=100,
