@@ -218,7 +218,7 @@ class _Connection(BlockingConnection):
 
 
 class _Outcome(Generic[_T]):
-    """What a thread delivers: a result, which must be taken or is discarded, or an error."""
+    """The result of a thread, which must be taken or is discarded, or its error."""
 
     result: _T
 

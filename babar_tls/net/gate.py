@@ -49,7 +49,7 @@ class Waiting(Generic[_J]):
         self.job = job
         self.granted = False
         self.signal = None if job is not None else threading.Lock()
-        self._claims = [self]
+        self._claims = [True]
         if self.signal is not None:
             self.signal.acquire()
 
@@ -154,7 +154,7 @@ class Gate(Generic[_J]):
         return job
 
     def _next(self) -> Waiting[_J] | None:
-        """Return who gets the place; if there is none, the place is free."""
+        """Return the thread or job that gets the place, or None, and then the place is free."""
         with self._lock:
             while self._queue:
                 waiting = self._queue.popleft()
