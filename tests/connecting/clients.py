@@ -66,10 +66,6 @@ def sockets_to(port: int) -> int:
     return count
 
 
-def library_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("babar-tls")]
-
-
 def resident(name: str) -> int:
     """Return a size of this process in bytes: ``VmRSS`` or ``VmHWM``."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -78,18 +74,26 @@ def resident(name: str) -> int:
     raise LookupError(name)
 
 
+def left_open() -> tuple[list[str], list[str], int]:
+    """Return the threads of the library, the descriptors, and the number of other threads.
+
+    The threads are read once: one that ends between two readings would be counted as a thread of another kind.
+    """
+    names = [thread.name for thread in threading.enumerate()]
+    of_library = [name for name in names if name.startswith("babar-tls")]
+    return of_library, open_descriptors(), len(names) - len(of_library)
+
+
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
     """Assert that no thread of the library and no descriptor is left behind, after a bounded wait."""
-    before = open_descriptors(), threading.active_count() - len(library_threads())
+    _, *before = left_open()
     yield
+    expected = ([], *before)
     deadline = time.monotonic() + LINGER
-    while time.monotonic() < deadline:
-        if (open_descriptors(), threading.active_count()) == before:
-            break
+    while (left := left_open()) != expected and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert library_threads() == []
-    assert (open_descriptors(), threading.active_count()) == before
+    assert left == expected
 
 
 async def poll(is_so: Callable[[], bool], seconds: float) -> bool:
