@@ -27,7 +27,8 @@ Three classes stand in both of the last branches, because the server's words are
 `AuthRefused` (SQLSTATE 28000: no entry in pg_hba.conf, no such role, …), its subclass `InvalidPassword` (28P01), and
 `ChannelBindingRefused`, by which the server says that the two ends do not see the same channel.
 
-Where libpq has a text for a failure, `str(error)` contains it. No error carries a secret.
+Where libpq has a text for a failure, `str(error)` contains it. No error carries a secret. Text that a server has sent
+is escaped and bounded in `str(error)`; the attributes of a `ServerError` hold it as it was sent.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from __future__ import annotations
 import builtins
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from .visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,6 +70,8 @@ __all__ = [
 
 _E = TypeVar("_E", bound="Error")
 
+_SHOWN = 2000  # characters of each text of a ServerError in its message
+
 
 class Error(Exception):
     """Everything that babar-tls raises on purpose.
@@ -98,7 +103,8 @@ class Error(Exception):
         return "\n".join(lines) + (f"\n{self.remedy}" if self.remedy else "")
 
     def _line(self) -> str:
-        return (f"connection to {self.endpoint} failed: " if self.endpoint else "") + self._headline()
+        prefix = f"connection to {self.endpoint} failed: " if self.endpoint else ""
+        return visible(prefix + self._headline(), keep_newlines=True)
 
     def _headline(self) -> str:
         return self.message
@@ -237,6 +243,9 @@ class ServerSignatureError(AuthError):
 class ServerError(Error):
     """The server reported an error (ErrorResponse).
 
+    The attributes hold the server's text as it was sent. A server that is not authenticated may send anything: control
+    characters, forged lines of a log. In `str(error)` such characters are escaped and long texts are cut.
+
     Attributes:
         severity: ``FATAL``, ``ERROR`` or ``PANIC``.
         code: The SQLSTATE, five characters.
@@ -256,12 +265,12 @@ class ServerError(Error):
         self.position = int(position) if re.fullmatch("[0-9]{1,10}", position) else None
 
     def _headline(self) -> str:
-        lines = [f"{self.severity}:  {self.message}"]
-        if self.detail:
-            lines.append(f"DETAIL:  {self.detail}")
-        if self.hint:
-            lines.append(f"HINT:  {self.hint}")
-        return "\n".join(lines)
+        texts = {self.severity: self.message, "DETAIL": self.detail, "HINT": self.hint}
+        return "\n".join(
+            f"{visible(label, limit=20)}:  {visible(text, limit=_SHOWN)}"
+            for label, text in texts.items()
+            if text or text is self.message
+        )
 
 
 class AuthRefused(AuthError, ServerError):

@@ -16,7 +16,7 @@ from ..errors import (
     TargetSessionError,
     TlsError,
 )
-from ._text import visible
+from ..visible import visible
 
 __all__ = [
     "INTERRUPTED",

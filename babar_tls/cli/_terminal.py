@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.text import Text
 
-from ._text import visible
+from ..visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

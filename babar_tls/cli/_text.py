@@ -3,28 +3,9 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import Any
 
-__all__ = ["milliseconds", "print_json", "visible"]
-
-# Control, format (bidirectional overrides among them), surrogate, line and paragraph separator.
-_UNSAFE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
-
-
-def visible(text: str, *, keep_newlines: bool = False) -> str:
-    """`text` with everything that could steer a terminal, or deceive its reader, written as an escape.
-
-    What a server sends is not to be trusted before it has been authenticated, nor always after.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        char.encode("unicode_escape").decode()
-        if unicodedata.category(char) in _UNSAFE and not (keep_newlines and char == "\n")
-        else char
-        for char in text
-    )
+__all__ = ["milliseconds", "print_json"]
 
 
 def milliseconds(seconds: float) -> str:

@@ -19,12 +19,16 @@ from ..errors import (
     ProtocolError,
     UnsupportedAuth,
 )
+from ..visible import visible
 from .channel_binding import DEFAULT_TYPE, Binding, channel_binding_data
 from .negotiation import matching_pin, verified
 from .scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 
 if TYPE_CHECKING:
     from .requests import TlsFacts
+
+_SHOWN = 8  # SASL mechanisms in a message
+_LONGEST_NAME = 20  # characters (RFC 4422 §3.1)
 
 _REQUESTS = {
     "password": "server requested a cleartext password",
@@ -152,7 +156,7 @@ class Policy:
             )
         if not plus and SCRAM_SHA_256 not in offered:
             raise UnsupportedAuth(
-                f"none of the server's SASL authentication mechanisms are supported: {', '.join(offered) or 'none'}",
+                f"none of the server's SASL authentication mechanisms are supported: {_listed(offered)}",
                 remedy="This library speaks SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.",
             )
         if self._facts is None or self._config.channel_binding is ChannelBinding.DISABLE:
@@ -201,6 +205,14 @@ class Policy:
                 f'authentication method requirement "{self._config.require_auth}" failed: {what}',
                 remedy="Change the role's line in pg_hba.conf, or what require_auth allows.",
             )
+
+
+def _listed(mechanisms: list[str]) -> str:
+    """Return the list for a message, escaped and bounded: it is from a server that is not authenticated."""
+    shown = [visible(name, limit=_LONGEST_NAME) for name in mechanisms[:_SHOWN]]
+    if len(mechanisms) > _SHOWN:
+        shown.append(f"and {len(mechanisms) - _SHOWN} others")
+    return ", ".join(shown) or "none"
 
 
 def names_cleartext(config: Config) -> bool:

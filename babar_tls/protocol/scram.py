@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from .._native import functions
 from ..errors import AuthError, ProtocolError, ServerSignatureError
+from ..visible import visible
 from .requests import ScramKeys
 
 SCRAM_SHA_256 = "SCRAM-SHA-256"
@@ -35,7 +36,7 @@ _NONCE_BYTES = 18  # as long as libpq's; 24 characters of base64
 _NONCE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")  # printable, without the comma (RFC 5802 §7)
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?")  # RFC 5802 §7
 _COUNT = re.compile(rb"[1-9][0-9]{0,9}")
-_ERROR = re.compile(rb"[\x21-\x2b\x2d-\x7e]{1,200}")
+_MAX_ERROR = 500  # characters of a server-error-value that are shown
 
 
 class ServerFirst(NamedTuple):
@@ -118,12 +119,10 @@ class ScramClient:
             ServerSignatureError: The signature is wrong.
             ProtocolError: The message is malformed.
         """
-        if message.startswith(b"e="):
-            value = message[2:]
-            if not _ERROR.fullmatch(value):
-                raise ProtocolError("malformed SCRAM message (unprintable server error)")
-            raise AuthError(f"error received from server in SCRAM exchange: {value.decode()}")
-        server_signature = _base64(_attribute(message, b"v"), "ServerSignature")
+        _raise_server_error(message)
+        verifier, *extensions = message.split(b",")
+        server_signature = _base64(_attribute(verifier, b"v"), "ServerSignature")
+        _check_extensions(extensions, "server-final-message")
         if len(server_signature) != KEY_LENGTH:
             raise ProtocolError("malformed SCRAM message (invalid server signature)")
         expected = hmac_sha256(self._server_key, self._auth_message)
@@ -229,8 +228,10 @@ def parse_server_first(message: bytes) -> ServerFirst:
     """Read a server-first-message; extensions may follow, ``m=`` may not (RFC 5802 §5.1).
 
     Raises:
+        AuthError: The server sent an error in its place.
         ProtocolError: It is malformed.
     """
+    _raise_server_error(message)
     parts = message.split(b",")
     if parts[0].startswith(b"m="):
         raise ProtocolError("malformed SCRAM message (mandatory extension)")
@@ -245,9 +246,27 @@ def parse_server_first(message: bytes) -> ServerFirst:
     count = _attribute(parts[2], b"i")
     if not _COUNT.fullmatch(count):
         raise ProtocolError("malformed SCRAM message (invalid iteration count)")
-    if any(not re.match(rb"[A-Za-z]=", extension) or extension[:1] == b"m" for extension in parts[3:]):
-        raise ProtocolError("malformed SCRAM message (garbage at end of server-first-message)")
+    _check_extensions(parts[3:], "server-first-message")
     return ServerFirst(nonce, salt, int(count))
+
+
+def _raise_server_error(message: bytes) -> None:
+    """Raise an error if the message is a server-error (RFC 5802 §7), whose text may be anything but a comma.
+
+    Poolers send text of their own there: ``e=Wrong password``. Some send it in place of the server-first-message.
+    """
+    if message.startswith(b"e="):
+        value = visible(message[2:].partition(b",")[0].decode("utf-8", "replace"), limit=_MAX_ERROR)
+        raise AuthError(
+            f"error received from server in SCRAM exchange: {value or 'unspecified'}",
+            remedy="Check the user and the password. The log of the server or of its pooler has the reason.",
+        )
+
+
+def _check_extensions(extensions: list[bytes], where: str) -> None:
+    """Refuse what is not an extension, and a mandatory one; a client ignores all others (RFC 5802 §5.1)."""
+    if any(not re.match(rb"[A-Za-z]=", extension) or extension[:1] == b"m" for extension in extensions):
+        raise ProtocolError(f"malformed SCRAM message (garbage at end of {where})")
 
 
 def _attribute(part: bytes, name: bytes) -> bytes:

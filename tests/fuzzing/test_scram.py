@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +36,7 @@ FLAGS = ("n", "y", "p=tls-server-end-point")
 SERVER_FIRST = re.compile(
     rb"r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9][0-9]{0,9})((?:,[A-Za-z]=.*)?)", re.DOTALL
 )
+SERVER_FINAL = re.compile(rb"v=([A-Za-z0-9+/]{43}=)((?:,[A-Za-z]=.*)?)", re.DOTALL)
 
 
 def peers(flag: str) -> tuple[ScramClient, ScramServer, str]:
@@ -149,6 +151,8 @@ def test_a_changed_message_never_leads_to_a_login(data: st.DataObject, flag: str
         exchange(flag, relay)
     except Error:
         return
+    if (final := SERVER_FINAL.fullmatch(message)) is not None and are_optional(final[2]):
+        message = b"v=" + final[1]  # extensions are not covered by the signature
     assert proof_or_signature(message) == proof_or_signature(original)
 
 
@@ -157,17 +161,32 @@ def test_a_challenge_is_accepted_if_and_only_if_it_has_the_form_of_the_rfc(data:
     check_server_first(data.draw(changed(EXCHANGES["n"][1])))
 
 
+def are_optional(extensions: bytes) -> bool:
+    """Return True if each of the extensions, with a comma before it, is one that a client ignores."""
+    return all(part[1:2] == b"=" and part[:1].isalpha() and part[:1] != b"m" for part in extensions.split(b",")[1:])
+
+
+def check_shown(error: Error) -> None:
+    """Assert that the server's text in the message is escaped and bounded."""
+    assert len(error.message) < 5_100  # 500 characters, each of them escaped
+    assert all(char.isprintable() or unicodedata.category(char) == "Zs" for char in error.message)
+
+
 def check_server_first(message: bytes) -> None:
     client = ScramClient("n", nonce=CLIENT_NONCE)
     try:
         challenge: ServerFirst | None = client.receive_server_first(message)
+    except AuthError as error:
+        assert message.startswith(b"e=")
+        check_shown(error)
+        challenge = None
     except ProtocolError:
         challenge = None
     match = SERVER_FIRST.fullmatch(message)
     valid = (
         match is not None
         and len(match[2]) % 4 == 0
-        and all(part[1:2] == b"=" and part[:1].isalpha() and part[:1] != b"m" for part in match[4].split(b",")[1:])
+        and are_optional(match[4])
         and match[1].startswith(CLIENT_NONCE)
         and match[1] != CLIENT_NONCE
     )
@@ -196,12 +215,14 @@ def check_server_final(message: bytes, flag: str) -> None:
         refusal = exc
     if refusal is not None:
         assert "error received" not in refusal.message or message.startswith(b"e=")
-        assert refusal.message.isprintable()
+        check_shown(refusal)
     else:
         auth_message = b",".join([first.split(b",", 2)[2], challenge, final.rpartition(b",")[0]])
         signature = hmac.new(KEYS.server_key, auth_message, hashlib.sha256).digest()
-        assert re.fullmatch(rb"v=[A-Za-z0-9+/]{43}=", message)
-        assert base64.b64decode(message[2:]) == signature == base64.b64decode(correct[2:])
+        match = SERVER_FINAL.fullmatch(message)
+        assert match is not None
+        assert are_optional(match[2])
+        assert base64.b64decode(match[1]) == signature == base64.b64decode(correct[2:])
 
 
 @fuzz(2, data=st.data(), flag=st.sampled_from(FLAGS), advertised=st.booleans(), plus=st.booleans())
