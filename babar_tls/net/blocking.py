@@ -101,6 +101,7 @@ class BlockingConnection:
         self.interruption = interruption or Interruption()
         self._settled = False
         self._reached: tuple[Endpoint, AddressInfo] | None = None
+        self._derived: tuple[Derive, ScramKeys] | None = None
         self._socket: socket.socket | None = None
         self._timeout: float | None = None
         self._ciphertext_left = _MAX_CIPHERTEXT
@@ -186,6 +187,7 @@ class BlockingConnection:
 
     def _connect(self, request: Connect) -> None:
         self.close()
+        self._derived = None
         self._ciphertext_left = _MAX_CIPHERTEXT
         endpoint = request.endpoint
         self.description = endpoint.describe()
@@ -357,10 +359,19 @@ class BlockingConnection:
         keys = key_cache.get(request) if self.config.scram_key_cache else None
         if keys is None:
             keys = self._derive_keys(request)
-            if keys is not None and self.config.scram_key_cache:
-                key_cache.put(request, keys)
+            if keys is not None:
+                self._derived = request, keys
         self.meter.mark(Phase.AUTH)
         return keys
+
+    def keep_keys(self) -> None:
+        """Store the SCRAM keys that were derived: the handshake succeeded, so that the server's signature was verified.
+
+        Servers that are not authenticated could otherwise fill the cache with keys for salts that they made up.
+        """
+        derived, self._derived = self._derived, None
+        if derived is not None and self.config.scram_key_cache:
+            key_cache.put(*derived)
 
     def _derive_keys(self, request: Derive, is_cancelled: Callable[[], bool] | None = None) -> ScramKeys | None:
         seconds = self.meter.remaining(Phase.AUTH)

@@ -50,6 +50,7 @@ def establish(config: Config, meter: Meter, connect: Connector) -> Ready:
         connection = connect(_with_password(place.config), meter)
         try:
             established = connection.drive(handshake(connection.config, place.wanted))
+            connection.keep_keys()
             return Ready(connection, established, _report(connection, established))
         except Error as error:
             connection.close()

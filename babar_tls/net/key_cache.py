@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
+
+from .._native import functions
 
 if TYPE_CHECKING:
     from ..protocol.requests import Derive, ScramKeys
@@ -19,14 +20,18 @@ _CAPACITY = 256
 class KeyCache:
     """SCRAM keys by what they were derived from: bounded, in memory, for this process only.
 
-    The password is not stored. The index holds a digest of it, keyed with a secret that is never written anywhere.
+    The password is not stored. The index holds its HMAC-SHA-256, whose key is a secret that is never written anywhere.
     """
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._secret = os.urandom(32)
         self._lock = threading.Lock()
         self._keys: OrderedDict[tuple[bytes, bytes, int], ScramKeys] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        return len(self._keys)
 
     def get(self, request: Derive) -> ScramKeys | None:
         """Return the keys if they were derived before."""
@@ -41,7 +46,7 @@ class KeyCache:
         """Store the keys; the least recently used ones make room."""
         with self._lock:
             self._keys[self._index(request)] = keys
-            while len(self._keys) > self._capacity:
+            while len(self._keys) > self.capacity:
                 self._keys.popitem(last=False)
 
     def renew_lock(self) -> None:
@@ -54,8 +59,7 @@ class KeyCache:
             self._keys.clear()
 
     def _index(self, request: Derive) -> tuple[bytes, bytes, int]:
-        digest = hashlib.blake2b(request.password, key=self._secret, digest_size=32).digest()
-        return digest, request.salt, request.iterations
+        return functions.hmac_sha256(self._secret, request.password), request.salt, request.iterations
 
 
 key_cache = KeyCache()
