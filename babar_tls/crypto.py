@@ -11,8 +11,8 @@ import os
 from typing import TYPE_CHECKING
 
 from . import _native
-from .errors import ConfigError, TimeoutError
-from .protocol.channel_binding import tls_server_end_point
+from .errors import AuthError, ConfigError, TimeoutError
+from .protocol import channel_binding
 from .protocol.requests import ScramKeys
 from .protocol.saslprep import saslprep
 from .protocol.scram import SCRAM_SHA_256, keys_from_salted_password
@@ -45,10 +45,12 @@ def pbkdf2_hmac_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
     """One block of PBKDF2-HMAC-SHA-256 (RFC 8018 §5.2): 32 bytes. Releases the GIL.
 
     Raises:
-        ConfigError: `iterations` is not between 1 and 2³¹ - 1.
+        ConfigError: `password` or `salt` is not bytes, or `iterations` is not between 1 and 2³¹ - 1.
     """
     _check_iterations(iterations)
-    derived: bytes = _native.functions.pbkdf2_hmac_sha256(bytes(password), bytes(salt), iterations)
+    derived: bytes = _native.functions.pbkdf2_hmac_sha256(
+        _as_bytes("password", password), _as_bytes("salt", salt), iterations
+    )
     return derived
 
 
@@ -62,9 +64,11 @@ def pbkdf2_hmac_sha256_many(jobs: Iterable[tuple[bytes, bytes, int]]) -> list[by
         What `pbkdf2_hmac_sha256` would return for each, in the same order.
 
     Raises:
-        ConfigError: An iteration count is not between 1 and 2³¹ - 1.
+        ConfigError: A password or salt is not bytes, or an iteration count is not between 1 and 2³¹ - 1.
     """
-    listed = [(bytes(password), bytes(salt), iterations) for password, salt, iterations in jobs]
+    listed = [
+        (_as_bytes("password", password), _as_bytes("salt", salt), iterations) for password, salt, iterations in jobs
+    ]
     for _, _, iterations in listed:
         _check_iterations(iterations)
     derived: list[bytes] = _native.functions.pbkdf2_hmac_sha256_many(listed)
@@ -75,7 +79,7 @@ def scram_keys(password: str | bytes, salt: bytes, iterations: int) -> ScramKeys
     """ClientKey, StoredKey and ServerKey of a password (RFC 5802 §3), which goes through SASLprep first.
 
     Raises:
-        ConfigError: `iterations` is out of range.
+        ConfigError: `password` or `salt` has another type, or `iterations` is out of range.
     """
     return keys_from_salted_password(pbkdf2_hmac_sha256(saslprep(password), salt, iterations))
 
@@ -107,16 +111,36 @@ def scram_verifiers(
     Raises:
         ConfigError: A password or salt is empty, or `iterations` is out of range.
     """
+    if isinstance(passwords, str | bytes):
+        raise ConfigError("passwords must be several passwords, not one", remedy="Use scram_verifier for one.")
     if not all(passwords):
         raise ConfigError("an empty password has no verifier: PostgreSQL would never let anybody in with it")
     salts = [os.urandom(_SALT_BYTES) for _ in passwords] if salts is None else salts
+    salts = [_as_bytes("salt", salt) for salt in salts]
     if not all(salts):
         raise ConfigError("an empty salt has no verifier: PostgreSQL would not take it for one")
+    if len(salts) != len(passwords):
+        raise ConfigError(
+            f"there are {len(passwords)} passwords and {len(salts)} salts", remedy="Pass a salt for each."
+        )
     jobs = [(saslprep(password), salt, iterations) for password, salt in zip(passwords, salts, strict=True)]
     return [
         _verifier(salt, iterations, keys_from_salted_password(salted))
         for salt, salted in zip(salts, pbkdf2_hmac_sha256_many(jobs), strict=True)
     ]
+
+
+def tls_server_end_point(der: bytes) -> bytes:
+    """The hash of a certificate by the hash function of its signature (RFC 5929 §4.1).
+
+    Args:
+        der: The server's certificate, exactly as it was sent.
+
+    Raises:
+        ConfigError: `der` is not bytes.
+        ChannelBindingUnsupported: The signature algorithm names no single hash function, or `der` is no certificate.
+    """
+    return channel_binding.tls_server_end_point(_as_bytes("der", der))
 
 
 def derive_within(
@@ -136,8 +160,15 @@ def derive_within(
 
     Raises:
         TimeoutError: It takes too long.
+        AuthError: OpenSSL's FIPS module refuses the server's salt or count (SP 800-132: 16 bytes, 1000 iterations).
     """
-    salted = _native.functions.pbkdf2_hmac_sha256(password, salt, iterations, seconds=seconds, cancelled=cancelled)
+    try:
+        salted = _native.functions.pbkdf2_hmac_sha256(password, salt, iterations, seconds=seconds, cancelled=cancelled)
+    except ValueError as exc:
+        raise AuthError(
+            f"PBKDF2 with {iterations} iterations and a salt of {len(salt)} bytes is refused by this Python: {exc}",
+            remedy="In FIPS mode, set the role's password again with scram_iterations of 1000 or more.",
+        ) from exc
     if salted is not None:
         return keys_from_salted_password(salted)
     if cancelled is not None and cancelled():
@@ -149,7 +180,20 @@ def derive_within(
     )
 
 
+def _as_bytes(name: str, value: object) -> bytes:
+    """Return the bytes of a bytes-like object. `bytes(8)` would be eight zero bytes, which nobody means.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise ConfigError(f"{name} must be bytes, not {type(value).__name__}")
+    return bytes(value)
+
+
 def _check_iterations(iterations: int) -> None:
+    if isinstance(iterations, bool) or not isinstance(iterations, int):
+        raise ConfigError(f"PBKDF2 iterations must be an int, not {type(iterations).__name__}")
     if not 1 <= iterations <= _MAX_ITERATIONS:
         raise ConfigError(f"PBKDF2 iterations must be between 1 and {_MAX_ITERATIONS}, not {iterations}")
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babar_tls import crypto
-from babar_tls.crypto import derive_within, pbkdf2_hmac_sha256, scram_keys, scram_verifier
-from babar_tls.errors import ConfigError, TimeoutError
+from babar_tls import _native, crypto
+from babar_tls.crypto import derive_within, pbkdf2_hmac_sha256, saslprep, scram_keys, scram_verifier
+from babar_tls.errors import AuthError, ConfigError, TimeoutError
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,69 @@ def test_derive_within() -> None:
     assert derive_within(b"pencil", b"salt", 60_000, 3600.0) == scram_keys("pencil", b"salt", 60_000)
     with pytest.raises(TimeoutError, match="timeout expired: the server asks for 2147483647 PBKDF2 iterations"):
         derive_within(b"pencil", b"salt", 2**31 - 1, 0.001)
+
+
+NO_BYTES: list[Any] = [0, 8, -1, True, None, 1.5, "text", [1, 2], (1, 2), object(), range(8)]
+
+
+@pytest.mark.parametrize("junk", NO_BYTES, ids=repr)
+def test_anything_but_bytes_is_refused(junk: Any) -> None:
+    """`bytes(8)` is eight zero bytes, so that a number would be a password that somebody can guess."""
+    calls = [
+        lambda: pbkdf2_hmac_sha256(junk, b"salt", 1),
+        lambda: pbkdf2_hmac_sha256(b"password", junk, 1),
+        lambda: crypto.pbkdf2_hmac_sha256_many([(junk, b"salt", 1)]),
+        lambda: crypto.pbkdf2_hmac_sha256_many([(b"password", b"salt", 1), (b"password", junk, 1)]),
+        lambda: scram_keys("password", junk, 1),
+        lambda: crypto.tls_server_end_point(junk),
+    ]
+    if junk is not None:
+        calls.append(lambda: scram_verifier("password", salt=junk))
+    if not isinstance(junk, str):
+        calls += [lambda: saslprep(junk), lambda: scram_keys(junk, b"salt", 1), lambda: scram_verifier(junk)]
+    for call in calls:
+        with pytest.raises(ConfigError):
+            call()
+
+
+@pytest.mark.parametrize("junk", [1.0, "1", None, True, b"1"], ids=repr)
+def test_iterations_of_another_type_are_refused(junk: Any) -> None:
+    for call in (
+        lambda: pbkdf2_hmac_sha256(b"p", b"s", junk),
+        lambda: crypto.pbkdf2_hmac_sha256_many([(b"p", b"s", junk)]),
+        lambda: scram_keys("p", b"s", junk),
+        lambda: scram_verifier("p", iterations=junk),
+    ):
+        with pytest.raises(ConfigError, match="iterations must be an int"):
+            call()
+
+
+def test_bytes_like_objects_are_accepted() -> None:
+    expected = scram_keys(b"password", b"salt", 1)
+    for kind in (bytearray, memoryview):
+        assert scram_keys(kind(b"password"), kind(b"salt"), 1) == expected
+        assert pbkdf2_hmac_sha256(kind(b"p"), kind(b"s"), 1) == pbkdf2_hmac_sha256(b"p", b"s", 1)
+
+
+def test_password_with_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(ConfigError, match="lone surrogate"):
+        scram_keys("s3cret\ud800", b"salt", 1)
+
+
+def test_one_password_in_place_of_several_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not one"):
+        crypto.scram_verifiers("password")
+    with pytest.raises(ConfigError, match="2 passwords and 1 salts"):
+        crypto.scram_verifiers(["a", "b"], salts=[b"salt"])
+
+
+def test_pbkdf2_that_the_fips_module_refuses_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_kwargs: object) -> bytes:
+        raise ValueError("[digital envelope routines] invalid iteration count")
+
+    monkeypatch.setattr(_native.functions, "pbkdf2_hmac_sha256", refuse)
+    with pytest.raises(AuthError, match=r"1 iterations and a salt of 16 bytes is refused .*invalid iteration count"):
+        derive_within(b"password", bytes(16), 1, None)
 
 
 def test_public_names() -> None:

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ._babar_native import ffi, lib
+from .fallback import SALTED_PASSWORD_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +102,13 @@ def pbkdf2_hmac_sha256_many(jobs: Sequence[tuple[bytes, bytes, int]]) -> list[by
 
 
 def scram_keys(salted_password: bytes) -> tuple[bytes, bytes, bytes]:
-    """ClientKey, StoredKey and ServerKey (RFC 5802 §3)."""
+    """ClientKey, StoredKey and ServerKey (RFC 5802 §3) of a SaltedPassword, which has 32 bytes.
+
+    Raises:
+        ValueError: It has another length; C would read past its end.
+    """
+    if len(salted_password) != SALTED_PASSWORD_LENGTH:
+        raise ValueError(f"a SaltedPassword has {SALTED_PASSWORD_LENGTH} bytes, not {len(salted_password)}")
     keys = ffi.new("uint8_t[96]")
     try:
         lib.babar_scram_keys(salted_password, keys)

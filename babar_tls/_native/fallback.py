@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 IMPLEMENTATION = "hashlib"
+SALTED_PASSWORD_LENGTH = 32
 
 _UNMEASURED_ITERATIONS = 50_000  # some 10 ms: not worth a look at the clock
 _SAMPLE_ITERATIONS = 2_000
@@ -45,7 +46,9 @@ def pbkdf2_hmac_sha256_many(jobs: Sequence[tuple[bytes, bytes, int]]) -> list[by
 
 
 def scram_keys(salted_password: bytes) -> tuple[bytes, bytes, bytes]:
-    """ClientKey, StoredKey and ServerKey (RFC 5802 §3)."""
+    """ClientKey, StoredKey and ServerKey (RFC 5802 §3) of a SaltedPassword, which has 32 bytes."""
+    if len(salted_password) != SALTED_PASSWORD_LENGTH:
+        raise ValueError(f"a SaltedPassword has {SALTED_PASSWORD_LENGTH} bytes, not {len(salted_password)}")
     client_key = hmac_sha256(salted_password, b"Client Key")
     return client_key, hashlib.sha256(client_key).digest(), hmac_sha256(salted_password, b"Server Key")
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 import stringprep
 import unicodedata
 
+from ..errors import ConfigError
+
 _PROHIBITED = (  # RFC 4013 §2.3; C.1.1 (the ASCII space) is allowed
     stringprep.in_table_c12,
     stringprep.in_table_c21_c22,
@@ -38,8 +40,11 @@ def saslprep(password: str | bytes) -> bytes:
 
     Returns:
         The prepared password in UTF-8, or the password unprepared where PostgreSQL would not prepare it.
+
+    Raises:
+        ConfigError: The password is neither, or text that UTF-8 cannot hold (a lone surrogate).
     """
-    raw = password.encode() if isinstance(password, str) else bytes(password)
+    raw = _as_bytes(password)
     if raw.isascii():
         return raw
     try:
@@ -50,6 +55,17 @@ def saslprep(password: str | bytes) -> bytes:
     if not mapped or _is_prohibited(mapped) or _violates_bidi(mapped):
         return raw
     return unicodedata.normalize("NFKC", mapped).encode()
+
+
+def _as_bytes(password: object) -> bytes:
+    if isinstance(password, str):
+        try:
+            return password.encode()
+        except UnicodeEncodeError:
+            raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes instead.") from None
+    if not isinstance(password, bytes | bytearray | memoryview):
+        raise ConfigError(f"password must be str or bytes, not {type(password).__name__}")
+    return bytes(password)
 
 
 def _map(text: str) -> str:

@@ -153,6 +153,13 @@ def test_hmac(key: bytes, message: bytes) -> None:
 
 
 @pytest.mark.parametrize("module", [compiled, fallback])
+@pytest.mark.parametrize("salted", [b"", b"x", bytes(31), bytes(33), bytes(64)], ids=len)
+def test_salted_password_of_another_length_is_refused(module: Any, salted: bytes) -> None:
+    with pytest.raises(ValueError, match="a SaltedPassword has 32 bytes"):
+        module.scram_keys(salted)
+
+
+@pytest.mark.parametrize("module", [compiled, fallback])
 def test_no_iterations(module: Any) -> None:
     """No iterations at all are an error, with the helper and without it; in C, where none can be raised, they are 1."""
     with pytest.raises(ValueError, match="iteration"):
