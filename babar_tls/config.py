@@ -115,6 +115,8 @@ class Config:
         scram_key_cache: Keep derived SCRAM keys in memory, so that reconnecting costs no PBKDF2.
         scram_client_key: 32 bytes to use in place of a password, together with `scram_server_key`.
         scram_server_key: 32 bytes that prove the server.
+        scram_min_iterations: Refuse a server that requests fewer PBKDF2 iterations. The proof that a server receives
+            before it has proven itself allows guesses at the password, and the fewer iterations, the faster they are.
         scram_max_iterations: Refuse a server that requests more PBKDF2 iterations.
         pipelining: Where `channel_binding` or `require_auth` leave the server one SASL mechanism, begin it together
             with the StartupMessage: one round trip less. `False` for a server or pooler that cannot take that.
@@ -172,6 +174,7 @@ class Config:
     scram_key_cache: bool = True
     scram_client_key: bytes | None = field(default=None, repr=False)
     scram_server_key: bytes | None = field(default=None, repr=False)
+    scram_min_iterations: int = 1
     scram_max_iterations: int = 1_000_000
     pipelining: bool = True
     require_auth: str | None = None

@@ -141,8 +141,16 @@ def check_authentication(config: Config) -> None:
         raise ConfigError(f"password must be str or bytes, not {type(config.password).__name__}")
     if isinstance(config.password, str) and has_surrogates(config.password):
         raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes instead.")
-    if not is_number(config.scram_max_iterations) or not config.scram_max_iterations >= 1:
-        raise ConfigError("scram_max_iterations must be a number, at least 1")
+    for name in ("scram_min_iterations", "scram_max_iterations"):
+        value = getattr(config, name)
+        if not is_number(value) or not value >= 1:
+            raise ConfigError(f"{name} must be a number, at least 1")
+    if config.scram_min_iterations > config.scram_max_iterations:
+        raise ConfigError(
+            f"scram_min_iterations={config.scram_min_iterations} is more than "
+            f"scram_max_iterations={config.scram_max_iterations}",
+            remedy="Lower the one or raise the other.",
+        )
     if config.require_auth is not None and not isinstance(config.require_auth, str):
         raise ConfigError(f"require_auth must be a str, not {type(config.require_auth).__name__}")
     parse_require_auth(config.require_auth)

@@ -149,6 +149,7 @@ OWN = (
     Keyword("tls_fallback"),
     Keyword("channel_binding_type"),
     Keyword("scram_key_cache"),
+    Keyword("scram_min_iterations"),
     Keyword("scram_max_iterations"),
     Keyword("pipelining"),
     Keyword("server_settings"),

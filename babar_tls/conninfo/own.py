@@ -91,6 +91,7 @@ _READ: dict[str, Callable[[Setting], Any]] = {
     "tls_groups": _names,
     "tls_ciphers": _names,
     "channel_binding_type": lambda setting: word(setting, CHANNEL_BINDING_TYPES),
+    "scram_min_iterations": number,
     "scram_max_iterations": number,
     "server_settings": _settings,
 }

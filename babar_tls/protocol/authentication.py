@@ -194,17 +194,31 @@ class _Authentication:
 
     def _sasl_continue(self, body: bytes) -> Exchange[None]:
         challenge = self._scram.receive_server_first(body)
-        if challenge.iterations > self._config.scram_max_iterations:
-            raise AuthError(
-                f"the server asks for {challenge.iterations} PBKDF2 iterations, more than scram_max_iterations="
-                f"{self._config.scram_max_iterations}",
-                remedy="Raise scram_max_iterations if you trust this server with that much of your CPU.",
-            )
+        self._check_iterations(challenge.iterations)
         keys = self._given_keys()
         if keys is None:
             keys = yield Derive(saslprep(self._password()), challenge.salt, challenge.iterations)
         self._iterations = challenge.iterations
         yield Send(messages.sasl_response(self._scram.client_final_message(keys)), Phase.AUTH)
+
+    def _check_iterations(self, iterations: int) -> None:
+        """Refuse a count that costs too much, or that makes the password cheap to guess from the proof.
+
+        Raises:
+            AuthError: The count is outside the limits of the configuration.
+        """
+        least, most = self._config.scram_min_iterations, self._config.scram_max_iterations
+        if iterations > most:
+            raise AuthError(
+                f"the server asks for {iterations} PBKDF2 iterations, more than scram_max_iterations={most}",
+                remedy="Raise scram_max_iterations if you trust this server with that much of your CPU.",
+            )
+        if iterations < least:
+            raise AuthError(
+                f"the server asks for {iterations} PBKDF2 iterations, fewer than scram_min_iterations={least}",
+                remedy="Set the role's password again with a higher scram_iterations on the server, or lower "
+                "scram_min_iterations. A server that is not the right one asks for few, to guess at the password.",
+            )
 
     def _sasl_final(self, body: bytes) -> Exchange[None]:
         yield from ()  # an exchange like the others, with nothing to ask for
@@ -262,8 +276,8 @@ def md5_digest(user: bytes, password: bytes, salt: bytes) -> bytes:
         UnsupportedAuth: This Python has no MD5 (FIPS).
     """
     try:
-        inner = hashlib.md5(password + user).hexdigest().encode()  # noqa: S324 - the protocol has it so
-        return b"md5" + hashlib.md5(inner + salt).hexdigest().encode()  # noqa: S324
+        inner = hashlib.new("md5", password + user).hexdigest().encode()  # noqa: S324 - the protocol requires it
+        return b"md5" + hashlib.new("md5", inner + salt).hexdigest().encode()  # noqa: S324
     except ValueError as exc:
         raise UnsupportedAuth(
             "server requested an md5 password, and this Python has no MD5 (FIPS mode?)",

@@ -123,6 +123,7 @@ FIELDS = [
         {"channel_binding_type": "tls-unique", "scram_key_cache": False},
     ),
     ("scram_max_iterations=4096", {"scram_max_iterations": 4096}),
+    ("scram_min_iterations=4096", {"scram_min_iterations": 4096}),
     ("server_settings='a=b work_mem=\\'4 MB\\''", {"server_settings": {"a": "b", "work_mem": "4 MB"}}),
     ("channel_binding_type=tls-unique tls_server_name=n tls_server_name='' channel_binding_type=''", {}),
     ("sslcert=/c tls_client_cert='' tls_client_key=''", {}),

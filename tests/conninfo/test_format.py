@@ -98,7 +98,8 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "scram_key_cache": st.booleans(),
     "scram_client_key": KEY,
     "scram_server_key": KEY,
-    "scram_max_iterations": st.integers(1, 2**70) | st.floats(1, allow_nan=False),
+    "scram_min_iterations": st.integers(1, 2**20) | st.floats(1, 2**20, allow_nan=False),
+    "scram_max_iterations": st.integers(2**20, 2**70) | st.floats(2**20, allow_nan=False),
     "pipelining": st.booleans(),
     "require_auth": st.none() | st.sampled_from([*AUTH_METHODS, "", "md5, password", "!none,!md5"]),
 }

@@ -404,6 +404,7 @@ def test_a_home_that_is_closed(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("tls_mode=on", "invalid tls_mode value"),
         ("tls_sni=2", "invalid tls_sni value"),
         ("scram_max_iterations=many", "invalid scram_max_iterations value"),
+        ("scram_min_iterations=few", "invalid scram_min_iterations value"),
         ("scram_channel_binding=tls-server-endpoint", "invalid scram_channel_binding value"),
         ("channel_binding=require scram_channel_binding=''", "which disables channel binding"),
         ("server_settings=x", 'missing "="'),

@@ -305,7 +305,7 @@ def test_md5_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_md5(*_: object) -> None:
         raise ValueError("disabled for FIPS")
 
-    monkeypatch.setattr(hashlib, "md5", no_md5)
+    monkeypatch.setattr(hashlib, "new", no_md5)
     refused(talk(MD5), UnsupportedAuth, "FIPS")
 
 
@@ -393,6 +393,25 @@ def test_too_many_iterations() -> None:
         refused(driver, AuthError, f"asks for {iterations} PBKDF2 iterations", scram_max_iterations=limit)
         assert driver.derived == []
         assert nothing_secret(driver)
+
+
+@pytest.mark.parametrize(("iterations", "limit"), [(1, 2), (4095, 4096), (99_999, 100_000)])
+def test_too_few_iterations_are_refused_before_a_proof_is_sent(iterations: int, limit: int) -> None:
+    server = peer(iterations=1)
+    few = lambda sent: request(11, server.challenge(sent).replace(b",i=1", b",i=%d" % iterations))  # noqa: E731
+    driver = talk(server.offer, few, server.welcome)
+    error = refused(driver, AuthError, f"fewer than scram_min_iterations={limit}", scram_min_iterations=limit)
+    assert "scram_min_iterations" in str(error.remedy)
+    assert driver.derived == []
+    assert nothing_secret(driver)
+
+
+def test_exactly_the_fewest_iterations_are_accepted() -> None:
+    assert talk(*peer(iterations=50).script).run(handshake(make(scram_min_iterations=50)))
+
+
+def test_one_iteration_is_accepted_by_default() -> None:
+    assert talk(*peer(iterations=1).script).run(handshake(make()))
 
 
 def test_exactly_the_most_iterations() -> None:
