@@ -32,8 +32,8 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from contextvars import copy_context
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from ..errors import Closed, IoError
@@ -388,10 +388,14 @@ class _Threads:
         self._reset()
 
     def _reset(self) -> None:
+        # Not `SimpleQueue`: its `get` may wait without end despite a timeout. It computes what is left of the timeout
+        # after another thread took the item for which it was woken, and a negative rest means no limit there.
         self._lock = threading.Lock()
+        self._thread_wanted = threading.Condition(self._lock)
+        self._job_given = threading.Condition(self._lock)
         self._attempts: set[_Attempt[Any]] = set()  # those that a task waits for
-        self._without_thread: SimpleQueue[_Attempt[Any]] = SimpleQueue()
-        self._jobs: SimpleQueue[_Attempt[Any] | None] = SimpleQueue()
+        self._without_thread: deque[_Attempt[Any]] = deque()
+        self._jobs: deque[_Attempt[Any] | None] = deque()
         self._idle = 0  # threads that wait for a job, less the jobs in the queue: negative while a thread starts
         self._starter: threading.Thread | None = None
 
@@ -435,12 +439,18 @@ class _Threads:
         attempt.turn.inside = True
         with self._lock:
             if self._idle > 0:
-                self._idle -= 1
-                self._jobs.put(attempt)
+                self._give(attempt)
             else:
-                self._without_thread.put(attempt)
+                self._without_thread.append(attempt)
+                self._thread_wanted.notify()
                 with contextlib.suppress(IoError):  # the next connect tries again
                     self._ensure_starter()
+
+    def _give(self, job: _Attempt[Any] | None) -> None:
+        """Have an idle thread, or the one that is about to start, do a job, or end; called with the lock."""
+        self._idle -= 1
+        self._jobs.append(job)
+        self._job_given.notify()
 
     def _start_threads(self) -> None:
         """Start threads; once the main thread has ended, interrupt the attempts whose event loop does not run.
@@ -450,10 +460,7 @@ class _Threads:
         main = threading.main_thread()
         looked = time.monotonic()
         while True:
-            try:
-                self._start_thread(self._without_thread.get(timeout=_POLL))
-            except Empty:
-                pass
+            self._start_wanted()
             if time.monotonic() - looked < _POLL:
                 continue
             looked = time.monotonic()
@@ -461,16 +468,23 @@ class _Threads:
             if not main.is_alive():
                 self._let_program_end()
             with self._lock:
-                if not self._attempts and self._idle == 0 and self._without_thread.empty():
+                if not self._attempts and self._idle == 0 and not self._without_thread:
                     self._starter = None
                     return
+
+    def _start_wanted(self) -> None:
+        """Start a thread for an attempt that needs one, or wait for that for a moment."""
+        with self._lock:
+            if not self._thread_wanted.wait_for(lambda: self._without_thread, _POLL):
+                return
+            attempt = self._without_thread.popleft()
+        self._start_thread(attempt)
 
     def _start_thread(self, attempt: _Attempt[Any]) -> None:
         # Not an argument, which a thread object keeps for as long as it runs. If an idle thread takes the attempt, the
         # new thread waits in its place.
         with self._lock:
-            self._idle -= 1
-            self._jobs.put(attempt)
+            self._give(attempt)
         try:
             threading.Thread(target=self._serve, name=THREAD_NAME, daemon=False).start()
         except (RuntimeError, MemoryError) as exc:
@@ -480,10 +494,9 @@ class _Threads:
 
     def _refuse_job(self, error: IoError) -> None:
         with self._lock:
-            try:
-                attempt = self._jobs.get_nowait()
-            except Empty:
+            if not self._jobs:
                 return  # an idle thread took it
+            attempt = self._jobs.popleft()
             self._idle += 1
         if attempt is not None:
             attempt.turn.leave()
@@ -505,8 +518,7 @@ class _Threads:
                 attempt.end(deliver=others_remain)
         with self._lock:
             while self._idle > 0:
-                self._idle -= 1
-                self._jobs.put(None)
+                self._give(None)
 
     def _serve(self) -> None:
         """Work on one attempt after the other, until there is none for a while."""
@@ -534,16 +546,11 @@ class _Threads:
         return self._wait_for_job()
 
     def _wait_for_job(self) -> _Attempt[Any] | None:
-        try:
-            return self._jobs.get(timeout=_LINGER)
-        except Empty:
-            pass
         with self._lock:
-            try:
-                return self._jobs.get_nowait()
-            except Empty:
-                self._idle -= 1
-                return None
+            if self._job_given.wait_for(lambda: self._jobs, _LINGER):
+                return self._jobs.popleft()
+            self._idle -= 1
+            return None
 
 
 _threads = _Threads()

@@ -12,8 +12,10 @@ import contextlib
 import math
 import os
 import socket
+import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -84,6 +86,17 @@ def left_open() -> tuple[list[str], list[str], int]:
     return of_library, open_descriptors(), len(names) - len(of_library)
 
 
+def stacks() -> str:
+    """Return what the threads of the library are doing."""
+    frames = sys._current_frames()
+    names = {thread.ident: thread.name for thread in threading.enumerate() if thread.name.startswith("babar-tls")}
+    return "\n".join(
+        "".join([f"{name}:\n", *traceback.format_stack(frames[ident])])
+        for ident, name in names.items()
+        if ident in frames
+    )
+
+
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
     """Assert that no thread of the library and no descriptor is left behind, after a bounded wait."""
@@ -93,7 +106,7 @@ def nothing_left() -> Iterator[None]:
     deadline = time.monotonic() + LINGER
     while (left := left_open()) != expected and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert left == expected
+    assert left == expected, f"left: {left}, expected: {expected}\n{stacks()}"
 
 
 async def poll(is_so: Callable[[], bool], seconds: float) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,6 +62,28 @@ def test_a_thread_connects_again_and_again() -> None:
         assert threads() < 15  # and not 21; a connect that begins before the last thread is idle gets another one
 
     asyncio.run(main())
+
+
+def test_an_idle_thread_whose_job_another_thread_took_ends_on_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread is woken when its time is over, and finds nothing to do."""
+    monkeypatch.setattr(connect_threads, "_LINGER", 0.1)
+    asyncio.run(connect_threads.run(lambda _connect: None, Meter(10)))
+    deadline = time.monotonic() + 5
+    while _threads._idle != 1 and time.monotonic() < deadline:
+        pass
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(10)  # so that this thread takes the job before the one that is woken can run
+    try:
+        attempt: Any = SimpleNamespace(turn=SimpleNamespace(inside=False))
+        _threads._assign(attempt)
+        _threads._idle += 1
+        assert _threads._wait_for_job() is attempt
+        over = time.monotonic() + 2 * connect_threads._LINGER
+        while time.monotonic() < over:
+            pass
+    finally:
+        sys.setswitchinterval(interval)
+    # `no_place_is_lost` waits for the end of the threads
 
 
 def test_a_deadline_passes_while_an_attempt_waits_for_its_place() -> None:
