@@ -8,6 +8,9 @@ import stat
 __all__ = ["NotRegularError", "read_regular"]
 
 _CHUNK = 1 << 18
+_FLAGS = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)
 
 
 class NotRegularError(ValueError):
@@ -29,8 +32,11 @@ def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
         ValueError: It is too large, or nothing can have such a name.
         OSError: It cannot be read.
     """
-    # Without O_NONBLOCK opening a pipe would wait for whoever writes to it.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    # Opening a device may have an effect, so it is not opened if that can be avoided.
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - it raises what open would raise
+        raise NotRegularError
+    # The path may lead elsewhere by now. Without O_NONBLOCK opening a pipe would wait for whoever writes to it.
+    descriptor = os.open(path, _FLAGS)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

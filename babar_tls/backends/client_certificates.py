@@ -8,14 +8,16 @@ password on the terminal; here it is known beforehand whether one is needed.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..files import NotRegularError, read_regular
+from ..files import NotRegularError
 from ..protocol.certificate import DerError, children, only_child, public_key_info
-from .pem import blocks, encode
+from .file_stamps import read_file
+from .pem import PemError, blocks, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +30,8 @@ __all__ = ["KEY_FORMATS", "Identity", "identity_files", "load_identity"]
 KEY_FORMATS = ("PEM", "DER", "PKCS #12")
 
 _KEYS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY")
-_CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE")
+_CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
+_ENCRYPTED = re.compile(rb"^Proc-Type:[ \t]*4,[ \t]*ENCRYPTED", re.MULTILINE)
 _SEQUENCE, _INTEGER, _OCTETS = 0x30, 0x02, 0x04
 _MAX_FILE = 1 << 22  # bytes
 _KEY_MODE_REMEDY = (
@@ -133,7 +136,7 @@ def _read_certificate(place: str | bytes) -> bytes:
     if isinstance(place, bytes):
         return place
     try:
-        return read_regular(place, _MAX_FILE)[0]
+        return read_file(place, _MAX_FILE)[0]
     except FileNotFoundError:
         raise _missing_certificate(place) from None
     except (OSError, ValueError) as exc:
@@ -144,7 +147,7 @@ def _read_key(place: str | bytes, *, certificate: bool = False) -> bytes:
     if isinstance(place, bytes):
         return place
     try:
-        data, status = read_regular(place, _MAX_FILE)
+        data, status = read_file(place, _MAX_FILE)
     except FileNotFoundError:
         if certificate:
             raise _missing_certificate(place) from None
@@ -171,29 +174,46 @@ def _is_pkcs12(data: bytes, name: str) -> bool:
     try:
         version, *rest = children(only_child(data).content)
     except DerError:
-        return name.lower().endswith((".p12", ".pfx")) and not data.lstrip().startswith(b"-----")
+        return name.lower().endswith((".p12", ".pfx")) and b"-----BEGIN " not in data
     return (version.tag, version.content) == (_INTEGER, b"\3") and bool(rest) and rest[0].tag == _SEQUENCE
 
 
 def _chain(data: bytes, name: str) -> bytes:
+    """Return the certificates as PEM, of TRUSTED CERTIFICATE without the trust settings: nobody is verified with it."""
     try:
-        ders = [block.der() for block in blocks(data, *_CERTIFICATES)] or [only_child(data).encoded]
+        if _is_der(data):
+            ders = [data]
+        else:
+            ders = [next(children(block.der())).encoded for block in blocks(data, *_CERTIFICATES)]
         for der in ders:
             public_key_info(der)
+    except PemError as exc:
+        raise _unusable_certificate(name, str(exc)) from exc
     except DerError as exc:
-        raise _unusable_certificate(name, "no certificate found" if b"-----BEGIN C" not in data else "damaged") from exc
-    except ValueError as exc:
-        raise _unusable_certificate(name, "damaged PEM") from exc
+        raise _unusable_certificate(name, "damaged") from exc
+    if not ders:
+        raise _unusable_certificate(name, "no certificate found")
     return b"".join(encode("CERTIFICATE", der) for der in ders)
 
 
+def _is_der(data: bytes) -> bool:
+    try:
+        return only_child(data).tag == _SEQUENCE
+    except DerError:
+        return False
+
+
 def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
-    """The key as one block of PEM, and whether it is encrypted."""
-    for block in blocks(data, *_KEYS, "OPENSSH PRIVATE KEY"):
+    """Return the first key, as OpenSSL does, as one block of PEM, and whether it is encrypted."""
+    try:
+        found = [] if _is_der(data) else list(blocks(data, *_KEYS, "OPENSSH PRIVATE KEY"))
+    except PemError as exc:
+        raise _unusable_key(name, str(exc)) from exc
+    for block in found:
         if block.label.startswith("OPENSSH"):
             raise _unusable_key(name, "it is in OpenSSH's own format", f"ssh-keygen -p -m PKCS8 -f {name}")
         # RFC 1421 §4.6.1.1: the header by which OpenSSL marks its traditional encryption
-        return block.pem, block.label.startswith("ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block.body
+        return block.pem, block.label.startswith("ENCRYPTED") or bool(_ENCRYPTED.search(block.body))
     try:
         first, second, *rest = children(only_child(data).content)
     except (DerError, ValueError):

@@ -25,7 +25,6 @@ from .openssl_errors import (
     ssl_error,
     unfinished_error,
 )
-from .roots import trusted_roots
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -39,7 +38,7 @@ class OpenSslBackend(TlsBackend):
     name = "openssl"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(_built, context_files)
+        self._contexts = ContextCache(build_context, context_files)
 
     @cache  # noqa: B019 - of an engine there is one instance, for good
     def capabilities(self) -> Capabilities:
@@ -64,10 +63,6 @@ class OpenSslBackend(TlsBackend):
         """Begin a client connection."""
         prepare_key_log(parameters.key_log_path)
         return _Stream(*self._contexts.get(parameters), parameters, server_hostname)
-
-
-def _built(parameters: TlsParameters) -> tuple[SSL.Context, TrustedRoots | None]:
-    return build_context(parameters), trusted_roots(parameters)
 
 
 def _fips() -> bool | None:

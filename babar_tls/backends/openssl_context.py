@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -16,15 +17,17 @@ from .client_certificates import load_identity
 from .key_log import append_line
 from .names import name_error, name_fault
 from .openssl_names import certificate_matches
+from .pem_files import load_with_openssl
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
-from .roots import check_root_file, refuse_os_roots, roots_for, unusable_root_file
+from .root_files import read_roots, unusable_root_file
+from .roots import refuse_os_roots
 from .suites import TLS13_SUITES, choice, only_group, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..errors import CertificateError
-    from .base import ClientCertificate, TlsParameters
+    from .base import ClientCertificate, TlsParameters, TrustedRoots
 
 __all__ = ["SELECTS_TLS13_SUITES", "VERSIONS", "Verification", "build_context", "der_of", "reason_of"]
 
@@ -71,8 +74,8 @@ class Verification:
         return name_error(self._name, der_of(certificate))
 
 
-def build_context(parameters: TlsParameters) -> SSL.Context:
-    """A context that does what `parameters` ask for.
+def build_context(parameters: TlsParameters) -> tuple[SSL.Context, TrustedRoots | None]:
+    """Make a context that does what `parameters` ask for, and report the roots in it.
 
     Raises:
         ConfigError: A file is missing or unusable, or pyOpenSSL cannot do it.
@@ -83,7 +86,7 @@ def build_context(parameters: TlsParameters) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     if parameters.alpn:
         context.set_alpn_protos([name.encode() for name in parameters.alpn])
-    _set_verification(context, parameters)
+    roots = _set_verification(context, parameters)
     if parameters.client_certificate is not None:
         _use_identity(context, parameters.client_certificate)
     path = parameters.key_log_path
@@ -91,7 +94,7 @@ def build_context(parameters: TlsParameters) -> SSL.Context:
         context.set_keylog_callback(lambda _connection, line: append_line(path, line))
     if parameters.watch_certificate_request:
         context.set_info_callback(_note_request)
-    return context
+    return context, roots
 
 
 def _choose_algorithms(context: SSL.Context, parameters: TlsParameters) -> None:
@@ -154,40 +157,29 @@ def reason_of(exc: SSL.Error) -> str:
     return errors[-1][2] if errors and isinstance(errors, list) else ""
 
 
-def _set_verification(context: SSL.Context, parameters: TlsParameters) -> None:
+def _set_verification(context: SSL.Context, parameters: TlsParameters) -> TrustedRoots | None:
     if parameters.verify is TlsVerify.NONE:
         context.set_verify(SSL.VERIFY_NONE)
-        return
+        return None
     refuse_os_roots(parameters)
     context.set_verify(SSL.VERIFY_PEER, _verify)
-    if parameters.root_cert_path is not None:
-        _load_roots(context, parameters.root_cert_path, None)
-    roots = roots_for(parameters)
-    if roots is not None:
-        _load_roots(context, roots.cafile, roots.capath)
+    roots = read_roots(parameters, windows_store=False)
+    load = partial(_load, context)
+    load_with_openssl((*roots.certificates, *roots.lists), load, unusable_root_file)
     if wants_revocation_lists(parameters):
-        _load_revocation_lists(context, parameters)
+        load_with_openssl(revocation_lists(parameters), load, unusable_list)
+        store = context.get_cert_store()
+        if store is None:  # never, of a context
+            raise ConfigError("this OpenSSL has no store for certificate revocation lists")
+        store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
+    return roots.report
 
 
-def _load_roots(context: SSL.Context, cafile: str | None, capath: str | None) -> None:
-    if cafile is not None:
-        check_root_file(cafile)
+def _load(context: SSL.Context, path: str) -> None:
     try:
-        context.load_verify_locations(cafile, capath)
+        context.load_verify_locations(path)
     except SSL.Error as exc:
-        raise unusable_root_file(cafile or capath or "", reason_of(exc)) from exc
-
-
-def _load_revocation_lists(context: SSL.Context, parameters: TlsParameters) -> None:
-    store = context.get_cert_store()
-    if store is None:  # never, of a context
-        raise ConfigError("this OpenSSL has no store for certificate revocation lists")
-    for der in revocation_lists(parameters):
-        try:
-            store.add_crl(x509.load_der_x509_crl(der))
-        except (ValueError, SSL.Error, crypto.Error) as exc:
-            raise unusable_list(parameters.crl_path or parameters.crl_dir or "", "it is damaged") from exc
-    store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
+        raise ValueError(reason_of(exc)) from exc
 
 
 def _use_identity(context: SSL.Context, source: ClientCertificate) -> None:

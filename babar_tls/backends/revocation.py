@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 from ..config import TlsVerify
 from ..errors import ConfigError
-from ..files import read_regular
-from .pem import blocks
+from .file_stamps import read_file
+from .pem import PemError
+from .pem_files import parse_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .base import TlsParameters
+    from .pem_files import FileBlock
 
 __all__ = ["revocation_files", "revocation_lists", "unusable_list", "wants_revocation_lists"]
 
 _HASHED = re.compile(r"[0-9a-fA-F]{8}\.r[0-9]+")
+_DER = b"\x30"  # the tag of a SEQUENCE
 _MAX_FILE = 1 << 26  # bytes; authorities with millions of certificates have lists of tens of megabytes
 
 
@@ -28,41 +31,40 @@ def wants_revocation_lists(parameters: TlsParameters) -> bool:
     return named and parameters.verify is not TlsVerify.NONE
 
 
-def revocation_lists(parameters: TlsParameters) -> tuple[bytes, ...]:
-    """The lists that `parameters` name, DER. An empty directory has none, and no certificate is covered by it.
+def revocation_lists(parameters: TlsParameters) -> list[FileBlock]:
+    """Return the lists that `parameters` name. An empty directory has none, and no certificate is covered by it.
 
     Raises:
-        ConfigError: A file is missing, unreadable or damaged, or `crl_path` holds no list.
+        ConfigError: A file is missing, unreadable or damaged, or holds no list.
     """
-    lists: list[bytes] = []
+    lists: list[FileBlock] = []
     if parameters.crl_path is not None:
         lists += _read(parameters.crl_path)
-        if not lists:
-            raise unusable_list(parameters.crl_path, "no certificate revocation list found")
     if parameters.crl_dir is not None:
         for path in _entries(parameters.crl_dir):
             lists += _read(path)
-    return tuple(dict.fromkeys(lists))
+    return lists
 
 
 def revocation_files(parameters: TlsParameters) -> Iterator[str]:
-    """The files, one by one, behind `revocation_lists`, for `ContextCache`."""
+    """Return the files, one by one, and the directory behind `revocation_lists`, for `ContextCache`."""
     if not wants_revocation_lists(parameters):
         return
     if parameters.crl_path is not None:
         yield parameters.crl_path
     if parameters.crl_dir is not None:
+        yield parameters.crl_dir
         try:
             yield from _entries(parameters.crl_dir)
         except ConfigError:
             pass  # making the context says what is wrong
 
 
-def unusable_list(path: str, why: str) -> ConfigError:
-    """The error for a file of lists that cannot be used."""
+def unusable_list(path: str, why: str, remedy: str | None = None) -> ConfigError:
+    """Return the error for a file of lists that cannot be used."""
     return ConfigError(
         f'could not read certificate revocation list file "{path}": {why}',
-        remedy="It must hold certificate revocation lists (X509 CRL) in PEM.",
+        remedy=remedy or "It must hold certificate revocation lists (X509 CRL) in PEM.",
     )
 
 
@@ -77,9 +79,9 @@ def _entries(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in sorted(names) if _HASHED.fullmatch(name)]  # noqa: PTH118
 
 
-def _read(path: str) -> list[bytes]:
+def _read(path: str) -> list[FileBlock]:
     try:
-        data, _ = read_regular(path, _MAX_FILE)
+        data, _ = read_file(path, _MAX_FILE)
     except FileNotFoundError:
         raise ConfigError(
             f'certificate revocation list file "{path}" does not exist',
@@ -88,6 +90,11 @@ def _read(path: str) -> list[bytes]:
     except (OSError, ValueError) as exc:
         raise unusable_list(path, getattr(exc, "strerror", None) or str(exc)) from exc
     try:
-        return [block.der() for block in blocks(data, "X509 CRL")]
-    except ValueError as exc:
-        raise unusable_list(path, "damaged PEM") from exc
+        lists = parse_file(path, data, "X509 CRL")
+    except PemError as exc:
+        raise unusable_list(path, str(exc)) from exc
+    if not lists and data[:1] == _DER:
+        raise unusable_list(path, "it is DER, not PEM", f"Convert it: openssl crl -inform DER -in {path} -out NEW_FILE")
+    if not lists:
+        raise unusable_list(path, "no certificate revocation list found")
+    return lists

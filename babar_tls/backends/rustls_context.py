@@ -17,7 +17,8 @@ from ..config import TlsVerify, TlsVersion
 from ..errors import ConfigError
 from .client_certificates import load_identity
 from .revocation import wants_revocation_lists
-from .roots import refuse_os_roots, trusted_roots
+from .root_files import read_roots
+from .roots import refuse_os_roots
 from .rustls_roots import Trust, load_roots
 from .suites import choice, openssl_name, unknown_cipher, unknown_group
 
@@ -63,8 +64,9 @@ class Context:
 
     def __init__(self, parameters: TlsParameters) -> None:
         self._parameters = parameters
-        self._trust = Trust(load_roots(parameters))
-        self.trusted_roots: TrustedRoots | None = trusted_roots(parameters)
+        roots = read_roots(parameters)
+        self._trust = Trust(load_roots(roots))
+        self.trusted_roots: TrustedRoots | None = roots.report
         source = parameters.client_certificate
         self._identity = load_identity(source) if source is not None else None
         self._key = _plain_key(self._identity) if self._identity is not None else b""

@@ -12,25 +12,20 @@ names, and whoever could be must be without fault, so that no certificate that m
 from __future__ import annotations
 
 import ssl
-import sys
 from typing import TYPE_CHECKING
 
-from ..config import TlsVerify
-from ..files import NotRegularError, read_regular
 from ..protocol.certificate import DerError, subject_names
-from .pem import blocks
-from .roots import MAX_FILE, check_root_file, hashed_files, roots_for, unusable_root_file
+from .root_files import unusable_root_file
 from .rustls_errors import EXCLUDED, EXPIRED, INVALID_CA, NOT_YET_VALID, PATH_LENGTH, PERMITTED, PURPOSE
 from .rustls_x509 import Certificate, parse_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from .base import TlsParameters
+    from .root_files import Roots
 
 __all__ = ["Trust", "fault", "load_roots"]
 
-_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
 _INVALID = 1  # no code of OpenSSL's: the text is the caller's
 
 
@@ -105,58 +100,23 @@ def fault(anchors: Sequence[Certificate], chain: Sequence[bytes], now: float, *,
     return next((_time_fault(one, now) for one in ends if not one.is_current(now)), None)
 
 
-def load_roots(parameters: TlsParameters) -> list[Certificate]:
-    """The certificates in the files of roots that `parameters` name.
+def load_roots(roots: Roots) -> list[Certificate]:
+    """Parse the certificates that are to be trusted.
 
     Raises:
-        ConfigError: A file is missing or unusable, or there is nothing to verify a server with.
+        ConfigError: A certificate is damaged, or has trust settings, which rustls does not have.
     """
-    if parameters.verify is TlsVerify.NONE:
-        return []
     found: list[Certificate] = []
-    if parameters.root_cert_path is not None:
-        found += _read_file(parameters.root_cert_path)
-    if sys.platform == "win32":
-        if parameters.default_roots:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.load_default_certs()
-            found += _readable(context.get_ca_certs(binary_form=True))
-        return found
-    roots = roots_for(parameters)
-    if roots is not None and roots.cafile is not None:
-        found += _read_file(roots.cafile)
-    if roots is not None:
-        for folder in roots.folders:
-            found += _read_folder(folder)
-    return found
-
-
-def _read_file(path: str) -> list[Certificate]:
-    check_root_file(path)
-    try:
-        data, _ = read_regular(path, MAX_FILE)
-    except NotRegularError as exc:
-        raise unusable_root_file(path, "no certificate or crl found") from exc
-    except (OSError, ValueError) as exc:
-        raise unusable_root_file(path, getattr(exc, "strerror", None) or str(exc)) from exc
-    try:
-        found = [parse_certificate(block.der()) for block in blocks(data, *_LABELS)]
-    except ValueError as exc:  # not Base64, or no certificate
-        raise unusable_root_file(path, "pem lib") from exc
-    if not found:
-        raise unusable_root_file(path, "no certificate or crl found")
-    return found
-
-
-def _read_folder(folder: str) -> Iterator[Certificate]:
-    """The roots of a hashed directory (``openssl rehash``); what cannot be read there is passed over."""
-    for file in hashed_files(folder):
+    for one in roots.without_trust_settings("rustls"):
         try:
-            data, _ = read_regular(file, MAX_FILE)
-            ders = [block.der() for block in blocks(data, *_LABELS)]
-        except (OSError, ValueError):
-            continue
-        yield from _readable(ders)
+            found.append(parse_certificate(one.der))
+        except ValueError as exc:
+            raise unusable_root_file(one.path, f"damaged certificate, line {one.line}") from exc
+    if roots.system_store:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_default_certs()
+        found += _readable(context.get_ca_certs(binary_form=True))
+    return found
 
 
 def _readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:

@@ -24,7 +24,6 @@ from .openssl_errors import (
     ssl_error,
     unfinished_error,
 )
-from .roots import trusted_roots
 from .stdlib_context import VERSIONS, WATCHES_REQUESTS, build_context, checks_name, was_requested
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class StdlibBackend(TlsBackend):
     name = "stdlib"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(_built, context_files)
+        self._contexts = ContextCache(build_context, context_files)
 
     @cache  # noqa: B019 - of an engine there is one instance, for good
     def capabilities(self) -> Capabilities:
@@ -65,10 +64,6 @@ class StdlibBackend(TlsBackend):
         """Begin a client connection."""
         log = prepare_key_log(parameters.key_log_path)  # which the context keeps open
         return _Stream(*self._contexts.get(parameters, log), parameters, server_hostname)
-
-
-def _built(parameters: TlsParameters) -> tuple[ssl.SSLContext, TrustedRoots | None]:
-    return build_context(parameters), trusted_roots(parameters)
 
 
 def _fips() -> bool | None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import ssl
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..config import TlsVerify, TlsVersion
 from ..errors import ConfigError
 from .client_certificates import load_identity
 from .memory_files import file_of
-from .pem import encode
+from .pem_files import load_with_openssl
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
-from .roots import check_root_file, roots_for, unusable_root_file
+from .root_files import read_roots, unusable_root_file
 from .suites import choice, only_group, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .base import ClientCertificate, TlsParameters
+    from .base import ClientCertificate, TlsParameters, TrustedRoots
 
 __all__ = ["VERSIONS", "WATCHES_REQUESTS", "build_context", "checks_name", "was_requested"]
 
@@ -32,8 +33,8 @@ _ENGINE = "this Python's ssl"
 _REQUESTED = "babar_tls_certificate_requested"
 
 
-def build_context(parameters: TlsParameters) -> ssl.SSLContext:
-    """A context that does what `parameters` ask for.
+def build_context(parameters: TlsParameters) -> tuple[ssl.SSLContext, TrustedRoots | None]:
+    """Make a context that does what `parameters` ask for, and report the roots in it.
 
     Raises:
         ConfigError: A file is missing or unusable, or `ssl` cannot do it.
@@ -48,10 +49,14 @@ def build_context(parameters: TlsParameters) -> ssl.SSLContext:
     # OpenSSL applies an authority's name constraints to the common name only where that may be a name at all.
     context.hostname_checks_common_name = parameters.common_name
     context.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE
-    if verified:
-        _load_roots(context, parameters)
+    load = partial(_load, context)
+    roots = read_roots(parameters)
+    if roots.system_store and not parameters.os_roots:
+        context.load_default_certs()
+    load_with_openssl((*roots.certificates, *roots.lists), load, unusable_root_file)
     if wants_revocation_lists(parameters):
-        _load_revocation_lists(context, parameters)
+        load_with_openssl(revocation_lists(parameters), load, unusable_list)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     if parameters.client_certificate is not None:
         _load_identity(context, parameters.client_certificate)
     if parameters.key_log_path is not None:
@@ -60,7 +65,7 @@ def build_context(parameters: TlsParameters) -> ssl.SSLContext:
         # truststore's context is a shell around the one that makes the connections.
         inner: Any = getattr(context, "_ctx", context)
         inner._msg_callback = _note_request
-    return context
+    return context, roots.report
 
 
 def _choose_algorithms(context: ssl.SSLContext, parameters: TlsParameters) -> None:
@@ -145,39 +150,11 @@ def _os_context(parameters: TlsParameters) -> ssl.SSLContext:
     return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def _load_roots(context: ssl.SSLContext, parameters: TlsParameters) -> None:
-    if parameters.root_cert_path is not None:
-        check_root_file(parameters.root_cert_path)
-        try:
-            context.load_verify_locations(parameters.root_cert_path)
-        except (ssl.SSLError, OSError) as exc:
-            raise unusable_root_file(parameters.root_cert_path, getattr(exc, "reason", None) or str(exc)) from exc
-    if _os_roots(parameters):
-        return
-    if sys.platform == "win32":
-        if parameters.default_roots:
-            context.load_default_certs()
-        return
-    roots = roots_for(parameters)
-    if roots is None:
-        return
-    if roots.cafile is not None:
-        check_root_file(roots.cafile)
+def _load(context: ssl.SSLContext, path: str) -> None:
     try:
-        context.load_verify_locations(roots.cafile, roots.capath)
+        context.load_verify_locations(path)
     except (ssl.SSLError, OSError) as exc:
-        raise unusable_root_file(roots.cafile or roots.capath or "", getattr(exc, "reason", None) or str(exc)) from exc
-
-
-def _load_revocation_lists(context: ssl.SSLContext, parameters: TlsParameters) -> None:
-    lists = revocation_lists(parameters)
-    if lists:
-        with file_of(b"".join(encode("X509 CRL", der) for der in lists)) as path:
-            try:
-                context.load_verify_locations(path)
-            except (ssl.SSLError, OSError) as exc:
-                raise unusable_list(parameters.crl_path or parameters.crl_dir or "", "it is damaged") from exc
-    context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+        raise ValueError(getattr(exc, "reason", None) or str(exc)) from exc
 
 
 def _load_identity(context: ssl.SSLContext, source: ClientCertificate) -> None:

@@ -219,7 +219,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
     ),
     "damaged inside": (
         lambda path, pem: path.write_bytes(pem.replace(b"\nMII", b"\nMIJ")),
-        'could not read certificate revocation list file "{}": it is damaged',
+        'could not read certificate revocation list file "{}": damaged PEM, line 1: the X509 CRL is truncated',
     ),
 }
 

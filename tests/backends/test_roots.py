@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ from .pairs import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 NAME = "db.example.com"
 
@@ -165,11 +165,14 @@ def damaged(pem: bytes) -> bytes:
 
 BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
     "missing": (lambda path, _: None, 'root certificate file "{}" does not exist'),
-    "a directory": (lambda path, _: path.mkdir(), 'could not read root certificate file "{}": Is a directory'),
-    "a pipe": (lambda path, _: os.mkfifo(path), 'could not read root certificate file "{}": it is a pipe'),
+    "a directory": (
+        lambda path, _: path.mkdir(),
+        'could not read root certificate file "{}": it is not a regular file',
+    ),
+    "a pipe": (lambda path, _: os.mkfifo(path), 'could not read root certificate file "{}": it is not a regular file'),
     "a device without end": (
         lambda path, _: path.symlink_to("/dev/zero"),
-        'could not read root certificate file "{}": no certificate or crl found',
+        'could not read root certificate file "{}": it is not a regular file',
     ),
     "empty": (
         lambda path, _: path.write_bytes(b""),
@@ -185,11 +188,11 @@ BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
     ),
     "damaged": (
         lambda path, pem: path.write_bytes(damaged(pem)),
-        'could not read root certificate file "{}": damaged PEM',
+        'could not read root certificate file "{}": damaged PEM, line 1: the CERTIFICATE is not Base64',
     ),
     "good, then damaged": (
-        lambda path, pem: path.write_bytes(pem + damaged(pem)),
-        'could not read root certificate file "{}": damaged PEM',
+        lambda path, pem: path.write_bytes(b"# two\n" + pem + damaged(pem)),
+        'could not read root certificate file "{}": damaged PEM, line 14: the CERTIFICATE is not Base64',
     ),
 }
 
@@ -221,11 +224,14 @@ def test_bad_root_files(
 
 def test_unreadable_root_file(backend: str, root_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A root file that this account may not read says so."""
+    genuine = os.open
 
-    def refuse(*_: Any) -> None:
-        raise PermissionError(13, "Permission denied")
+    def refuse(path: Any, *rest: Any) -> int:
+        if path == str(root_path):  # root may read everything
+            raise PermissionError(13, "Permission denied")
+        return genuine(path, *rest)
 
-    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+    monkeypatch.setattr(os, "open", refuse)
     other = TlsParameters(root_cert_path=str(root_path), default_roots=False, alpn=("unseen",))
     with pytest.raises(ConfigError, match=r"could not read root certificate file .*: Permission denied"):
         get_backend(backend).wrap(other, NAME)

@@ -10,7 +10,8 @@ import pytest
 
 from babar_tls import TlsVerify
 from babar_tls.backends import TlsParameters, get_backend
-from babar_tls.backends.roots import default_roots, trusted_roots
+from babar_tls.backends.root_files import trusted_roots
+from babar_tls.backends.roots import default_roots
 from babar_tls.testing import CertificateAuthority
 
 if TYPE_CHECKING:

@@ -7,13 +7,11 @@ itself, and knows nothing of babar-tls.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from babar_tls.backends import Capabilities, TlsBackend, TlsParameters
 from babar_tls.backends.client_certificates import KEY_FORMATS, load_identity
 from babar_tls.backends.context_cache import ContextCache
 from babar_tls.backends.context_files import context_files
-from babar_tls.backends.roots import check_root_file, root_files, roots_for, unusable_root_file
+from babar_tls.backends.root_files import read_roots, unusable_root_file
 from babar_tls.config import TlsVerify, TlsVersion
 from babar_tls.errors import ConfigError
 
@@ -57,14 +55,9 @@ class GnuTlsBackend(TlsBackend):
 def _credentials(parameters: TlsParameters) -> gnutls.Credentials:
     """What connections with these parameters share. Every file that cannot be used is a ConfigError that names it."""
     credentials = gnutls.Credentials()
-    if parameters.verify is not TlsVerify.NONE:
-        roots_for(parameters)  # an error where there are none at all
-        for path in filter(None, root_files(parameters)):
-            folder = path != parameters.root_cert_path and Path(path).is_dir()
-            if not folder:
-                check_root_file(path)
-            if credentials.trust(path, folder=folder) <= 0:
-                raise unusable_root_file(path, "no certificate found")
+    for root in read_roots(parameters, windows_store=False).without_trust_settings("GnuTLS"):
+        if credentials.trust(root.der) <= 0:
+            raise unusable_root_file(root.path, f"damaged certificate, line {root.line}")
     if parameters.client_certificate is not None:
         identity = load_identity(parameters.client_certificate)
         code = credentials.use_key(identity.chain, identity.key, identity.password)

@@ -22,7 +22,7 @@ except OSError as exc:
 AGAIN, ALERT_RECEIVED, REHANDSHAKE, CERTIFICATE_ERROR, KEY_MISMATCH = -28, -12, -37, -43, -60
 PREMATURE_END = -110
 ENDS = (PREMATURE_END, -9)  # the latter: within a record's header
-_PEM, _CLIENT, _NONBLOCK, _SHUT_WR, _KEY_PURPOSE = 1, 2, 8, 1, 2
+_DER, _PEM, _CLIENT, _NONBLOCK, _SHUT_WR, _KEY_PURPOSE = 0, 1, 2, 8, 1, 2
 _SERVER_AUTH = b"1.3.6.1.5.5.7.3.1"
 
 
@@ -68,10 +68,9 @@ class Credentials:
     def __del__(self) -> None:
         _lib.gnutls_certificate_free_credentials(self.handle)
 
-    def trust(self, path: str, *, folder: bool) -> int:
-        """Adds roots; returns how many."""
-        add = getattr(_lib, f"gnutls_certificate_set_x509_trust_{'dir' if folder else 'file'}")
-        return int(add(self.handle, path.encode(), _PEM))
+    def trust(self, der: bytes) -> int:
+        """Add a root; return 1, or a negative number if it cannot be read."""
+        return int(_lib.gnutls_certificate_set_x509_trust_mem(self.handle, byref(_Datum.of(der)), _DER))
 
     def use_key(self, chain: bytes, key: bytes, password: bytes | None) -> int:
         certificate, private = _Datum.of(chain), _Datum.of(key)

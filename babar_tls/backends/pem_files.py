@@ -1,0 +1,77 @@
+"""Certificates and revocation lists with the places that they are from, and how OpenSSL gets them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from .memory_files import file_of
+from .pem import blocks, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..errors import ConfigError
+
+__all__ = ["FileBlock", "load_with_openssl", "parse_file"]
+
+
+class FileBlock(NamedTuple):
+    """A block of PEM in a file.
+
+    Attributes:
+        path: The file.
+        line: The line in which it begins.
+        label: Its label.
+        der: Its content; of a TRUSTED CERTIFICATE the certificate, and its trust settings behind it.
+    """
+
+    path: str
+    line: int
+    label: str
+    der: bytes
+
+    @property
+    def pem(self) -> bytes:
+        """It, without what surrounds it in the file."""
+        return encode(self.label, self.der)
+
+
+def parse_file(path: str, data: bytes, *labels: str) -> list[FileBlock]:
+    """Return the blocks of these labels in a file that was read.
+
+    Raises:
+        PemError: It is damaged.
+    """
+    return [FileBlock(path, block.line, block.label, block.der()) for block in blocks(data, *labels)]
+
+
+def load_with_openssl(
+    found: Iterable[FileBlock], load: Callable[[str], None], unusable: Callable[[str, str], ConfigError]
+) -> None:
+    """Have OpenSSL load certificates and lists from one file, and find the one that is at fault.
+
+    Args:
+        found: The certificates and lists.
+        load: Loads a file; raises `ValueError` with OpenSSL's reason.
+        unusable: Makes the error from a path and a reason.
+
+    Raises:
+        ConfigError: OpenSSL cannot read one of them.
+    """
+    some = list(found)
+    if not some:
+        return
+    try:
+        _load(some, load)
+    except ValueError as exc:
+        for one in some:
+            try:
+                _load([one], load)
+            except ValueError as cause:
+                raise unusable(one.path, f"the {one.label} in line {one.line} is damaged") from cause
+        raise unusable(some[0].path, str(exc)) from exc
+
+
+def _load(some: Iterable[FileBlock], load: Callable[[str], None]) -> None:
+    with file_of(b"".join(one.pem for one in some)) as path:
+        load(path)

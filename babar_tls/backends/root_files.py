@@ -1,0 +1,197 @@
+"""The certificates that a context trusts, read from their files before a TLS library has anything to do with them.
+
+Every TLS library is given what was read here, and no path. So all of them refuse the same files, none reads a device or
+a pipe, and `TrustedRoots` is about the certificates that are trusted and not about what the files hold at another time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import TlsVerify
+from ..errors import ConfigError
+from .base import TrustedRoots
+from .file_stamps import read_file
+from .pem import PemError
+from .pem_files import FileBlock, parse_file
+from .revocation import wants_revocation_lists
+from .roots import DefaultRoots, roots_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .base import TlsParameters
+
+__all__ = ["Roots", "read_roots", "trusted_roots", "unusable_root_file"]
+
+_MAX_FILE = 1 << 26  # bytes
+_CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
+_LIST = "X509 CRL"
+_DER = b"\x30"  # the tag of a SEQUENCE
+_HASHED = re.compile(r"[0-9a-fA-F]{8}\.(r?)[0-9]+")
+
+
+@dataclass(frozen=True, repr=False)
+class Roots:
+    """What a context verifies with.
+
+    Attributes:
+        certificates: The certificates, in order, each once.
+        lists: The certificate revocation lists that are in the same files; OpenSSL uses them too.
+        system_store: The operating system's store, or its verifier, is used besides.
+        report: Where they are from, and how many; `None` if nothing is verified.
+    """
+
+    certificates: tuple[FileBlock, ...] = ()
+    lists: tuple[FileBlock, ...] = ()
+    system_store: bool = False
+    report: TrustedRoots | None = None
+
+    def without_trust_settings(self, library: str) -> tuple[FileBlock, ...]:
+        """Return the certificates, for a TLS library that does not know TRUSTED CERTIFICATE.
+
+        Raises:
+            ConfigError: One of them is of that kind: its settings must not be ignored, it may be rejected by them.
+        """
+        for one in self.certificates:
+            if one.label == "TRUSTED CERTIFICATE":
+                raise unusable_root_file(
+                    one.path,
+                    f"{library} cannot apply the trust settings of the TRUSTED CERTIFICATE in line {one.line}",
+                    f"Convert it to a plain certificate (openssl x509 -in {one.path} -out NEW_FILE does that to the "
+                    "first in a file), or use tls_backend='stdlib' or 'openssl'.",
+                )
+        return self.certificates
+
+
+def read_roots(parameters: TlsParameters, *, windows_store: bool = True) -> Roots:
+    """Read the certificates that a context of these parameters is to trust.
+
+    Args:
+        parameters: Which files, and whether the default roots.
+        windows_store: On Windows the TLS library reads the default roots from the system's store.
+
+    Raises:
+        ConfigError: A file is missing, unreadable, not a regular file or damaged, or there is nothing to trust.
+    """
+    if parameters.verify is TlsVerify.NONE:
+        return Roots()
+    sources: list[str] = []
+    found: list[FileBlock] = []
+    named = parameters.root_cert_path
+    if named is not None:
+        sources.append(named)
+        found += _read_file(named, None)
+    in_store = parameters.default_roots and (parameters.os_roots or (windows_store and sys.platform == "win32"))
+    defaults = None if in_store else roots_for(parameters)
+    if in_store:
+        sources.append("truststore" if parameters.os_roots else "the system's certificate store")
+        _check_environment()
+    elif defaults is not None:
+        sources += [f"{place} ({defaults.source})" for place in (defaults.cafile, *defaults.folders) if place]
+        found += _read_defaults(defaults, with_lists=wants_revocation_lists(parameters))
+    different: dict[bytes, FileBlock] = {}
+    for one in found:
+        different.setdefault(one.der, one)
+    certificates = tuple(one for one in different.values() if one.label != _LIST)
+    if defaults is not None and not certificates:
+        _require_folders(defaults)
+    report = TrustedRoots(tuple(sources), None if in_store else len(certificates))
+    lists = tuple(one for one in different.values() if one.label == _LIST)
+    return Roots(certificates, lists, in_store, report)
+
+
+def trusted_roots(parameters: TlsParameters) -> TrustedRoots | None:
+    """Return what a context of these parameters would verify with now; `None` if it would verify nothing."""
+    return read_roots(parameters).report
+
+
+def unusable_root_file(path: str, why: str, remedy: str = "It must hold certificates in PEM.") -> ConfigError:
+    """Return the error for a root file that cannot be used."""
+    return ConfigError(f'could not read root certificate file "{path}": {why}', remedy=remedy)
+
+
+def _read_defaults(defaults: DefaultRoots, *, with_lists: bool) -> Iterator[FileBlock]:
+    if defaults.cafile is not None:
+        yield from _read_file(defaults.cafile, "SSL_CERT_FILE" if defaults.is_environment else None)
+    for folder in defaults.folders:
+        yield from _read_folder(folder, with_lists=with_lists)
+
+
+def _read_file(path: str, variable: str | None) -> list[FileBlock]:
+    """Read a file; `variable` is the environment variable that names it."""
+    names_it = f"The environment variable {variable} names this file: correct it, or unset it." if variable else None
+    try:
+        data, _ = read_file(path, _MAX_FILE)
+    except FileNotFoundError:
+        raise ConfigError(
+            f'root certificate file "{path}" does not exist',
+            remedy=names_it
+            or "Provide the file, use the system's trusted roots with sslrootcert=system, or change sslmode to "
+            "disable server certificate verification.",
+        ) from None
+    except (OSError, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or str(exc)
+        raise unusable_root_file(path, why, *filter(None, [names_it])) from exc
+    found = _parse(path, data, *_CERTIFICATES, _LIST)
+    if not any(one.label != _LIST for one in found):
+        if data[:1] == _DER:
+            remedy = f"Convert it: openssl x509 -inform DER -in {path} -out NEW_FILE"
+            raise unusable_root_file(path, "it is DER, not PEM", remedy)
+        raise unusable_root_file(path, "no certificate or crl found" if not found else "no certificate found")
+    return found
+
+
+def _read_folder(folder: str, *, with_lists: bool) -> Iterator[FileBlock]:
+    """Read the files of a hashed directory (``openssl rehash``), as OpenSSL would, and all of them at once."""
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - paths are strings here
+    except OSError:
+        return  # see `_require_folders`
+    for name in names:
+        kind = _HASHED.fullmatch(name)
+        if kind is None or (kind[1] and not with_lists):
+            continue
+        path = os.path.join(folder, name)  # noqa: PTH118
+        try:
+            data, _ = read_file(path, _MAX_FILE)
+        except FileNotFoundError:
+            continue  # a link whose target is gone: that certificate was removed
+        except (OSError, ValueError) as exc:
+            raise unusable_root_file(path, getattr(exc, "strerror", None) or str(exc)) from exc
+        found = _parse(path, data, *([_LIST] if kind[1] else _CERTIFICATES))
+        if data and not found:
+            raise unusable_root_file(path, "no certificate or crl found")
+        yield from found
+
+
+def _parse(path: str, data: bytes, *labels: str) -> list[FileBlock]:
+    try:
+        return parse_file(path, data, *labels)
+    except PemError as exc:
+        raise unusable_root_file(path, str(exc)) from exc
+
+
+def _check_environment() -> None:
+    """Refuse what truststore would have OpenSSL read, by its path, on systems without a store."""
+    if sys.platform not in ("win32", "darwin"):
+        defaults = DefaultRoots.from_environment()
+        if defaults is not None:
+            list(_read_defaults(defaults, with_lists=False))
+
+
+def _require_folders(defaults: DefaultRoots) -> None:
+    """Name the directory that is not there, if nothing else is trusted."""
+    for folder in defaults.folders:
+        if not Path(folder).is_dir():
+            raise ConfigError(
+                f'root certificate directory "{folder}" does not exist',
+                remedy="The environment variable SSL_CERT_DIR names this directory: correct it, or unset it."
+                if defaults.is_environment
+                else None,
+            )
