@@ -5,47 +5,62 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from .file_stamps import note_read
 from .memory_files import file_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
-__all__ = ["KeyLogSpool", "append_line", "prepare_key_log"]
+__all__ = ["KeyLogSpool", "append_line", "open_key_log", "prepare_key_log"]
 
-# Not to wait for a reader, if it is a pipe.
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+# O_NONBLOCK: not to wait for a reader, if it is a pipe. O_NOFOLLOW: whoever may write to the directory could have the
+# secrets of a connection written to a file of his choice.
+for _name in ("O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)
 _MODE = 0o600
+_ROOT = 0  # may read every file anyway
 _NOT_REGULAR = "it is not a regular file"
 
 
 def prepare_key_log(path: str | None) -> Hashable:
-    """Make sure that the file is there, for its owner's eyes alone if it is new; returns what identifies it.
+    """Make sure that the file is there and that only its owner can read or write it; return what identifies it.
 
-    An engine that keeps the file open must open it again when the answer is another: it was removed or rotated.
+    A TLS library that keeps the file open must open it again when the answer is another: it was removed or rotated.
 
     Raises:
-        ConfigError: It cannot be written, or is a pipe or a device.
+        ConfigError: It cannot be written, is not a regular file, or other users have access to it.
     """
     if path is None:
         return None
+    descriptor = _open(path)
     try:
-        descriptor = os.open(path, _FLAGS, _MODE)
-    except (OSError, ValueError) as exc:
-        if getattr(exc, "errno", None) == errno.ENXIO:  # a pipe that nobody reads, or a socket
-            raise _unusable(path, _NOT_REGULAR) from exc
-        raise _unusable(path, getattr(exc, "strerror", None) or str(exc)) from exc
-    try:
-        status = os.fstat(descriptor)
+        return _identity(os.fstat(descriptor))
     finally:
         os.close(descriptor)
-    if not stat.S_ISREG(status.st_mode):  # an engine would open it without our flags, and wait
-        raise _unusable(path, _NOT_REGULAR)
-    return status.st_dev, status.st_ino
+
+
+@contextmanager
+def open_key_log(path: str) -> Iterator[str]:
+    """Yield a path of the key log for a TLS library that opens it itself.
+
+    Where the system shows descriptors as paths it leads to the file that was checked, wherever `path` leads by then.
+
+    Raises:
+        ConfigError: As `prepare_key_log`.
+    """
+    descriptor = _open(path)
+    try:
+        note_read(_identity(os.fstat(descriptor)))
+        shown = f"/proc/self/fd/{descriptor}"
+        yield shown if os.path.exists(shown) else path  # noqa: PTH110 - paths are strings here
+    finally:
+        os.close(descriptor)
 
 
 def append_line(path: str, line: bytes) -> None:
@@ -54,13 +69,49 @@ def append_line(path: str, line: bytes) -> None:
     A line that cannot be written is lost, and the connection goes on: the log is for debugging it.
     """
     try:
-        descriptor = os.open(path, _FLAGS, _MODE)
-        try:
-            os.write(descriptor, line + b"\n")
-        finally:
-            os.close(descriptor)
+        descriptor = _open(path)
+    except ConfigError:
+        return
+    try:
+        os.write(descriptor, line + b"\n")
     except OSError:
         pass
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str) -> int:
+    """Open the log to append to it; what is checked is the file that is open."""
+    try:
+        descriptor = os.open(path, _FLAGS, _MODE)
+    except (OSError, ValueError) as exc:
+        number = getattr(exc, "errno", None)
+        if number == errno.ENXIO:  # a pipe that nobody reads, or a socket
+            raise _unusable(path, _NOT_REGULAR) from exc
+        if number in (errno.ELOOP, errno.EMLINK) and Path(path).is_symlink():
+            raise _unusable(path, _NOT_REGULAR, "It is a symbolic link: name the file itself.") from exc
+        raise _unusable(path, getattr(exc, "strerror", None) or str(exc)) from exc
+    try:
+        _check(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _unusable(path, _NOT_REGULAR)
+    if os.name == "nt":
+        return
+    if status.st_uid not in (os.geteuid(), _ROOT):
+        raise _unusable(path, "it belongs to another user", "Remove it, or name another file.")
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise _unusable(path, "it has group or world access", f"chmod 600 {path}")
+
+
+def _identity(status: os.stat_result) -> Hashable:
+    return status.st_dev, status.st_ino
 
 
 class KeyLogSpool:
@@ -87,5 +138,5 @@ class KeyLogSpool:
             append_line(self._log, line)
 
 
-def _unusable(path: str, why: str) -> ConfigError:
-    return ConfigError(f'could not open SSL key logging file "{path}": {why}')
+def _unusable(path: str, why: str, remedy: str | None = None) -> ConfigError:
+    return ConfigError(f'could not open SSL key logging file "{path}": {why}', remedy=remedy)

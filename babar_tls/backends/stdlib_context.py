@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import TlsVerify, TlsVersion
 from ..errors import ConfigError
 from .client_certificates import load_identity
+from .key_log import open_key_log
 from .memory_files import file_of
 from .pem_files import load_with_openssl
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
@@ -60,7 +61,8 @@ def build_context(parameters: TlsParameters) -> tuple[ssl.SSLContext, TrustedRoo
     if parameters.client_certificate is not None:
         _load_identity(context, parameters.client_certificate)
     if parameters.key_log_path is not None:
-        context.keylog_filename = parameters.key_log_path
+        with open_key_log(parameters.key_log_path) as path:
+            context.keylog_filename = path
     if parameters.watch_certificate_request and WATCHES_REQUESTS:
         # truststore's context is a shell around the one that makes the connections.
         inner: Any = getattr(context, "_ctx", context)
