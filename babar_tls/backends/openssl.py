@@ -9,7 +9,8 @@ from OpenSSL import SSL
 
 from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, TlsError
-from .base import Capabilities, TlsBackend, TlsParameters, TlsStream, TrustedRoots
+from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+from .chain_advice import with_advice
 from .client_certificates import KEY_FORMATS
 from .context_cache import ContextCache
 from .context_files import context_files
@@ -28,6 +29,8 @@ from .openssl_errors import (
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from .root_files import Roots
 
 _CHUNK = 1 << 16
 
@@ -77,7 +80,7 @@ def _fips() -> bool | None:
 
 class _Stream(TlsStream):
     def __init__(
-        self, context: SSL.Context, roots: TrustedRoots | None, parameters: TlsParameters, server_hostname: str | None
+        self, context: SSL.Context, roots: Roots, parameters: TlsParameters, server_hostname: str | None
     ) -> None:
         full = parameters.verify is TlsVerify.FULL
         if full and server_hostname is None:
@@ -87,7 +90,8 @@ class _Stream(TlsStream):
         self._verification = Verification(server_hostname if full else None, common_name=parameters.common_name)
         self._watched = parameters.watch_certificate_request
         self._key_exchange = KeyExchangeObserver()
-        self.trusted_roots = roots
+        self._roots = roots
+        self.trusted_roots = roots.report
         self._established = False
         self._eof = False
         self._failure: TlsError | Closed | None = None
@@ -186,9 +190,9 @@ class _Stream(TlsStream):
         if found.name_error is not None:
             return found.name_error
         if found.fault is not None:
-            return certificate_error(
-                found.fault, f"X509_verify_cert error {found.fault}", self._server_hostname, found.certificate
-            )
+            text = f"X509_verify_cert error {found.fault}"
+            error = certificate_error(found.fault, text, self._server_hostname, found.certificate)
+            return with_advice(error, self._roots, self.peer_chain, found.certificate)
         reason = reason_of(exc)
         if "certificate verify failed" in reason:  # and OpenSSL has no fault to name
             return TlsError(

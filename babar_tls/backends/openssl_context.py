@@ -19,7 +19,7 @@ from .names import name_error, name_fault
 from .openssl_names import certificate_matches
 from .pem_files import load_with_openssl
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
-from .root_files import read_roots, unusable_root_file
+from .root_files import Roots, read_roots, unusable_root_file
 from .roots import refuse_os_roots
 from .suites import TLS13_SUITES, choice, only_group, unknown_cipher, unknown_group
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..errors import CertificateError
-    from .base import ClientCertificate, TlsParameters, TrustedRoots
+    from .base import ClientCertificate, TlsParameters
 
 __all__ = ["SELECTS_TLS13_SUITES", "VERSIONS", "Verification", "build_context", "der_of", "reason_of"]
 
@@ -74,8 +74,8 @@ class Verification:
         return name_error(self._name, der_of(certificate))
 
 
-def build_context(parameters: TlsParameters) -> tuple[SSL.Context, TrustedRoots | None]:
-    """Make a context that does what `parameters` ask for, and report the roots in it.
+def build_context(parameters: TlsParameters) -> tuple[SSL.Context, Roots]:
+    """Make a context that does what `parameters` ask for, and return the roots in it.
 
     Raises:
         ConfigError: A file is missing or unusable, or pyOpenSSL cannot do it.
@@ -157,10 +157,10 @@ def reason_of(exc: SSL.Error) -> str:
     return errors[-1][2] if errors and isinstance(errors, list) else ""
 
 
-def _set_verification(context: SSL.Context, parameters: TlsParameters) -> TrustedRoots | None:
+def _set_verification(context: SSL.Context, parameters: TlsParameters) -> Roots:
     if parameters.verify is TlsVerify.NONE:
         context.set_verify(SSL.VERIFY_NONE)
-        return None
+        return Roots()
     refuse_os_roots(parameters)
     context.set_verify(SSL.VERIFY_PEER, _verify)
     roots = read_roots(parameters, windows_store=False)
@@ -172,7 +172,7 @@ def _set_verification(context: SSL.Context, parameters: TlsParameters) -> Truste
         if store is None:  # never, of a context
             raise ConfigError("this OpenSSL has no store for certificate revocation lists")
         store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
-    return roots.report
+    return roots
 
 
 def _load(context: SSL.Context, path: str) -> None:

@@ -70,8 +70,8 @@ _TEXTS = {
 _REMEDIES = {
     "expired": "The server needs a new certificate; check this machine's clock if it should be valid.",
     "not-yet-valid": "Check this machine's clock, and the server's certificate.",
-    "untrusted": "Give the authority that signed it: tls_root_cert_path (sslrootcert=).",
-    "self-signed": "If it is the server's own, give this very certificate as tls_root_cert_path (sslrootcert=).",
+    "untrusted": "Set tls_root_cert_path (sslrootcert=) to the certificate of the issuing CA.",
+    "self-signed": "If it is the server's own, set tls_root_cert_path (sslrootcert=) to this very certificate.",
     "revoked": "Do not trust this server until it has a new certificate.",
     "crl": "Every authority of the chain must have a current revocation list in tls_crl_path (sslcrl=) or tls_crl_dir "
     "(sslcrldir=).",

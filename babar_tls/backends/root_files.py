@@ -86,7 +86,7 @@ def read_roots(parameters: TlsParameters, *, windows_store: bool = True) -> Root
     named = parameters.root_cert_path
     if named is not None:
         sources.append(named)
-        found += _read_file(named, None)
+        found += _read_file(named)
     in_store = parameters.default_roots and (parameters.os_roots or (windows_store and sys.platform == "win32"))
     defaults = None if in_store else roots_for(parameters)
     if in_store:
@@ -117,27 +117,31 @@ def unusable_root_file(path: str, why: str, remedy: str = "It must hold certific
 
 
 def _read_defaults(defaults: DefaultRoots, *, with_lists: bool) -> Iterator[FileBlock]:
-    if defaults.cafile is not None:
-        yield from _read_file(defaults.cafile, "SSL_CERT_FILE" if defaults.is_environment else None)
-    for folder in defaults.folders:
-        yield from _read_folder(folder, with_lists=with_lists)
+    variable = "SSL_CERT_FILE"
+    try:
+        if defaults.cafile is not None:
+            yield from _read_file(defaults.cafile)
+        variable = "SSL_CERT_DIR"
+        for folder in defaults.folders:
+            yield from _read_folder(folder, with_lists=with_lists)
+    except ConfigError as exc:
+        if defaults.is_environment:
+            exc.remedy = f"The environment variable {variable} names it: correct or unset the variable, or the file."
+        raise
 
 
-def _read_file(path: str, variable: str | None) -> list[FileBlock]:
-    """Read a file; `variable` is the environment variable that names it."""
-    names_it = f"The environment variable {variable} names this file: correct it, or unset it." if variable else None
+def _read_file(path: str) -> list[FileBlock]:
     try:
         data, _ = read_file(path, _MAX_FILE)
     except FileNotFoundError:
         raise ConfigError(
             f'root certificate file "{path}" does not exist',
-            remedy=names_it
-            or "Provide the file, use the system's trusted roots with sslrootcert=system, or change sslmode to "
+            remedy="Provide the file, use the system's trusted roots with sslrootcert=system, or change sslmode to "
             "disable server certificate verification.",
         ) from None
     except (OSError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or str(exc)
-        raise unusable_root_file(path, why, *filter(None, [names_it])) from exc
+        raise unusable_root_file(path, why) from exc
     found = _parse(path, data, *_CERTIFICATES, _LIST)
     if not any(one.label != _LIST for one in found):
         if data[:1] == _DER:
@@ -191,7 +195,7 @@ def _require_folders(defaults: DefaultRoots) -> None:
         if not Path(folder).is_dir():
             raise ConfigError(
                 f'root certificate directory "{folder}" does not exist',
-                remedy="The environment variable SSL_CERT_DIR names this directory: correct it, or unset it."
+                remedy="The environment variable SSL_CERT_DIR names it: correct or unset the variable."
                 if defaults.is_environment
                 else None,
             )

@@ -17,6 +17,7 @@ from rtls._rustls import aws_lc_rs_version, rustls_version
 from ..config import TlsVerify
 from ..errors import CertificateError, Closed, TlsError
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+from .chain_advice import with_advice
 from .client_certificates import KEY_FORMATS
 from .context_cache import ContextCache
 from .context_files import context_files
@@ -86,7 +87,8 @@ class _Stream(TlsStream):
             raise no_name_error()
         self._now = time.time()
         builder, self._anchors = context.current(self._now)
-        self.trusted_roots = context.trusted_roots
+        self._roots = context.roots
+        self.trusted_roots = context.roots.report
         # rtls checks no signature of a handshake where it verifies no chain.
         self.possession_proven = self._verified = parameters.verify is not TlsVerify.NONE
         self._name_to_check = server_hostname if full else None
@@ -163,7 +165,8 @@ class _Stream(TlsStream):
     def _certificate_fault(self) -> CertificateError | None:
         code = fault(self._anchors, self._chain, self._now, common_name=self._common_name)
         if code is not None:
-            return certificate_error(code, "the chain cannot be read", None, None)
+            error = certificate_error(code, "the chain cannot be read", None, None)
+            return with_advice(error, self._roots, self._chain)
         if self._name_to_check is None:
             return None
         return name_fault(self._chain[0], self._name_to_check, common_name=self._common_name)
@@ -245,7 +248,7 @@ class _Stream(TlsStream):
     def _mapped(self, exc: SSLError) -> TlsError:
         text = str(exc.args[0] if exc.args else exc)
         if isinstance(exc, SSLCertVerificationError):
-            return rejected_certificate(text)
+            return with_advice(rejected_certificate(text), self._roots)
         after_certificate = not self._established and self._connection.peer_certificates() is not None
         return rustls_error(text, first=self._first, after_certificate=after_certificate)
 

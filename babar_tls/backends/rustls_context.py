@@ -25,7 +25,7 @@ from .suites import choice, openssl_name, unknown_cipher, unknown_group
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .base import TlsParameters, TrustedRoots
+    from .base import TlsParameters
     from .client_certificates import Identity
     from .rustls_x509 import Certificate
 
@@ -64,9 +64,8 @@ class Context:
 
     def __init__(self, parameters: TlsParameters) -> None:
         self._parameters = parameters
-        roots = read_roots(parameters)
-        self._trust = Trust(load_roots(roots))
-        self.trusted_roots: TrustedRoots | None = roots.report
+        self.roots = read_roots(parameters)
+        self._trust = Trust(load_roots(self.roots))
         source = parameters.client_certificate
         self._identity = load_identity(source) if source is not None else None
         self._key = _plain_key(self._identity) if self._identity is not None else b""

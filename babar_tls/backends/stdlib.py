@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, ConfigError, TlsError
-from .base import Capabilities, TlsBackend, TlsParameters, TlsStream, TrustedRoots
+from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+from .chain_advice import with_advice
 from .client_certificates import KEY_FORMATS
 from .context_cache import ContextCache
 from .context_files import context_files
@@ -28,6 +29,8 @@ from .stdlib_context import VERSIONS, WATCHES_REQUESTS, build_context, checks_na
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from .root_files import Roots
 
 _DER = 2  # the number of the encoding in _ssl
 
@@ -80,7 +83,7 @@ class _Stream(TlsStream):
     def __init__(
         self,
         context: ssl.SSLContext,
-        roots: TrustedRoots | None,
+        roots: Roots,
         parameters: TlsParameters,
         server_hostname: str | None,
     ) -> None:
@@ -91,7 +94,8 @@ class _Stream(TlsStream):
         self._common_name = parameters.common_name
         self._watched = parameters.watch_certificate_request
         self._key_exchange = KeyExchangeObserver()
-        self.trusted_roots = roots
+        self._roots = roots
+        self.trusted_roots = roots.report
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._server_hostname = server_hostname
@@ -188,9 +192,10 @@ class _Stream(TlsStream):
 
     def _mapped(self, exc: ssl.SSLError) -> TlsError | Closed:
         if isinstance(exc, ssl.SSLCertVerificationError):
-            return certificate_error(
-                exc.verify_code, exc.verify_message, self._server_hostname, self._unverified_certificate()
-            )
+            chain = self._unverified_chain()
+            der = chain[0] if chain else None
+            error = certificate_error(exc.verify_code, exc.verify_message, self._server_hostname, der)
+            return with_advice(error, self._roots, chain)
         # Of the same end OpenSSL gives the reason once; asked again it has none.
         if (
             isinstance(exc, ssl.SSLEOFError)
@@ -200,16 +205,16 @@ class _Stream(TlsStream):
             if self._established:
                 return Closed("server closed the connection unexpectedly, without ending TLS")
             return eof_error()
-        after_certificate = not self._established and self._unverified_certificate() is not None
+        after_certificate = not self._established and bool(self._unverified_chain())
         return ssl_error(exc.reason or "", "the connection has failed", after_certificate=after_certificate)
 
-    def _unverified_certificate(self) -> bytes | None:
-        """Return the rejected certificate for the error message, through a method that is public since Python 3.13."""
+    def _unverified_chain(self) -> tuple[bytes, ...]:
+        """Return what the server sent, for error messages, through a method that is public since Python 3.13."""
         inner: Any = getattr(self._object, "_sslobj", None)
         try:
-            return inner.get_unverified_chain()[0].public_bytes(_DER) if inner is not None else None
-        except (AttributeError, TypeError, IndexError, ValueError):
-            return None
+            return tuple(item.public_bytes(_DER) for item in inner.get_unverified_chain())
+        except (AttributeError, TypeError, ValueError):
+            return ()
 
     @property
     def version(self) -> str:
@@ -241,11 +246,7 @@ class _Stream(TlsStream):
         public = getattr(self._object, "get_unverified_chain", None)
         if public is not None:
             return tuple(public())
-        inner: Any = getattr(self._object, "_sslobj", None)
-        try:
-            return tuple(item.public_bytes(_DER) for item in inner.get_unverified_chain())
-        except (AttributeError, TypeError):
-            return (self.peer_certificate,)
+        return self._unverified_chain() or (self.peer_certificate,)
 
     @property
     def certificate_requested(self) -> bool | None:

@@ -20,7 +20,8 @@ from .suites import choice, only_group, unknown_cipher, unknown_group
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .base import ClientCertificate, TlsParameters, TrustedRoots
+    from .base import ClientCertificate, TlsParameters
+    from .root_files import Roots
 
 __all__ = ["VERSIONS", "WATCHES_REQUESTS", "build_context", "checks_name", "was_requested"]
 
@@ -34,8 +35,8 @@ _ENGINE = "this Python's ssl"
 _REQUESTED = "babar_tls_certificate_requested"
 
 
-def build_context(parameters: TlsParameters) -> tuple[ssl.SSLContext, TrustedRoots | None]:
-    """Make a context that does what `parameters` ask for, and report the roots in it.
+def build_context(parameters: TlsParameters) -> tuple[ssl.SSLContext, Roots]:
+    """Make a context that does what `parameters` ask for, and return the roots in it.
 
     Raises:
         ConfigError: A file is missing or unusable, or `ssl` cannot do it.
@@ -67,7 +68,7 @@ def build_context(parameters: TlsParameters) -> tuple[ssl.SSLContext, TrustedRoo
         # truststore's context is a shell around the one that makes the connections.
         inner: Any = getattr(context, "_ctx", context)
         inner._msg_callback = _note_request
-    return context, roots.report
+    return context, roots
 
 
 def _choose_algorithms(context: ssl.SSLContext, parameters: TlsParameters) -> None:

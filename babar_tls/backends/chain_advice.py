@@ -1,0 +1,179 @@
+"""Which certificate of a rejected chain is at fault, whose it is, and what was trusted: what a user needs to repair it.
+
+TLS libraries say little about that. pyOpenSSL shows the certificate at fault. `ssl` shows what the server sent; which
+of these certificates and of the trusted ones are outside of their time is found out here. rustls shows nothing of a
+chain that webpki rejects. Nothing is decided here: the chain has been rejected already.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..conninfo.places import default_file
+from ..errors import CertificateError
+from ..protocol.certificate import DerError, certificate_names, children
+from .rustls_x509 import parse_certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from .root_files import Roots
+    from .rustls_x509 import Certificate
+
+__all__ = ["with_advice"]
+
+_MAX_NAME = 80  # characters of a name that are shown
+_MOST = 3  # certificates that are named
+_MAX_PATH = 20  # certificates that are looked at on the way from the server's to its root
+
+
+class _Known(NamedTuple):
+    """A certificate, and the file and the line that it is from; without a path, the server has sent it."""
+
+    certificate: Certificate
+    path: str | None = None
+    line: int = 0
+
+    def describe(self) -> str:
+        return f'the CA certificate "{_name(self.certificate.der)}" in "{self.path}" (line {self.line})'
+
+
+def with_advice(
+    error: CertificateError, roots: Roots, chain: Sequence[bytes] = (), at_fault: bytes | None = None
+) -> CertificateError:
+    """Return the error with the certificate at fault, or the roots that were trusted, in its text.
+
+    Args:
+        error: The error, with the TLS library's reason.
+        roots: What was trusted.
+        chain: What the server sent, its own certificate first; empty if the TLS library does not show it.
+        at_fault: The certificate at fault, if the TLS library shows it.
+    """
+    if error.reason in ("untrusted", "self-signed"):
+        return _with_sources(error, roots, chain)
+    if error.reason not in ("expired", "not-yet-valid"):
+        return error
+    now = time.time()
+    trusted = list(_trusted(roots))
+    sent = list(map(_Known, _parsed(chain)))
+    if at_fault is not None:
+        found = [one for one in (*trusted, *sent) if one.certificate.der == at_fault]
+    else:
+        found = _outside_of_their_time(sent, trusted, now)
+    if not found:
+        return _changed(error, remedy=_unknown(error.reason))
+    first = found[0]
+    when = _when(first.certificate, error.reason)
+    if chain and first.certificate.der == chain[0]:
+        also = f' Replace it in "{first.path}" too.' if first.path is not None else ""
+        return _changed(error, remedy=f"The server's certificate {when}. {error.remedy}{also}")
+    if first.path is not None:
+        return _changed(error, text=f"{first.describe()} {when}", remedy=_remedy_for_root(first, error.reason))
+    return _changed(
+        error,
+        remedy=f'The intermediate certificate "{_name(first.certificate.der)}" {when}. The server sends it: it must be '
+        "replaced in the file of the server's certificate (ssl_cert_file). Check this machine's clock if it should be "
+        "valid.",
+    )
+
+
+def _with_sources(error: CertificateError, roots: Roots, chain: Sequence[bytes]) -> CertificateError:
+    advice = [error.remedy or ""]
+    if roots.report is not None and roots.report.sources:
+        advice.insert(0, f"The trusted certificates are those of {', '.join(map(_source, roots.report.sources))}.")
+    issuers = {one.issuer for one in _parsed(chain)}
+    past = [
+        one
+        for one in _trusted(roots)
+        if not one.certificate.is_current(time.time()) and (not chain or one.certificate.subject in issuers)
+    ]
+    if past and len(past) <= _MOST:
+        moments = [f"{one.describe()} {_when(one.certificate, _reason_of(one.certificate))}" for one in past]
+        advice.insert(1, f"Not valid now, and so not trusted: {'; '.join(moments)}.")
+    return _changed(error, remedy=" ".join(filter(None, advice)))
+
+
+def _source(source: str) -> str:
+    default = default_file(".postgresql/root.crt", "root.crt", os.environ)
+    return f"{source} (the default file of sslrootcert)" if source == str(default) else source
+
+
+def _outside_of_their_time(sent: Sequence[_Known], trusted: Sequence[_Known], now: float) -> list[_Known]:
+    """Return those that may be in the path and are outside of their time, the uppermost first.
+
+    A certificate beside which there is another of the same name that is valid is not at fault: that one was used.
+    """
+    found: list[_Known] = []
+    step = list(sent[:1])
+    for _ in range(_MAX_PATH):
+        if not step:
+            break
+        if not any(one.certificate.is_current(now) for one in step):
+            found += sorted(step, key=lambda one: one.path is not None)
+        names = {one.certificate.issuer for one in step if not one.certificate.is_self_signed}
+        step = [one for one in (*sent[1:], *trusted) if one.certificate.subject in names]
+    return found[::-1]
+
+
+def _trusted(roots: Roots) -> Iterator[_Known]:
+    for one in roots.certificates:
+        try:
+            yield _Known(parse_certificate(next(children(one.der)).encoded), one.path, one.line)
+        except DerError:
+            continue
+
+
+def _parsed(chain: Iterable[bytes]) -> list[Certificate]:
+    try:
+        return [parse_certificate(der) for der in chain]
+    except DerError:
+        return []
+
+
+def _remedy_for_root(root: _Known, reason: str) -> str:
+    if reason == "not-yet-valid":
+        return f'Check this machine\'s clock, and whether "{root.path}" is the right file.'
+    return (
+        f'Replace it in "{root.path}" by the current certificate of this CA; the server\'s own certificate is not at '
+        "fault. Check this machine's clock if it should be valid."
+    )
+
+
+def _unknown(reason: str) -> str:
+    """Return the remedy where the TLS library does not show the chain that it rejected."""
+    if reason == "not-yet-valid":
+        return "Check this machine's clock, the server's certificate, and any intermediate certificate that it sends."
+    return (
+        "It is the server's certificate or an intermediate certificate that the server sends; this TLS library does "
+        "not say which. The server needs a new one; check this machine's clock if it should be valid."
+    )
+
+
+def _reason_of(certificate: Certificate) -> str:
+    return "expired" if certificate.not_after < time.time() else "not-yet-valid"
+
+
+def _when(certificate: Certificate, reason: str) -> str:
+    if reason == "not-yet-valid":
+        return f"is valid from {_day(certificate.not_before)} on"
+    return f"expired on {_day(certificate.not_after)}"
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+
+
+def _name(der: bytes) -> str:
+    try:
+        name = certificate_names(der).common_name or "(no common name)"
+    except DerError:
+        name = "(unreadable)"
+    return "".join(char if char.isprintable() else "?" for char in name)[:_MAX_NAME]
+
+
+def _changed(error: CertificateError, *, text: str = "", remedy: str) -> CertificateError:
+    message = f"{error.message}: {text}" if text else error.message
+    return CertificateError(message, reason=error.reason, remedy=remedy)
