@@ -25,10 +25,11 @@ _PASSWORD = "open-sesame-7"  # noqa: S105 - of a key that lives for a second
 
 @check()
 def root_file(trial: Trial) -> None:
-    """A root file that is missing, empty, garbage, damaged or a directory is a ConfigError that names it."""
+    """A root file that is missing, empty, garbage, damaged, cut off or a directory is a ConfigError that names it."""
     folder = trial.world.new_folder()
     pem = trial.world.authority.certificate_pem
     contents = {"empty": b"", "garbage": b"\0\xff" * 99, "no certificate": b"hello\n", "damaged": pem[:100] + pem[140:]}
+    contents |= {"cut off": pem + pem[: len(pem) // 2], "glued": pem.rstrip() + pem}
     for what, data in contents.items():
         (folder / what).write_bytes(data)
     for path in (folder / "missing", folder, *(folder / what for what in contents)):
@@ -162,10 +163,13 @@ def key_log(trial: Trial) -> None:
 
 @check()
 def key_log_path(trial: Trial) -> None:
-    """A key log that cannot be written is a ConfigError of wrap()."""
+    """A key log that cannot be written, or that others can open, is a ConfigError of wrap()."""
     needs(trial.capabilities.key_log, "the engine's capabilities say that it logs no keys")
     folder = trial.world.new_folder()
-    for path in (folder, folder / "none" / "keys"):
+    shared = folder / "shared"
+    shared.touch()
+    shared.chmod(0o644)
+    for path in (folder, folder / "none" / "keys", *([shared] if os.name != "nt" else [])):
         raised(ConfigError, f"wrap() with {path.name}", trial.wrap, NAME, trial.parameters(key_log_path=str(path)))
 
 
