@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
+from .hostnames import check_host
 from .modes import (
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
@@ -91,8 +92,10 @@ def check_tls(config: Config) -> None:
             remedy="Set tls_root_cert_path, leave tls_default_roots on, or use TlsVerify.NONE.",
         )
     name = config.tls_server_name
-    if name is not None and (not isinstance(name, str) or not name or "\0" in name):
-        raise ConfigError("tls_server_name is no str, is empty or contains a zero byte")
+    if name is not None:
+        if not isinstance(name, str) or not name:
+            raise ConfigError("tls_server_name must be a str that is not empty")
+        check_host("tls_server_name", name)
     if config.tls_pins and config.tls_mode is not TlsMode.REQUIRE:
         raise ConfigError(
             f"tls_pins, but TLS is not required (tls_mode={config.tls_mode.value})",

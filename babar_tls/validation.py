@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import getpass
-import ipaddress
 import os
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
+from .hostnames import as_address, shown_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,12 +46,16 @@ def check_address(hostaddr: object) -> None:
     """It is an IP address, perhaps with a zone, or nothing: `hostaddr` is there so that no name is looked up."""
     if hostaddr is None:
         return
+    text = hostaddr if isinstance(hostaddr, str) else repr(hostaddr)
     try:
-        ipaddress.ip_address(hostaddr if isinstance(hostaddr, str) else "")
-    except ValueError:
+        is_address = isinstance(hostaddr, str) and as_address(text) is not None
+    except ConfigError:
+        is_address = False
+    if not is_address:
         raise ConfigError(
-            f'could not parse network address "{hostaddr}"', remedy="hostaddr is an IP address; a name is a host."
-        ) from None
+            f'could not parse network address "{shown_host(text)}"',
+            remedy="hostaddr is an IP address; a name is a host.",
+        )
 
 
 def check_file_name(name: str, text: str) -> None:

@@ -23,6 +23,7 @@ ORDER = (
     "_native",
     "telemetry",
     "modes",
+    "hostnames",
     "validation",
     "files",
     "pins",

@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import AuthError, Closed, ConfigError, IoError, Unreachable
+from ..hostnames import as_address, ascii_name
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -35,9 +36,8 @@ def literal_address(endpoint: Endpoint) -> AddressInfo | None:
         return socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, endpoint.port)
     except (OSError, ValueError):
         pass
-    try:
-        address = ipaddress.IPv6Address(text)
-    except ValueError:
+    address = as_address(text)
+    if not isinstance(address, ipaddress.IPv6Address):
         return None
     zone = address.scope_id or ""
     scope = int(zone) if zone.isascii() and zone.isdigit() else 0
@@ -160,8 +160,10 @@ def look_up(
 
 
 def _addresses(endpoint: Endpoint) -> list[AddressInfo]:
+    text = endpoint.hostaddr or endpoint.host
+    name = text if as_address(text) is not None else ascii_name(text)  # getaddrinfo would convert it by IDNA 2003
     try:
-        found = socket.getaddrinfo(endpoint.hostaddr or endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(name, endpoint.port, type=socket.SOCK_STREAM)
     except UnicodeError as exc:
         raise resolve_error(OSError(str(exc)), endpoint) from exc
     except OSError as exc:

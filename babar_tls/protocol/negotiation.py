@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ..backends.base import ALPN_POSTGRESQL, TlsParameters
 from ..config import Config, TlsMode, TlsNegotiation, TlsVerify
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
+from ..hostnames import ascii_name
 from ..remembered import once
 from .certificate import DerError, public_key_info
 from .messages import shown, ssl_request
@@ -70,10 +71,7 @@ def server_name(config: Config) -> str:
     name = config.tls_server_name or config.host
     if ":" in name:  # an IPv6 address: its zone is a matter of this machine, and in no certificate
         name = name.partition("%")[0]
-    try:
-        return name if name.isascii() else name.encode("idna").decode()
-    except UnicodeError as exc:
-        raise ConfigError(f"{name!r} is not a host name: {exc}") from None
+    return ascii_name(name)
 
 
 def secure(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[TlsFacts | None]:
