@@ -19,6 +19,7 @@ PACKAGE = Path(babar_tls.__file__).parent
 
 #: The house from the cellar to the roof: a module imports from its own line and from those above it.
 ORDER = (
+    "visible",
     "errors",
     "_native",
     "telemetry",
@@ -47,6 +48,7 @@ ORDER = (
     "backends.base",
     "protocol.requests",
     "protocol.messages",
+    "protocol.ber",
     "protocol.certificate",
     "protocol.saslprep",
     "protocol.scram",

@@ -1,4 +1,4 @@
-"""pyOpenSSL, that is, the OpenSSL inside cryptography's wheel; names are checked by service-identity."""
+"""TLS by pyOpenSSL, that is, by the OpenSSL in cryptography's wheel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .context_cache import ContextCache
 from .context_files import context_files
 from .key_exchange import KeyExchangeObserver
 from .key_log import prepare_key_log
-from .names import as_address, ascii_name
+from .names import name_to_send
 from .openssl_context import SELECTS_TLS13_SUITES, VERSIONS, Verification, build_context, der_of, reason_of
 from .openssl_errors import (
     certificate_error,
@@ -85,8 +85,7 @@ class _Stream(TlsStream):
         full = parameters.verify is TlsVerify.FULL
         if full and server_hostname is None:
             raise no_name_error()
-        address = as_address(server_hostname) if server_hostname is not None else None
-        self._server_hostname = server_hostname
+        name = name_to_send(server_hostname)
         self._verification = Verification(server_hostname if full else None, common_name=parameters.common_name)
         self._watched = parameters.watch_certificate_request
         self._key_exchange = KeyExchangeObserver()
@@ -98,8 +97,8 @@ class _Stream(TlsStream):
         self._connection = SSL.Connection(context, None)
         self._connection.set_app_data(self._verification)
         self._connection.set_connect_state()
-        if server_hostname is not None and address is None and parameters.send_server_name:
-            self._connection.set_tlsext_host_name(ascii_name(server_hostname).encode())
+        if name is not None and parameters.send_server_name:
+            self._connection.set_tlsext_host_name(name.encode())
 
     def do_handshake(self) -> bool:
         self._check_alive()
@@ -117,7 +116,7 @@ class _Stream(TlsStream):
         if certificate is None:
             raise missing_certificate_error()
         self._certificate = der_of(certificate)
-        fault = None if self._verification.name_matches else self._verification.name_fault(certificate)
+        fault = self._verification.check_name(certificate)
         if fault is not None:
             self._failure = fault
             raise fault
@@ -190,8 +189,7 @@ class _Stream(TlsStream):
         if found.name_error is not None:
             return found.name_error
         if found.fault is not None:
-            text = f"X509_verify_cert error {found.fault}"
-            error = certificate_error(found.fault, text, self._server_hostname, found.certificate)
+            error = certificate_error(found.fault, f"X509_verify_cert error {found.fault}")
             return with_advice(error, self._roots, self.peer_chain, found.certificate)
         reason = reason_of(exc)
         if "certificate verify failed" in reason:  # and OpenSSL has no fault to name

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -15,8 +14,8 @@ from ..config import TlsVerify, TlsVersion
 from ..errors import ConfigError
 from .client_certificates import load_identity
 from .key_log import append_line
-from .names import name_error, name_fault
-from .openssl_names import certificate_matches
+from .memory_files import file_of
+from .names import name_fault
 from .pem_files import load_with_openssl
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
 from .root_files import Roots, read_roots, unusable_root_file
@@ -42,36 +41,37 @@ VERSIONS = {TlsVersion.TLSV1_2: SSL.TLS1_2_VERSION, TlsVersion.TLSV1_3: SSL.TLS1
 
 
 class Verification:
-    """What is verified of one connection, and what was found. Connections refer to it, and it to none of them.
+    """The verification of one connection and its result. Connections refer to it, and it refers to none of them.
+
+    Args:
+        name: The name that the certificate must have, None for any.
+        common_name: Compare by libpq's rules.
 
     Attributes:
         fault: OpenSSL's code of the first fault.
-        name_error: The certificate is for somebody else.
         certificate: The certificate that was at fault, DER.
-        name_matches: The certificate is for the name that is wanted.
+        name_error: The error for a certificate that is for another name.
+        name_checked: The names have been compared.
         interrupt: What was raised while OpenSSL was calling.
-        certificate_requested: The server has asked for a certificate.
+        certificate_requested: The server has requested a certificate.
     """
 
     def __init__(self, name: str | None, *, common_name: bool) -> None:
         self.fault: int | None = None
-        self.name_error: CertificateError | None = None
         self.certificate: bytes | None = None
-        self.name_matches = False
+        self.name_error: CertificateError | None = None
+        self.name_checked = False
         self.interrupt: BaseException | None = None
         self.certificate_requested = False
         self._name = name
         self._common_name = common_name
 
-    def name_fault(self, certificate: crypto.X509) -> CertificateError | None:
-        """Why the certificate is not for the name that is wanted; where none is wanted, there is no fault."""
-        if self._name is None:
-            return None
-        if self._common_name:
-            return name_fault(der_of(certificate), self._name)
-        if certificate_matches(certificate, self._name):
-            return None
-        return name_error(self._name, der_of(certificate))
+    def check_name(self, certificate: crypto.X509) -> CertificateError | None:
+        """Compare the names of the server's certificate with the name that is wanted, once."""
+        if self._name is not None and not self.name_checked:
+            self.name_error = name_fault(der_of(certificate), self._name, common_name=self._common_name)
+        self.name_checked = True
+        return self.name_error
 
 
 def build_context(parameters: TlsParameters) -> tuple[SSL.Context, Roots]:
@@ -189,10 +189,8 @@ def _use_identity(context: SSL.Context, source: ClientCertificate) -> None:
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise identity.unusable("") from exc
     try:
-        leaf, *intermediates = x509.load_pem_x509_certificates(identity.chain)
-        context.use_certificate(leaf)
-        for certificate in intermediates:
-            context.add_extra_chain_cert(certificate)
+        with file_of(identity.chain) as path:  # read by OpenSSL only: cryptography is stricter
+            context.use_certificate_chain_file(path)
         context.use_privatekey(key)  # type: ignore[arg-type]  # of whatever kind: OpenSSL says what it cannot do
         context.check_privatekey()
     except SSL.Error as exc:
@@ -212,8 +210,7 @@ def _verify(connection: SSL.Connection, certificate: crypto.X509, code: int, dep
             found.fault = code
             found.certificate = der_of(certificate)
         elif depth == 0:
-            found.name_error = found.name_fault(certificate)
-            found.name_matches = found.name_error is None
+            found.check_name(certificate)
     except BaseException as exc:
         found.interrupt = exc  # C calls us, and would print it and lose it: Ctrl-C, above all
         return False

@@ -7,9 +7,6 @@ errors to what they mean here. The same fault therefore gives the same error whi
 from __future__ import annotations
 
 from ..errors import CertificateError, ClientCertificateError, ConfigError, TlsError
-from .names import name_error
-
-HOSTNAME_MISMATCH = 62
 
 _REASONS = {
     9: "not-yet-valid",
@@ -23,8 +20,6 @@ _REASONS = {
     27: "untrusted",
     23: "revoked",
     26: "purpose",
-    HOSTNAME_MISMATCH: "hostname-mismatch",
-    64: "hostname-mismatch",
     66: "weak",
     67: "weak",
     68: "weak",
@@ -97,18 +92,14 @@ _VERSION_REASONS = (
 _NOT_TLS_REASONS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 
 
-def certificate_error(code: int, text: str, server_hostname: str | None, der: bytes | None) -> CertificateError:
-    """The error for a certificate that OpenSSL rejected.
+def certificate_error(code: int, text: str) -> CertificateError:
+    """Return the error for a certificate that OpenSSL rejected.
 
     Args:
         code: The X.509 verification code.
-        text: OpenSSL's text for it, used where we have none.
-        server_hostname: The name that was to be verified.
-        der: The server's certificate, where the engine still has it, for a mismatch of names.
+        text: OpenSSL's text for it, used where there is none here.
     """
     reason = _REASONS.get(code, "invalid")
-    if reason == "hostname-mismatch":
-        return name_error(server_hostname, der)
     return CertificateError(
         f"SSL error: certificate verify failed: {_TEXTS.get(code, text)}", reason=reason, remedy=_REMEDIES.get(reason)
     )

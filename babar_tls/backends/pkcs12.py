@@ -33,6 +33,8 @@ def read_pkcs12(data: bytes, name: str, source: ClientCertificate) -> tuple[byte
             return pkcs12.load_pkcs12(data, password)
         except ValueError:
             return None
+        except Warning as exc:  # of cryptography, where the program turns warnings into errors
+            raise ConfigError(f'could not read certificate file "{name}": {exc}') from exc
 
     # Without a password and with an empty one are not the same, and both are in use.
     found = load(None) or load(b"") or load(needed_password(source, name))

@@ -23,7 +23,7 @@ from .context_cache import ContextCache
 from .context_files import context_files
 from .key_exchange import KeyExchangeObserver
 from .key_log import KeyLogSpool, prepare_key_log
-from .names import as_address, ascii_name, name_fault
+from .names import name_fault, name_to_send
 from .openssl_errors import (
     certificate_error,
     eof_error,
@@ -99,9 +99,8 @@ class _Stream(TlsStream):
             self._key_log = KeyLogSpool(parameters.key_log_path)
             builder = builder.clone_builder()
             builder.set_keylog_filename(self._key_log.path)
-        self._connection = _connection(builder, server_hostname if parameters.send_server_name else None)
-        if server_hostname is not None and as_address(server_hostname) is None:
-            ascii_name(server_hostname)  # a name that no host can have is refused
+        name = name_to_send(server_hostname)
+        self._connection = _connection(builder, name if parameters.send_server_name else None)
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._chain: tuple[bytes, ...] = ()
@@ -165,7 +164,7 @@ class _Stream(TlsStream):
     def _certificate_fault(self) -> CertificateError | None:
         code = fault(self._anchors, self._chain, self._now, common_name=self._common_name)
         if code is not None:
-            error = certificate_error(code, "the chain cannot be read", None, None)
+            error = certificate_error(code, "the chain cannot be read")
             return with_advice(error, self._roots, self._chain)
         if self._name_to_check is None:
             return None
@@ -279,10 +278,10 @@ class _Stream(TlsStream):
 
 
 def _connection(builder: RustlsConfigBuilder, server_name: str | None) -> RustlsClientConnection:
-    """A connection that sends this name as SNI, if it can be sent (RFC 6066 §3: a name of DNS, and no address)."""
-    if server_name is not None and as_address(server_name) is None:
+    """Return a connection that sends this name as SNI, if rustls accepts it as a name."""
+    if server_name is not None:
         try:
-            return builder.build_client_connection(ascii_name(server_name))
+            return builder.build_client_connection(server_name)
         except SSLError:
             pass  # rustls is stricter than DNS in what is a name
     return builder.build_client_connection(NO_NAME)

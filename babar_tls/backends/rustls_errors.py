@@ -78,7 +78,7 @@ def rejected_certificate(text: str) -> CertificateError:
         return _unsupported_signature(bytes(map(int, algorithm[1].split(","))))
     for mark, code in _CODES.items():
         if mark in text:
-            return certificate_error(code, text, None, None)
+            return certificate_error(code, text)
     detail = text.removeprefix("invalid peer certificate: ")
     return _failed(_Verdict(detail, "invalid", "The server's certificate cannot be used with rustls."))
 
@@ -108,7 +108,7 @@ def _unsupported_signature(identifier: bytes) -> CertificateError:
     except DerError:
         oid, parameters = "", None
     if oid in _WEAK or (oid == _PSS and parameters in (None, _EMPTY)):
-        return certificate_error(WEAK_DIGEST, "", None, None)
+        return certificate_error(WEAK_DIGEST, "")
     return _failed(
         _Verdict(
             f"rustls cannot verify signatures of the algorithm {oid or identifier.hex()}",

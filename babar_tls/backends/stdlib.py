@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TlsVerify
-from ..errors import ChannelBindingUnsupported, Closed, ConfigError, TlsError
+from ..errors import ChannelBindingUnsupported, Closed, TlsError
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
 from .chain_advice import with_advice
 from .client_certificates import KEY_FORMATS
@@ -16,7 +16,7 @@ from .context_cache import ContextCache
 from .context_files import context_files
 from .key_exchange import KeyExchangeObserver
 from .key_log import prepare_key_log
-from .names import name_fault
+from .names import name_fault, name_to_send
 from .openssl_errors import (
     certificate_error,
     eof_error,
@@ -25,7 +25,7 @@ from .openssl_errors import (
     ssl_error,
     unfinished_error,
 )
-from .stdlib_context import VERSIONS, WATCHES_REQUESTS, build_context, checks_name, was_requested
+from .stdlib_context import VERSIONS, WATCHES_REQUESTS, build_context, was_requested
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .root_files import Roots
 
 _DER = 2  # the number of the encoding in _ssl
+#: A fatal alert without encryption: "bad_certificate" (RFC 8446 §6).
+_BAD_CERTIFICATE = bytes.fromhex("15 03 03 00 02 02 2a")
 
 
 class StdlibBackend(TlsBackend):
@@ -90,7 +92,7 @@ class _Stream(TlsStream):
         full = parameters.verify is TlsVerify.FULL
         if server_hostname is None and full:
             raise no_name_error()
-        self._name_to_check = server_hostname if full and not checks_name(parameters) else None
+        self._name_to_check = server_hostname if full else None
         self._common_name = parameters.common_name
         self._watched = parameters.watch_certificate_request
         self._key_exchange = KeyExchangeObserver()
@@ -98,22 +100,23 @@ class _Stream(TlsStream):
         self.trusted_roots = roots.report
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._server_hostname = server_hostname
         self._certificate = b""
+        self._checked_certificate: bytes | None = None
         self._established = False
         self._eof = False
         self._failure: TlsError | Closed | None = None
-        wanted = server_hostname if parameters.send_server_name else None
-        try:
-            self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=wanted)
-        except (ValueError, ssl.SSLError) as exc:
-            raise ConfigError(f"{server_hostname!r} is not a host name: a label is empty or too long") from exc
+        name = name_to_send(server_hostname)
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=name if parameters.send_server_name else None
+        )
 
     def do_handshake(self) -> bool:
         self._check_alive()
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
+            chain = self._unverified_chain()
+            self._check_name(chain[0] if chain else None)
             return False
         except ssl.SSLError as exc:
             raise self._failed(exc) from exc
@@ -121,16 +124,26 @@ class _Stream(TlsStream):
         if certificate is None:
             raise missing_certificate_error()
         self._certificate = certificate
-        if self._name_to_check is not None:
-            fault = name_fault(certificate, self._name_to_check, common_name=self._common_name)
-            if fault is not None:
-                # There is no alert to be had from here. Our Finished is kept back, where it is still ours (TLS 1.3), so
-                # that for the server too there is no connection.
-                self._outgoing.read()
-                self._failure = fault
-                raise fault
+        self._check_name(certificate)
         self._established = True
         return True
+
+    def _check_name(self, certificate: bytes | None) -> None:
+        """Compare names once, before the client's last flight is sent.
+
+        In TLS 1.2 that flight is written before the handshake is finished, in TLS 1.3 when it is. It is replaced with
+        an alert, so that the server does not have a connection either. The alert is not encrypted: `ssl` cannot send
+        one, and until the flight arrives servers accept it (OpenSSL's, at least).
+        """
+        if certificate is None or certificate == self._checked_certificate or self._name_to_check is None:
+            return
+        fault = name_fault(certificate, self._name_to_check, common_name=self._common_name)
+        if fault is not None:
+            self._outgoing.read()
+            self._outgoing.write(_BAD_CERTIFICATE)
+            self._failure = fault
+            raise fault
+        self._checked_certificate = certificate
 
     def receive_data(self, data: Buffer) -> None:
         if self._eof:
@@ -192,10 +205,8 @@ class _Stream(TlsStream):
 
     def _mapped(self, exc: ssl.SSLError) -> TlsError | Closed:
         if isinstance(exc, ssl.SSLCertVerificationError):
-            chain = self._unverified_chain()
-            der = chain[0] if chain else None
-            error = certificate_error(exc.verify_code, exc.verify_message, self._server_hostname, der)
-            return with_advice(error, self._roots, chain)
+            error = certificate_error(exc.verify_code, exc.verify_message)
+            return with_advice(error, self._roots, self._unverified_chain())
         # Of the same end OpenSSL gives the reason once; asked again it has none.
         if (
             isinstance(exc, ssl.SSLEOFError)
@@ -209,7 +220,7 @@ class _Stream(TlsStream):
         return ssl_error(exc.reason or "", "the connection has failed", after_certificate=after_certificate)
 
     def _unverified_chain(self) -> tuple[bytes, ...]:
-        """Return what the server sent, for error messages, through a method that is public since Python 3.13."""
+        """Return the certificates that the server has sent, by a method that is public since Python 3.13."""
         inner: Any = getattr(self._object, "_sslobj", None)
         try:
             return tuple(item.public_bytes(_DER) for item in inner.get_unverified_chain())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .base import ClientCertificate, TlsParameters
     from .root_files import Roots
 
-__all__ = ["VERSIONS", "WATCHES_REQUESTS", "build_context", "checks_name", "was_requested"]
+__all__ = ["VERSIONS", "WATCHES_REQUESTS", "build_context", "was_requested"]
 
 VERSIONS = {TlsVersion.TLSV1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLSV1_3: ssl.TLSVersion.TLSv1_3}
 
@@ -47,8 +47,8 @@ def build_context(parameters: TlsParameters) -> tuple[ssl.SSLContext, Roots]:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     if parameters.alpn:
         context.set_alpn_protocols(list(parameters.alpn))
-    context.check_hostname = checks_name(parameters)
-    # OpenSSL applies an authority's name constraints to the common name only where that may be a name at all.
+    context.check_hostname = False  # names are compared by `names`, as for every backend
+    # OpenSSL applies a CA's name constraints to the common name only where that may be a name at all.
     context.hostname_checks_common_name = parameters.common_name
     context.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE
     load = partial(_load, context)
@@ -115,11 +115,6 @@ def _set_tls13_suites(context: ssl.SSLContext, parameters: TlsParameters, names:
             remedy=f"Name all that it offers ({', '.join(sorted(offered))}) or none (tls_max_version=TLSv1.2), or use "
             "tls_backend='openssl'.",
         )
-
-
-def checks_name(parameters: TlsParameters) -> bool:
-    """Does OpenSSL check the name? It knows the name by the SNI, and libpq's rules it does not know."""
-    return parameters.verify is TlsVerify.FULL and parameters.send_server_name and not parameters.common_name
 
 
 def was_requested(connection: ssl.SSLObject) -> bool:

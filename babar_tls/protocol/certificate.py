@@ -1,9 +1,9 @@
 """The three things the protocol reads from a certificate: how it was signed, its public key, and whom it names.
 
-X.509 verification is the TLS engine's. What is here serves the end-point hash, which depends on the signature
-algorithm, pins of the public key, the comparison of names by libpq's rules, and error messages, which should say whom
-a rejected certificate was for. A bounded walk over DER: every length is checked against what encloses it, and nothing
-is decoded that is not needed.
+X.509 verification is the TLS library's part. What is here serves the end-point hash, which depends on the signature
+algorithm, pins of the public key, the comparison of names, and error messages, which name what a rejected certificate
+is for. The outline of a certificate is DER, because servers encode it again before they send it. What is signed is sent
+as the CA has encoded it, and is read by the rules of BER, as OpenSSL reads it (`ber`).
 """
 
 from __future__ import annotations
@@ -11,25 +11,20 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
+from .ber import BerError, Element, elements, first_element, string
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SEQUENCE, _OID, _OCTETS, _BIT_STRING = 0x30, 0x06, 0x04, 0x03
+_SEQUENCE, _OID, _BIT_STRING = 0x30, 0x06, 0x03
 _CONTEXT_0, _CONTEXT_3 = 0xA0, 0xA3
-_SAN_DNS, _SAN_IP = 0x82, 0x87
-_COMMON_NAME = "2.5.4.3"
-_SUBJECT_ALT_NAME = "2.5.29.17"
+_SAN_DNS, _SAN_IP, _CONSTRUCTED = 0x82, 0x87, 0x20
+_COMMON_NAME, _SUBJECT_ALT_NAME = b"\x55\x04\x03", b"\x55\x1d\x11"  # contents of 2.5.4.3 and 2.5.29.17
 _MAX_CERTIFICATE = 1 << 24
 
 
 class DerError(ValueError):
     """Not the DER of a certificate."""
-
-
-class _Element(NamedTuple):
-    tag: int
-    content: bytes
-    encoded: bytes
 
 
 class SignatureAlgorithm(NamedTuple):
@@ -94,10 +89,11 @@ def public_key_info(der: bytes) -> bytes:
         DerError: `der` is not a certificate.
     """
     info = _fields(der)[5]
-    if info.tag != _SEQUENCE:
-        raise DerError("malformed SubjectPublicKeyInfo")
-    algorithm, *rest = children(info.content)
-    if algorithm.tag != _SEQUENCE or [element.tag for element in rest] != [_BIT_STRING]:
+    try:
+        tags = [element.tag for element in elements(info.content)]
+    except BerError as exc:
+        raise DerError("malformed SubjectPublicKeyInfo") from exc
+    if info.tag != _SEQUENCE or tags != [_SEQUENCE, _BIT_STRING]:
         raise DerError("malformed SubjectPublicKeyInfo")
     return info.encoded
 
@@ -110,8 +106,11 @@ def subject_names(der: bytes) -> SubjectNames:
     """
     fields = _fields(der)
     extensions = next((field for field in fields[6:] if field.tag == _CONTEXT_3), None)
-    alternative = tuple(_alternative_names(extensions.content)) if extensions else ()
-    return SubjectNames(tuple(_common_names(fields[4].content)), alternative)
+    try:
+        alternative = tuple(_alternative_names(extensions.content)) if extensions else ()
+        return SubjectNames(tuple(_common_names(fields[4].content)), alternative)
+    except BerError as exc:
+        raise DerError(f"malformed names: {exc}") from exc
 
 
 def certificate_names(der: bytes) -> CertificateNames:
@@ -133,7 +132,7 @@ def _texts(names: SubjectNames) -> Iterator[str]:
             yield str(ipaddress.ip_address(name.content))
 
 
-def children(content: bytes) -> Iterator[_Element]:
+def children(content: bytes) -> Iterator[Element]:
     """The elements that `content` is made of, none missing and nothing left over.
 
     Raises:
@@ -147,7 +146,7 @@ def children(content: bytes) -> Iterator[_Element]:
         yield element
 
 
-def only_child(content: bytes) -> _Element:
+def only_child(content: bytes) -> Element:
     """The one element that `content` is made of.
 
     Raises:
@@ -159,7 +158,7 @@ def only_child(content: bytes) -> _Element:
     return element
 
 
-def _certificate(der: bytes) -> tuple[_Element, _Element, _Element]:
+def _certificate(der: bytes) -> tuple[Element, Element, Element]:
     if len(der) > _MAX_CERTIFICATE:
         raise DerError("larger than any certificate")
     certificate = only_child(der)
@@ -171,10 +170,13 @@ def _certificate(der: bytes) -> tuple[_Element, _Element, _Element]:
     return parts
 
 
-def _fields(der: bytes) -> list[_Element]:
+def _fields(der: bytes) -> list[Element]:
     """The TBSCertificate's, without the version: five up to the subject, the public key, and what may follow."""
     tbs, _algorithm, _signature = _certificate(der)
-    fields = list(children(tbs.content))
+    try:
+        fields = list(elements(tbs.content))
+    except BerError as exc:
+        raise DerError(f"malformed TBSCertificate: {exc}") from exc
     if fields and fields[0].tag == _CONTEXT_0:  # version, absent in version 1
         del fields[0]
     if len(fields) < 6:  # serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo
@@ -182,7 +184,7 @@ def _fields(der: bytes) -> list[_Element]:
     return fields
 
 
-def _element(data: bytes, position: int = 0) -> tuple[_Element, int]:
+def _element(data: bytes, position: int = 0) -> tuple[Element, int]:
     """The element that begins at `position`, and where it ends."""
     start = position + 2
     if len(data) < start or data[position] & 0x1F == 0x1F:
@@ -200,7 +202,7 @@ def _element(data: bytes, position: int = 0) -> tuple[_Element, int]:
     end = start + length
     if end > len(data):
         raise DerError("element longer than what encloses it")
-    return _Element(data[position], data[start:end], data[position:end]), end
+    return Element(data[position], data[start:end], data[position:end]), end
 
 
 def _oid(content: bytes) -> str:
@@ -221,27 +223,33 @@ def _oid(content: bytes) -> str:
 
 
 def _common_names(subject: bytes) -> Iterator[bytes]:
-    for rdn in children(subject) if subject else ():
-        for attribute in children(rdn.content):
+    for rdn in elements(subject):
+        for attribute in elements(rdn.content):
             oid, value = _pair(attribute)
-            if _oid(oid.content) == _COMMON_NAME:
-                yield value.content
+            if oid.content == _COMMON_NAME:
+                yield string(value)
 
 
-def _pair(attribute: _Element) -> tuple[_Element, _Element]:
-    parts = tuple(children(attribute.content))
+def _pair(attribute: Element) -> tuple[Element, Element]:
+    parts = tuple(elements(attribute.content))
     if len(parts) != 2:
         raise DerError("malformed attribute")
     return parts
 
 
 def _alternative_names(extensions: bytes) -> Iterator[AlternativeName]:
-    for sequence in children(extensions):
-        for extension in children(sequence.content):
-            oid, *rest = children(extension.content)
-            if _oid(oid.content) != _SUBJECT_ALT_NAME or not rest or rest[-1].tag != _OCTETS:
-                continue
-            names = only_child(rest[-1].content)
-            for name in children(names.content) if names.content else ():
-                if name.tag in (_SAN_DNS, _SAN_IP):
-                    yield AlternativeName(name.tag == _SAN_IP, name.content)
+    found = [value for oid, value in _extensions(extensions) if oid == _SUBJECT_ALT_NAME]
+    if len(found) > 1:  # RFC 5280 §4.2; OpenSSL considers such a certificate invalid
+        raise DerError("two subjectAltName extensions")
+    for value in found:
+        for name in elements(first_element(string(value)).content):
+            if name.tag & ~_CONSTRUCTED in (_SAN_DNS, _SAN_IP):
+                yield AlternativeName(name.tag & ~_CONSTRUCTED == _SAN_IP, string(name))
+
+
+def _extensions(data: bytes) -> Iterator[tuple[bytes, Element]]:
+    for extension in elements(first_element(data).content):
+        parts = tuple(elements(extension.content))  # identifier, critical if it is not the default, value
+        if len(parts) < 2 or parts[0].tag != _OID:
+            raise DerError("malformed extension")
+        yield parts[0].content, parts[-1]

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import stat
 import sys
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from babar_tls.backends import TlsParameters, get_backend, memory_files
 from babar_tls.backends.base import ClientCertificate
 from babar_tls.testing import CertificateAuthority, ServerCertificate
 
+from . import unusual_certificates
 from .pairs import TLS_VERSIONS, Pair, only
 
 if TYPE_CHECKING:
@@ -320,3 +322,16 @@ def test_rejection(  # noqa: PLR0917 - fixtures
     with pytest.raises(ClientCertificateError) as caught:
         _ = pair.handshake(), pair.read()
     assert caught.value.message == f"SSL error: the server did not accept the client certificate ({alert})"
+
+
+@pytest.mark.parametrize("serial_number", [b"\x00", b"\xff"])
+def test_a_client_certificate_without_a_positive_serial_number_is_presented(
+    backend: str, serial_number: bytes, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """The server judges the certificate; under ``python -W error`` too, where cryptography would not read it."""
+    own = unusual_certificates.issue(authority, serial_number=serial_number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = {"certificate": own.certificate_pem, "key": own.private_key_pem}
+        server = authority.issue(NAME)
+        assert presented(backend, parameters, server, authority.certificate_pem, **source) == own.der

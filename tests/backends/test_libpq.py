@@ -20,7 +20,6 @@ from .pairs import Pair, only
 from .test_names import DB, LIKE_LIBPQ, STRICTER, issue
 
 pytest.importorskip("OpenSSL")
-pytest.importorskip("service_identity")
 pq = pytest.importorskip("psycopg.pq", exc_type=ImportError)  # also where there is no libpq for it
 
 if TYPE_CHECKING:

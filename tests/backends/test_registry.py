@@ -43,7 +43,7 @@ import sys
 import babar_tls, babar_tls.aio, babar_tls.session
 from babar_tls.backends import TlsParameters, backend_names, get_backend
 from babar_tls.config import TlsVerify
-engines = {"OpenSSL", "cryptography", "service_identity", "rtls", "_rtls"}
+engines = {"OpenSSL", "cryptography", "rtls", "_rtls"}
 assert not engines & set(sys.modules)
 assert "babar_tls.backends.stdlib" not in sys.modules
 backend_names()
@@ -86,7 +86,7 @@ def test_unknown(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("engine", "missing"),
-    [("openssl", "OpenSSL"), ("openssl", "service_identity"), ("openssl", "cryptography"), ("rustls", "rtls")],
+    [("openssl", "OpenSSL"), ("openssl", "cryptography"), ("rustls", "rtls")],
 )
 @pytest.mark.usefixtures("fresh")
 def test_missing_package(engine: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:

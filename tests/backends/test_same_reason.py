@@ -272,7 +272,6 @@ DIFFERENCES: dict[tuple[str, str], str | None] = {
     ("rustls", "an authority's certificate as the server's"): "invalid",
     # Of two faults each engine finds another first.
     ("rustls", "expired, and of an unknown authority"): "expired",
-    ("stdlib", "expired, and for another name"): "hostname-mismatch",
 }
 
 

@@ -76,7 +76,7 @@ def excuse(
     if common_name:
         known |= {name.lower() for name in common_names}
     # 1. To OpenSSL "*." begins a pattern only before labels of letters, digits and inner hyphens, and the asterisk
-    #    stands for letters, digits and hyphens. Here it is a pattern for other labels too.
+    #    stands for letters, digits and hyphens. To libpq, and here, it is a pattern for other labels too.
     for wanted in (host.encode().lower(), spelled(host).lower()):
         _, _, parent = wanted.partition(b".")
         if b"*." + parent in known:
@@ -86,6 +86,8 @@ def excuse(
                 return "UTF-8 under a wildcard"
             if any(each.startswith(b"-") or each.endswith(b"-") for each in parent.split(b".")):
                 return "hyphen at the end of a label under a wildcard"
+            if parent.endswith(b"."):
+                return "dot at the end under a wildcard"
     # 2. libpq compares an address with names too, to the letter; OpenSSL only with the octets of an iPAddress.
     if common_name and is_address(host) and host.encode().lower() in known:
         return "address among the names"
@@ -205,6 +207,7 @@ def test_stored_names(name: str) -> None:
         ([], [(DNS, b"*.my_zone.example")], "db.my_zone.example", "underscore under a wildcard"),
         ([], [(DNS, "*.b\u00fccher.example".encode())], "db.b\u00fccher.example", "UTF-8 under a wildcard"),
         ([], [(DNS, b"*.-.example")], "db.-.example", "hyphen at the end of a label under a wildcard"),
+        ([], [(DNS, b"*.example.com.")], "db.example.com.", "dot at the end under a wildcard"),
         ([], [(DNS, b"127.0.0.1")], "127.0.0.1", "address among the names"),
         ([b"127.0.0.1"], [], "127.0.0.1", "address among the names"),
     ],

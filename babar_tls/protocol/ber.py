@@ -1,0 +1,103 @@
+"""Read BER (X.690 §8), which OpenSSL accepts inside of a certificate where RFC 5280 requires DER.
+
+A certificate that the TLS library has accepted must not be rejected because its names are read with stricter rules.
+Every length is checked against what encloses it, and nesting is limited.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONSTRUCTED, _MULTI_BYTE_TAG, _INDEFINITE = 0x20, 0x1F, 0x80
+_END_OF_CONTENTS = b"\0\0"
+_MAX_DEPTH = 16  # OpenSSL allows 30 levels in an element and 5 in a string
+
+
+class BerError(ValueError):
+    """Not BER."""
+
+
+class Element(NamedTuple):
+    """One element: the first byte of its tag, its content, and the whole of it."""
+
+    tag: int
+    content: bytes
+    encoded: bytes
+
+
+def elements(data: bytes) -> Iterator[Element]:
+    """Yield the elements that `data` is made of.
+
+    Raises:
+        BerError: `data` is not made of whole elements.
+    """
+    position = 0
+    while position < len(data):
+        element, position = _element(data, position, 0)
+        yield element
+
+
+def first_element(data: bytes) -> Element:
+    """Return the element that `data` begins with; OpenSSL ignores what follows the value of an extension.
+
+    Raises:
+        BerError: `data` does not begin with a whole element.
+    """
+    return _element(data, 0, 0)[0]
+
+
+def string(element: Element) -> bytes:
+    """Return the content of a string; a constructed string is the concatenation of its parts (X.690 §8.7.3).
+
+    Raises:
+        BerError: The parts are not elements, or they are nested too deeply.
+    """
+    return b"".join(_parts(element, 0))
+
+
+def _parts(element: Element, depth: int) -> Iterator[bytes]:
+    if not element.tag & _CONSTRUCTED:
+        yield element.content
+    elif depth == _MAX_DEPTH:
+        raise BerError("string of too many levels")
+    else:
+        for part in elements(element.content):
+            yield from _parts(part, depth + 1)
+
+
+def _element(data: bytes, start: int, depth: int) -> tuple[Element, int]:
+    """Return the element that begins at `start`, and where it ends."""
+    position = start + 1
+    if start < len(data) and data[start] & _MULTI_BYTE_TAG == _MULTI_BYTE_TAG:
+        while position < len(data) and data[position] & 0x80:
+            position += 1
+        position += 1
+    if position >= len(data):
+        raise BerError("truncated element")
+    length = data[position]
+    position += 1
+    if length == _INDEFINITE:
+        return _indefinite(data, start, position, depth)
+    if length > _INDEFINITE:
+        digits = data[position : position + (length & 0x7F)]
+        if len(digits) < length & 0x7F:
+            raise BerError("truncated length")
+        position += len(digits)
+        length = int.from_bytes(digits, "big")
+    end = position + length
+    if end > len(data):
+        raise BerError("element longer than what encloses it")
+    return Element(data[start], data[position:end], data[start:end]), end
+
+
+def _indefinite(data: bytes, start: int, content: int, depth: int) -> tuple[Element, int]:
+    """Return an element without a length, which ends where its contents end (X.690 §8.1.3.6)."""
+    if not data[start] & _CONSTRUCTED or depth == _MAX_DEPTH:
+        raise BerError("element of indefinite length that is primitive, or nested too deeply")
+    position = content
+    while data[position : position + 2] != _END_OF_CONTENTS:
+        _, position = _element(data, position, depth + 1)
+    return Element(data[start], data[content:position], data[start : position + 2]), position + 2

@@ -1,0 +1,91 @@
+"""Certificates that no library makes, put together element by element and signed by the tests' authority."""
+
+from __future__ import annotations
+
+import base64
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from babar_tls.testing import CertificateAuthority, ServerCertificate
+
+DB = b"db.example.com"
+DNS, IP, OTHER_NAME, X400_ADDRESS, DIRECTORY_NAME, EDI_PARTY_NAME, URI, MAIL, REGISTERED_ID = (
+    0x82,
+    0x87,
+    0xA0,
+    0xA3,
+    0xA4,
+    0xA5,
+    0x86,
+    0x81,
+    0x88,
+)
+
+
+def element(tag: int, *contents: bytes) -> bytes:
+    """Return one DER element."""
+    content = b"".join(contents)
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + content
+
+
+def oid(content: str) -> bytes:
+    """Return an object identifier of this content, hexadecimal."""
+    return element(0x06, bytes.fromhex(content))
+
+
+def extension(identifier: str, value: bytes, *, critical: bool = False) -> bytes:
+    """Return an Extension (RFC 5280 §4.1)."""
+    return element(0x30, oid(identifier), b"\x01\x01\xff" if critical else b"", element(0x04, value))
+
+
+def alternative_names(*names: bytes) -> bytes:
+    """Return a subjectAltName extension with these GeneralNames."""
+    return extension("551d11", element(0x30, *names))
+
+
+def dns(name: bytes = DB) -> bytes:
+    """Return a dNSName."""
+    return element(DNS, name)
+
+
+_ECDSA_SHA256 = element(0x30, oid("2a8648ce3d040302"))
+_VALIDITY = element(0x30, element(0x17, b"250101000000Z"), element(0x17, b"450101000000Z"))
+
+
+def issue(
+    authority: CertificateAuthority,
+    *extensions: bytes,
+    serial_number: bytes = b"\x01",
+    common_name: bytes | None = None,
+    version: int | None = 3,
+    subject: bytes | None = None,
+) -> ServerCertificate:
+    """Issue a certificate with these extensions and nothing else; `version` None leaves it out (X.509 version 1)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    kind, text = ("550403", common_name) if common_name is not None else ("55040a", b"babar-tls testing")
+    subject = subject or element(0x30, element(0x31, element(0x30, oid(kind), element(0x0C, text))))
+    tbs = element(
+        0x30,
+        element(0xA0, element(0x02, bytes([version - 1]))) if version is not None else b"",
+        element(0x02, serial_number),
+        _ECDSA_SHA256,
+        authority._certificate.subject.public_bytes(),
+        _VALIDITY,
+        subject,
+        spki,
+        element(0xA3, element(0x30, *extensions)) if extensions else b"",
+    )
+    assert isinstance(authority._key, ec.EllipticCurvePrivateKey)
+    signature = authority._key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+    der = element(0x30, tbs, _ECDSA_SHA256, element(0x03, b"\0", signature))
+    pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return ServerCertificate(pem, private, der, authority.root_pem)

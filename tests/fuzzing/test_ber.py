@@ -1,0 +1,140 @@
+"""BER: whatever form an encoder chooses, the names of a certificate are read as OpenSSL reads them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import strategies as st
+
+from babar_tls.backends.names import name_fault
+from babar_tls.protocol import ber
+from babar_tls.protocol.ber import BerError, elements, first_element, string
+
+from . import openssl
+from .profile import failure, fuzz
+from .test_names import DNS, ECDSA_SHA256, IP, KEY, VALIDITY, element
+
+HOST = "db.example.com"
+OTHER_NAME = 0xA0
+
+
+class Node(NamedTuple):
+    """An element as a tree: a constructed one has children, a primitive one has content."""
+
+    tag: int
+    content: bytes | list[Node]
+
+    def encode(self) -> bytes:
+        """Return the element as DER has it."""
+        if isinstance(self.content, bytes):
+            return element(self.tag, self.content)
+        return element(self.tag, *(child.encode() for child in self.content))
+
+
+@st.composite
+def encodings(draw: st.DrawFn, node: Node) -> bytes:
+    """Return the element in any form that BER allows: long lengths, no length, strings in parts."""
+    tag, content = node
+    if isinstance(content, bytes):
+        if tag in (0x04, DNS, IP) and draw(st.integers(0, 3)) == 0:
+            cut = draw(st.integers(0, len(content)))
+            parts = [Node(0x04, part) for part in (content[:cut], content[cut:]) if part]
+            return draw(encodings(Node(tag | 0x20, parts)))
+        data = content
+    else:
+        data = b"".join([draw(encodings(child)) for child in content])
+        if draw(st.integers(0, 3)) == 0:
+            return bytes([tag, 0x80]) + data + b"\0\0"
+    size = draw(st.sampled_from([0, 0, 1, 2, 4]))
+    if size == 0 or len(data) >= 256**size:
+        return element(tag, data)
+    return bytes([tag, 0x80 | size]) + len(data).to_bytes(size, "big") + data
+
+
+NAMES = st.lists(
+    st.one_of(
+        st.sampled_from([HOST, "*.example.com", "other.example.com", "*.com"]).map(lambda n: Node(DNS, n.encode())),
+        st.sampled_from([b"\x7f\0\0\1", b"127.0.0.1"]).map(lambda octets: Node(IP, octets)),
+        st.just(Node(OTHER_NAME, [Node(0x06, b"\x2a\x03"), Node(0xA0, [Node(0x0C, b"x")])])),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@st.composite
+def certificates(draw: st.DrawFn) -> bytes:
+    """Return a certificate whose extension of names is in any form."""
+    names = Node(0x30, draw(NAMES))  # type: ignore[arg-type]  # a list of nodes
+    value = draw(encodings(names))
+    extension = Node(0x30, [Node(0x06, b"\x55\x1d\x11"), Node(0x04, value)])
+    extensions = draw(encodings(Node(0xA3, [Node(0x30, [extension])])))
+    version, serial = element(0xA0, element(0x02, b"\2")), element(0x02, b"\1")
+    empty = element(0x30)
+    tbs = element(0x30, version, serial, ECDSA_SHA256, empty, VALIDITY, empty, KEY, extensions)
+    return element(0x30, tbs, ECDSA_SHA256, element(0x03, b"\0signature"))
+
+
+@fuzz(3, der=certificates())
+def test_a_name_that_openssl_finds_is_found(der: bytes) -> None:
+    for host in (HOST, "127.0.0.1"):
+        theirs = openssl.is_for(der, host.encode(), common_name=False)
+        assert (name_fault(der, host, common_name=False) is None) is theirs
+
+
+TREES: st.SearchStrategy[Node] = st.recursive(
+    st.builds(Node, st.sampled_from([0x04, 0x02, 0x0C, DNS]), st.binary(max_size=200)),
+    lambda children: st.builds(Node, st.sampled_from([0x30, 0xA0]), st.lists(children, max_size=4)),
+    max_leaves=12,
+)
+
+
+def plain(data: bytes) -> list[object]:
+    """Return the tree that the elements are, with strings in one part."""
+    found: list[object] = []
+    for each in elements(data):
+        if each.tag in (0x24, 0xA2):
+            found.append((each.tag & ~0x20, string(each)))
+        else:
+            found.append((each.tag, plain(each.content) if each.tag & 0x20 else each.content))
+    return found
+
+
+@fuzz(2, drawn=TREES.flatmap(lambda tree: st.tuples(st.just(tree), encodings(tree))))
+def test_every_form_is_the_same_element(drawn: tuple[Node, bytes]) -> None:
+    tree, encoded = drawn
+    assert plain(encoded) == plain(tree.encode())
+    assert first_element(encoded + b"more").encoded == encoded
+
+
+@fuzz(4, data=st.binary(max_size=60) | st.lists(st.sampled_from([b"\x30\x80", b"\0\0", b"\x04\1x"])).map(b"".join))
+def test_any_bytes_are_elements_or_an_error(data: bytes) -> None:
+    try:
+        found = list(elements(data))
+    except BerError:
+        return
+    assert b"".join(each.encoded for each in found) == data
+    for each in found:
+        try:
+            string(each)
+        except BerError:
+            pass
+
+
+def test_nesting_is_limited() -> None:
+    with pytest.raises(BerError):
+        list(elements(b"\x30\x80" * 100_000))
+    data = b""
+    for _ in range(100):
+        data = element(0x24, data)
+    with pytest.raises(BerError):
+        string(first_element(data))
+
+
+def test_a_reader_that_ignores_where_contents_end_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(data: bytes, start: int, content: int, _depth: int) -> tuple[ber.Element, int]:
+        return ber.Element(data[start], data[content:], data[start:]), len(data)
+
+    monkeypatch.setattr(ber, "_indefinite", broken)
+    assert failure(test_every_form_is_the_same_element) is not None
