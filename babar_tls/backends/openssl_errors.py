@@ -74,14 +74,27 @@ _REMEDIES = {
     "purpose": "The certificate may not be used by a TLS server.",
 }
 
-_CLIENT_CERTIFICATE_ALERTS = (
-    "CERTIFICATE_REQUIRED",
-    "ALERT_UNKNOWN_CA",
-    "ALERT_BAD_CERTIFICATE",
-    "ALERT_CERTIFICATE_",
-    "ALERT_UNSUPPORTED_CERTIFICATE",
-    "ALERT_NO_CERTIFICATE",
+_NO_CLIENT_CERTIFICATE = (
+    "The server requires a client certificate: set tls_client_cert and tls_client_key (sslcert, sslkey). A certificate "
+    "that is set is presented unless tls_client_cert_mode (sslcertmode) is DISABLE."
 )
+#: The alerts about a client certificate (RFC 8446 §6.2), and what to do.
+_CLIENT_CERTIFICATE_ALERTS = {
+    "CERTIFICATE_REQUIRED": _NO_CLIENT_CERTIFICATE,
+    "ALERT_NO_CERTIFICATE": _NO_CLIENT_CERTIFICATE,
+    "ALERT_UNKNOWN_CA": "The server does not trust the CA that signed the client certificate: add the CA certificate "
+    "to the server's ssl_ca_file, or present a certificate of a CA that it contains. Intermediate certificates belong "
+    "into tls_client_cert (sslcert), after the client's.",
+    "ALERT_BAD_CERTIFICATE": "The server could not verify the client certificate: it is damaged, not yet valid, or its "
+    "signature is wrong. The server's log has the reason.",
+    "ALERT_UNSUPPORTED_CERTIFICATE": "The client certificate is not for TLS clients (extended key usage clientAuth), "
+    "or the server does not support its key or signature.",
+    "ALERT_CERTIFICATE_REVOKED": "The client certificate has been revoked (the server's ssl_crl_file or ssl_crl_dir "
+    "contains it): present a new one.",
+    "ALERT_CERTIFICATE_EXPIRED": "The client certificate, or a CA certificate above it, has expired: present a new "
+    "one. The server's revocation list (ssl_crl_file) may have expired too; check the server's clock.",
+    "ALERT_CERTIFICATE_UNKNOWN": "The server rejected the client certificate without a reason: its log has the reason.",
+}
 _VERSION_REASONS = (
     "UNSUPPORTED_PROTOCOL",
     "ALERT_PROTOCOL_VERSION",
@@ -111,21 +124,20 @@ def missing_certificate_error() -> CertificateError:
 
 
 def ssl_error(reason: str, text: str, *, after_certificate: bool = False) -> TlsError:
-    """The error for anything else that libssl complains of.
+    """Return the error for anything else that libssl complains of.
 
     Args:
         reason: The reason string in OpenSSL's macro spelling (``TLSV1_ALERT_UNKNOWN_CA``), perhaps empty.
-        text: What to show where we do not know better.
+        text: The text to show where the reason is empty.
         after_certificate: The handshake was not finished, and the server had presented its certificate.
     """
     reason = reason.upper().replace(" ", "_")
     # RFC 5246 §7.4.6: so a server ends the handshake with a client that has no certificate. TLS 1.3 has its own alert.
-    no_certificate = after_certificate and "ALERT_HANDSHAKE_FAILURE" in reason
-    if no_certificate or any(alert in reason for alert in _CLIENT_CERTIFICATE_ALERTS):
-        return ClientCertificateError(
-            f"SSL error: the server did not accept the client certificate ({_words(reason)})",
-            remedy="Present a client certificate that an authority known to the server has signed.",
-        )
+    if after_certificate and "ALERT_HANDSHAKE_FAILURE" in reason:
+        return _client_certificate_error(reason, _NO_CLIENT_CERTIFICATE)
+    for alert, remedy in _CLIENT_CERTIFICATE_ALERTS.items():
+        if alert in reason:
+            return _client_certificate_error(reason, remedy)
     if any(version in reason for version in _VERSION_REASONS):
         return TlsError(
             "SSL error: no TLS version in common with the server",
@@ -142,6 +154,12 @@ def ssl_error(reason: str, text: str, *, after_certificate: bool = False) -> Tls
         error.alert = _words(reason).replace(" ", "_")
         return error
     return TlsError(f"SSL error: {_words(reason) or text}")
+
+
+def _client_certificate_error(reason: str, remedy: str) -> ClientCertificateError:
+    return ClientCertificateError(
+        f"SSL error: the server did not accept the client certificate ({_words(reason)})", remedy=remedy
+    )
 
 
 def no_name_error() -> ConfigError:

@@ -253,7 +253,7 @@ class _Authentication:
             (self._mechanism.flag == "p" and self._state is AuthState.PROOF_SENT)
             or (self._mechanism.flag == "y" and self._state is AuthState.SASL_STARTED)
         )
-        return refusal(fields, about_binding=bound)
+        return refusal(fields, about_binding=bound, password_proven=self._state is AuthState.SERVER_PROVEN)
 
 
 def startup_parameters(config: Config) -> list[tuple[str, str]]:

@@ -37,6 +37,13 @@ _REQUESTS = {
     "sspi": "server requested SSPI authentication",
 }
 
+_NO_SCRAM = (
+    "The server authenticated the client without SCRAM, by its certificate (cert) or by its address or user (trust, "
+    "peer, ident), so that channel binding cannot be proven. The role needs a scram-sha-256 line in pg_hba.conf (to "
+    "which clientcert=verify-full adds the certificate); or drop channel_binding=require."
+)
+_UNFINISHED_SCRAM = "The server did not prove that it knows the password. Do not trust it."
+
 
 class Mechanism(NamedTuple):
     """A choice of SASL mechanism: its name, the gs2-cbind-flag's letter, and what is bound."""
@@ -99,7 +106,7 @@ class Policy:
         if self._binding_required and not bound:
             raise ChannelBindingError(
                 "channel binding required, but server authenticated client without channel binding",
-                remedy="The server asked for nothing ('trust'), or is not the server that knows the password.",
+                remedy=_NO_SCRAM if method == "none" else _UNFINISHED_SCRAM,
             )
 
     def md5_warning(self) -> str | None:
@@ -201,9 +208,10 @@ class Policy:
 
     def _check_allowed(self, method: str, what: str) -> None:
         if self._allowed is not None and method not in self._allowed:
+            requested = "" if method != "none" else "The line has the method trust, cert, peer or ident."
             raise UnsupportedAuth(
                 f'authentication method requirement "{self._config.require_auth}" failed: {what}',
-                remedy="Change the role's line in pg_hba.conf, or what require_auth allows.",
+                remedy=f"Change the role's line in pg_hba.conf, or what require_auth allows. {requested}".rstrip(),
             )
 
 

@@ -1,6 +1,12 @@
-"""The server's ErrorResponse as one of our errors, with what to do about it."""
+"""Map the server's ErrorResponse to an error, with a remedy.
+
+SQLSTATE 28000 stands for a dozen reasons, which only the server's text tells apart. The texts are those of PostgreSQL
+15 to 18 in English; with another ``lc_messages`` the remedy for the SQLSTATE applies.
+"""
 
 from __future__ import annotations
+
+import re
 
 from ..errors import AuthRefused, ChannelBindingRefused, InvalidPassword, ServerError
 
@@ -8,32 +14,100 @@ from ..errors import AuthRefused, ChannelBindingRefused, InvalidPassword, Server
 CANNOT_CONNECT_NOW = "57P03"
 
 _REMEDIES = {
-    "28P01": "Check the user and the password. A role that does not exist gets the same answer.",
-    "28000": "Check that the role exists and may log in, and which line of pg_hba.conf it meets.",
+    "28P01": "Check the user and the password. The server gives the same answer if the role does not exist, has no "
+    "password, or if the password has expired (VALID UNTIL).",
+    "28000": "Check the line of pg_hba.conf that the connection meets, and that the role exists and may log in.",
     "3D000": "Check the database's name, or create it.",
     "42501": "Grant the role CONNECT on the database.",
     "53300": "The server has no free connection: close some, use a pool, or raise max_connections.",
     CANNOT_CONNECT_NOW: "The server is starting up, shutting down or recovering: try again soon.",
 }
 
-_BINDING_REMEDY = (
-    "Somebody between you and the server ends TLS and begins it anew: a proxy that you know of, or an attacker."
+_BINDING_REMEDY = "TLS is terminated between client and server, by a proxy or by an attacker."
+_MISMATCH = (
+    "The common name of the client certificate must be the role's name, or a map in pg_ident.conf (map=) must allow "
+    "the role for it."
 )
 
+#: What a text of the server contains, and what to do. The first that is found counts.
+_TEXTS = [
+    (
+        "connection requires a valid client certificate",
+        "The line of pg_hba.conf requires a client certificate (cert, or clientcert=verify-ca or verify-full). Set "
+        "tls_client_cert and tls_client_key (sslcert, sslkey) to a certificate of a CA that the server's ssl_ca_file "
+        "contains.",
+    ),
+    (
+        r"(?:pg_hba\.conf rejects|no pg_hba\.conf entry).*\[local\]",
+        "The server has no line of type local in pg_hba.conf for this user and database, or rejects it. Add one, or "
+        "connect by TCP (host=localhost).",
+    ),
+    (
+        r"(?:pg_hba\.conf rejects|no pg_hba\.conf entry).*(?:no encryption|SSL off)",
+        "The connection is not encrypted. If pg_hba.conf has a hostssl line for this host, user and database, use TLS: "
+        "tls_mode=REQUIRE (sslmode=require, or verify-full). Otherwise add a line.",
+    ),
+    (
+        r"no pg_hba\.conf entry",
+        "No line of type host or hostssl in the server's pg_hba.conf is for this host, user and database. Add one, and "
+        "reload the server's configuration; check the user and the database.",
+    ),
+    (
+        r"pg_hba\.conf rejects|: host rejected",
+        "A line with the method reject in the server's pg_hba.conf is for this host, user and database.",
+    ),
+    (r"role .* does not exist", "Create the role (CREATE ROLE … LOGIN), or connect as another user."),
+    (r"role .* is not permitted to log in", "Allow it (ALTER ROLE … LOGIN), or connect as another user."),
+    (
+        "Peer authentication failed",
+        "The operating system's user of this process must have the role's name, or a map in pg_ident.conf (map=) must "
+        "allow the role for it. Connect by TCP (host=localhost) to log in with a password.",
+    ),
+    (
+        "Ident authentication failed",
+        "The ident server of this machine must report the role's name, or a map in pg_ident.conf (map=) must allow the "
+        "role for it. Use the method scram-sha-256 in pg_hba.conf to log in with a password.",
+    ),
+    ("certificate authentication failed", _MISMATCH),
+    (
+        "(?:GSSAPI|SSPI|PAM|BSD|LDAP|RADIUS|OAuth bearer) authentication failed",
+        "The server asked another service, which refused the user. The server's log has the reason.",
+    ),
+    (
+        "could not determine server certificate signature algorithm|could not find digest for NID",
+        "The server's OpenSSL has no hash function for channel binding with this certificate. Use a certificate that "
+        "is signed with RSA or ECDSA and SHA-256, or channel_binding=disable.",
+    ),
+]
+_MAX_TEXT = 1000  # characters; the texts contain at most an address and two names
+_KNOWN = [(re.compile(text, re.DOTALL), remedy) for text, remedy in _TEXTS]
 
-def refusal(fields: dict[str, str], *, about_binding: bool = False) -> ServerError:
-    """Map an ErrorResponse received while connecting.
+
+def refusal(fields: dict[str, str], *, about_binding: bool = False, password_proven: bool = False) -> ServerError:
+    """Return the error for an ErrorResponse received while connecting.
 
     Args:
         fields: Its fields by code.
         about_binding: The exchange stands where SQLSTATE 28000 means that the channel binding does not check.
+        password_proven: SCRAM has succeeded, so that a refusal is not about the password.
     """
     code = fields.get("C", "")
     if about_binding and code == "28000":
         return ChannelBindingRefused(fields, remedy=_BINDING_REMEDY)
-    remedy = _REMEDIES.get(code)
+    remedy = _remedy(code, fields.get("M", ""))
     if code == "28P01":
+        if password_proven:  # clientcert=verify-full, which PostgreSQL reports as a wrong password
+            remedy = f"The password is correct. {_MISMATCH}"
         return InvalidPassword(fields, remedy=remedy)
     if code.startswith("28"):
         return AuthRefused(fields, remedy=remedy)
     return ServerError(fields, remedy=remedy)
+
+
+def _remedy(code: str, text: str) -> str | None:
+    if code in ("28000", "XX000"):
+        text = text[:_MAX_TEXT]
+        for known, remedy in _KNOWN:
+            if known.search(text):
+                return remedy
+    return _REMEDIES.get(code)

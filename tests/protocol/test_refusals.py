@@ -32,3 +32,58 @@ def test_refusal(code: str, about_binding: bool, kind: type[ServerError], remedy
     assert (error.remedy is None) == (remedy is None)
     assert (remedy or "") in (error.remedy or "")
     assert "no" in str(error)
+
+
+HBA = 'for host "192.0.2.1", user "app", database "app"'
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("connection requires a valid client certificate", "sslcert"),
+        (f"no pg_hba.conf entry {HBA}, no encryption", "sslmode=require"),
+        (f"no pg_hba.conf entry {HBA}, SSL off", "sslmode=require"),
+        (f"no pg_hba.conf entry {HBA}, SSL encryption", "host or hostssl"),
+        (f"no pg_hba.conf entry {HBA}, GSS encryption", "host or hostssl"),
+        ('no pg_hba.conf entry for replication connection from host "::1", user "app", no encryption', "sslmode"),
+        ('no pg_hba.conf entry for host "[local]", user "app", database "app", no encryption', "type local"),
+        (f"pg_hba.conf rejects connection {HBA}, no encryption", "sslmode=require"),
+        (f"pg_hba.conf rejects connection {HBA}, SSL encryption", "method reject"),
+        ('authentication failed for user "app": host rejected', "method reject"),
+        ('role "app" does not exist', "CREATE ROLE"),
+        ('role "app" is not permitted to log in', "ALTER ROLE"),
+        ('Peer authentication failed for user "app"', "pg_ident.conf"),
+        ('Ident authentication failed for user "app"', "ident server"),
+        ('certificate authentication failed for user "app"', "common name of the client certificate"),
+        ('LDAP authentication failed for user "app"', "another service"),
+        ('RADIUS authentication failed for user "app"', "another service"),
+        ('PAM authentication failed for user "app"', "another service"),
+        ('GSSAPI authentication failed for user "app"', "another service"),
+        ('OAuth bearer authentication failed for user "app"', "another service"),
+        ("Autorisierung fehlgeschlagen", "pg_hba.conf"),
+    ],
+)
+def test_the_remedy_is_about_the_text_of_the_server(text: str, remedy: str) -> None:
+    error = refusal({"V": "FATAL", "C": "28000", "M": text})
+    assert type(error) is AuthRefused
+    assert text in str(error)
+    assert remedy in (error.remedy or "")
+
+
+def test_a_server_that_cannot_bind_its_certificate_has_a_remedy() -> None:
+    for text in ("could not determine server certificate signature algorithm", "could not find digest for NID UNDEF"):
+        error = refusal({"V": "FATAL", "C": "XX000", "M": text})
+        assert "channel_binding=disable" in (error.remedy or "")
+
+
+def test_a_refusal_after_scram_is_not_about_the_password() -> None:
+    fields = {"V": "FATAL", "C": "28P01", "M": 'password authentication failed for user "app"'}
+    error = refusal(fields, password_proven=True)
+    assert type(error) is InvalidPassword
+    assert "client certificate" in (error.remedy or "")
+
+
+def test_a_long_text_costs_no_time() -> None:
+    """The patterns are tried on the beginning of the text: trying them on all of it would take quadratic time."""
+    text = "no pg_hba.conf entry role " * 40_000
+    assert refusal({"C": "28000", "M": text}).remedy
