@@ -76,6 +76,17 @@ _SIGNATURES = {
     **{f"2.16.840.1.101.3.4.3.{13 + i}": name for i, name in enumerate(_SHA3)},  # RSA with SHA-3
 }
 
+#: Signature algorithms whose hash OpenSSL does not know (X509_get_signature_info, in 3.0 and 3.5). PostgreSQL asks it
+#: for the hash of its own certificate, and refuses a client that binds. ECDSA with SHA-3 is known to 3.5.
+_UNKNOWN_TO_OPENSSL = {
+    "1.2.840.113549.1.1.15": "RSA and SHA-512/224",
+    "1.2.840.113549.1.1.16": "RSA and SHA-512/256",
+    "2.16.840.1.101.3.4.3.3": "DSA and SHA-384",
+    "2.16.840.1.101.3.4.3.4": "DSA and SHA-512",
+    **{f"2.16.840.1.101.3.4.3.{5 + i}": f"DSA and SHA-3 ({name})" for i, name in enumerate(_SHA3)},
+}
+_KNOWN_TO_OPENSSL = ("sha224", "sha256")  # with every kind of key
+
 #: Signature algorithms with no hash function of their own, for the error message.
 _WITHOUT_HASH = {
     "1.3.101.112": "Ed25519",
@@ -106,7 +117,10 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> Binding:
                 "therefore binds nothing",
                 remedy="Verify the server (sslmode=verify-full), or use another TLS backend.",
             )
-        return _end_point(facts.peer_certificate)
+        binding = _end_point(facts.peer_certificate)
+        if binding.hash_name not in _KNOWN_TO_OPENSSL:
+            _check_known_to_openssl(facts.peer_certificate)
+        return binding
     if binding_type == "tls-exporter":
         # Over TLS 1.2 the binding is safe only with the extended master secret, which no engine lets us ask about.
         if facts.version != "TLSv1.3":
@@ -117,6 +131,15 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> Binding:
             raise ChannelBindingUnsupported(f"tls-unique is not defined for {facts.version}, only for TLS 1.2")
         return Binding(facts.first_finished_message())
     raise ChannelBindingUnsupported(f"unknown channel binding type {binding_type!r}")
+
+
+def _check_known_to_openssl(der: bytes) -> None:
+    algorithm = _UNKNOWN_TO_OPENSSL.get(signature_algorithm(der).oid)
+    if algorithm is not None:
+        raise ChannelBindingUnsupported(
+            f"the server's certificate is signed with {algorithm}, whose hash function PostgreSQL cannot determine",
+            remedy="Use a certificate that is signed with RSA or ECDSA and SHA-256, SHA-384 or SHA-512.",
+        )
 
 
 def tls_server_end_point(der: bytes) -> bytes:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from babar_tls import CertificateError, ChannelBindingUnsupported, available_backends
 from babar_tls.backends import get_backend
+from babar_tls.backends.pem import encode
 from babar_tls.testing import CertificateAuthority, PostgresServer
+from babar_tls.testing._der import assemble_certificate, replace_signature_algorithm
 
 from .drivers import STYLES, connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from babar_tls.testing import ServerCertificate
 
 #: Key of the authority, how it signs, and the hash that binds.
 SIGNATURES = [
@@ -101,3 +107,49 @@ def test_the_server_agrees(
                 assert session.security.channel_binding_hash == expected
                 assert session.security.channel_bound
                 assert session.security.peer_certificate == certificate.der
+
+
+#: Signatures for which OpenSSL has no hash, as AlgorithmIdentifiers, with the key that makes them.
+UNKNOWN_TO_OPENSSL = {
+    "RSA and SHA-512/256": ("rsa2048", "300d06092a864886f70d0101100500"),
+    "RSA and SHA-512/224": ("rsa2048", "300d06092a864886f70d01010f0500"),
+    "DSA and SHA-384": ("p256", "300b0609608648016503040303"),
+    "DSA and SHA-512": ("p256", "300b0609608648016503040304"),
+    "DSA and SHA-3 (sha3_256)": ("p256", "300b0609608648016503040306"),
+}
+
+
+def renamed(certificate: ServerCertificate, algorithm: bytes) -> ServerCertificate:
+    """Return the certificate as if it was signed with another algorithm, which its signature does not verify with."""
+    x509 = pytest.importorskip("cryptography.x509")
+    old = x509.load_der_x509_certificate(certificate.der)
+    der = assemble_certificate(
+        replace_signature_algorithm(old.tbs_certificate_bytes, algorithm), algorithm, old.signature
+    )
+    return dataclasses.replace(certificate, der=der, certificate_pem=encode("CERTIFICATE", der))
+
+
+@pytest.mark.parametrize("signature", UNKNOWN_TO_OPENSSL)
+def test_a_hash_that_the_server_does_not_know_is_not_bound(lax_server: PostgresServer, signature: str) -> None:
+    """The server would refuse the client: "could not determine server certificate signature algorithm".
+
+    With OpenSSL's default security level the server does not even load such a certificate.
+    """
+    key, algorithm = UNKNOWN_TO_OPENSSL[signature]
+    issued = CertificateAuthority(key=key).issue("localhost", "127.0.0.1")  # type: ignore[arg-type]
+    lax_server.set_certificate(renamed(issued, bytes.fromhex(algorithm)))
+    config = lax_server.config(tls_verify="none", tls_root_cert_path=None, tls_default_roots=True)
+    with connected(config, "blocking") as session:
+        assert (session.security.gs2_flag, session.security.channel_bound) == ("n", False)
+    required = config.replace(channel_binding="require")
+    with pytest.raises(ChannelBindingUnsupported, match=re.escape(signature)), connected(required, "blocking"):
+        pass
+
+
+def test_ecdsa_with_sha3_is_bound(lax_server: PostgresServer) -> None:
+    """OpenSSL 3.5 knows its hash; OpenSSL 3.0 does not load such a certificate for a server."""
+    issued = CertificateAuthority("p256").issue("localhost", "127.0.0.1", hash="sha3-256")
+    lax_server.set_certificate(issued)
+    config = lax_server.config(tls_verify="none", tls_root_cert_path=None, tls_default_roots=True)
+    with connected(config.replace(channel_binding="require"), "blocking") as session:
+        assert session.security.channel_binding_hash == "sha3_256"

@@ -75,6 +75,32 @@ def test_the_rule(signature: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("signature", "named"),
+    [
+        ("1.2.840.113549.1.1.15", "RSA and SHA-512/224"),
+        ("1.2.840.113549.1.1.16", "RSA and SHA-512/256"),
+        ("2.16.840.1.101.3.4.3.3", "DSA and SHA-384"),
+        ("2.16.840.1.101.3.4.3.4", "DSA and SHA-512"),
+        ("2.16.840.1.101.3.4.3.5", "DSA and SHA-3"),
+        ("2.16.840.1.101.3.4.3.8", "DSA and SHA-3"),
+    ],
+)
+def test_a_hash_that_postgresql_cannot_determine_is_not_bound(signature: str, named: str) -> None:
+    """RFC 5929 has a hash for these; PostgreSQL gets none from OpenSSL, and would refuse the client."""
+    data = certificate(signature)
+    assert tls_server_end_point(data)
+    with pytest.raises(ChannelBindingUnsupported, match=named) as caught:
+        channel_binding_data("tls-server-end-point", Facts(peer_certificate=data))
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("signature", ["1.2.840.113549.1.1.13", "1.2.840.10045.4.3.3", "2.16.840.1.101.3.4.3.10"])
+def test_a_hash_that_openssl_knows_is_bound(signature: str) -> None:
+    data = certificate(signature)
+    assert channel_binding_data("tls-server-end-point", Facts(peer_certificate=data)).data == tls_server_end_point(data)
+
+
+@pytest.mark.parametrize(
     ("data", "name"),
     [
         (pss(), "sha256"),  # all defaults: SHA-1
