@@ -183,19 +183,24 @@ def _load(context: SSL.Context, path: str) -> None:
 
 
 def _use_identity(context: SSL.Context, source: ClientCertificate) -> None:
+    """Load a client certificate and its key.
+
+    OpenSSL reads them, because cryptography is stricter about certificates and makes ordinary RSA keys of RSASSA-PSS
+    keys. Only an encrypted key passes through cryptography: pyOpenSSL has deprecated its own function for passwords.
+    """
     identity = load_identity(source)
     try:
-        key = load_pem_private_key(identity.key, identity.password)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        raise identity.unusable("") from exc
-    try:
-        with file_of(identity.chain) as path:  # read by OpenSSL only: cryptography is stricter
-            context.use_certificate_chain_file(path)
-        context.use_privatekey(key)  # type: ignore[arg-type]  # of whatever kind: OpenSSL says what it cannot do
+        with file_of(identity.chain) as chain, file_of(identity.key) as key:
+            context.use_certificate_chain_file(chain)
+            if identity.password is None:
+                context.use_privatekey_file(key)
+            else:
+                decrypted = load_pem_private_key(identity.key, identity.password)
+                context.use_privatekey(decrypted)  # type: ignore[arg-type]  # of whatever kind
         context.check_privatekey()
     except SSL.Error as exc:
         raise identity.unusable(reason_of(exc)) from exc
-    except (ValueError, TypeError, crypto.Error) as exc:
+    except (ValueError, TypeError, UnsupportedAlgorithm, crypto.Error) as exc:
         raise identity.unusable("") from exc
 
 

@@ -149,6 +149,12 @@ def ssl_error(reason: str, text: str, *, after_certificate: bool = False) -> Tls
         return TlsError(
             "SSL error: the server refuses the ALPN protocol", remedy="This is the port of another service."
         )
+    if "EXCESSIVE_MESSAGE_SIZE" in reason:
+        return TlsError(
+            "SSL error: excessive message size",
+            remedy="OpenSSL accepts 100 KiB of certificates. The server should send its own certificate and the "
+            "intermediates above it, and no others.",
+        )
     if "_ALERT_" in reason:
         error = TlsError(f"SSL error: the server ended the handshake with an alert ({_words(reason)})")
         error.alert = _words(reason).replace(" ", "_")

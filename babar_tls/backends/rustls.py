@@ -164,7 +164,7 @@ class _Stream(TlsStream):
     def _certificate_fault(self) -> CertificateError | None:
         code = fault(self._anchors, self._chain, self._now, common_name=self._common_name)
         if code is not None:
-            error = certificate_error(code, "the chain cannot be read")
+            error = certificate_error(code, "the server's certificate, or one that it sent with it, cannot be read")
             return with_advice(error, self._roots, self._chain)
         if self._name_to_check is None:
             return None

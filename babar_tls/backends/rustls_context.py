@@ -7,6 +7,7 @@ below it is used instead.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ from .client_certificates import load_identity
 from .revocation import wants_revocation_lists
 from .root_files import read_roots
 from .roots import refuse_os_roots
+from .rustls_errors import rejected_identity
 from .rustls_roots import Trust, load_roots
 from .suites import choice, openssl_name, unknown_cipher, unknown_group
 
@@ -67,8 +69,7 @@ class Context:
         self.roots = read_roots(parameters)
         self._trust = Trust(load_roots(self.roots))
         source = parameters.client_certificate
-        self._identity = load_identity(source) if source is not None else None
-        self._key = _plain_key(self._identity) if self._identity is not None else b""
+        self._identity = _decrypted(load_identity(source)) if source is not None else None
         self._built = self._build(time.time())
 
     def current(self, now: float) -> tuple[RustlsConfigBuilder, list[Certificate]]:
@@ -92,7 +93,7 @@ class Context:
         # with the check of its own, and no chain gets as far as that.
         builder.set_check_hostname(not anchors)
         if self._identity is not None:
-            _set_identity(builder, self._identity, self._key)
+            _set_identity(builder, self._identity)
         return _Built(builder, anchors, self._trust.until(now))
 
 
@@ -142,10 +143,10 @@ def _add_root(builder: RustlsConfigBuilder, der: bytes) -> bool:
     return True
 
 
-def _plain_key(identity: Identity) -> bytes:
-    """The key without its encryption, of which `cryptography` knows more kinds than rtls."""
+def _decrypted(identity: Identity) -> Identity:
+    """Return the identity with its key decrypted by `cryptography`, which knows more kinds of encryption than rtls."""
     if identity.password is None or find_spec("cryptography") is None:
-        return identity.key
+        return identity
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - optional
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
 
@@ -153,15 +154,15 @@ def _plain_key(identity: Identity) -> bytes:
         key = serialization.load_pem_private_key(identity.key, identity.password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise identity.unusable("") from exc
-    form = serialization.PrivateFormat.PKCS8
-    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return replace(identity, key=key.private_bytes(pem, form, serialization.NoEncryption()), password=None)
 
 
-def _set_identity(builder: RustlsConfigBuilder, identity: Identity, key: bytes) -> None:
+def _set_identity(builder: RustlsConfigBuilder, identity: Identity) -> None:
     try:
-        builder.set_client_cert_chain_pem(identity.chain, key, identity.password)
+        builder.set_client_cert_chain_pem(identity.chain, identity.key, identity.password)
         builder.build_client_connection(NO_NAME)  # it is here that the key is looked at
     except SSLError as exc:
-        raise identity.unusable("key values mismatch" if "KeyMismatch" in str(exc) else "") from exc
+        raise rejected_identity(str(exc.args[0] if exc.args else exc), identity) from exc
     except ValueError as exc:
         raise identity.unusable("") from exc

@@ -1,39 +1,113 @@
-"""What rustls says, in our words: its verdicts on certificates as OpenSSL's codes, its alerts as OpenSSL's names.
+"""Map the errors of rustls to this library's: verdicts on certificates to OpenSSL's codes, alerts to their names.
 
-rustls's texts are Rust's names of errors. The tables of `openssl_errors` then say what a fault is called here, so that
-the same fault is the same error whichever engine met it.
+The texts of rustls are names of Rust's errors (``Other(OtherError(UnsupportedCertVersion))``), which are of no use to
+the reader of a message. Every one that a server or a client certificate can cause has a text here, or a code of
+OpenSSL, for which the tables of `openssl_errors` have one. rustls does not tell which certificate of a chain is at
+fault.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import CertificateError, TlsError
+from ..errors import CertificateError, ConfigError, TlsError
 from ..protocol.certificate import DerError, algorithm_identifier
 from .openssl_errors import certificate_error, ssl_error
 
-__all__ = ["EXPIRED", "NOT_YET_VALID", "rejected_certificate", "rustls_error"]
+if TYPE_CHECKING:
+    from .client_certificates import Identity
 
-SIGNATURE_FAILURE, NOT_YET_VALID, EXPIRED, UNTRUSTED, PATH_LENGTH, PURPOSE = 7, 9, 10, 20, 25, 26
+__all__ = ["EXPIRED", "NOT_YET_VALID", "rejected_certificate", "rejected_identity", "rustls_error"]
+
+SIGNATURE_FAILURE, NOT_YET_VALID, EXPIRED, UNTRUSTED, CHAIN_TOO_LONG, PATH_LENGTH, PURPOSE = 7, 9, 10, 20, 22, 25, 26
 CRITICAL_EXTENSION, PERMITTED, EXCLUDED, WEAK_DIGEST, INVALID_CA = 34, 47, 48, 68, 79
 
-#: What a text has in it, and the code of OpenSSL that means the same.
+_OTHER = "tls_backend='stdlib' or 'openssl'"
+_CHAIN = "the server's certificate, or one of a CA in its chain,"
+
+#: What a text contains, and the code of OpenSSL that means the same.
 _CODES = {
     "certificate expired": EXPIRED,
+    "Expired": EXPIRED,
+    "InvalidCertValidity": EXPIRED,
     "certificate not valid yet": NOT_YET_VALID,
+    "NotValidYet": NOT_YET_VALID,
     "UnknownIssuer": UNTRUSTED,
     "BadSignature": SIGNATURE_FAILURE,
+    "InvalidSignatureForPublicKey": SIGNATURE_FAILURE,
     "extended key usage": PURPOSE,
     "InvalidPurpose": PURPOSE,
-    "UnhandledCriticalExtension": CRITICAL_EXTENSION,
-    "UnsupportedCriticalExtension": CRITICAL_EXTENSION,
+    "RequiredEkuNotFound": PURPOSE,
+    "EmptyEkuExtension": PURPOSE,
+    "CriticalExtension": CRITICAL_EXTENSION,
     "NameConstraintViolation": PERMITTED,
     "PathLenConstraintViolated": PATH_LENGTH,
+    "MaximumPathDepthExceeded": CHAIN_TOO_LONG,
     "EndEntityUsedAsCa": INVALID_CA,
 }
 
+#: What to do about a code, where rustls rejects more than OpenSSL.
+_REMEDIES = {
+    SIGNATURE_FAILURE: "A signature in the chain is wrong, or it was made with an RSA key of less than 2048 bits, "
+    f"which rustls does not verify. {_OTHER} tells the two apart.",
+    CHAIN_TOO_LONG: f"rustls accepts six intermediate certificates, {_OTHER} a hundred.",
+    CRITICAL_EXTENSION: "A certificate of the chain has a critical extension that rustls does not know. "
+    f"{_OTHER} knows more of them, such as certificate policies.",
+    PERMITTED: "A CA in the chain may not sign for a name of the certificate (name constraints). rustls also rejects "
+    f"every chain with constraints of directory names, which {_OTHER} compares.",
+}
+
+
+class _Verdict(NamedTuple):
+    """A fault for which OpenSSL has no code: its text and what to do."""
+
+    text: str
+    remedy: str
+
+
+_DAMAGED = _Verdict(
+    f"{_CHAIN} is damaged, or its encoding is not DER",
+    f"Issue a new certificate. {_OTHER} accepts some encodings that rustls does not (BER).",
+)
+_MALFORMED = _Verdict(
+    f"{_CHAIN} has an extension twice, or one that is malformed",
+    f"Issue a new certificate. {_OTHER} may accept this one.",
+)
+_OWN = {
+    "CaUsedAsEndEntity": _Verdict(
+        "the server's certificate is an authority's (CA:TRUE), which rustls does not accept of a server",
+        "The server needs a certificate without CA:TRUE (openssl req -x509 sets it; "
+        f"-addext basicConstraints=critical,CA:FALSE does not). {_OTHER} accepts this one.",
+    ),
+    "UnsupportedCertVersion": _Verdict(
+        f"{_CHAIN} is of X.509 version 1 or 2, which rustls does not accept",
+        f"Issue a certificate of version 3 (with extensions, such as subjectAltName). {_OTHER} accepts this one; a "
+        "certificate of version 1 has only a common name, which needs tls_common_name.",
+    ),
+    "BadEncoding": _DAMAGED,
+    "BadDer": _DAMAGED,
+    "TrailingData": _DAMAGED,
+    "SignatureAlgorithmMismatch": _Verdict(
+        f"{_CHAIN} names two different signature algorithms",
+        "Issue a new certificate.",
+    ),
+    "ExtensionValueInvalid": _MALFORMED,
+    "MalformedExtensions": _MALFORMED,
+    "MalformedNameConstraint": _MALFORMED,
+    "InvalidNetworkMaskConstraint": _MALFORMED,
+    "MalformedDnsIdentifier": _MALFORMED,
+    "InvalidSerialNumber": _MALFORMED,
+    "UnsupportedNameType": _MALFORMED,
+    "Exceeded": _Verdict(
+        "the server's certificate chain costs too much to verify",
+        "The server should send its own certificate and the intermediates above it, and no others.",
+    ),
+}
+
 _SIGNATURE_ALGORITHM = re.compile(r"UnsupportedSignatureAlgorithm.*?signature_algorithm_id: \[([0-9, ]+)\]")
+_PSS, _EMPTY = "1.2.840.113549.1.1.10", b"\x30\x00"  # the empty parameters of which mean SHA-1 (RFC 4055 §3.1)
+_SHA3 = ("SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512")
 #: MD2, MD5 and SHA-1 with RSA; SHA-1 with DSA and ECDSA.
 _WEAK = {
     "1.2.840.113549.1.1.2",
@@ -42,49 +116,79 @@ _WEAK = {
     "1.2.840.10040.4.3",
     "1.2.840.10045.4.1",
 }
-_PSS, _EMPTY = "1.2.840.113549.1.1.10", b"\x30\x00"  # the empty parameters of which mean SHA-1 (RFC 4055 §3.1)
+#: Signature algorithms that rustls lacks.
+_NAMES = {
+    _PSS: "RSASSA-PSS (by an RSASSA-PSS key, or with a salt that is not as long as the hash)",
+    "1.3.101.113": "Ed448",
+    "1.2.840.113549.1.1.14": "RSA and SHA-224",
+    "1.2.840.10045.4.3.1": "ECDSA and SHA-224",
+    **{f"2.16.840.1.101.3.4.3.{9 + i}": f"ECDSA and {name}" for i, name in enumerate(_SHA3)},
+    **{f"2.16.840.1.101.3.4.3.{13 + i}": f"RSA and {name}" for i, name in enumerate(_SHA3)},
+    "2.16.840.1.101.3.4.3.17": "ML-DSA-44",
+    "2.16.840.1.101.3.4.3.18": "ML-DSA-65",
+    "2.16.840.1.101.3.4.3.19": "ML-DSA-87",
+}
 
+_WRAPPED = re.compile(r"Other\(OtherError\((.*)\)\)")
 _ALERT = re.compile(r"received fatal alert: (?:the peer )?(\w+)")
-_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_VERSION = ("ServerDoesNotSupportTls12Or13", "ServerTlsVersionIsDisabledByOurConfig", "protocol version")
 _NOT_TLS = ("InvalidContentType", "UnknownProtocolVersion", "MessageTooLarge", "InvalidEmptyPayload")
-
-
-class _Verdict(NamedTuple):
-    """A fault for which OpenSSL has no code: its text, its reason and what to do."""
-
-    text: str
-    reason: str
-    remedy: str
-
-
-_OWN = {
-    "CaUsedAsEndEntity": _Verdict(
-        "the server's certificate is an authority's (CA:TRUE), which rustls does not accept of a server",
-        "invalid",
-        "The server needs a certificate without CA:TRUE (openssl req -x509 sets it; "
-        "-addext basicConstraints=critical,CA:FALSE does not); or choose another tls_backend.",
-    ),
+_TOO_LARGE = ("HandshakePayloadTooLarge", "CertificatePayloadTooLarge")
+#: How rustls begins, and what it means; an identifier follows.
+_BEGINNINGS = {
+    "received corrupt message of type ": "the server sent a malformed TLS message",
+    "peer misbehaved: ": "the server broke the rules of TLS",
+    "peer is incompatible: ": "the server and rustls have no TLS parameters in common",
 }
+_NO_ALGORITHM_REMEDY = (
+    "rustls has no signature algorithm for RSASSA-PSS, Ed448 and DSA keys, in TLS 1.2 none for P-521, and of TLS 1.2 "
+    f"only the ECDHE cipher suites with GCM or ChaCha20. If the server needs others, use {_OTHER}; the server's log "
+    "has the reason."
+)
+_KEY_REMEDY = (
+    "rustls knows RSA keys of 2048 to 8192 bits and keys of P-256, P-384, P-521 and Ed25519. For other keys "
+    f"(RSASSA-PSS, Ed448) use {_OTHER}."
+)
 
 
 def rejected_certificate(text: str) -> CertificateError:
-    """The error for a certificate that rustls rejected."""
-    for mark, verdict in _OWN.items():
-        if mark in text:
-            return _failed(verdict)
+    """Return the error for a certificate that rustls rejected."""
     algorithm = _SIGNATURE_ALGORITHM.search(text)
     if algorithm is not None:
         return _unsupported_signature(bytes(map(int, algorithm[1].split(","))))
     for mark, code in _CODES.items():
         if mark in text:
-            return certificate_error(code, text)
-    detail = text.removeprefix("invalid peer certificate: ")
-    return _failed(_Verdict(detail, "invalid", "The server's certificate cannot be used with rustls."))
+            error = certificate_error(code, text)
+            error.remedy = _REMEDIES.get(code, error.remedy)
+            return error
+    verdict = _own_verdict(text)
+    if verdict is not None:
+        return _failed(verdict)
+    detail = _WRAPPED.sub(r"\1", text.removeprefix("invalid peer certificate: "))
+    return _failed(_Verdict(detail, f"The server's certificate cannot be used with rustls. Try {_OTHER}."))
+
+
+def rejected_identity(text: str, identity: Identity) -> ConfigError:
+    """Return the error for a client certificate or its key that rustls would not load."""
+    if "KeyMismatch" in text:
+        return identity.unusable("key values mismatch")
+    if "invalid peer certificate" in text:  # as rustls calls the client's too
+        fault = rejected_certificate(text)
+        why = fault.message.removeprefix("SSL error: certificate verify failed: ").replace(
+            _CHAIN, "it, or one after it,"
+        )
+        return ConfigError(
+            f'could not read certificate file "{identity.certificate_name}": rustls does not accept it: {why}',
+            remedy=fault.remedy,
+        )
+    error = identity.unusable("")
+    error.remedy = _KEY_REMEDY
+    return error
 
 
 def rustls_error(text: str, *, first: bool, after_certificate: bool) -> TlsError:
-    """The error for anything else that rustls complains of.
+    """Return the error for anything else that rustls reports.
 
     Args:
         text: Its own.
@@ -93,12 +197,30 @@ def rustls_error(text: str, *, first: bool, after_certificate: bool) -> TlsError
     """
     alert = _ALERT.search(text)
     if alert is not None:
-        return ssl_error(f"TLS_ALERT_{_WORDS.sub('_', alert[1])}", text, after_certificate=after_certificate)
+        error = ssl_error(f"TLS_ALERT_{_WORDS.sub('_', alert[1])}", text, after_certificate=after_certificate)
+        if error.alert == "handshake_failure":
+            error.remedy = _NO_ALGORITHM_REMEDY
+        return error
     if any(mark in text for mark in _NO_VERSION):
         return ssl_error("UNSUPPORTED_PROTOCOL", text)
     if first and any(mark in text for mark in _NOT_TLS):
         return ssl_error("WRONG_VERSION_NUMBER", text)
+    if any(mark in text for mark in _TOO_LARGE):
+        return TlsError(
+            "SSL error: the server sent a handshake message of more than 64 KiB, probably its certificate chain, which "
+            "rustls does not accept",
+            remedy="The server should send its own certificate and the intermediates above it, and no others. "
+            f"{_OTHER} accepts 100 KiB.",
+        )
+    for beginning, meaning in _BEGINNINGS.items():
+        if text.startswith(beginning):
+            remedy = _NO_ALGORITHM_REMEDY if "incompatible" in beginning else None
+            return TlsError(f"SSL error: {meaning} ({_in_words(text.removeprefix(beginning))})", remedy=remedy)
     return TlsError(f"SSL error: {text}")
+
+
+def _own_verdict(text: str) -> _Verdict | None:
+    return next((verdict for mark, verdict in _OWN.items() if mark in text), None)
 
 
 def _unsupported_signature(identifier: bytes) -> CertificateError:
@@ -111,15 +233,22 @@ def _unsupported_signature(identifier: bytes) -> CertificateError:
         return certificate_error(WEAK_DIGEST, "")
     return _failed(
         _Verdict(
-            f"rustls cannot verify signatures of the algorithm {oid or identifier.hex()}",
-            "invalid",
-            "The certificate or an authority's was signed with it: choose another tls_backend, or have it signed with "
-            "SHA-256, SHA-384 or SHA-512.",
+            f"rustls cannot verify signatures of the algorithm {_NAMES.get(oid, oid or identifier.hex())}",
+            f"A certificate of the chain was signed with it. {_OTHER} verifies more algorithms; or have it signed with "
+            "SHA-256, SHA-384 or SHA-512 by a key that is RSA (not RSASSA-PSS), ECDSA or Ed25519.",
         )
     )
 
 
 def _failed(verdict: _Verdict) -> CertificateError:
     return CertificateError(
-        f"SSL error: certificate verify failed: {verdict.text}", reason=verdict.reason, remedy=verdict.remedy
+        f"SSL error: certificate verify failed: {verdict.text}", reason="invalid", remedy=verdict.remedy
     )
+
+
+def _in_words(identifier: str) -> str:
+    """Return the name of one of Rust's errors in words: ``MissingData("x")`` is ``missing data: x``."""
+    name, _, detail = identifier.partition("(")
+    words = _WORDS.sub(" ", name).lower()
+    detail = detail.rstrip(")").strip('"')
+    return f"{words}: {detail}" if detail else words

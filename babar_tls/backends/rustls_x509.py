@@ -1,6 +1,7 @@
-"""What of a certificate decides whether it may sign others and speak for a server (RFC 5280 §4.1, §4.2.1).
+"""Read from a certificate what decides whether it may sign others and serve as a server's (RFC 5280 §4.1, §4.2.1).
 
-Nothing is verified here: rustls verifies, and hands the certificates over that it was sent.
+Nothing is verified here: rustls verifies, and returns the certificates that it was sent. What rustls has accepted is
+read by the more lenient rules of BER.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ..protocol.ber import elements, first_element, string
 from ..protocol.certificate import DerError, children, only_child
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Certificate", "parse_certificate"]
 
-_BOOLEAN, _INTEGER, _BIT_STRING, _OCTETS, _OID, _UTC_TIME = 0x01, 0x02, 0x03, 0x04, 0x06, 0x17
+_BOOLEAN, _INTEGER, _BIT_STRING, _OID, _UTC_TIME = 0x01, 0x02, 0x03, 0x06, 0x17
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _KEY_IDENTIFIER = 0x80  # of an AuthorityKeyIdentifier
 _PERMITTED, _EXCLUDED, _DNS_NAME = 0xA0, 0xA1, 0x82
@@ -115,12 +117,12 @@ def parse_certificate(der: bytes) -> Certificate:
     """
     try:
         tbs, _algorithm, _signature = children(only_child(der).content)
-        fields = list(children(tbs.content))
+        fields = list(elements(tbs.content))
         is_first_version = fields[0].tag != _VERSION
         if not is_first_version:
             del fields[0]
         _serial, _algorithm, issuer, validity, subject, key, *rest = fields
-        not_before, not_after = (_time(moment.tag, moment.content) for moment in children(validity.content))
+        not_before, not_after = (_time(moment.tag, moment.content) for moment in elements(validity.content))
         found: dict[str, object] = {}
         for item in rest:
             if item.tag == _EXTENSIONS:
@@ -141,43 +143,41 @@ def parse_certificate(der: bytes) -> Certificate:
 
 
 def _extensions(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for sequence in children(data):
-        for extension in children(sequence.content):
-            oid, *rest = children(extension.content)
-            if oid.tag != _OID or not rest or rest[-1].tag != _OCTETS:
+    for sequence in elements(data):
+        for extension in elements(sequence.content):
+            parts = tuple(elements(extension.content))
+            if len(parts) < 2 or parts[0].tag != _OID:
                 raise DerError("malformed extension")
-            yield oid.content, rest[-1].content
+            yield parts[0].content, string(parts[-1])
 
 
 def _meaning(oid: bytes, value: bytes) -> dict[str, object]:
     """The fields of `Certificate` that an extension is about."""
     if oid == _BASIC_CONSTRAINTS:
-        return _basic_constraints(only_child(value).content)
+        return _basic_constraints(first_element(value).content)
     if oid == _KEY_USAGE:
-        bits = only_child(value)
+        bits = first_element(value)
         if bits.tag != _BIT_STRING or not bits.content:
             raise DerError("malformed key usage")
         return {"key_usage": bits.content[1] if len(bits.content) > 1 else 0}
     if oid == _EXTENDED_KEY_USAGE:
-        return {"serves": any(purpose.content == _SERVER_AUTH for purpose in children(only_child(value).content))}
+        return {"serves": any(purpose.content == _SERVER_AUTH for purpose in elements(first_element(value).content))}
     if oid == _SUBJECT_KEY:
-        return {"key_id": only_child(value).content}
+        return {"key_id": first_element(value).content}
     if oid == _AUTHORITY_KEY:
-        content = only_child(value).content
+        content = first_element(value).content
         return {
-            "authority_key_id": next(
-                (part.content for part in (children(content) if content else ()) if part.tag == _KEY_IDENTIFIER), None
-            )
+            "authority_key_id": next((part.content for part in elements(content) if part.tag == _KEY_IDENTIFIER), None)
         }
     if oid == _SUBJECT_ALT_NAME:
-        content = only_child(value).content
-        return {"has_dns_names": any(name.tag == _DNS_NAME for name in (children(content) if content else ()))}
-    return _name_constraints(only_child(value).content) if oid == _NAME_CONSTRAINTS else {}
+        content = first_element(value).content
+        return {"has_dns_names": any(name.tag == _DNS_NAME for name in elements(content))}
+    return _name_constraints(first_element(value).content) if oid == _NAME_CONSTRAINTS else {}
 
 
 def _basic_constraints(content: bytes) -> dict[str, object]:
     is_authority, length = False, None
-    for part in children(content) if content else ():
+    for part in elements(content):
         if part.tag == _BOOLEAN:
             is_authority = part.content != b"\0"
         elif part.tag == _INTEGER:
@@ -188,8 +188,8 @@ def _basic_constraints(content: bytes) -> dict[str, object]:
 def _name_constraints(content: bytes) -> dict[str, object]:
     """Those about dNSNames."""
     found: dict[str, object] = {}
-    for side in children(content) if content else ():
-        bases = [next(children(subtree.content)) for subtree in (children(side.content) if side.content else ())]
+    for side in elements(content):
+        bases = [first_element(subtree.content) for subtree in elements(side.content)]
         domains = tuple(base.content.lower() for base in bases if base.tag == _DNS_NAME)
         if domains and side.tag in (_PERMITTED, _EXCLUDED):
             found["permitted" if side.tag == _PERMITTED else "excluded"] = domains

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import base64
+import dataclasses
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from babar_tls.backends.pem import encode
 from babar_tls.testing import CertificateAuthority, ServerCertificate
 
 DB = b"db.example.com"
@@ -63,13 +64,13 @@ def issue(
     serial_number: bytes = b"\x01",
     common_name: bytes | None = None,
     version: int | None = 3,
-    subject: bytes | None = None,
+    public_key: bytes | None = None,
 ) -> ServerCertificate:
     """Issue a certificate with these extensions and nothing else; `version` None leaves it out (X.509 version 1)."""
     key = ec.generate_private_key(ec.SECP256R1())
     spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     kind, text = ("550403", common_name) if common_name is not None else ("55040a", b"babar-tls testing")
-    subject = subject or element(0x30, element(0x31, element(0x30, oid(kind), element(0x0C, text))))
+    subject = element(0x30, element(0x31, element(0x30, oid(kind), element(0x0C, text))))
     tbs = element(
         0x30,
         element(0xA0, element(0x02, bytes([version - 1]))) if version is not None else b"",
@@ -78,14 +79,29 @@ def issue(
         authority._certificate.subject.public_bytes(),
         _VALIDITY,
         subject,
-        spki,
+        public_key or spki,
         element(0xA3, element(0x30, *extensions)) if extensions else b"",
     )
     assert isinstance(authority._key, ec.EllipticCurvePrivateKey)
     signature = authority._key.sign(tbs, ec.ECDSA(hashes.SHA256()))
     der = element(0x30, tbs, _ECDSA_SHA256, element(0x03, b"\0", signature))
-    pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return ServerCertificate(pem, private, der, authority.root_pem)
+    return ServerCertificate(encode("CERTIFICATE", der), private, der, authority.root_pem)
+
+
+_RSASSA_PSS = element(0x30, oid("2a864886f70d01010a"))
+
+
+def issue_for_pss_key(authority: CertificateAuthority, *extensions: bytes) -> ServerCertificate:
+    """Issue a certificate for a key that may only sign with RSASSA-PSS (RFC 4055 §1.2)."""
+    key = rsa.generate_private_key(65537, 2048)
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.PKCS1)
+    private = key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    info = element(0x30, _RSASSA_PSS, element(0x03, b"\0", public))
+    pkcs8 = element(0x30, element(0x02, b"\0"), _RSASSA_PSS, element(0x04, private))
+    issued = issue(authority, *extensions, public_key=info)
+    return dataclasses.replace(issued, private_key_pem=encode("PRIVATE KEY", pkcs8))
