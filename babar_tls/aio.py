@@ -14,6 +14,7 @@ from .net.asyncio import AsyncioConnection, deliver_cancel_async
 from .net.deadline import Meter
 from .net.establish import Ready, establish
 from .protocol.messages import TERMINATE
+from .tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncSession", "connect_async"]
 
 
+@clears_locals
 async def connect_async(target: str | Config = "", /, **overrides: Any) -> AsyncSession:
     """Connect from asyncio: the short form of `AsyncSession.connect`.
 
@@ -53,6 +55,7 @@ class AsyncSession(SessionBase):
         super().__init__(config, ready)
 
     @classmethod
+    @clears_locals
     async def connect(cls, config: Config) -> AsyncSession:
         """Connect, negotiate, verify, authenticate, in a thread beside the event loop.
 
@@ -102,6 +105,7 @@ class AsyncSession(SessionBase):
         """
         return _CopyIterator(self, self._new_copy(sql))
 
+    @clears_locals
     async def cancel(self) -> None:
         """Ask the server to cancel what the session runs, on a connection of its own, over TLS if this one uses it.
 

@@ -30,6 +30,7 @@ from .modes import (
 )
 from .pins import parse_pins
 from .remembered import once
+from .tracebacks import clears_locals, init_clears_locals
 from .validation import as_enum, as_names, as_path, as_settings, as_source, login_name
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ __all__ = [
 ]
 
 
+@init_clears_locals
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """How to reach a server, how to secure the channel, and how to prove who is at either end.
@@ -193,7 +195,7 @@ class Config:
             self._set(name, as_names(name, getattr(self, name)))
         self._set("hostaddr", self.hostaddr or None)
         self._place_hosts()
-        if not self.user:
+        if self.user is None or self.user == "":
             self._set("user", login_name())
         check_transport(self)
         check_startup(self)
@@ -201,6 +203,7 @@ class Config:
         check_authentication(self)
 
     @classmethod
+    @clears_locals
     def from_conninfo(
         cls,
         conninfo: str,
@@ -232,6 +235,7 @@ class Config:
             error.remedy = " ".join(filter(None, [error.remedy, elsewhere(fields.values())])) or None
             raise
 
+    @clears_locals
     def to_conninfo(self) -> str:
         """This configuration as a keyword string: ``Config.from_conninfo(config.to_conninfo()) == config``.
 
@@ -245,6 +249,7 @@ class Config:
 
         return to_conninfo(self)
 
+    @clears_locals
     def replace(self, **changes: Any) -> Config:
         """A copy with `changes`, checked like a new one, which take along what belongs to them.
 
@@ -257,6 +262,7 @@ class Config:
         current = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return dataclasses.replace(self, **_with_companions(changes, current))
 
+    @clears_locals
     def at(self, host: Host) -> Config:
         """This configuration for one of its `targets`."""
         if not self.hosts:
@@ -290,7 +296,9 @@ class Config:
         """`host`, `hostaddr` and `port` are the first of `hosts`; a single host is not kept as a list of one."""
         hosts: tuple[object, ...] = tuple(self.hosts) if isinstance(self.hosts, Iterable) else (None,)
         if not all(isinstance(host, Host) for host in hosts):
-            raise ConfigError("hosts must be Host values", remedy='hosts=[Host("a.example.com"), Host("b", 5433)]')
+            raise ConfigError(
+                "hosts must be Host values", remedy='Write hosts=[Host("a.example.com"), Host("b", 5433)].'
+            )
         given = Host(self.host, self.port, self.hostaddr)
         if hosts and given not in (Host(), hosts[0]):
             raise ConfigError("hosts and host contradict each other", remedy="Give hosts, or host, hostaddr and port.")

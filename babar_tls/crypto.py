@@ -16,6 +16,7 @@ from .protocol import channel_binding
 from .protocol.requests import ScramKeys
 from .protocol.saslprep import saslprep
 from .protocol.scram import SCRAM_SHA_256, keys_from_salted_password
+from .tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -41,6 +42,7 @@ def implementation() -> str:
     return _native.IMPLEMENTATION
 
 
+@clears_locals
 def pbkdf2_hmac_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
     """One block of PBKDF2-HMAC-SHA-256 (RFC 8018 §5.2): 32 bytes. Releases the GIL.
 
@@ -54,6 +56,7 @@ def pbkdf2_hmac_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
     return derived
 
 
+@clears_locals
 def pbkdf2_hmac_sha256_many(jobs: Iterable[tuple[bytes, bytes, int]]) -> list[bytes]:
     """Many independent derivations, several at once where the CPU can. Releases the GIL.
 
@@ -75,6 +78,7 @@ def pbkdf2_hmac_sha256_many(jobs: Iterable[tuple[bytes, bytes, int]]) -> list[by
     return derived
 
 
+@clears_locals
 def scram_keys(password: str | bytes, salt: bytes, iterations: int) -> ScramKeys:
     """ClientKey, StoredKey and ServerKey of a password (RFC 5802 §3), which goes through SASLprep first.
 
@@ -84,6 +88,7 @@ def scram_keys(password: str | bytes, salt: bytes, iterations: int) -> ScramKeys
     return keys_from_salted_password(pbkdf2_hmac_sha256(saslprep(password), salt, iterations))
 
 
+@clears_locals
 def scram_verifier(password: str | bytes, *, salt: bytes | None = None, iterations: int = 4096) -> str:
     """What PostgreSQL keeps in place of a password: ``SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>``.
 
@@ -98,6 +103,7 @@ def scram_verifier(password: str | bytes, *, salt: bytes | None = None, iteratio
     return scram_verifiers([password], salts=None if salt is None else [salt], iterations=iterations)[0]
 
 
+@clears_locals
 def scram_verifiers(
     passwords: Sequence[str | bytes], *, salts: Sequence[bytes] | None = None, iterations: int = 4096
 ) -> list[str]:

@@ -28,6 +28,7 @@ from .modes import (
 from .passfile import is_open_to_others, password_for
 from .protocol.channel_binding import DEFAULT_TYPE
 from .protocol.policy import names_cleartext
+from .tracebacks import clears_locals
 from .weaknesses import Advice, allows, always_proven, has_tls, only_local, proven, some_local, weaknesses
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Explanation:
     warnings: tuple[Advice, ...]
 
 
+@clears_locals
 def explain(config: Config) -> Explanation:
     """Say what `config` means.
 

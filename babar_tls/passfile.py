@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .conninfo.places import SOCKET_DIRECTORIES
 from .telemetry import warn
+from .tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,7 @@ def is_open_to_others(mode: int) -> bool:
     return os.name == "posix" and bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
+@clears_locals
 def password_for(config: Config) -> str | bytes | None:
     """The password that `Config.passfile` has for the one host of this configuration (`Config.at`).
 
@@ -36,6 +38,7 @@ def password_for(config: Config) -> str | bytes | None:
     return find_password(config.passfile, config.host, config.port, config.database or config.user, config.user)
 
 
+@clears_locals
 def find_password(path: str, host: str, port: int, database: str, user: str) -> str | bytes | None:
     """The password of the first line that matches.
 

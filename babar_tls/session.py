@@ -12,6 +12,7 @@ from .net.blocking import BlockingConnection, deliver_cancel
 from .net.deadline import Meter
 from .net.establish import Ready, establish
 from .protocol.messages import TERMINATE
+from .tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,6 +26,7 @@ __all__ = ["Session", "connect"]
 _T = TypeVar("_T")
 
 
+@clears_locals
 def connect(target: str | Config = "", /, **overrides: Any) -> Session:
     """Connect, blocking: the short form of `Session.connect`.
 
@@ -55,6 +57,7 @@ class Session(SessionBase):
         self._connection.settle()
 
     @classmethod
+    @clears_locals
     def connect(cls, config: Config) -> Session:
         """Connect, negotiate, verify, authenticate.
 
@@ -101,6 +104,7 @@ class Session(SessionBase):
         """
         return _CopyIterator(self, self._new_copy(sql))
 
+    @clears_locals
     def cancel(self) -> None:
         """Ask the server to cancel what the session runs, on a connection of its own, over TLS if this one uses it.
 

@@ -23,6 +23,7 @@ ORDER = (
     "errors",
     "_native",
     "telemetry",
+    "tracebacks",
     "modes",
     "hostnames",
     "validation",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..config import Config
 from ..errors import ConfigError
 from ..host import Host
+from ..tracebacks import clears_locals
 from .keywords import OWN, STANDALONE
 from .meaning import interpret
 from .own import write_own
@@ -62,6 +63,7 @@ _KEYWORDS = {
 }
 
 
+@clears_locals
 def to_conninfo(config: Config) -> str:
     """A keyword string from which `Config.from_conninfo` makes this configuration, wherever it is read.
 

@@ -26,6 +26,7 @@ from ..modes import (
     TlsNegotiation,
     TlsVersion,
 )
+from ..tracebacks import clears_locals
 from .hosts import read_hosts
 from .keywords import ALIAS, KEYWORDS
 from .own import read_own
@@ -103,6 +104,7 @@ _HARMLESS = {
 }
 
 
+@clears_locals
 def config_fields(
     conninfo: str, *, allow_files: bool = True, environ: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
@@ -115,6 +117,7 @@ def config_fields(
     return {name: field.value for name, field in fields.items()}
 
 
+@clears_locals
 def read(
     conninfo: str,
     *,
@@ -160,6 +163,7 @@ def _without_disable(settings: Mapping[str, Setting]) -> dict[str, Setting]:
     }
 
 
+@clears_locals
 def parse(conninfo: str) -> dict[str, str]:
     """Cut a URI or a keyword string into keywords and their values.
 
@@ -169,6 +173,7 @@ def parse(conninfo: str) -> dict[str, str]:
     return split(conninfo, KEYWORDS)
 
 
+@clears_locals
 def interpret(
     settings: Mapping[str, Setting], *, allow_files: bool = True, environ: Mapping[str, str] | None = None
 ) -> dict[str, Field]:

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..tracebacks import clears_locals
 from .keywords import KEYWORDS, STANDALONE, rivals
 from .service import find_service
 from .syntax import split
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Setting", "is_standalone", "resolve"]
 
 
+@clears_locals
 def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, str] | None = None) -> dict[str, Setting]:
     """Every keyword that has a value, from the first place that gives it one; an empty value is one.
 

@@ -123,11 +123,14 @@ def test_python_calls(config: Config) -> None:
         nonlocal calls
         calls += event in ("call", "c_call")
 
+    gc.collect()
+    gc.disable()  # a collection would run finalizers of other tests
     sys.setprofile(count)
     try:
         session = Session.connect(config)
     finally:
         sys.setprofile(None)
+        gc.enable()
     session.close()
     assert 100 < calls <= PYTHON_CALLS
 

@@ -1,0 +1,82 @@
+"""Tracebacks without secrets: the local variables of this library's frames are cleared when an error leaves it.
+
+Error reports (`traceback.TracebackException(capture_locals=True)`, Sentry, rich) show the local variables of every
+frame of a traceback. Passwords and keys are local variables in many functions here, and in functions of the standard
+library that they call. Clearing the frames at the public functions covers all of them. The caller's frames are left
+alone, those of a callable that the caller passed in included.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["clears_locals", "init_clears_locals"]
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+_C = TypeVar("_C", bound=type)
+_CO_COROUTINE = 0x80  # `inspect.CO_COROUTINE`; inspect is slow to import
+
+#: Packages whose frames are cleared, beside the standard library.
+_PACKAGES = frozenset(["babar_tls", "OpenSSL", "cryptography", "rtls"])
+
+
+def clears_locals(function: _F) -> _F:
+    """Decorate a public function or coroutine function, so that an error that leaves it carries no local variables."""
+    if function.__code__.co_flags & _CO_COROUTINE:
+
+        @functools.wraps(function)
+        async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+            outer = sys.exception()
+            try:
+                return await function(*args, **kwargs)
+            except BaseException as error:
+                del args, kwargs
+                _clear(error, outer)
+                raise
+
+        return cast("_F", asynchronous)
+
+    @functools.wraps(function)
+    def synchronous(*args: Any, **kwargs: Any) -> Any:
+        outer = sys.exception()
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            del args, kwargs
+            _clear(error, outer)
+            raise
+
+    return cast("_F", synchronous)
+
+
+def init_clears_locals(cls: _C) -> _C:
+    """Decorate a class, so that an error of its constructor carries no local variables."""
+    cls.__init__ = clears_locals(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
+    return cls
+
+
+def _clear(error: BaseException, outer: BaseException | None) -> None:
+    """Clear the frames of an error and of those that led to it, except for what was being handled before the call."""
+    seen = {id(outer)}
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        pending += [current.__cause__, current.__context__, *getattr(current, "earlier", ())]
+        traceback = current.__traceback__
+        while traceback is not None:
+            frame = traceback.tb_frame
+            package = str(frame.f_globals.get("__name__")).partition(".")[0]
+            if package in _PACKAGES or package in sys.stdlib_module_names:
+                try:
+                    frame.clear()
+                except RuntimeError:
+                    pass  # it is still running: it is one of the decorators, or a loop of a thread
+            traceback = traceback.tb_next
