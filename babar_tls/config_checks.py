@@ -17,7 +17,7 @@ from .modes import (
     TlsVersion,
     parse_require_auth,
 )
-from .validation import check_bool, check_text, has_surrogates, is_number
+from .validation import check_bool, check_not_uri, check_text, has_surrogates, is_number
 
 if TYPE_CHECKING:
     from .config import Config
@@ -43,13 +43,13 @@ def check_transport(config: Config) -> None:
     if timeout is not None and not (is_number(timeout) and 0 < timeout < math.inf):
         raise ConfigError(
             f"connect_timeout must be a positive number of seconds, not {timeout!r}",
-            remedy="Use None to wait without limit.",
+            remedy="Use connect_timeout=None to wait without limit.",
         )
     for name in ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"):
         value = getattr(config, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_INT):
             raise ConfigError(
-                f"{name} must be a whole number, at least 1, not {value!r}", remedy="Use None for the default."
+                f"{name} must be a whole number, at least 1, not {value!r}", remedy=f"Use {name}=None for the default."
             )
 
 
@@ -59,6 +59,7 @@ def check_startup(config: Config) -> None:
         value = getattr(config, name)
         if value is not None:
             check_text(name, value)
+            check_not_uri(name, value)
     for name, value in config.settings:
         check_text(name, value)
         check_text("the name of a server setting", name)
@@ -66,40 +67,57 @@ def check_startup(config: Config) -> None:
         if folded in ("user", "database", "application_name", "options"):
             raise ConfigError(f"server_settings may not contain {name!r}", remedy=f"Use Config({folded}=…).")
         if folded == "replication":
-            raise ConfigError("server_settings may not contain 'replication'", remedy="It is not supported.")
+            raise ConfigError(
+                "server_settings may not contain 'replication'",
+                remedy="Remove it from server_settings: replication is not supported.",
+            )
         if folded == "client_encoding" and value.upper().replace("-", "") not in ("UTF8", "UNICODE"):
-            raise ConfigError(f"client_encoding {value!r} is not supported", remedy="This library speaks UTF8.")
+            raise ConfigError(
+                f"client_encoding {value!r} is not supported", remedy="Remove client_encoding, or set it to UTF8."
+            )
         if not name or name.startswith("_pq_."):
-            raise ConfigError(f"server_settings may not contain {name!r}")
+            raise ConfigError(
+                f"server_settings may not contain {name!r}",
+                remedy="Remove it from server_settings: it is no name of a server setting.",
+            )
 
 
 def check_tls(config: Config) -> None:
     """Modes that contradict each other, and trust in nothing."""
     if not isinstance(config.tls_backend, str) and not hasattr(config.tls_backend, "wrap"):
-        raise ConfigError("tls_backend must be a registered name or a TlsBackend")
+        raise ConfigError(
+            "tls_backend must be a registered name or a TlsBackend", remedy='Use tls_backend="stdlib", or leave it out.'
+        )
     if config.tls_max_version is TlsVersion.TLSV1_2 and config.tls_min_version is TlsVersion.TLSV1_3:
-        raise ConfigError("invalid SSL protocol version range: tls_min_version is newer than tls_max_version")
+        raise ConfigError(
+            "invalid SSL protocol version range: tls_min_version is newer than tls_max_version",
+            remedy="Raise tls_max_version (ssl_max_protocol_version) to TLSv1.3, or leave it out.",
+        )
     if config.tls_negotiation is TlsNegotiation.DIRECT and config.tls_mode is not TlsMode.REQUIRE:
         raise ConfigError(
             f'weak sslmode "{config.tls_mode.value}" may not be used with sslnegotiation=direct '
-            '(use "require", "verify-ca", or "verify-full")'
+            '(use "require", "verify-ca", or "verify-full")',
+            remedy="Use tls_mode=require (sslmode=verify-full), or leave out tls_negotiation (sslnegotiation).",
         )
     if config.tls_fallback and config.tls_mode is not TlsMode.PREFER:
-        raise ConfigError("tls_fallback belongs to TlsMode.PREFER")
+        raise ConfigError(
+            "tls_fallback belongs to TlsMode.PREFER", remedy="Leave out tls_fallback, or use tls_mode=prefer."
+        )
     if config.tls_verify is not TlsVerify.NONE and not config.tls_default_roots and config.tls_root_cert_path is None:
         raise ConfigError(
             "there is nothing to verify the server with: no default roots and no tls_root_cert_path",
-            remedy="Set tls_root_cert_path, leave tls_default_roots on, or use TlsVerify.NONE.",
+            remedy="Set tls_root_cert_path (sslrootcert), leave out tls_default_roots, or use tls_verify=none.",
         )
     name = config.tls_server_name
     if name is not None:
-        if not isinstance(name, str) or not name:
-            raise ConfigError("tls_server_name must be a str that is not empty")
+        check_text("tls_server_name", name)
+        if not name:
+            raise ConfigError("tls_server_name is empty", remedy="Leave out tls_server_name to use the name in host.")
         check_host("tls_server_name", name)
     if config.tls_pins and config.tls_mode is not TlsMode.REQUIRE:
         raise ConfigError(
             f"tls_pins, but TLS is not required (tls_mode={config.tls_mode.value})",
-            remedy="A pin that a plain connection evades protects nothing: use TlsMode.REQUIRE (sslmode=require).",
+            remedy="Use tls_mode=require (sslmode=require), or leave out tls_pins: no TLS, no certificate.",
         )
     _check_client_certificate(config)
 
@@ -107,14 +125,32 @@ def check_tls(config: Config) -> None:
 def _check_client_certificate(config: Config) -> None:
     password = config.tls_client_key_password
     if password is not None and not isinstance(password, str | bytes) and not callable(password):
-        raise ConfigError("tls_client_key_password must be str, bytes or a callable that returns one")
+        raise ConfigError(
+            f"tls_client_key_password must be str, bytes or a callable that returns one, not {type(password).__name__}",
+            remedy=_plain_text("tls_client_key_password", password),
+        )
+    if isinstance(password, str) and has_surrogates(password):
+        raise ConfigError(
+            "tls_client_key_password contains a lone surrogate",
+            remedy="Pass the exact bytes: Config(tls_client_key_password=b'…').",
+        )
     if config.tls_client_cert is None and config.tls_client_key is not None:
-        raise ConfigError("tls_client_key without tls_client_cert", remedy="A key proves a certificate: give both.")
+        raise ConfigError(
+            "tls_client_key without tls_client_cert",
+            remedy="Set tls_client_cert (sslcert) to the certificate of the key.",
+        )
     if config.tls_client_cert_mode is ClientCertMode.REQUIRE and config.tls_mode is TlsMode.DISABLE:
         raise ConfigError(
             "tls_client_cert_mode=require (sslcertmode), but TLS is disabled",
-            remedy="Ask for TLS (sslmode=verify-full) or drop sslcertmode=require.",
+            remedy="Use tls_mode=require (sslmode=verify-full), or leave out tls_client_cert_mode (sslcertmode).",
         )
+
+
+def _plain_text(name: str, value: object) -> str:
+    """Return the remedy for a secret of the wrong type."""
+    if hasattr(value, "get_secret_value"):
+        return f"Pass its text: {name}=secret.get_secret_value()."
+    return f"Pass {name} as str or bytes."
 
 
 def check_authentication(config: Config) -> None:
@@ -122,7 +158,7 @@ def check_authentication(config: Config) -> None:
     if config.channel_binding_type not in (None, *CHANNEL_BINDING_TYPES):
         raise ConfigError(
             f"unknown channel binding type {config.channel_binding_type!r}",
-            remedy=f"Known types: {', '.join(CHANNEL_BINDING_TYPES)}.",
+            remedy=f"Known values of channel_binding_type: {', '.join(CHANNEL_BINDING_TYPES)}.",
         )
     if config.channel_binding is ChannelBinding.REQUIRE:
         unix_socket = any(host.is_unix_socket for host in config.targets)
@@ -130,30 +166,46 @@ def check_authentication(config: Config) -> None:
             where = "a Unix-domain socket has no TLS" if unix_socket else "TLS is disabled"
             raise ConfigError(
                 f"channel binding required, but SSL not in use ({where})",
-                remedy="Ask for TLS (sslmode=verify-full) or drop channel_binding=require.",
+                remedy="Leave out channel_binding=require, or connect by TCP: host=localhost."
+                if unix_socket
+                else "Use tls_mode=require (sslmode=verify-full), or leave out channel_binding=require.",
             )
         if config.channel_binding_type == "tls-unique" and config.tls_min_version is TlsVersion.TLSV1_3:
-            raise ConfigError("tls-unique is not defined for TLS 1.3, which is the oldest version allowed")
+            raise ConfigError(
+                "tls-unique is not defined for TLS 1.3, which is the oldest version allowed",
+                remedy="Leave out channel_binding_type, or set tls_min_version=TLSv1.2.",
+            )
     for name in ("scram_client_key", "scram_server_key"):
         key = getattr(config, name)
         if key is not None and (not isinstance(key, bytes) or len(key) != 32):
-            raise ConfigError(f"{name} must be 32 bytes")
+            raise ConfigError(f"{name} must be 32 bytes", remedy=f"Pass {name} as bytes; in a string it is base64.")
     if (config.scram_client_key is None) != (config.scram_server_key is None):
-        raise ConfigError("scram_client_key and scram_server_key go together")
+        raise ConfigError(
+            "scram_client_key and scram_server_key go together",
+            remedy="Set both scram_client_key and scram_server_key, or neither.",
+        )
     if config.password is not None and not isinstance(config.password, str | bytes):
-        raise ConfigError(f"password must be str or bytes, not {type(config.password).__name__}")
+        raise ConfigError(
+            f"password must be str or bytes, not {type(config.password).__name__}",
+            remedy=_plain_text("password", config.password),
+        )
     if isinstance(config.password, str) and has_surrogates(config.password):
-        raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes instead.")
+        raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes: Config(password=b'…').")
     for name in ("scram_min_iterations", "scram_max_iterations"):
         value = getattr(config, name)
         if not is_number(value) or not value >= 1:
-            raise ConfigError(f"{name} must be a number, at least 1")
+            raise ConfigError(
+                f"{name} must be a number, at least 1", remedy=f"Leave out {name}, or use a larger number."
+            )
     if config.scram_min_iterations > config.scram_max_iterations:
         raise ConfigError(
             f"scram_min_iterations={config.scram_min_iterations} is more than "
             f"scram_max_iterations={config.scram_max_iterations}",
-            remedy="Lower the one or raise the other.",
+            remedy="Lower scram_min_iterations or raise scram_max_iterations.",
         )
     if config.require_auth is not None and not isinstance(config.require_auth, str):
-        raise ConfigError(f"require_auth must be a str, not {type(config.require_auth).__name__}")
+        raise ConfigError(
+            f"require_auth must be a str, not {type(config.require_auth).__name__}",
+            remedy='Write methods separated by commas: require_auth="scram-sha-256".',
+        )
     parse_require_auth(config.require_auth)

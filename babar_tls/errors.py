@@ -70,7 +70,7 @@ __all__ = [
 
 _E = TypeVar("_E", bound="Error")
 
-_SHOWN = 2000  # characters of each text of a ServerError in its message
+_SHOWN = 2000  # characters of a text from a server or a configuration in a message
 
 
 class Error(Exception):
@@ -136,7 +136,17 @@ def after(error: _E, earlier: Iterable[Error]) -> _E:
 
 
 class ConfigError(Error, ValueError):
-    """The configuration is impossible, contradicts itself, or names a file that cannot be used."""
+    """The configuration is impossible, contradicts itself, or names a file that cannot be used.
+
+    The texts may contain values of any length and any characters: they are shortened and escaped.
+    """
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(_bounded(message), remedy=None if remedy is None else _bounded(remedy))
+
+
+def _bounded(text: str) -> str:
+    return visible(text, limit=_SHOWN, keep_newlines=True)
 
 
 class BackendUnavailable(Error, ImportError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .errors import ConfigError
 from .hostnames import check_host, shown_host
-from .validation import check_address, check_file_name, check_text
+from .validation import check_address, check_file_name, check_not_uri, check_text
 
 __all__ = ["Host"]
 
@@ -36,7 +36,7 @@ class Host:
             raise ConfigError("host is empty", remedy="Name a host, an address or a socket directory.")
         name: object = self.host
         if not isinstance(name, str):
-            raise ConfigError(f"host must be a str, not {type(name).__name__}")
+            raise ConfigError(f"host must be a str, not {type(name).__name__}", remedy="Pass host as str.")
         if isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
             raise ConfigError(f'invalid port number: "{self.port}"', remedy="A port is a whole number from 1 to 65535.")
         check_address(self.hostaddr)
@@ -49,6 +49,7 @@ class Host:
                     remedy="Choose a shorter unix_socket_directories, or connect by TCP: host=localhost.",
                 )
         else:
+            check_not_uri("host", self.host)
             check_host("host", self.host)
 
     @property

@@ -14,6 +14,7 @@ import unicodedata
 from functools import lru_cache
 
 from .errors import ConfigError
+from .visible import visible
 
 __all__ = ["as_address", "ascii_name", "check_host", "shown_host"]
 
@@ -100,8 +101,7 @@ def check_host(name: str, host: str) -> None:
 
 def shown_host(host: str) -> str:
     """Return the name for a message: in one line, and not longer than one."""
-    text = "".join(char if char.isprintable() else "?" for char in host[:_SHOWN])
-    return text if len(host) <= _SHOWN else f"{text}… ({len(host)} characters)"
+    return visible(host, limit=_SHOWN)
 
 
 def _ascii_label(label: str, host: str) -> str:

@@ -110,13 +110,20 @@ def parse_require_auth(text: str | None) -> frozenset[str] | None:
     odd = next((name for name, is_negated in zip(names, negated, strict=True) if is_negated is not negated[0]), None)
     if odd is not None:
         what, others = ("", "negative") if negated[0] else ("negative ", "non-negative")
-        raise ConfigError(f'{what}require_auth method "{odd}" cannot be mixed with {others} methods')
+        raise ConfigError(
+            f'{what}require_auth method "{odd}" cannot be mixed with {others} methods',
+            remedy="Write require_auth with all of its methods negated by !, or with none.",
+        )
     methods = [name.removeprefix("!") for name in names]
     for method in methods:
         if method not in AUTH_METHODS:
             raise ConfigError(
-                f'invalid require_auth value: "{method}"', remedy=f"Known methods: {', '.join(AUTH_METHODS)}."
+                f'invalid require_auth value: "{method}"',
+                remedy=f"Known methods of require_auth: {', '.join(AUTH_METHODS)}.",
             )
         if methods.count(method) > 1:
-            raise ConfigError(f'require_auth method "{method}" is specified more than once')
+            raise ConfigError(
+                f'require_auth method "{method}" is specified more than once',
+                remedy="Write each method of require_auth once.",
+            )
     return frozenset(AUTH_METHODS) - set(methods) if negated[0] else frozenset(methods)

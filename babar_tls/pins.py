@@ -15,7 +15,10 @@ from collections.abc import Iterable
 
 from .errors import ConfigError
 
-_REMEDY = "Write sha256:<64 hexadecimal digits> of the certificate, or spki-sha256:<hexadecimal or base64> of its key."
+_REMEDY = (
+    "Write sha256:<64 hexadecimal digits> of the certificate, or spki-sha256:<hexadecimal or base64> of its key, "
+    "in tls_pins."
+)
 
 
 def parse_pins(pins: object) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def has_surrogates(text: str) -> bool:
 def check_bool(name: str, value: object) -> None:
     """It is `True` or `False`: a string that says "no" would count as true."""
     if not isinstance(value, bool):
-        raise ConfigError(f"{name} must be True or False, not {value!r}")
+        raise ConfigError(f"{name} must be True or False, not {value!r}", remedy=f"Write {name}=True or {name}=False.")
 
 
 def check_address(hostaddr: object) -> None:
@@ -54,7 +54,7 @@ def check_address(hostaddr: object) -> None:
     if not is_address:
         raise ConfigError(
             f'could not parse network address "{shown_host(text)}"',
-            remedy="hostaddr is an IP address; a name is a host.",
+            remedy="Write an IP address in hostaddr, and a name in host.",
         )
 
 
@@ -63,17 +63,32 @@ def check_file_name(name: str, text: str) -> None:
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
-        raise ConfigError(f"{name} contains a lone surrogate, which no file name can have") from None
+        raise ConfigError(
+            f"{name} contains a lone surrogate, which no file name can have", remedy=f"Write {name} in valid Unicode."
+        ) from None
+
+
+def check_not_uri(name: str, text: str) -> None:
+    """Refuse a connection string in place of one name: it would be sent to the DNS or to the server, password and all.
+
+    The value is not shown, because it may contain a password.
+    """
+    if re.match(r"(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?://", text, re.IGNORECASE):
+        raise ConfigError(f"{name} is a connection string", remedy="Pass it to Config.from_conninfo.")
 
 
 def check_text(name: str, text: object, *, surrogates: bool = False) -> None:
     """It is a `str` that the protocol can carry; `surrogates` may stand for a file name's bytes (PEP 383)."""
     if not isinstance(text, str):
-        raise ConfigError(f"{name} must be a str, not {type(text).__name__}")
+        raise ConfigError(f"{name} must be a str, not {type(text).__name__}", remedy=f"Pass {name} as str.")
     if "\0" in text:
-        raise ConfigError(f"{name!r} contains a zero byte, which the protocol cannot carry")
+        raise ConfigError(
+            f"{name!r} contains a zero byte, which the protocol cannot carry", remedy=f"Remove it from {name}."
+        )
     if not surrogates and has_surrogates(text):
-        raise ConfigError(f"{name!r} contains a lone surrogate, which UTF-8 cannot carry")
+        raise ConfigError(
+            f"{name!r} contains a lone surrogate, which UTF-8 cannot carry", remedy=f"Write {name} in valid Unicode."
+        )
 
 
 def as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
@@ -85,7 +100,7 @@ def as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
     except ValueError:
         known = ", ".join(str(member.value) for member in enum)
         raise ConfigError(
-            f'invalid {_LIBPQ_NAMES.get(name, name)} value: "{value}"', remedy=f"Known values: {known}."
+            f'invalid {_LIBPQ_NAMES.get(name, name)} value: "{value}"', remedy=f"Known values of {name}: {known}."
         ) from None
 
 
@@ -94,18 +109,32 @@ def as_settings(settings: Mapping[str, str] | Iterable[tuple[str, str]]) -> tupl
     try:
         pairs = tuple(sorted(dict(settings).items()))
     except (TypeError, ValueError):
-        raise ConfigError("server_settings must be a mapping of str to str") from None
+        raise ConfigError(
+            "server_settings must be a mapping of str to str",
+            remedy='Write server_settings={"statement_timeout": "5s"}.',
+        ) from None
     for name, value in pairs:
         if not isinstance(name, str) or not isinstance(value, str):
-            raise ConfigError(f"server_settings[{name!r}] must be a str, not {type(value).__name__}")
+            raise ConfigError(
+                f"server_settings[{name!r}] must be a str, not {type(value).__name__}",
+                remedy='Write names and values as str: server_settings={"statement_timeout": "5s"}.',
+            )
     return pairs
+
+
+def _fspath(path: object) -> object:
+    """Return the text of a path object, and every other value as it is."""
+    try:
+        return os.fspath(path)  # type: ignore[call-overload]  # that it may be something else is what is asked
+    except TypeError:
+        return path
 
 
 def as_path(name: str, path: object) -> str:
     """A path as a string."""
-    text = getattr(path, "__fspath__", lambda: path)()
+    text = _fspath(path)
     if not isinstance(text, str) or not text or "\0" in text:
-        raise ConfigError(f"{name} must be a path, not {path!r}")
+        raise ConfigError(f"{name} must be a path, not {path!r}", remedy=f"Set {name} to a file name, or leave it out.")
     check_file_name(name, text)
     return text
 
@@ -114,11 +143,19 @@ def as_source(name: str, source: object) -> str | bytes | None:
     """A path as a string, or a file's content as `bytes`. What it is not is not shown: it may be a key."""
     if source is None or (isinstance(source, bytes) and source):
         return source
-    text = getattr(source, "__fspath__", lambda: source)()
+    text = _fspath(source)
+    if not text:
+        raise ConfigError(
+            f"{name} must be a path, and is empty",
+            remedy=f"Set {name} to a file name or a file's content, or leave it out.",
+        )
     if not isinstance(text, str):
-        raise ConfigError(f"{name} must be a path, or a file's content as bytes, not {type(source).__name__}")
-    if not text or "\n" in text or "-----BEGIN" in text:
-        raise ConfigError(f"{name} must be a path", remedy="Pass a file's content as bytes.")
+        raise ConfigError(
+            f"{name} must be a path, or a file's content as bytes, not {type(source).__name__}",
+            remedy=f"Set {name} to a file name, or to bytes.",
+        )
+    if "\n" in text or "-----BEGIN" in text:
+        raise ConfigError(f"{name} must be a path", remedy=f"Pass a file's content as bytes: {name}=text.encode().")
     return as_path(name, text)
 
 
@@ -131,7 +168,7 @@ def as_names(name: str, names: object) -> tuple[str, ...]:
         if not isinstance(part, str) or not _ALGORITHM.fullmatch(part):
             raise ConfigError(
                 f"{name} must be names of algorithms, and {part!r} is none",
-                remedy="Name each one (X25519MLKEM768, TLS_AES_256_GCM_SHA384); classes (HIGH, !aNULL) are not known.",
+                remedy=f"Name each one in {name} (X25519MLKEM768, TLS_AES_256_GCM_SHA384); not classes (HIGH).",
             )
     return tuple(dict.fromkeys(found))
 

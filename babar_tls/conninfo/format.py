@@ -16,7 +16,7 @@ from ..host import Host
 from ..tracebacks import clears_locals
 from .keywords import OWN, STANDALONE
 from .meaning import interpret
-from .own import write_own
+from .own import unwritable, write_own
 from .sources import Setting, resolve
 from .syntax import quote
 from .trust import SSL_MODES
@@ -75,7 +75,7 @@ def to_conninfo(config: Config) -> str:
     pairs = min(_completed(config, pairs), key=lambda pairs: (len(_OWN & pairs.keys()), len(pairs)))
     for keyword, value in pairs.items():
         if "\0" in value:
-            raise ConfigError(f"{keyword} contains a zero byte, which no connection string can hold")
+            raise unwritable(keyword, "contains a zero byte")
     text = " ".join(f"{keyword}={quote(value)}" for keyword, value in pairs.items())
     _check(config, text)
     return text
@@ -85,7 +85,7 @@ def _hosts(config: Config) -> dict[str, str]:
     hosts = config.targets
     for host in hosts:
         if "," in host.host or "," in (host.hostaddr or ""):
-            raise ConfigError("host contains a comma, which separates hosts in a connection string")
+            raise unwritable("host", "contains a comma")
     pairs = {}
     if len(hosts) > 1 or hosts[0].host != Host().host:
         pairs["host"] = ",".join(host.host for host in hosts)
@@ -110,7 +110,7 @@ def _text(config: Config, name: str) -> Iterator[str]:
     elif name == "tls_client_key" and ":" in str(value):
         return  # as sslkey it would be a key in a token
     elif value is None or isinstance(value, bytes) or callable(value):
-        raise ConfigError(f"{name} is of type {type(value).__name__}, which no connection string can hold")
+        raise unwritable(name, f"is of type {type(value).__name__}")
     elif isinstance(value, bool | int | float):
         yield repr(int(value) if isinstance(value, bool) else value)
     else:
@@ -139,4 +139,4 @@ def _check(config: Config, text: str) -> None:
     read = Config(**{name: field.value for name, field in interpret(settings, environ={}).items()})
     for field in dataclasses.fields(Config):
         if getattr(read, field.name) != getattr(config, field.name):
-            raise ConfigError(f"{field.name} has a value that no connection string can hold")
+            raise unwritable(field.name, "has a value")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from ..host import Host
 from . import places
+from .foreign_syntax import check_host
 from .values import Setting, as_integer, refuse
 
 if TYPE_CHECKING:
@@ -48,15 +49,23 @@ def read_hosts(settings: Mapping[str, Setting], *, standalone: bool) -> Places:
     given = {name: setting for name, setting in given.items() if setting.value}
     names, addresses, ports = (given[name].value.split(",") if name in given else [] for name in _KEYWORDS)
     if names and addresses and len(names) != len(addresses):
-        raise ConfigError(f"could not match {len(names)} host names to {len(addresses)} hostaddr values")
+        raise ConfigError(
+            f"could not match {len(names)} host names to {len(addresses)} hostaddr values",
+            remedy="Write as many entries in hostaddr as in host; an entry of hostaddr may be empty.",
+        )
     count = len(addresses) or len(names) or 1
     if len(ports) > 1 and len(ports) != count:
-        raise ConfigError(f"could not match {len(ports)} port numbers to {count} hosts")
+        raise ConfigError(
+            f"could not match {len(ports)} port numbers to {count} hosts",
+            remedy="Write one port for all hosts, or as many entries in port as in host.",
+        )
     names, addresses = names or [""] * count, addresses or [""] * count
     ports = ports * count if len(ports) == 1 else ports or [""] * count
     numbers = [_port(given["port"], port) if port else _DEFAULT.port for port in ports]
     hosts = []
     for name, address, port in zip(names, addresses, numbers, strict=True):
+        if not standalone and not name.startswith(("/", "@")):
+            check_host(name)
         host = name or address or (_DEFAULT.host if standalone else _default_host(port))
         hosts.append(Host(host, port, address or None))
     decided_by = dict(given)
@@ -68,10 +77,13 @@ def read_hosts(settings: Mapping[str, Setting], *, standalone: bool) -> Places:
 _KEYWORDS = ("host", "hostaddr", "port")
 
 
+_PORTS = "A port is a whole number from 1 to 65535."
+
+
 def _port(setting: Setting, text: str) -> int:
-    port = as_integer(setting, text)
+    port = as_integer(setting, text, _PORTS)
     if not 1 <= port <= 65535:
-        raise refuse(setting, f'invalid port number: "{text}"', "A port is a whole number from 1 to 65535.")
+        raise refuse(setting, f'invalid port number: "{text}"', _PORTS)
     return port
 
 

@@ -271,7 +271,11 @@ def _alias(settings: Mapping[str, Setting], *, plain: bool) -> dict[str, Field]:
             fields["channel_binding"] = Field.by(setting, ChannelBinding.REQUIRE)
         return fields
     if binding and binding.value == ChannelBinding.REQUIRE.value:
-        raise refuse(binding, f"{ALIAS} is empty, which disables channel binding, and channel_binding requires it")
+        raise refuse(
+            binding,
+            f"{ALIAS} is empty, which disables channel binding, and channel_binding requires it",
+            f"Leave out {ALIAS}.",
+        )
     return {"channel_binding": Field.by(setting, ChannelBinding.DISABLE)}
 
 
@@ -290,10 +294,10 @@ def _check_harmless(settings: Mapping[str, Setting]) -> None:
     for keyword, allowed in _HARMLESS.items():
         setting = settings.get(keyword)
         if setting and setting.value.lower() not in allowed:
-            raise _unsupported(setting, f"Supported: {', '.join(filter(None, allowed))}.")
+            raise _unsupported(setting, f"Leave out {keyword}, or use one of: {', '.join(filter(None, allowed))}.")
     gssencmode = settings.get("gssencmode")
     if gssencmode and word(gssencmode, ("disable", "prefer", "require")) == "require":
-        raise _unsupported(gssencmode, "Supported: disable, prefer.")
+        raise _unsupported(gssencmode, "Use gssencmode=disable or gssencmode=prefer.")
     check_protocol_versions(settings.get("min_protocol_version"), settings.get("max_protocol_version"))
 
 

@@ -16,7 +16,7 @@ from .values import Setting, boolean, member, number, word
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["read_own", "write_own"]
+__all__ = ["read_own", "unwritable", "write_own"]
 
 
 def read_own(settings: Mapping[str, Setting], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,14 +51,23 @@ def write_own(name: str, value: Any) -> str:
         return ",".join(value)
     if name == "server_settings":
         if any(not setting or set(setting) & set("= \t\n\v\f\r") for setting, _ in value):
-            raise ConfigError("server_settings has a name that no connection string can hold")
+            raise unwritable("server_settings", "has a name")
         return " ".join(f"{setting}={quote(text)}" for setting, text in value)
     text = getattr(value, "value", value)
     if value is None or text == "":
-        raise ConfigError(f"{name} is empty, which no connection string can say here")
+        raise unwritable(name, "is empty")
     if not isinstance(text, str):
-        raise ConfigError(f"{name} is of type {type(value).__name__}, which no connection string can hold")
+        raise unwritable(name, f"is of type {type(value).__name__}")
     return text
+
+
+def unwritable(name: str, why: str) -> ConfigError:
+    """Return the error for a field that no connection string can hold."""
+    return ConfigError(
+        f"{name} {why}, which no connection string can hold",
+        remedy=f"Write the string without it, config.replace({name}=…).to_conninfo(), and pass {name} as an argument "
+        "to Config.from_conninfo.",
+    )
 
 
 def _text(setting: Setting) -> str:

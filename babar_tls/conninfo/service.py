@@ -54,13 +54,15 @@ def find_service(name: str, file: str | None, environ: Mapping[str, str]) -> tup
     looked = " and ".join(f'"{path}"' for path in files)
     raise ConfigError(
         f'definition of service "{name}" not found',
-        remedy=f"Looked into {looked}." if files else f'There is no service file: neither "{default}" nor "{system}".',
+        remedy=f"Looked into {looked}. Check service (PGSERVICE), or set servicefile (PGSERVICEFILE)."
+        if files
+        else f'There is no service file: neither "{default}" nor "{system}". Set servicefile (PGSERVICEFILE).',
     )
 
 
 def _section(path: str, name: str) -> dict[str, str] | None:
     """What the file's first section of that name says, `None` where it has none."""
-    wanted = os.fsencode(f"[{name}]")
+    wanted = _bytes(f"[{name}]")
     values: dict[str, str] | None = None
     for number, line in _lines(path):
         if line.startswith(b"["):
@@ -74,16 +76,30 @@ def _section(path: str, name: str) -> dict[str, str] | None:
     return values
 
 
+def _bytes(name: str) -> bytes:
+    """Return the bytes that a name has in a file; surrogates may stand for bytes (PEP 383)."""
+    try:
+        return os.fsencode(name)
+    except UnicodeEncodeError:
+        raise ConfigError("service contains a lone surrogate", remedy="Write the service's name in UTF-8.") from None
+
+
 def _lines(path: str) -> Iterator[tuple[int, bytes]]:
     """The lines that say something, without the spaces around them, and their numbers."""
     try:
         data, _ = read_regular(path, _MAX_FILE)
     except (OSError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or str(exc)
-        raise ConfigError(f'service file "{path}" not found', remedy=why) from None
+        raise ConfigError(
+            f'service file "{path}" not found',
+            remedy=f"{why}. Check servicefile (PGSERVICEFILE), or leave out service (PGSERVICE).",
+        ) from None
     for number, raw in enumerate(io.BytesIO(data), 1):
         if len(raw) > _LONGEST_LINE:
-            raise ConfigError(f'line {number} too long in service file "{path}"')
+            raise ConfigError(
+                f'line {number} too long in service file "{path}"',
+                remedy=f"libpq reads {_LONGEST_LINE} bytes of a line; put a long value into the connection string.",
+            )
         line = raw.partition(b"\0")[0].strip(_SPACES)  # C's strings end at a zero byte
         if line and not line.startswith(b"#"):
             yield number, line
@@ -94,7 +110,10 @@ def _pair(line: bytes, where: str) -> tuple[str, str]:
         raise ConfigError(f"LDAP is not supported in {where}", remedy="Write the parameters themselves.")
     keyword, equals, value = os.fsdecode(line).partition("=")
     if equals and keyword == "service":
-        raise ConfigError(f"nested service specifications not supported in {where}")
+        raise ConfigError(
+            f"nested service specifications not supported in {where}",
+            remedy="Replace service= by the parameters of that service.",
+        )
     if not equals or keyword not in KEYWORDS or not KEYWORDS[keyword].in_service_file:
         raise ConfigError(
             f"syntax error in {where}",

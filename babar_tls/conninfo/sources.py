@@ -101,7 +101,8 @@ def _check_names_no_file(setting: Setting) -> None:
     if setting.value and _names_file(KEYWORDS[setting.keyword], setting.value):
         raise ConfigError(
             f'connection option "{setting.keyword}" names a file, which this string may not do',
-            remedy="Give what the file is for as an argument, or trust the string: allow_files=True.",
+            remedy=f"Remove {setting.keyword} from the string and pass the file as an argument, or trust the string: "
+            "allow_files=True.",
         )
 
 

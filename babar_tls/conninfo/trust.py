@@ -102,7 +102,7 @@ def trust(settings: Mapping[str, Setting], files: Files) -> dict[str, Field]:
         raise refuse(
             sslmode,
             f'sslmode "{sslmode.value}" needs a root certificate file, and there is none to look for',
-            "Pass tls_root_cert_path, or use sslrootcert=system.",
+            "Set sslrootcert to the file of CA certificates, or use sslmode=verify-full sslrootcert=system.",
         )
     return {**fields, "tls_verify": Field.by(sslmode, verify), **_roots(root)}
 
@@ -123,6 +123,7 @@ def _check_direct(sslmode: Setting, negotiation: Setting | None) -> None:
             sslmode,
             f'weak sslmode "{sslmode.value}" may not be used with sslnegotiation=direct '
             '(use "require", "verify-ca", or "verify-full")',
+            "Use sslmode=verify-full, or leave out sslnegotiation.",
         )
 
 
@@ -131,7 +132,7 @@ def _system(sslmode: Setting | None, sslrootcert: Setting) -> dict[str, Field]:
         raise refuse(
             sslmode,
             f'weak sslmode "{sslmode.value}" may not be used with sslrootcert=system (use "verify-full")',
-            "Anybody can have a certificate from a public authority: only its name tells the server.",
+            "Use sslmode=verify-full: public CAs issue certificates to everyone, so that the name must be verified.",
         )
     values = {
         "tls_mode": TlsMode.REQUIRE,
@@ -193,5 +194,5 @@ def _check_key(sslkey: Setting) -> None:
         raise refuse(
             sslkey,
             f'connection option "sslkey" names a key in a token ("{sslkey.value.partition(":")[0]}:…")',
-            "No engine here can use such a key: name the file of one.",
+            "No backend supports such keys: set sslkey to a file.",
         )

@@ -71,7 +71,7 @@ def integer(setting: Setting) -> int:
     return as_integer(setting, setting.value)
 
 
-def as_integer(setting: Setting, text: str) -> int:
+def as_integer(setting: Setting, text: str, remedy: str | None = None) -> int:
     """One number of several that a setting holds.
 
     Raises:
@@ -80,7 +80,11 @@ def as_integer(setting: Setting, text: str) -> int:
     match = _INTEGER.fullmatch(text)
     value = int(match[1]) if match and len(match[1]) < 100 else 2**31  # Python refuses to read thousands of digits
     if not -(2**31) <= value < 2**31:
-        raise refuse(setting, f'invalid integer value "{text}" for connection option "{setting.keyword}"')
+        raise refuse(
+            setting,
+            f'invalid integer value "{text}" for connection option "{setting.keyword}"',
+            remedy or f"Write a whole number of 32 bits: {setting.keyword}=10.",
+        )
     return value
 
 
@@ -92,7 +96,9 @@ def word(setting: Setting, known: Collection[str]) -> str:
     """
     if setting.value not in known:
         raise refuse(
-            setting, f'invalid {setting.keyword} value: "{setting.value}"', f"Known values: {', '.join(known)}."
+            setting,
+            f'invalid {setting.keyword} value: "{setting.value}"',
+            f"Known values of {setting.keyword}: {', '.join(known)}.",
         )
     return setting.value
 
@@ -113,7 +119,11 @@ def boolean(setting: Setting) -> bool:
         ConfigError: It is neither.
     """
     if setting.value.lower() not in _BOOLEANS:
-        raise refuse(setting, f'invalid {setting.keyword} value: "{setting.value}"', "Write 1 or 0.")
+        raise refuse(
+            setting,
+            f'invalid {setting.keyword} value: "{setting.value}"',
+            f"Write {setting.keyword}=1 or {setting.keyword}=0.",
+        )
     return _BOOLEANS[setting.value.lower()]
 
 
@@ -129,7 +139,7 @@ def number(setting: Setting) -> float:
     except ValueError:
         value = math.nan
     if math.isnan(value):
-        raise refuse(setting, f'invalid {setting.keyword} value: "{text}"', "Write a number.")
+        raise refuse(setting, f'invalid {setting.keyword} value: "{text}"', f"Write a number: {setting.keyword}=10.")
     return value
 
 
@@ -143,9 +153,9 @@ def scram_key(setting: Setting) -> bytes:
     try:
         key = base64.b64decode(setting.value.encode(), validate=True)
     except (ValueError, binascii.Error):
-        raise refuse(setting, f"invalid {name}", "It is 32 bytes in base64.") from None
+        raise refuse(setting, f"invalid {name}", f"{setting.keyword} is 32 bytes in base64.") from None
     if len(key) != 32:
-        raise refuse(setting, f"invalid {name} length: {len(key)}", "It is 32 bytes in base64.")
+        raise refuse(setting, f"invalid {name} length: {len(key)}", f"{setting.keyword} is 32 bytes in base64.")
     return key
 
 
@@ -162,14 +172,14 @@ def tls_version(setting: Setting) -> TlsVersion | None:
             raise refuse(
                 setting,
                 f'invalid SSL protocol version range: "{setting.value}" as the newest version',
-                "TLSv1.2 is the oldest that this library speaks.",
+                "Use ssl_max_protocol_version=TLSv1.2 or TLSv1.3.",
             )
         return TlsVersion.TLSV1_2
     if text and text not in versions:
         raise refuse(
             setting,
             f'invalid "{setting.keyword}" value: "{setting.value}"',
-            f"Known values: {', '.join(version.value for version in TlsVersion)}.",
+            f"Known values of {setting.keyword}: {', '.join(version.value for version in TlsVersion)}.",
         )
     return versions.get(text)
 
@@ -191,15 +201,19 @@ def require_auth(setting: Setting) -> str | None:
                 if negated
                 else f'negative require_auth method "{method}" cannot be mixed with non-negative methods'
             )
-            raise refuse(setting, message)
+            raise refuse(setting, message, "Write require_auth with all of its methods negated by !, or with none.")
         if method.removeprefix("!") not in AUTH_METHODS:
             raise refuse(
                 setting,
                 f'invalid require_auth value: "{method.removeprefix("!")}"',
-                f"Known methods: {', '.join(AUTH_METHODS)}.",
+                f"Known methods of require_auth: {', '.join(AUTH_METHODS)}.",
             )
         if method in words[:position]:
-            raise refuse(setting, f'require_auth method "{method}" is specified more than once')
+            raise refuse(
+                setting,
+                f'require_auth method "{method}" is specified more than once',
+                "Write each method of require_auth once.",
+            )
     return setting.value
 
 
@@ -213,10 +227,13 @@ def check_protocol_versions(oldest: Setting | None, newest: Setting | None) -> N
     low = versions[word(oldest, versions)] if oldest else 0
     high = versions[word(newest, versions)] if newest else 2
     if low > high:
-        raise ConfigError('"min_protocol_version" is greater than "max_protocol_version"')
+        raise ConfigError(
+            '"min_protocol_version" is greater than "max_protocol_version"',
+            remedy="Leave out min_protocol_version: this library speaks version 3.0.",
+        )
     if oldest and low:
         raise refuse(
             oldest,
             f'connection option "min_protocol_version={oldest.value}" is not supported',
-            "This library speaks version 3.0, which every server understands.",
+            "Leave it out, or use min_protocol_version=3.0, which every server supports.",
         )

@@ -27,6 +27,8 @@ STRICTER = (
     'invalid integer value for connection option "port"',  # libpq parses the number later, and shows it
     'unexpected "@" in the path',  # a password with a slash makes libpq take the user for the host
     'parameters are separated by ";"',  # the rest of a string of another library would be a host name
+    "unexpected character U+",  # control characters and invisible ones in a URI are remains of copying
+    "masked by asterisks",  # what SQLAlchemy's str(url) has in place of the password
     "is not UTF-8",  # the protocol's encoding is UTF-8
 )
 
