@@ -5,21 +5,27 @@ https://www.postgresql.org/docs/current/libpq-pgpass.html
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from .conninfo.places import SOCKET_DIRECTORIES
+from .errors import printable
 from .telemetry import warn
 from .tracebacks import clears_locals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from .config import Config
 
 __all__ = ["find_password", "is_open_to_others", "password_for"]
+
+#: Limits in bytes, so that connecting needs little memory and time whatever the file is. libpq has none.
+_MAX_FILE = 1 << 24
+_LONGEST_LINE = 1 << 16
 
 
 def is_open_to_others(mode: int) -> bool:
@@ -42,8 +48,8 @@ def password_for(config: Config) -> str | bytes | None:
 def find_password(path: str, host: str, port: int, database: str, user: str) -> str | bytes | None:
     """The password of the first line that matches.
 
-    A file that others may read is not used, and a warning says so, nor is one that is no plain file; one that is not
-    there, or that we may not read, has no passwords.
+    As in libpq, a file that cannot be used is ignored: silently if it does not exist or may not be read, with a warning
+    if others may read it, if it is not a plain file, if it is too long or if reading it fails.
 
     Args:
         path: The file.
@@ -58,32 +64,53 @@ def find_password(path: str, host: str, port: int, database: str, user: str) -> 
     """
     hosts = {os.fsencode(host)} | ({b"localhost"} if host in SOCKET_DIRECTORIES else set())
     wanted = (hosts, {b"%d" % port}, {os.fsencode(database)}, {os.fsencode(user)})
-    for line in _lines(path):
-        password = _match(line, wanted)
-        if password is not None:
-            return _as_text(password) or None
+    with contextlib.closing(_lines(path)) as lines:
+        for line in lines:
+            password = _match(line, wanted)
+            if password is not None:
+                return _as_text(password) or None
     return None
 
 
-def _lines(path: str) -> Iterator[bytes]:
-    content = _read(path)
-    for line in content.split(b"\n"):
-        stripped = line.rstrip(b"\r")
-        if stripped and not stripped.startswith(b"#"):
-            yield stripped
+def _lines(path: str) -> Generator[bytes, None, None]:
+    """Yield the lines that are no comments, one at a time: the file may be of any size, and is not kept in memory."""
+    file = _open(path)
+    if file is None:
+        return
+    with file:
+        left, continues = _MAX_FILE, False
+        try:
+            while line := file.readline(_LONGEST_LINE):
+                left -= len(line)
+                if left < 0:
+                    warn(f'password file "{path}" has more than {_MAX_FILE} bytes: the rest is not used')
+                    return
+                is_part, continues = continues, not line.endswith(b"\n") and len(line) == _LONGEST_LINE
+                if continues and not is_part:
+                    warn(f'password file "{path}" has a line of more than {_LONGEST_LINE} bytes, which is not used')
+                stripped = line.partition(b"\0")[0].rstrip(b"\r\n")  # C's strings end at a zero byte
+                if stripped and not (is_part or continues or stripped.startswith(b"#")):
+                    yield stripped
+        except OSError as exc:
+            warn(f'could not read password file "{path}": {exc.strerror or exc}')
 
 
-def _read(path: str) -> bytes:
+def _open(path: str) -> BinaryIO | None:
     try:
         # Without O_NONBLOCK the open of a pipe would wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except OSError:
-        return b""
-    if not _is_usable(path, os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return b""
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    except (OSError, ValueError) as exc:
+        warn(f'could not open password file "{printable(path)}": {getattr(exc, "strerror", None) or exc}')
+        return None
+    try:
+        if _is_usable(path, os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb")
+    except OSError as exc:
+        warn(f'could not open password file "{path}": {exc.strerror or exc}')
+    os.close(descriptor)
+    return None
 
 
 def _is_usable(path: str, mode: int) -> bool:

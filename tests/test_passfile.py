@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import queue
 import random
 import socket
 import threading
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -183,3 +186,99 @@ def test_libpq_agrees(tmp_path: Path) -> None:
         assert differences == []
     finally:
         listener.close()
+
+
+# What is no password file ------------------------------------------------------------------------------------------
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture, path: str) -> str:
+    """The warnings that were logged while this file's passwords were looked up, of which there are none."""
+    with caplog.at_level(logging.WARNING, "babar_tls"):
+        assert find_password(path, *CONNECTION) is None
+    return caplog.text
+
+
+def test_a_huge_file_is_read_up_to_a_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "pgpass", b"*:*:*:nobody:pw\n" * 1000)
+    with open(path, "r+b") as file:  # noqa: PTH123
+        file.truncate(3 << 30)
+    tracemalloc.start()
+    try:
+        assert "has more than 16777216 bytes: the rest is not used" in warnings_of(caplog, path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_match_before_the_limit_is_used(tmp_path: Path) -> None:
+    path = write(tmp_path / "pgpass", b"*:*:*:*:pw\n")
+    os.truncate(path, 3 << 30)
+    assert find_password(path, *CONNECTION) == "pw"
+
+
+def test_many_lines_are_read_up_to_a_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "pgpass", b"#" * 1000 + b"\n" + (b"#" * 1000 + b"\n") * 17_000 + b"*:*:*:*:pw\n")
+    assert "the rest is not used" in warnings_of(caplog, path)
+
+
+def test_a_line_that_is_too_long_is_not_used_and_those_after_it_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = b"*:*:*:*:" + b"x" * 200_000
+    with caplog.at_level(logging.WARNING, "babar_tls"):
+        assert find_password(write(tmp_path / "pgpass", long + b"\n*:*:*:*:pw\n"), *CONNECTION) == "pw"
+    assert caplog.text.count("has a line of more than 65536 bytes") == 1
+    assert "xxx" not in caplog.text
+
+
+def test_a_zero_byte_ends_a_line(tmp_path: Path) -> None:
+    assert find_password(write(tmp_path / "pgpass", b"*:*:*:*:pw\0rest\n"), *CONNECTION) == "pw"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices and links are POSIX's")
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/full", "/dev/tty", "/proc/self/mem", "/proc/kmsg"])
+def test_a_device_is_ignored(device: str, tmp_path: Path) -> None:
+    path = tmp_path / "pgpass"
+    path.symlink_to(device)
+    assert find_password(str(path), *CONNECTION) is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links are POSIX's")
+def test_a_loop_of_links_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "pgpass"
+    path.symlink_to(path)
+    assert "could not open password file" in warnings_of(caplog, str(path))
+
+
+@pytest.mark.parametrize("path", ["a" * 100_000, "a\0b", "\ud800"])
+def test_an_impossible_name_is_ignored(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert "could not open password file" in warnings_of(caplog, path)
+    assert len(caplog.text) < 10_000
+
+
+def test_a_read_that_fails_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def broken(descriptor: int, _mode: str) -> Broken:
+        os.close(descriptor)
+        return Broken()
+
+    path = write(tmp_path / "pgpass", b"*:*:*:*:pw\n")
+    monkeypatch.setattr(os, "fdopen", broken)
+    assert f'could not read password file "{path}": {os.strerror(errno.EIO)}' in warnings_of(caplog, path)
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    path = write(tmp_path / "pgpass", b"*:*:*:*:pw\n" * 10)
+    before = os.dup(0)
+    os.close(before)
+    for _ in range(20):
+        find_password(path, *CONNECTION)
+        find_password(str(tmp_path), *CONNECTION)
+    after = os.dup(0)
+    os.close(after)
+    assert after == before

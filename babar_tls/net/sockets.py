@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import math
 import os
 import select
 import socket
 import struct
+import sys
 import threading
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,6 +27,8 @@ AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 _KEEPIDLE: int | None = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # on macOS the second
 _KEEPINTVL: int | None = getattr(socket, "TCP_KEEPINTVL", None)
 _KEEPCNT: int | None = getattr(socket, "TCP_KEEPCNT", None)
+#: The size of `sun_path` in bytes, the zero byte at its end included.
+_SUN_PATH = 104 if sys.platform == "darwin" or "bsd" in sys.platform else 108
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
@@ -50,11 +54,19 @@ def unix_address(endpoint: Endpoint) -> AddressInfo:
     """Return the address of a Unix-domain socket.
 
     Raises:
+        Unreachable: Its path is longer than the system's addresses can be.
         IoError: This platform, or this Python, does not support them.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise IoError(
             "Unix-domain sockets are not supported on this platform", remedy="Connect by TCP: host=localhost."
+        )
+    longest = _SUN_PATH - 1
+    if len(os.fsencode(endpoint.socket_path)) > longest:
+        raise Unreachable(
+            f'Unix-domain socket path "{endpoint.shown_path}" is too long (maximum {longest} bytes)',
+            remedy="Set host to a shorter directory; the server listens in its unix_socket_directories.",
+            errno=errno.ENAMETOOLONG,
         )
     return socket.AF_UNIX, socket.SOCK_STREAM, 0, "", endpoint.socket_path  # type: ignore[return-value]  # these addresses are strings
 

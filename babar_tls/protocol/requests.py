@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from ..errors import Closed, TlsError
+from ..errors import Closed, TlsError, printable
 
 if TYPE_CHECKING:
     from ..backends.base import TlsParameters, TrustedRoots
@@ -68,13 +68,18 @@ class Endpoint:
         path = f"{self.host}/.s.PGSQL.{self.port}"
         return "\0" + path[1:] if path.startswith("@") else path
 
+    @property
+    def shown_path(self) -> str:
+        """The socket file's path for messages, where an abstract name begins with ``@``."""
+        return printable(f"{self.host}/.s.PGSQL.{self.port}")
+
     def describe(self, address: str | None = None) -> str:
         """As libpq's messages name it; `address` is the one connected to, where a name was looked up."""
         if self.is_unix_socket:
-            return f'server on socket "{self.host}/.s.PGSQL.{self.port}"'
+            return f'server on socket "{self.shown_path}"'
         address = address or self.hostaddr
         shown = f" ({address})" if address and address != self.host else ""
-        return f'server at "{self.host}"{shown}, port {self.port}'
+        return f'server at "{printable(self.host)}"{shown}, port {self.port}'
 
 
 class TlsFacts(Protocol):
