@@ -24,7 +24,8 @@ Error:
      └─ ServerError                           the server said no: SQLSTATE and its own words
 
 Three classes stand in both of the last branches, because the server's words are the failure of authentication:
-`AuthRefused` (SQLSTATE 28000: no entry in pg_hba.conf, no such role, …), its subclass `InvalidPassword` (28P01), and
+`AuthRefused` (SQLSTATE 28000: no entry in pg_hba.conf, no such role, …), its subclass `InvalidPassword` (28P01), both
+with other codes if a pooler refuses the login, and
 `ChannelBindingRefused`, by which the server says that the two ends do not see the same channel.
 
 Where libpq has a text for a failure, `str(error)` contains it. No error carries a secret. Text that a server has sent
@@ -284,11 +285,14 @@ class ServerError(Error):
 
 
 class AuthRefused(AuthError, ServerError):
-    """The server did not let this user in; `code` is of SQLSTATE class 28 and the message has the server's reason."""
+    """The server did not let this user in; the message has the server's reason.
+
+    `code` is of SQLSTATE class 28, or what a pooler or proxy sends in its place (PgBouncer: 08P01).
+    """
 
 
 class InvalidPassword(AuthRefused):
-    """The server did not accept the password (28P01); it says the same of a role that does not exist."""
+    """The server did not accept the password (28P01; PgBouncer: 08P01). A role that does not exist gets the same."""
 
 
 class ChannelBindingRefused(ChannelBindingError, ServerError):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import AuthError, Closed, ConfigError, IoError, Unreachable
 from ..hostnames import as_address, ascii_name
+from ..visible import visible
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -202,7 +203,7 @@ def connect_error(exc: OSError, endpoint: Endpoint) -> Unreachable:
 
 def resolve_error(exc: OSError, endpoint: Endpoint) -> Unreachable:
     """Return the error for a name that has no address."""
-    name = endpoint.hostaddr or endpoint.host
+    name = visible(endpoint.hostaddr or endpoint.host)
     return Unreachable(
         f'could not translate host name "{name}" to address: {exc.strerror or exc}',
         remedy="Check the spelling, and that this machine's DNS resolves the name.",

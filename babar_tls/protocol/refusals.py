@@ -23,6 +23,7 @@ _REMEDIES = {
     CANNOT_CONNECT_NOW: "The server is starting up, shutting down or recovering: try again soon.",
 }
 
+_POOLER_REMEDY = "Check the user and the password; the log of the pooler or proxy has the reason."
 _BINDING_REMEDY = "TLS is terminated between client and server, by a proxy or by an attacker."
 _MISMATCH = (
     "The common name of the client certificate must be the role's name, or a map in pg_ident.conf (map=) must allow "
@@ -82,31 +83,48 @@ _TEXTS = [
 _MAX_TEXT = 1000  # characters; the texts contain at most an address and two names
 _KNOWN = [(re.compile(text, re.DOTALL), remedy) for text, remedy in _TEXTS]
 
+# Poolers and proxies report a refused login with SQLSTATEs that PostgreSQL does not use for it: PgBouncer 08P01,
+# Supavisor XX000, others P0002, 26000 and 58000. The same codes stand for other failures: the text tells.
+_POOLER_CODES = ("08", "26", "58", "P0", "XX")
+_PASSWORD_REFUSED = re.compile(
+    "(?!server login).*(?:(?:password|SASL|SCRAM|md5) authentication failed|(?:wrong|invalid|incorrect) password)",
+    re.IGNORECASE | re.DOTALL,
+)
+_LOGIN_REFUSED = re.compile(
+    "(?!(?:no such )?database).*(?:authenticat|auth failed|credentials|login (?:failed|rejected)|bouncer config error"
+    "|(?:no such|unknown) (?:user|tenant)|(?:user|role|tenant).*(?:not found|does not exist))",
+    re.IGNORECASE | re.DOTALL,
+)
+
 
 def refusal(fields: dict[str, str], *, about_binding: bool = False, password_proven: bool = False) -> ServerError:
-    """Return the error for an ErrorResponse received while connecting.
+    """Return the error for an ErrorResponse received while connecting. Its SQLSTATE stays as it was sent.
 
     Args:
         fields: Its fields by code.
         about_binding: The exchange stands where SQLSTATE 28000 means that the channel binding does not check.
         password_proven: SCRAM has succeeded, so that a refusal is not about the password.
     """
-    code = fields.get("C", "")
+    code, text = fields.get("C", ""), fields.get("M", "")[:_MAX_TEXT]
     if about_binding and code == "28000":
         return ChannelBindingRefused(fields, remedy=_BINDING_REMEDY)
-    remedy = _remedy(code, fields.get("M", ""))
+    remedy = _remedy(code, text)
     if code == "28P01":
         if password_proven:  # clientcert=verify-full, which PostgreSQL reports as a wrong password
             remedy = f"The password is correct. {_MISMATCH}"
         return InvalidPassword(fields, remedy=remedy)
     if code.startswith("28"):
         return AuthRefused(fields, remedy=remedy)
+    if code[:2] in _POOLER_CODES:
+        if _PASSWORD_REFUSED.match(text):
+            return InvalidPassword(fields, remedy=_REMEDIES["28P01"])
+        if _LOGIN_REFUSED.match(text):
+            return AuthRefused(fields, remedy=_POOLER_REMEDY)
     return ServerError(fields, remedy=remedy)
 
 
 def _remedy(code: str, text: str) -> str | None:
     if code in ("28000", "XX000"):
-        text = text[:_MAX_TEXT]
         for known, remedy in _KNOWN:
             if known.search(text):
                 return remedy

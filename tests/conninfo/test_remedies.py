@@ -138,7 +138,7 @@ ARGUMENTS: list[dict[str, Any]] = [
     {"tls_backend": 5},
     {"tls_server_name": ""},
     {"tls_server_name": b"x"},
-    {"tls_server_name": "\ud800"},
+    {"tls_server_name": "a\0"},
     {"tls_root_cert_path": 5},
     {"tls_default_roots": False},
     {"tls_pins": "x"},

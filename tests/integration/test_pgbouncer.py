@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls import AsyncSession, CertificateError, ChannelBindingError, Config, ServerError, Session, TlsError
+from babar_tls import (
+    AsyncSession,
+    AuthError,
+    CertificateError,
+    ChannelBindingError,
+    Config,
+    InvalidPassword,
+    ServerError,
+    Session,
+    TlsError,
+)
 from babar_tls.bench.network import CountingProxy
 from babar_tls.testing import CertificateAuthority, PgBouncer, PostgresError, PostgresServer, TlsInterceptor
 
@@ -60,6 +70,45 @@ def test_the_report_is_of_the_hop_to_the_pooler(
     assert (report.auth_method, report.gs2_flag, report.server_authenticated) == ("scram-sha-256", "y", True)
     assert (report.channel_binding_type, report.channel_binding_hash) == (None, None)
     assert params["server_version"] == tls_server.version
+
+
+@both
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("changes", [{"password": "wrong"}, {"user": "nobody_here"}], ids=["password", "user"])
+def test_a_refused_password_is_an_invalid_password(
+    pooler: PgBouncer, style: str, pipelining: bool, changes: dict[str, Any]
+) -> None:
+    """PgBouncer's SQLSTATE for it is 08P01, which stays."""
+    config = unbound(pooler, pipelining=pipelining).replace(**changes)
+    with pytest.raises(InvalidPassword) as caught, connected(config, style):
+        pass
+    assert caught.value.code == "08P01"
+    assert "Check the user and the password" in str(caught.value)
+
+
+@pytest.mark.parametrize("auth_type", ["md5", "plain"])
+@pytest.mark.parametrize("changes", [{"password": "wrong"}, {"user": "nobody_here"}], ids=["password", "user"])
+def test_a_refused_password_is_an_invalid_password_without_scram(
+    pgbouncer_installed: None, tls_server: PostgresServer, auth_type: str, changes: dict[str, Any]
+) -> None:
+    with PgBouncer(tls_server, settings={"auth_type": auth_type}) as running:
+        config = running.config(user="scram_role", password=PASSWORD).replace(**changes)
+        with pytest.raises(InvalidPassword):
+            Session.connect(config)
+
+
+def test_a_database_that_does_not_exist_is_not_about_the_login(pooler: PgBouncer) -> None:
+    with pytest.raises(ServerError, match="does not exist") as caught:
+        Session.connect(unbound(pooler).replace(database="no_such_database"))
+    assert not isinstance(caught.value, AuthError)
+
+
+def test_the_password_file_is_named_if_a_pooler_refuses_its_password(pooler: PgBouncer, tmp_path: Path) -> None:
+    path = tmp_path / "pgpass"
+    path.write_text("*:*:*:*:wrong\n")
+    path.chmod(0o600)
+    with pytest.raises(InvalidPassword, match="password retrieved from file"):
+        Session.connect(unbound(pooler).replace(password=None, passfile=path))
 
 
 @every_engine

@@ -87,3 +87,62 @@ def test_a_long_text_costs_no_time() -> None:
     """The patterns are tried on the beginning of the text: trying them on all of it would take quadratic time."""
     text = "no pg_hba.conf entry role " * 40_000
     assert refusal({"C": "28000", "M": text}).remedy
+    assert type(refusal({"C": "XX000", "M": "user " * 200_000})) is ServerError
+
+
+PASSWORD = [
+    ("08P01", "password authentication failed"),  # PgBouncer
+    ("08P01", 'password authentication failed for user "ann"'),
+    ("08P01", "SASL authentication failed"),  # PgBouncer
+    ("XX000", "Wrong password"),  # Supavisor
+    ("58000", "Invalid password"),
+    ("26000", "md5 authentication failed"),
+    ("08P01", "incorrect password"),
+]
+LOGIN = [
+    ("XX000", "Tenant or user not found"),  # Supavisor
+    ("P0002", "Tenant or user not found"),
+    ("08P01", "no such user: ann"),  # PgBouncer
+    ("08P01", "login rejected"),  # PgBouncer, its pg_hba file
+    ("08P01", "bouncer config error"),
+    ("08P01", "auth failed"),
+    ("08P01", "failed to authenticate"),
+    ("XX000", "Invalid credentials"),
+    ("08P01", 'role "ann" does not exist'),
+    ("08P01", 'server login failed: FATAL password authentication failed for user "ann"'),
+]
+OTHERS = [
+    ("08P01", 'database "d" does not exist'),  # PgBouncer
+    ("08P01", "no such database: d"),
+    ("08P01", "no more connections allowed (max_client_conn)"),
+    ("08P01", "client_login_timeout (server down)"),
+    ("08P01", "pgbouncer cannot connect to server"),
+    ("08P01", "query_wait_timeout"),
+    ("08P01", "malformed SCRAM message"),
+    ("XX000", "it says"),
+    ("08P01", "the database system is starting up"),
+    ("53300", "password authentication failed"),  # a SQLSTATE that PostgreSQL uses for something else
+    ("3D000", 'database "wrong password" does not exist'),
+    ("57P03", "the database system is shutting down"),
+]
+
+
+@pytest.mark.parametrize(("code", "text"), PASSWORD)
+def test_a_password_that_a_pooler_refuses_is_an_invalid_password(code: str, text: str) -> None:
+    error = refusal({"V": "FATAL", "C": code, "M": text})
+    assert type(error) is InvalidPassword
+    assert (error.code, error.message) == (code, text)
+    assert error.remedy
+
+
+@pytest.mark.parametrize(("code", "text"), LOGIN)
+def test_a_login_that_a_pooler_refuses_is_an_authentication_error(code: str, text: str) -> None:
+    error = refusal({"V": "FATAL", "C": code, "M": text})
+    assert type(error) is AuthRefused
+    assert (error.code, error.message) == (code, text)
+    assert error.remedy
+
+
+@pytest.mark.parametrize(("code", "text"), OTHERS)
+def test_what_is_not_about_the_login_is_a_server_error(code: str, text: str) -> None:
+    assert type(refusal({"V": "FATAL", "C": code, "M": text})) is ServerError
