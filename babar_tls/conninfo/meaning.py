@@ -43,6 +43,7 @@ from .values import (
     refuse,
     require_auth,
     scram_key,
+    secret_text,
     tls_version,
     word,
 )
@@ -222,7 +223,7 @@ def _texts(settings: Mapping[str, Setting], *, standalone: bool) -> dict[str, Fi
         setting = settings.get(keyword)
         # A standalone string leaves nothing open: what it does not say is absent, and what is empty is empty.
         if setting and (setting.value or (standalone and keyword not in ("passfile", "sslkeylogfile"))):
-            fields[name] = Field.by(setting, setting.value)
+            fields[name] = Field.by(setting, secret_text(setting) if KEYWORDS[keyword].secret else setting.value)
     fallback = settings.get("fallback_application_name")
     if fallback and fallback.value and "application_name" not in fields:
         fields["application_name"] = Field.by(fallback, fallback.value)

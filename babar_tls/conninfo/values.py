@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ConfigError
 from ..modes import AUTH_METHODS, TlsVersion
+from ..validation import has_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,6 +29,7 @@ __all__ = [
     "refuse",
     "require_auth",
     "scram_key",
+    "secret_text",
     "tls_version",
     "word",
 ]
@@ -157,6 +159,22 @@ def scram_key(setting: Setting) -> bytes:
     if len(key) != 32:
         raise refuse(setting, f"invalid {name} length: {len(key)}", f"{setting.keyword} is 32 bytes in base64.")
     return key
+
+
+def secret_text(setting: Setting) -> str | bytes:
+    """Return a password; bytes that are not UTF-8, which Python has as surrogates (PEP 383), as they are.
+
+    Raises:
+        ConfigError: There is a surrogate that stands for no byte.
+    """
+    if not has_surrogates(setting.value):
+        return setting.value
+    try:
+        return setting.value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise refuse(
+            setting, f"{setting.keyword} contains a lone surrogate", f"Write {setting.keyword} in valid Unicode."
+        ) from None
 
 
 def tls_version(setting: Setting) -> TlsVersion | None:
