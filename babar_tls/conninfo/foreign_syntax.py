@@ -15,7 +15,7 @@ _QUOTES = "\"'`“”„‘’‚«»‹›<>()[]"  # noqa: RUF001 - typographic
 _INVISIBLE = "\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff"
 _UNPRINTED = re.compile(f"[\x00-\x1f\x7f{_INVISIBLE}]")
 _INVISIBLE_START = re.compile(f"[{_INVISIBLE}]")
-_NOT_IN_A_HOST = re.compile(f"[\\s\x00-\x1f\x7f{_INVISIBLE}“”„‘’‚\"'`]")  # noqa: RUF001 - as above
+_NOT_IN_A_HOST = re.compile(f"[\\s\x00-\x1f\x7f{_INVISIBLE}“”„‘’‚\"'`=;&]")  # noqa: RUF001 - as above
 _ASSIGNMENT = re.compile(r"(?:(?:export|set|setenv|env|ENV|const|let|var)\s+)?\$?(?:env:)?[A-Za-z_][\w.]*\s*[=:]\s*")
 _COMMAND = re.compile(r"\$?\s*(?:psql|pg_dump|pg_restore|pgcli|createdb|export|set|env)\s")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._:-]*$")

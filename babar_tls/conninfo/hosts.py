@@ -10,6 +10,7 @@ from ..errors import ConfigError
 from ..host import Host
 from . import places
 from .foreign_syntax import check_host
+from .syntax import names_secret
 from .values import Setting, as_integer, refuse
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def read_hosts(settings: Mapping[str, Setting], *, standalone: bool) -> Places:
     """
     given = {name: settings[name] for name in ("host", "hostaddr", "port") if name in settings}
     given = {name: setting for name, setting in given.items() if setting.value}
+    if "hostaddr" in given and names_secret(given["hostaddr"].value):
+        raise refuse(given["hostaddr"], 'could not parse network address "…"')
     names, addresses, ports = (given[name].value.split(",") if name in given else [] for name in _KEYWORDS)
     if names and addresses and len(names) != len(addresses):
         raise ConfigError(

@@ -12,8 +12,8 @@ from ..errors import ConfigError
 from ..tracebacks import clears_locals
 from .keywords import KEYWORDS, STANDALONE, rivals
 from .service import find_service
-from .syntax import split
-from .values import Setting, boolean
+from .syntax import names_secret, split
+from .values import Setting, boolean, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -90,6 +90,8 @@ def _add_service(settings: dict[str, Setting], environ: Mapping[str, str]) -> No
         return
     service = settings["service"].value
     file = settings["servicefile"].value if "servicefile" in settings else None
+    if names_secret(service):
+        raise refuse(settings["service"], "definition of service not found")
     path, values = find_service(service, file, environ)
     nearer = frozenset(settings)
     for keyword, value in values.items():

@@ -83,6 +83,12 @@ def _check_known(keyword: str, value: str, known: Collection[str], *, show: bool
     raise ConfigError(f'invalid {what}{colon} "{keyword}"', remedy=remedy)
 
 
+def names_secret(text: str) -> bool:
+    """Return True if a value may contain a secret, because keywords are separated in a way that is not libpq's."""
+    found = _SECRET.search(text)
+    return found is not None and "=" in text[found.start() :]
+
+
 def _first_secret(text: str) -> int:
     """Return where the name of the first secret stands."""
     found = _SECRET.search(text)

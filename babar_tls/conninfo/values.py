@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import ConfigError
 from ..modes import AUTH_METHODS, TlsVersion
 from ..validation import has_surrogates
+from .syntax import names_secret
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -59,7 +60,13 @@ class Setting:
 
 
 def refuse(setting: Setting, message: str, remedy: str | None = None) -> ConfigError:
-    """An error about a setting, which says where it comes from if that is not under the reader's eyes."""
+    """An error about a setting, which says where it comes from if that is not under the reader's eyes.
+
+    A value that contains the name of a secret is not shown.
+    """
+    if names_secret(setting.value):
+        message = f'invalid value for connection option "{setting.keyword}"'
+        remedy = "Separate keywords by spaces (in a URI: by &): its value contains another one."
     place = None if setting.source == CONNECTION_STRING else f"It comes from {setting.source}."
     return ConfigError(message, remedy=" ".join(filter(None, (remedy, place))) or None)
 

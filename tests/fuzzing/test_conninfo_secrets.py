@@ -6,6 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -18,8 +19,6 @@ from .profile import failure, fuzz
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
 SECRETS = [keyword.name for keyword in KEYWORDS.values() if keyword.secret]
 SHOWN = 4  # characters that count as a part
@@ -72,6 +71,23 @@ def test_a_keyword_string_shows_no_part_of_a_secret(before: str, name: str, secr
         text = form.format(before, name, value, end)
         check(text, secret, from_conninfo)
         check(text, secret, parse)
+
+
+@fuzz(
+    4,
+    keyword=st.sampled_from(
+        ["host", "hostaddr", "port", "sslmode", "require_auth", "service", "connect_timeout", "keepalives", "tls_sni"]
+    ),
+    separator=st.sampled_from([",", ";", "&", "\\ ", "?", ";; ", "', '"]),
+    name=st.sampled_from(SECRETS),
+    secret=TEXTS,
+)
+def test_a_value_shows_no_part_of_a_secret_that_it_contains(
+    keyword: str, separator: str, name: str, secret: str
+) -> None:
+    for text in (f"{keyword}=x{separator}{name}={secret}", f"{keyword}='x{separator}{name}={secret}'"):
+        check(text, secret, from_conninfo)
+    check(f"postgresql://h?{keyword}=x,{name}%3D{secret}", secret, from_conninfo)
 
 
 QUERIES = st.sampled_from(["", "?", "?sslmode=wrong", "?usr=x", "?x", "?user=a=b", "?sslmode=require&", "?user=%zz"])
@@ -132,6 +148,12 @@ def test_a_service_file_shows_no_part_of_a_secret(name: str, secret: str, end: s
     for line in (f"{name}={secret}{end}", f"{name} = {secret}", f"x{name}={secret}", secret):
         path.write_text(f"[s]\n{line}\nsslmode=wrong\n")
         check(f"service=s servicefile={path}", secret, from_conninfo)
+
+
+def test_a_name_that_resembles_a_secret_is_no_secret() -> None:
+    assert from_conninfo("host=passwords.example.com user=pwd").host == "passwords.example.com"
+    with pytest.raises(Error, match='"passwords" not found'):
+        from_conninfo("service=passwords")
 
 
 def test_every_secret_hides_what_follows_it() -> None:
