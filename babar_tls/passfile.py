@@ -12,7 +12,6 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from .conninfo.places import SOCKET_DIRECTORIES
-from .errors import printable
 from .telemetry import warn
 from .tracebacks import clears_locals
 
@@ -102,7 +101,7 @@ def _open(path: str) -> BinaryIO | None:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     except (OSError, ValueError) as exc:
-        warn(f'could not open password file "{printable(path)}": {getattr(exc, "strerror", None) or exc}')
+        warn(f'could not open password file "{path}": {getattr(exc, "strerror", None) or exc}')
         return None
     try:
         if _is_usable(path, os.fstat(descriptor).st_mode):

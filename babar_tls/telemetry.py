@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from .errors import printable
+
 
 def warn(message: str) -> None:
-    """Log a warning. Never give it a secret."""
+    """Log a warning, escaped and shortened. Never give it a secret."""
     import logging  # noqa: PLC0415 - not worth its import time to a connection that has nothing to say
 
-    logging.getLogger("babar_tls").warning(message)
+    logging.getLogger("babar_tls").warning(printable(message))

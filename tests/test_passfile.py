@@ -254,6 +254,7 @@ def test_a_loop_of_links_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_an_impossible_name_is_ignored(path: str, caplog: pytest.LogCaptureFixture) -> None:
     assert "could not open password file" in warnings_of(caplog, path)
     assert len(caplog.text) < 10_000
+    caplog.text.encode()
 
 
 def test_a_read_that_fails_is_reported(
