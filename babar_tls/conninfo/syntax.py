@@ -271,6 +271,8 @@ def _parse_query(query: str, known: Collection[str]) -> dict[str, str]:
         position += len(item) + 1
         name, equals, text = item.partition("=")
         keyword, value = _decode(name), _decode(text)
+        if _SECRET.search(keyword):  # its name may be percent-encoded
+            secret_from = min(secret_from, position - 1)
         shown = f': "{keyword}"' if show and (keyword in known or not keyword) else ""
         if not equals:
             raise ConfigError(f'missing key/value separator "=" in URI query parameter{shown}', remedy=_ESCAPE)
