@@ -110,7 +110,10 @@ def check_tls(config: Config) -> None:
         )
     name = config.tls_server_name
     if name is not None:
-        check_text("tls_server_name", name)
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"tls_server_name must be a str, not {type(name).__name__}", remedy="Pass tls_server_name as str."
+            )
         if not name:
             raise ConfigError("tls_server_name is empty", remedy="Leave out tls_server_name to use the name in host.")
         check_host("tls_server_name", name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from .errors import printable
+from .visible import visible
+
+_LONGEST = 2000  # characters
 
 
 def warn(message: str) -> None:
     """Log a warning, escaped and shortened. Never give it a secret."""
     import logging  # noqa: PLC0415 - not worth its import time to a connection that has nothing to say
 
-    logging.getLogger("babar_tls").warning(printable(message))
+    logging.getLogger("babar_tls").warning(visible(message, limit=_LONGEST))

@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import TlsVerify
-from ..errors import BackendUnavailable, Error, printable
+from ..errors import BackendUnavailable, Error
+from ..visible import visible
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream, TrustedRoots
 from .hello import ClientOffer, client_offer
 
@@ -128,7 +129,7 @@ def _factory(name: str) -> tuple[Callable[[], Callable[[], object]], str]:
     entry_point = _entry_points().get(name)
     if entry_point is None:
         raise BackendUnavailable(
-            f"unknown TLS backend {printable(repr(name))}",
+            f"unknown TLS backend {visible(repr(name), limit=200)}",
             remedy=f"Known backends: {', '.join(backend_names())}. Others come with the package that offers them.",
         )
     return entry_point, f"It is offered by an installed package through the entry point {ENTRY_POINT_GROUP!r}."

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..conninfo.places import default_file
 from ..errors import CertificateError
 from ..protocol.certificate import DerError, certificate_names, children
+from ..visible import visible
 from .rustls_x509 import parse_certificate
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _name(der: bytes) -> str:
         name = certificate_names(der).common_name or "(no common name)"
     except DerError:
         name = "(unreadable)"
-    return "".join(char if char.isprintable() else "?" for char in name)[:_MAX_NAME]
+    return visible(name, limit=_MAX_NAME)
 
 
 def _changed(error: CertificateError, *, text: str = "", remedy: str) -> CertificateError:

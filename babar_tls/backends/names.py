@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ..errors import CertificateError, ConfigError
 from ..hostnames import as_address, ascii_name
 from ..protocol.certificate import CertificateNames, DerError, SubjectNames, certificate_names, subject_names
+from ..visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,9 +170,7 @@ def _null_error() -> CertificateError:
 
 
 def _shown(name: str) -> str:
-    """Return a name for a message: bounded, in one line, without control characters."""
-    text = "".join(char if char.isprintable() else "?" for char in name[:_MAX_SHOWN])
-    return text if len(name) <= _MAX_SHOWN else f"{text}…"
+    return visible(name, limit=_MAX_SHOWN)
 
 
 def _readable(der: bytes) -> CertificateNames:

@@ -34,7 +34,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from ..errors import Closed, TlsError, printable
+from ..errors import Closed, TlsError
+from ..visible import visible
 
 if TYPE_CHECKING:
     from ..backends.base import TlsParameters, TrustedRoots
@@ -71,7 +72,7 @@ class Endpoint:
     @property
     def shown_path(self) -> str:
         """The socket file's path for messages, where an abstract name begins with ``@``."""
-        return printable(f"{self.host}/.s.PGSQL.{self.port}")
+        return visible(f"{self.host}/.s.PGSQL.{self.port}")
 
     def describe(self, address: str | None = None) -> str:
         """As libpq's messages name it; `address` is the one connected to, where a name was looked up."""
@@ -79,7 +80,7 @@ class Endpoint:
             return f'server on socket "{self.shown_path}"'
         address = address or self.hostaddr
         shown = f" ({address})" if address and address != self.host else ""
-        return f'server at "{printable(self.host)}"{shown}, port {self.port}'
+        return f'server at "{visible(self.host)}"{shown}, port {self.port}'
 
 
 class TlsFacts(Protocol):

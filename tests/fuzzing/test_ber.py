@@ -39,13 +39,14 @@ def encodings(draw: st.DrawFn, node: Node) -> bytes:
     if isinstance(content, bytes):
         if tag in (0x04, DNS, IP) and draw(st.integers(0, 3)) == 0:
             cut = draw(st.integers(0, len(content)))
-            parts = [Node(0x04, part) for part in (content[:cut], content[cut:]) if part]
-            return draw(encodings(Node(tag | 0x20, parts)))
-        data = content
+            tag |= 0x20
+            data = b"".join(element(0x04, part) for part in (content[:cut], content[cut:]) if part)
+        else:
+            data = content
     else:
         data = b"".join([draw(encodings(child)) for child in content])
-        if draw(st.integers(0, 3)) == 0:
-            return bytes([tag, 0x80]) + data + b"\0\0"
+    if tag & 0x20 and draw(st.integers(0, 3)) == 0:
+        return bytes([tag, 0x80]) + data + b"\0\0"
     size = draw(st.sampled_from([0, 0, 1, 2, 4]))
     if size == 0 or len(data) >= 256**size:
         return element(tag, data)

@@ -72,7 +72,7 @@ def test_bound(
             return
         with pytest.raises(ChannelBindingRefused) as caught:
             connect(client(postgres, attacker.port, backend, binding, tls_verify=verify), style, "select 1")
-        assert "Somebody between you and the server" in str(caught.value)
+        assert "TLS is terminated between client and server" in str(caught.value)
         assert caught.value.code == "28000"
         assert b"select 1" not in attacker.seen
         assert PASSWORD.encode() not in attacker.seen
