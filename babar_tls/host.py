@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from .errors import ConfigError
-from .hostnames import check_host, shown_host
+from .hostnames import check_host
 from .validation import check_address, check_file_name, check_not_uri, check_text
 
 __all__ = ["Host"]
-
-_MAX_SOCKET_PATH = 107  # bytes, on Linux
 
 
 @dataclass(frozen=True)
@@ -43,11 +40,6 @@ class Host:
         check_text("host", self.host, surrogates=self.is_unix_socket)
         if self.is_unix_socket:
             check_file_name("host", self.host)
-            if len(os.fsencode(f"{self.host}/.s.PGSQL.{self.port}")) > _MAX_SOCKET_PATH:
-                raise ConfigError(
-                    f'Unix-domain socket path "{shown_host(self.host)}" is too long (maximum {_MAX_SOCKET_PATH} bytes)',
-                    remedy="Choose a shorter unix_socket_directories, or connect by TCP: host=localhost.",
-                )
         else:
             check_not_uri("host", self.host)
             check_host("host", self.host)

@@ -96,7 +96,7 @@ def check_host(name: str, host: str) -> None:
         if "\0" in host or any("\ud800" <= char <= "\udfff" for char in host):
             raise _invalid(host, "it contains a NUL character or a lone surrogate")
     except ConfigError as error:
-        raise ConfigError(f"{name}: {error.message}", remedy=error.remedy) from None
+        raise ConfigError(f"{name}: {error.message}", remedy=error.remedy or f"Correct {name}.") from None
 
 
 def shown_host(host: str) -> str:

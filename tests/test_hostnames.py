@@ -98,13 +98,6 @@ def test_an_impossible_host_in_a_connection_string_is_a_config_error(key: str, c
         assert len(str(caught.value)) < 1000
 
 
-@pytest.mark.parametrize("host", ["/" + "x" * 100_000, "@" + "x" * 100_000, "/" + "\u00fc" * 50])
-def test_a_socket_directory_that_is_too_long_is_a_config_error(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"Unix-domain socket path .* is too long") as caught:
-        Config(user="x", host=host)
-    assert len(str(caught.value)) < 500
-
-
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("case", NOT_IN_DNS)
 def test_a_name_that_dns_cannot_have_is_a_config_error_of_connect(case: str) -> None:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from ..backends.base import TlsParameters, TrustedRoots
     from ..config import Config
 
+_SHOWN = 300  # characters of a host or of a path in a message
+
 
 class Phase(Enum):
     """Where the time goes; the values are the keys of `SecurityReport.timings`."""
@@ -72,7 +74,7 @@ class Endpoint:
     @property
     def shown_path(self) -> str:
         """The socket file's path for messages, where an abstract name begins with ``@``."""
-        return visible(f"{self.host}/.s.PGSQL.{self.port}")
+        return visible(f"{self.host}/.s.PGSQL.{self.port}", limit=_SHOWN)
 
     def describe(self, address: str | None = None) -> str:
         """As libpq's messages name it; `address` is the one connected to, where a name was looked up."""
@@ -80,7 +82,7 @@ class Endpoint:
             return f'server on socket "{self.shown_path}"'
         address = address or self.hostaddr
         shown = f" ({address})" if address and address != self.host else ""
-        return f'server at "{visible(self.host)}"{shown}, port {self.port}'
+        return f'server at "{visible(self.host, limit=_SHOWN)}"{shown}, port {self.port}'
 
 
 class TlsFacts(Protocol):

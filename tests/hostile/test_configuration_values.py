@@ -15,6 +15,7 @@ from babar_tls.testing import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from babar_tls.testing import ScriptedPeer, ServerCertificate
 
@@ -77,7 +78,10 @@ def server(certificate: ServerCertificate) -> Iterator[ScriptedServer]:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_any_value_of_a_field_makes_a_connect_or_an_error(name: str, config: Config, server: ScriptedServer) -> None:
+def test_any_value_of_a_field_makes_a_connect_or_an_error(
+    name: str, config: Config, server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a key log is written under any name
     base = {"connect_timeout": 5.0, "hostaddr": "127.0.0.1", "port": server.port, "user": "u", "password": "p"}
     if name in ("host", "hosts"):
         base.pop("hostaddr")
