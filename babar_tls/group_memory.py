@@ -1,42 +1,138 @@
-"""Which key-exchange group to begin with, so that TLS 1.3 takes one round trip and not two.
+"""Remember which key-exchange group a server selected, so that its next TLS 1.3 handshake takes one round trip.
 
-A ClientHello has shares of the groups that the engine likes best. A server that accepts none of these asks for another
-hello (HelloRetryRequest, RFC 8446 §4.1.4), which costs a round trip at each connect: PostgreSQL up to 17 does, for its
-``ssl_ecdh_curve`` is P-256 alone. What a server asked for once is therefore what the next connection to it offers,
-for a while. Before anything is known, an engine without post-quantum groups begins with P-256, which PostgreSQL of any
-version takes.
+A ClientHello contains key shares of the groups that the TLS library prefers. A server that accepts none of them sends
+HelloRetryRequest (RFC 8446 §4.1.4), which costs a round trip at each connect: PostgreSQL up to 17 does, because its
+``ssl_ecdh_curve`` is P-256. The next connect to such a server offers only the group that it selected (a *narrowed*
+offer), for ten minutes. A backend without post-quantum groups offers P-256 to unknown servers, because PostgreSQL of
+any version accepts it.
 
-No security is given up: a group is only ever remembered from a handshake that succeeded, so that nobody in between can
-have chosen it, a post-quantum group is never kept back from a server that has not been seen to decline it, and where
-an offer of one group fails, the connect is begun again with all of them.
+A narrowed offer must not weaken a connection, and must not make it fail:
+
+* A selected group is stored after the server was verified and the session is ready. It is used only by connects that
+  verify the same server in the same way (`Server`). An unverified server, which may be a man in the middle, cannot
+  keep post-quantum groups out of later connects, nor remove what was learned from verified ones.
+* After any failure of a narrowed offer the driver repeats the attempt once with all groups (`net.blocking`). That the
+  offer failed is remembered separately; it only ever widens offers, so that it may be learned from any server.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import threading
 import time
+from collections import OrderedDict
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from .backends import offer_of
+from .backends import TlsParameters, offer_of
 from .backends.groups import is_post_quantum
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from .backends.base import TlsBackend, TlsStream
 
-    from .backends.base import TlsBackend, TlsParameters, TlsStream
-    from .errors import TlsError
+__all__ = ["GroupMemory", "Server", "group_memory"]
 
-__all__ = ["GroupMemory", "group_memory", "is_about_offer"]
-
+_V = TypeVar("_V")
 _CAPACITY = 1024
-_KEPT = 600.0  # seconds: the server may have learned a better group meanwhile
+_LIFETIME = 600.0  # seconds: the server may have learned a better group meanwhile
 _FIRST_GUESS = "secp256r1"
 
 
-def is_about_offer(error: TlsError, stream: TlsStream) -> bool:
-    """Has the server found nothing acceptable in the offer (RFC 8446 §4.1.1)? Once a group is agreed on, it has."""
-    return error.alert in ("handshake_failure", "insufficient_security") and stream.group is None
+class Server(NamedTuple):
+    """A server as one configuration sees it. Knowledge is never shared between two of these.
+
+    Attributes:
+        backend: The TLS library.
+        address: Host, address and port of the connection.
+        name: The name that is verified.
+        parameters: What is verified, with which roots, and what is offered.
+        pins: The fingerprints of which the certificate must match one.
+    """
+
+    backend: TlsBackend
+    address: str | None
+    name: str
+    parameters: TlsParameters
+    pins: tuple[str, ...]
+
+
+class GroupMemory:
+    """Narrow offers by what is known of servers, in this process."""
+
+    def __init__(self, capacity: int = _CAPACITY) -> None:
+        self._selected = _Recent[str](capacity)
+        self._refused = _Recent[bool](capacity)
+
+    def parameters(self, server: Server) -> TlsParameters:
+        """Return the parameters to begin with: the server's own object, or a copy that offers only one group."""
+        parameters, backend = server.parameters, server.backend
+        if parameters.groups or backend.capabilities().selects_groups == "no":
+            return parameters
+        group = self._selected.get(server)
+        if group is None and not self._refused.get(server):
+            group = _first_guess(backend)
+        return parameters if group is None else _with_group(parameters, group)
+
+    def learn(self, server: Server, stream: TlsStream) -> None:
+        """Store the group that a server selected by HelloRetryRequest.
+
+        The caller has verified the server: its certificate or a pin, and that it holds the certificate's key.
+        """
+        group = stream.group
+        if group is None or server.parameters.groups or not stream.hello_retried:
+            return
+        if _is_selectable(server.backend, group):
+            self._selected.put(server, group)
+
+    def forget(self, server: Server) -> None:
+        """Remove what was learned of a server, and offer it all groups for a while, because a narrowed offer failed."""
+        self._selected.remove(server)
+        self._refused.put(server, True)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._selected.clear()
+        self._refused.clear()
+
+    def renew_locks(self) -> None:
+        """Replace the locks, which another thread may have held when this process was forked."""
+        self._selected.lock = threading.Lock()
+        self._refused.lock = threading.Lock()
+
+
+class _Recent(Generic[_V]):
+    """A bounded mapping whose entries expire; the oldest one makes room."""
+
+    def __init__(self, capacity: int) -> None:
+        self.lock = threading.Lock()
+        self._capacity = capacity
+        self._entries: OrderedDict[Server, tuple[_V, float]] = OrderedDict()
+
+    def get(self, server: Server) -> _V | None:
+        if not self._entries:
+            return None  # saves the hash of the parameters
+        with self.lock:
+            value, until = self._entries.get(server, (None, 0.0))
+            if until < time.monotonic():
+                self._entries.pop(server, None)
+                return None
+            return value
+
+    def put(self, server: Server, value: _V) -> None:
+        with self.lock:
+            self._entries.pop(server, None)
+            self._entries[server] = value, time.monotonic() + _LIFETIME
+            while len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
+
+    def remove(self, server: Server) -> None:
+        with self.lock:
+            self._entries.pop(server, None)
+
+    def clear(self) -> None:
+        with self.lock:
+            self._entries.clear()
 
 
 @lru_cache(maxsize=64)
@@ -44,46 +140,23 @@ def _with_group(parameters: TlsParameters, group: str) -> TlsParameters:
     return dataclasses.replace(parameters, groups=(group,))
 
 
+@lru_cache(maxsize=256)
+def _is_selectable(backend: TlsBackend, group: str) -> bool:
+    """Return True if the backend, restricted to the group, offers it with a key share."""
+    offer = offer_of(backend, group)
+    return offer is not None and offer.groups == offer.key_shares == (group,)
+
+
 @lru_cache(maxsize=32)
 def _first_guess(backend: TlsBackend) -> str | None:
     offer = offer_of(backend)
     if offer is None or _FIRST_GUESS not in offer.groups or any(map(is_post_quantum, offer.groups)):
         return None
-    return None if _FIRST_GUESS in offer.key_shares else _FIRST_GUESS
-
-
-class GroupMemory:
-    """What is known of servers, for this process."""
-
-    def __init__(self) -> None:
-        self._known: dict[Hashable, tuple[str | None, float]] = {}
-
-    def parameters(self, backend: TlsBackend, server: Hashable, parameters: TlsParameters) -> TlsParameters:
-        """The parameters, perhaps with one group to offer where the caller has named none."""
-        if parameters.groups or backend.capabilities().selects_groups == "no":
-            return parameters
-        group, until = self._known.get((backend.name, server), (None, 0.0))
-        if until < time.monotonic():
-            group = _first_guess(backend)
-        return _with_group(parameters, group) if group is not None else parameters
-
-    def learn(self, backend: TlsBackend, server: Hashable, stream: TlsStream) -> None:
-        """Remember what a server asked for, after a handshake that has succeeded."""
-        if stream.hello_retried and stream.group is not None:
-            self._remember(backend, server, stream.group)
-
-    def give_up(self, backend: TlsBackend, server: Hashable) -> None:
-        """One group was not enough: the next offer has all of them."""
-        self._remember(backend, server, None)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._known.clear()
-
-    def _remember(self, backend: TlsBackend, server: Hashable, group: str | None) -> None:
-        if len(self._known) >= _CAPACITY:
-            self._known.clear()
-        self._known[backend.name, server] = group, time.monotonic() + _KEPT
+    if _FIRST_GUESS in offer.key_shares or not _is_selectable(backend, _FIRST_GUESS):
+        return None
+    return _FIRST_GUESS
 
 
 group_memory = GroupMemory()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=group_memory.renew_locks)

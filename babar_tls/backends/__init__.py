@@ -98,11 +98,16 @@ def backend_status() -> list[BackendStatus]:
     return statuses
 
 
-@lru_cache(maxsize=32)
-def offer_of(backend: TlsBackend) -> ClientOffer | None:
-    """What the engine offers of its own accord, read from its first flight; `None` if it is not to be understood."""
+@lru_cache(maxsize=256)
+def offer_of(backend: TlsBackend, *groups: str) -> ClientOffer | None:
+    """Return what the backend offers, read from its first flight; `None` if that fails.
+
+    Args:
+        backend: The TLS library.
+        groups: The key-exchange groups to offer; none for the backend's own choice.
+    """
     try:
-        stream = backend.wrap(TlsParameters(verify=TlsVerify.NONE), "offer.invalid")
+        stream = backend.wrap(TlsParameters(verify=TlsVerify.NONE, groups=groups), "offer.invalid")
         stream.do_handshake()
         return client_offer(stream.data_to_send())
     except (Error, ValueError):

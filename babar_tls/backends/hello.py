@@ -15,13 +15,14 @@ from .groups import group_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["HANDSHAKE_RECORD", "ClientOffer", "ServerChoice", "client_offer", "server_choice"]
+__all__ = ["HANDSHAKE_RECORD", "VERSIONS", "ClientOffer", "ServerChoice", "client_offer", "server_choice"]
 
 HANDSHAKE_RECORD = 22
 _RECORD_HEADER = 5
 _CLIENT_HELLO = b"\1"
 _SERVER_NAME, _SUPPORTED_GROUPS, _ALPN, _SUPPORTED_VERSIONS, _KEY_SHARE = 0, 10, 16, 43, 51
-_VERSIONS = {0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
+#: Versions of TLS by their numbers on the wire.
+VERSIONS = {0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 #: RFC 8446 §4.1.3: the random of a ServerHello that is a HelloRetryRequest.
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 _CUT_SHORT = "a TLS hello ends in the middle of a field"
@@ -103,7 +104,7 @@ def client_offer(flight: bytes) -> ClientOffer:
     versions = _numbers(_inner(extensions, _SUPPORTED_VERSIONS, 1)) or (version,)
     names = _inner(extensions, _SERVER_NAME, 2)
     return ClientOffer(
-        versions=tuple(_VERSIONS[code] for code in versions if code in _VERSIONS),
+        versions=tuple(VERSIONS[code] for code in versions if code in VERSIONS),
         groups=_names(_numbers(_inner(extensions, _SUPPORTED_GROUPS, 2))),
         key_shares=_names(_shares(_inner(extensions, _KEY_SHARE, 2))),
         ciphers=ciphers,

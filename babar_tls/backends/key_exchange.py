@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .groups import group_name
-from .hello import HANDSHAKE_RECORD, server_choice
+from .hello import HANDSHAKE_RECORD, VERSIONS, server_choice
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -32,6 +32,7 @@ class KeyExchangeObserver:
     def __init__(self) -> None:
         self._group: str | None = None
         self._retried = False
+        self._version = 0
         self._finished = False
         self._records = bytearray()
         self._messages = bytearray()
@@ -43,6 +44,12 @@ class KeyExchangeObserver:
         """The group by IANA's name; `None` until it is known, and where there is none (RSA key transport)."""
         self._read()
         return self._group
+
+    @property
+    def version(self) -> str:
+        """The version of TLS that the server selected (``TLSv1.3``), empty until it is known."""
+        self._read()
+        return VERSIONS.get(self._version, "")
 
     @property
     def retried(self) -> bool:
@@ -100,7 +107,7 @@ class KeyExchangeObserver:
     def _read_message(self, kind: int, body: bytes) -> None:
         if kind == _SERVER_HELLO:
             choice = server_choice(body)
-            self._cipher = choice.cipher
+            self._cipher, self._version = choice.cipher, choice.version
             self._retried = self._retried or choice.retry
             if choice.version >= _TLS13 and not choice.retry:
                 self._finish(choice.group)

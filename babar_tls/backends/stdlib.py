@@ -229,7 +229,7 @@ class _Stream(TlsStream):
 
     @property
     def version(self) -> str:
-        return self._object.version() or ""
+        return self._object.version() or self._key_exchange.version  # it tells when the handshake has finished
 
     @property
     def cipher(self) -> str:

@@ -11,10 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from ..backends import get_backend
-from ..config import TlsMode
+from ..config import TlsMode, TlsVersion
 from ..crypto import derive_within
-from ..errors import Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
-from ..group_memory import group_memory, is_about_offer
+from ..errors import CertificateError, Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
+from ..group_memory import Server, group_memory
 from ..protocol.handshake import cancel
 from ..protocol.hosts import shuffled
 from ..protocol.messages import MAX_STARTUP_BYTES, MAX_TARGET_SESSION_BYTES
@@ -25,7 +25,6 @@ from ..protocol.requests import (
     Endpoint,
     Exchange,
     Fill,
-    OfferRefused,
     Phase,
     Receive,
     ScramKeys,
@@ -102,6 +101,8 @@ class BlockingConnection:
         self._settled = False
         self._reached: tuple[Endpoint, AddressInfo] | None = None
         self._derived: tuple[Derive, ScramKeys] | None = None
+        self._server: Server | None = None
+        self._preamble: list[tuple[Send | Receive, bytes | None]] = []
         self._socket: socket.socket | None = None
         self._timeout: float | None = None
         self._ciphertext_left = _MAX_CIPHERTEXT
@@ -189,6 +190,7 @@ class BlockingConnection:
         self.close()
         self._derived = None
         self._ciphertext_left = _MAX_CIPHERTEXT
+        self._preamble = []
         endpoint = request.endpoint
         self.description = endpoint.describe()
         addresses = self._resolve(endpoint)
@@ -248,6 +250,7 @@ class BlockingConnection:
             self._warn(f"{self.description}: {request.warning}")
         if self.stream is None:
             self._write(request.data, request.phase)
+            self._note_preamble(request, None)
         else:
             self.stream.write(request.data)
             self._flush(request.phase)
@@ -271,7 +274,13 @@ class BlockingConnection:
         buffer = memoryview(bytearray(_CONNECTING_READ))
         data = bytes(buffer[: self._read_into(buffer, request.phase)])
         self.meter.mark(request.phase)
+        self._note_preamble(request, data)
         return data
+
+    def _note_preamble(self, request: Send | Receive, result: bytes | None) -> None:
+        """Note what is exchanged before TLS, which `_begin_again` repeats."""
+        if request.phase is Phase.NEGOTIATE:
+            self._preamble.append((request, result))
 
     def _fill(self, request: Fill) -> int:
         count = self._read_into(request.inbox.space(), request.phase)
@@ -290,26 +299,83 @@ class BlockingConnection:
         return count
 
     def _start_tls(self, request: StartTls) -> TlsStream:
+        """Complete the handshake: with a narrowed offer where that is known to do, and with all groups if it fails."""
         if self.backend is None:
             raise ConfigError("TLS was requested by a handshake that was to have none")
-        server = self.description, request.server_hostname
-        parameters = group_memory.parameters(self.backend, server, request.parameters)
-        stream = self._wrap(self.backend, parameters, request.server_hostname)
+        name = request.server_hostname
+        self._server = server = Server(self.backend, self.description, name, request.parameters, self.config.tls_pins)
+        parameters = group_memory.parameters(server)
+        if parameters is not request.parameters:
+            stream = self._try_narrowed(server, parameters)
+            if stream is not None:
+                return stream
+        return self._shake_hands(self._wrap(self.backend, request.parameters, name))
+
+    def _try_narrowed(self, server: Server, parameters: TlsParameters) -> TlsStream | None:
+        """Complete the handshake with fewer groups than the caller has asked for.
+
+        A server may answer a hello without a group that it accepts in any way: by an alert, by closing the connection,
+        or by a certificate that the offer does not allow. So any failure leads to another attempt, unless there is no
+        time left for it.
+
+        Returns:
+            `None` if the handshake has to be done again with all groups. The connection is ready for that.
+        """
+        try:
+            stream = self._wrap(server.backend, parameters, server.name)
+        except ConfigError:
+            group_memory.forget(server)
+            return None
+        try:
+            return self._shake_hands(stream)
+        except TimeoutError:
+            raise
+        except Error as error:
+            if self.interruption.requested or self._ciphertext_left < 0:
+                raise
+            if isinstance(error, CertificateError) and stream.version == TlsVersion.TLSV1_3.value:
+                raise  # RFC 8446 §4.2.7: the groups that are offered do not limit the certificate, unlike in TLS 1.2
+            group_memory.forget(server)
+            self._begin_again(error)
+            return None
+
+    def _shake_hands(self, stream: TlsStream) -> TlsStream:
         try:
             # Our Finished stays in the stream until there is something to send with it: one flight, one write.
             while not stream.do_handshake():
                 self._write(stream.data_to_send(), Phase.TLS)
                 self._feed(stream, Phase.TLS)
-        except TlsError as error:
+        except TlsError:
             self._send_alert(stream.data_to_send())
-            if parameters is not request.parameters and is_about_offer(error, stream):
-                group_memory.give_up(self.backend, server)
-                raise OfferRefused(error.message, remedy=error.remedy) from error
             raise
         self.stream = stream
-        group_memory.learn(self.backend, server, stream)
         self.meter.mark(Phase.TLS)
         return stream
+
+    def _begin_again(self, failure: Error) -> None:
+        """Connect to the same address again and repeat what was exchanged before TLS, within the same limits.
+
+        Raises:
+            Error: There is no connection; or `failure`, if the server does not answer as it did the first time.
+        """
+        preamble, ciphertext_left = self._preamble, self._ciphertext_left
+        if self._reached is None:
+            raise failure
+        self._connect(Connect(self._reached[0]))
+        self._ciphertext_left = ciphertext_left
+        for request, result in preamble:
+            if self._perform[type(request)](request) != result:
+                raise failure
+
+    def learn_group(self, *, verified: bool) -> None:
+        """Remember the key-exchange group of the session that is ready, for the next connect to the same server.
+
+        Args:
+            verified: The server's certificate was verified, or matches a pin.
+        """
+        stream = self.stream
+        if verified and stream is not None and self._server is not None and stream.possession_proven is True:
+            group_memory.learn(self._server, stream)
 
     def _wrap(self, backend: TlsBackend, parameters: TlsParameters, server_hostname: str) -> TlsStream:
         return backend.wrap(parameters, server_hostname)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Error, InvalidPassword
+from ..modes import TlsVerify
 from ..protocol.handshake import handshake
 from ..protocol.hosts import search
 from ..protocol.negotiation import server_name
@@ -51,6 +52,8 @@ def establish(config: Config, meter: Meter, connect: Connector) -> Ready:
         try:
             established = connection.drive(handshake(connection.config, place.wanted))
             connection.keep_keys()
+            verified = established.verified is not TlsVerify.NONE or established.pin is not None
+            connection.learn_group(verified=verified)
             return Ready(connection, established, _report(connection, established))
         except Error as error:
             connection.close()

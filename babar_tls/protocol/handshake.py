@@ -96,7 +96,7 @@ def _establish(config: Config) -> Exchange[Established]:
         try:
             encrypted = yield from negotiate(config, attempt)
             if encrypted:
-                facts = yield from start_tls(config, attempt)
+                facts = yield from start_tls(config)
             authenticated = yield from authenticate(config, facts, reader)
         except Error as error:
             if attempt is plan[-1] or not _may_be_followed(error, attempt, facts, encrypted=encrypted):

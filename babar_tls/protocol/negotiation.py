@@ -24,7 +24,7 @@ from ..hostnames import ascii_name
 from ..remembered import once
 from .certificate import DerError, public_key_info
 from .messages import shown, ssl_request
-from .requests import Connect, Endpoint, Exchange, OfferRefused, Phase, Send, StartTls, receive
+from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receive
 
 if TYPE_CHECKING:
     from .requests import TlsFacts
@@ -91,7 +91,7 @@ def secure(config: Config, attempt: Attempt, where: Endpoint | None = None) -> E
         CertificateError: The certificate was not accepted, or is none of the pinned ones.
         ProtocolError: Plain text came where TLS should begin.
     """
-    return (yield from start_tls(config, attempt, where)) if (yield from negotiate(config, attempt, where)) else None
+    return (yield from start_tls(config)) if (yield from negotiate(config, attempt, where)) else None
 
 
 def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[bool]:
@@ -102,18 +102,9 @@ def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -
     return config.tls_negotiation is TlsNegotiation.DIRECT or (yield from _ask_for_tls(attempt))
 
 
-def start_tls(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[TlsFacts | None]:
-    """The second half: TLS itself, and what is checked before anything is said in it.
-
-    `None` where the server, asked a second time, has no TLS any more and plain text will do.
-    """
-    request = StartTls(once(config, TlsParameters.of), server_name(config))
-    try:
-        facts: TlsFacts = yield request
-    except OfferRefused:
-        if not (yield from negotiate(config, attempt, where)):
-            return None
-        facts = yield request
+def start_tls(config: Config) -> Exchange[TlsFacts]:
+    """Run the second half of `secure`: TLS itself, and what is checked before anything is sent in it."""
+    facts: TlsFacts = yield StartTls(once(config, TlsParameters.of), server_name(config))
     _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
     if config.tls_pins and not facts.possession_proven:
         raise ConfigError(

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from ..errors import Closed, TlsError
+from ..errors import Closed
 from ..visible import visible
 
 if TYPE_CHECKING:
@@ -155,13 +155,9 @@ class Fill:
     phase: Phase
 
 
-class OfferRefused(TlsError):
-    """TLS failed, perhaps because the driver had offered less than it could; it will offer more the next time."""
-
-
 @dataclass(frozen=True)
 class StartTls:
-    """Begin TLS on the open connection; `OfferRefused` is worth another one."""
+    """Begin TLS on the open connection."""
 
     parameters: TlsParameters
     server_hostname: str

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from babar_tls.group_memory import group_memory
+
 from .libpq_process import Libpq
 from .world import World
 
@@ -31,3 +33,9 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection string is all that is said."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def full_offers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offer all groups from the beginning: a narrowed offer that fails is repeated, which libpq does not do."""
+    monkeypatch.setattr(group_memory, "parameters", lambda server: server.parameters)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls import Config, available_backends
+from babar_tls.group_memory import group_memory
 from babar_tls.testing import CertificateAuthority
 
 from .leftovers import all_leftovers, connection_leftovers, remaining
@@ -113,3 +114,9 @@ def plain() -> Config:
         channel_binding="disable",
         require_auth="scram-sha-256",
     )
+
+
+@pytest.fixture(autouse=True)
+def full_offers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offer all groups from the beginning: repeating a narrowed offer would hide a fault of the first attempt."""
+    monkeypatch.setattr(group_memory, "parameters", lambda server: server.parameters)

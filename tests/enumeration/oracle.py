@@ -20,7 +20,7 @@ The rules:
   verified, if there was a SCRAM exchange; with a bound channel, if that is required; by an allowed method.
 * A second connection is made only by ``allow`` and by ``prefer`` with fallback, after an ErrorResponse before
   AuthenticationOk or, in the latter case, after a failed TLS handshake; and never after 57P03 or after an error that
-  says that the channel binding does not match. `OfferRefused` is answered by one more connection of the same kind.
+  says that the channel binding does not match.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.errors import CertificateError, Error, TlsError
-from babar_tls.protocol.requests import OfferRefused, ScramKeys
+from babar_tls.protocol.requests import ScramKeys
 
 from .alphabet import PLUS, SCRAM, VALID_SERVER_FIRST
 from .honest_server import (
@@ -222,7 +222,7 @@ class Oracle:
         #: is due), ``authenticating``, ``starting`` (AuthenticationOk received), ``ready``, ``failed``
         self._stage = "closed"
         self._why = ""
-        self._reconnect: str | None = "next"  # "next" entry of the plan, the "same" again, "may" be the next
+        self._reconnect: str | None = "next"  # "next" entry of the plan; "may" be the next
         self.encrypted = False
         self._reset()
 
@@ -250,7 +250,7 @@ class Oracle:
         """Judge a `Connect`."""
         if self._reconnect is None:
             raise Violation(f"another connection, although {self._why or 'nothing failed'}")
-        self._number += self._reconnect != "same"
+        self._number += 1
         if request.endpoint.host != self._rules.host:
             raise Violation(f"connection to {request.endpoint.host!r}")
         self._stage, self._why, self._reconnect, self.encrypted = "open", "", None, False
@@ -310,9 +310,6 @@ class Oracle:
         outcome = outcomes[min(self._handshakes, len(outcomes) - 1)]
         self._handshakes += 1
         after_tls = "next" if self._attempt == "either" and self._number + 1 < len(self._rules.plan) else None
-        if outcome == "offer":
-            self._fail("the server refused the offer", "same" if self._handshakes == 1 else after_tls)
-            return lambda: OfferRefused("handshake failure")
         if outcome != "done":
             self._fail("the TLS handshake failed", after_tls)
             if outcome == "certificate":
@@ -373,7 +370,7 @@ class Oracle:
         """Judge the end: one of the library's errors."""
         if self._stage != "failed":
             raise Violation(f"an error without a reason: {error!r}")
-        if self._reconnect in ("next", "same"):
+        if self._reconnect == "next":
             raise Violation(f"no other connection, although {self._why}: {error!r}")
         if PASSWORD in str(error):
             raise Violation("the password is part of an error")

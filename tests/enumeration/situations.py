@@ -39,8 +39,8 @@ class Transport:
         mode: ``disable``, ``allow``, ``prefer``, ``require``; ``fallback`` (prefer with `Config.tls_fallback`),
             ``direct`` (require without SSLRequest) or ``unix`` (a Unix-domain socket).
         answers: What the server answers to each SSLRequest; the last answer is repeated.
-        handshakes: How each TLS handshake ends: ``done``, ``failed``, ``certificate`` (it is not accepted) or ``offer``
-            (the server refuses what was offered); the last one is repeated.
+        handshakes: How each TLS handshake ends: ``done``, ``failed`` or ``certificate`` (it is not accepted); the last
+            one is repeated.
         alpn: The protocol that the server selects.
     """
 
@@ -115,9 +115,6 @@ DIMENSIONS: dict[str, dict[str, Any]] = {
         "allow, no TLS": Transport("allow", (b"N",)),
         "disable": Transport("disable"),
         "unix": Transport("unix"),
-        "require, offer refused once": Transport("require", handshakes=("offer", "done")),
-        "prefer, offer refused and then no TLS": Transport("prefer", (b"S", b"N"), ("offer",)),
-        "fallback, offer refused twice": Transport("fallback", handshakes=("offer",)),
     },
     "channel": {
         "certificate": Channel(None, _END_POINT),
@@ -173,14 +170,11 @@ REFUSALS = {
         ("SS", (b"SS",), ("done",), "postgresql"),
         ("TLS fails", (b"S",), ("failed",), "postgresql"),
         ("certificate", (b"S",), ("certificate",), "postgresql"),
-        ("offer refused twice", (b"S",), ("offer",), "postgresql"),
-        ("offer refused and then N", (b"S", b"N"), ("offer",), "postgresql"),
         ("another ALPN", (b"S",), ("done",), "http/1.1"),
         ("no ALPN", (b"S",), ("done",), None),
     )
 } | {
     "direct, TLS fails": Transport("direct", handshakes=("failed",)),
-    "direct, offer refused once": Transport("direct", handshakes=("offer", "done")),
     "direct, another ALPN": Transport("direct", alpn="http/1.1"),
     "direct, no ALPN": Transport("direct", alpn=None),
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls import Config, available_backends
+from babar_tls.group_memory import group_memory
 from babar_tls.net.connect_threads import THREAD_NAME
 from babar_tls.net.key_cache import key_cache
 from babar_tls.testing import CertificateAuthority
@@ -52,6 +53,7 @@ def nothing_is_left() -> Iterator[None]:
     if not Path("/proc/self/fd").exists():
         pytest.skip("needs /proc to count what is open")
     key_cache.clear()
+    group_memory.clear()
     before = descriptors(), threads()
     yield
     deadline = time.monotonic() + _PATIENCE

@@ -1,0 +1,380 @@
+"""An offer of one key-exchange group, on the initiative of the driver, neither fails nor weakens a connect."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from babar_tls import (
+    AsyncSession,
+    CertificateError,
+    Config,
+    Error,
+    TimeoutError,
+    TlsError,
+    TlsMode,
+    TlsVerify,
+)
+from babar_tls.backends import TlsParameters, get_backend, offer_of
+from babar_tls.backends.hello import client_offer
+from babar_tls.group_memory import GroupMemory, Server, group_memory
+from babar_tls.testing import ScriptedServer
+from babar_tls.testing._wire import SSL_REQUEST
+
+from .scripts import connect, failure, get_ready, until_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from babar_tls.testing import CertificateAuthority, ScriptedPeer, ServerCertificate
+
+#: Alerts: handshake_failure, illegal_parameter, decode_error, protocol_version, insufficient_security, internal_error.
+ALERTS = (40, 47, 50, 70, 71, 80)
+
+
+@pytest.fixture(params=["stdlib", "openssl"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The backends that can be restricted to a group."""
+    return request.param
+
+
+def hello_of(peer: ScriptedPeer) -> bytes:
+    """Return the ClientHello, and leave it where it is."""
+    size = 5
+    while True:
+        data = peer.socket.recv(size, socket.MSG_PEEK | socket.MSG_WAITALL)
+        end = 5 + int.from_bytes(data[3:5], "big")
+        if len(data) == end:
+            return data
+        size = end
+
+
+class Picky:
+    """A server that treats hellos with one group in its own way, and accepts all others.
+
+    Attributes:
+        offers: The groups of each hello.
+        narrow: What happens to a hello with one group; `None` accepts it.
+    """
+
+    def __init__(
+        self, certificate: ServerCertificate, group: str, narrow: Callable[[ScriptedPeer], object] | None = None
+    ) -> None:
+        self.offers: list[tuple[str, ...]] = []
+        self.narrow = narrow
+        self.reached = threading.Event()
+        self.options: dict[str, object] = {"group": group} if group else {}
+        self._certificate = certificate
+
+    def __call__(self, peer: ScriptedPeer) -> None:
+        if peer.socket.recv(1, socket.MSG_PEEK) != b"\x16":
+            assert peer.receive_startup() == SSL_REQUEST
+            peer.send(b"S")
+        self.offers.append(client_offer(hello_of(peer)).groups)
+        self.reached.set()
+        if self.narrow is not None and len(self.offers[-1]) == 1:
+            self.narrow(peer)
+            return
+        try:
+            peer.start_tls(self._certificate, **self.options)
+        except ssl.SSLError:
+            return  # no group in common, or the client does not accept the certificate
+        peer.receive_startup()
+        get_ready(peer)
+        until_gone(peer)
+
+
+def alert(number: int) -> Callable[[ScriptedPeer], None]:
+    def send(peer: ScriptedPeer) -> None:
+        peer.receive()
+        peer.send(b"\x15\x03\x03\0\x02\x02" + bytes((number,)))
+
+    return send
+
+
+def end(peer: ScriptedPeer) -> None:
+    peer.receive()
+
+
+def reset(peer: ScriptedPeer) -> None:
+    peer.reset()
+
+
+def nonsense(peer: ScriptedPeer) -> None:
+    peer.receive()
+    peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+REFUSALS = {
+    **{f"alert {number}": alert(number) for number in ALERTS},
+    "end": end,
+    "reset": reset,
+    "nonsense": nonsense,
+}
+
+
+def trusting(config: Config, server: ScriptedServer, backend: str, **changes: object) -> Config:
+    """A configuration for a server that requires no password."""
+    return config.replace(port=server.port, tls_backend=backend, password=None, **changes)
+
+
+@pytest.mark.parametrize("group", ["prime256v1", "secp384r1"])
+def test_unverified_connect_does_not_narrow_verified_ones(
+    config: Config, backend: str, certificate: ServerCertificate, group: str
+) -> None:
+    picky = Picky(certificate, group)
+    with ScriptedServer(picky) as server:
+        verified = trusting(config, server, backend)
+        unverified = verified.replace(tls_verify=TlsVerify.NONE)
+        for _ in range(2):
+            connect(unverified, "blocking")
+        seen, picky.offers = picky.offers[-1], []
+        connect(verified, "blocking")
+    everything = offer_of(get_backend(backend)).groups  # type: ignore[union-attr]
+    assert seen == picky.offers[-1] or group == "prime256v1"
+    if backend == "openssl":  # which has post-quantum groups
+        assert picky.offers == [everything]
+    else:
+        assert picky.offers[-1] in (everything, ("secp256r1",))
+
+
+def test_unverified_connect_never_loses_post_quantum_groups(config: Config, certificate: ServerCertificate) -> None:
+    picky = Picky(certificate, "prime256v1")
+    with ScriptedServer(picky) as server:
+        unverified = trusting(config, server, "openssl", tls_verify=TlsVerify.NONE)
+        for _ in range(3):
+            connect(unverified, "blocking")
+    assert set(picky.offers) == {offer_of(get_backend("openssl")).groups}  # type: ignore[union-attr]
+
+
+def test_other_trust_and_other_names_share_nothing(
+    config: Config, backend: str, certificate: ServerCertificate, authority: CertificateAuthority, tmp_path: object
+) -> None:
+    picky = Picky(certificate, "secp384r1")
+    other = f"{tmp_path}/other.crt"
+    authority.write(other)
+    with ScriptedServer(picky) as server:
+        verified = trusting(config, server, backend)
+        for _ in range(2):
+            connect(verified, "blocking")
+        assert picky.offers[-1] == ("secp384r1",)
+        for changes in (
+            {"tls_root_cert_path": other},
+            {"tls_verify": TlsVerify.CA},
+            {"tls_server_name": "localhost"},
+            {"host": "localhost", "hostaddr": "127.0.0.1"},
+            {"tls_min_version": "TLSv1.3"},
+        ):
+            connect(verified.replace(**changes), "blocking")
+            assert picky.offers[-1] != ("secp384r1",), changes
+
+
+def test_session_that_is_refused_teaches_nothing(config: Config, backend: str, certificate: ServerCertificate) -> None:
+    def script(peer: ScriptedPeer) -> None:
+        peer.accept_tls(certificate, group="secp384r1")
+        peer.receive_startup()
+        peer.send_message(b"E", b"SFATAL\0C28000\0Mno\0\0")
+
+    with ScriptedServer(script) as server:
+        for _ in range(2):
+            with pytest.raises(Error):
+                connect(trusting(config, server, backend), "blocking")
+    assert not group_memory._selected._entries
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("negotiation", ["postgres", "direct"])
+def test_refused_narrow_offer_is_repeated_with_all_groups(
+    *, config: Config, style: str, backend: str, certificate: ServerCertificate, refusal: str, negotiation: str
+) -> None:
+    picky = Picky(certificate, "secp384r1")
+    everything = offer_of(get_backend(backend)).groups  # type: ignore[union-attr]
+    with ScriptedServer(picky) as server:
+        wanted = trusting(config, server, backend, tls_negotiation=negotiation)
+        for _ in range(2):
+            connect(wanted, style)
+        assert picky.offers[-1] == ("secp384r1",)
+        picky.narrow, picky.offers = REFUSALS[refusal], []
+        connect(wanted, style)
+        assert picky.offers == [("secp384r1",), everything]
+        connect(wanted, style)  # it was forgotten, and learned again
+    assert server.errors == []
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_refused_first_guess_is_repeated_with_all_groups(
+    config: Config, style: str, certificate: ServerCertificate, refusal: str
+) -> None:
+    picky = Picky(certificate, "", REFUSALS[refusal])
+    everything = offer_of(get_backend("stdlib")).groups  # type: ignore[union-attr]
+    with ScriptedServer(picky) as server:
+        for _ in range(2):
+            connect(trusting(config, server, "stdlib"), style)
+        assert picky.offers == [("secp256r1",), everything, everything]
+
+
+@pytest.mark.parametrize("group", ["X448", "ffdhe2048", "ffdhe8192", "X25519", "secp521r1", "prime256v1"])
+def test_server_of_any_group_is_reached_each_time(
+    config: Config, style: str, backend: str, certificate: ServerCertificate, group: str
+) -> None:
+    offered = offer_of(get_backend(backend)).groups  # type: ignore[union-attr]
+    if group.lower().replace("prime256v1", "secp256r1") not in offered:
+        pytest.skip("the backend does not have the group")
+    picky = Picky(certificate, group)
+    with ScriptedServer(picky) as server:
+        for _ in range(3):
+            connect(trusting(config, server, backend), style)
+        assert server.connections <= 4
+
+
+def test_certificate_that_the_offer_excludes_in_tls_12(
+    config: Config, style: str, backend: str, authority: CertificateAuthority
+) -> None:
+    picky = Picky(authority.issue("127.0.0.1", key="p384"), "")
+    picky.options = {"maximum_version": ssl.TLSVersion.TLSv1_2}
+    with ScriptedServer(picky) as server:
+        for _ in range(2):
+            connect(trusting(config, server, backend), style)
+
+
+class _Selected:
+    """The facts of a stream after HelloRetryRequest."""
+
+    hello_retried, possession_proven = True, True
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+
+
+@pytest.mark.parametrize("group", ["SecP256r1MLKEM768", "curveSM2", "0x1234", "brainpoolP256r1", "rot13"])
+def test_group_that_a_backend_cannot_select_is_not_learned(config: Config, backend: str, group: str) -> None:
+    memory = GroupMemory()
+    server = Server(get_backend(backend), "server", "localhost", TlsParameters.of(config), ())
+    memory.learn(server, _Selected(group))  # type: ignore[arg-type]
+    assert memory.parameters(server).groups in ((), ("secp256r1",))
+
+
+def test_groups_that_the_caller_names_are_offered_once(
+    config: Config, style: str, backend: str, certificate: ServerCertificate
+) -> None:
+    picky = Picky(certificate, "", alert(40))
+    with ScriptedServer(picky) as server:
+        failure(trusting(config, server, backend, tls_groups=("secp384r1",)), style, TlsError)
+        assert picky.offers == [("secp384r1",)]
+
+
+def test_second_attempt_is_the_last(config: Config, style: str, certificate: ServerCertificate) -> None:
+    def script(peer: ScriptedPeer) -> None:
+        peer.receive_startup()
+        peer.send(b"S")
+        alert(40)(peer)
+
+    with ScriptedServer(script) as server:
+        for expected in (2, 3):
+            error = failure(trusting(config, server, "stdlib"), style, TlsError)
+            assert error.alert == "handshake_failure"
+            assert server.connections == expected
+
+
+def test_timeout_is_not_repeated(config: Config, style: str, certificate: ServerCertificate) -> None:
+    picky = Picky(certificate, "", until_gone)
+    with ScriptedServer(picky) as server:
+        failure(trusting(config, server, "stdlib", connect_timeout=0.5), style, TimeoutError)
+        assert picky.offers == [("secp256r1",)]
+
+
+def test_deadline_covers_the_second_attempt(config: Config, style: str) -> None:
+    def script(peer: ScriptedPeer) -> None:
+        peer.receive_startup()
+        peer.send(b"S")
+        if len(client_offer(hello_of(peer)).groups) > 1:
+            until_gone(peer)
+
+    with ScriptedServer(script) as server:
+        failure(trusting(config, server, "stdlib", connect_timeout=0.5), style, TimeoutError)
+        assert server.connections == 2
+
+
+def test_cancelled_attempt_is_not_repeated(config: Config, certificate: ServerCertificate) -> None:
+    picky = Picky(certificate, "", until_gone)
+
+    async def run(server: ScriptedServer) -> None:
+        task = asyncio.create_task(AsyncSession.connect(trusting(config, server, "stdlib")))
+        assert await asyncio.to_thread(picky.reached.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with ScriptedServer(picky) as server:
+        asyncio.run(run(server))
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("second", [b"N", b"E", b"", b"SR\0\0\0\x08\0\0\0\0", b"H"])
+@pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.PREFER])
+def test_server_that_answers_otherwise_the_second_time_is_not_believed(
+    config: Config, style: str, second: bytes, mode: TlsMode
+) -> None:
+    heard = []
+
+    def script(peer: ScriptedPeer) -> None:
+        heard.append(peer.receive_startup())
+        if len(heard) == 1:
+            peer.send(b"S")
+            alert(40)(peer)
+        else:
+            peer.send(second)
+            if second:
+                heard.append(until_gone(peer))
+
+    with ScriptedServer(script) as server:
+        error = failure(trusting(config, server, "stdlib", tls_mode=mode), style, TlsError)
+        assert error.alert == "handshake_failure"
+    assert heard[:2] == [SSL_REQUEST, SSL_REQUEST]
+    assert heard[2:] in ([], [b""])
+
+
+def test_certificate_that_is_not_accepted_is_reported_at_once_in_tls_13(
+    config: Config, style: str, backend: str, authority: CertificateAuthority
+) -> None:
+    picky = Picky(authority.issue("other.example"), "")
+    with ScriptedServer(picky) as server:
+        failure(trusting(config, server, backend), style, CertificateError)
+        assert server.connections == 1
+
+
+def test_flood_is_not_repeated(config: Config, style: str) -> None:
+    def script(peer: ScriptedPeer) -> None:
+        peer.receive_startup()
+        peer.send(b"S")
+        peer.receive()
+        record = b"\x16\x03\x03\x40\0" + b"\x0b\x00\xff\xff".ljust(1 << 14, b"x")
+        for _ in range(200):
+            peer.send(record)
+
+    with ScriptedServer(script) as server:
+        with pytest.raises(Error):
+            connect(trusting(config, server, "stdlib"), style)
+        assert server.connections <= 2
+
+
+@pytest.mark.parametrize("endless", [False, True])
+def test_memory_is_bounded_and_not_evicted_by_failures(config: Config, *, endless: bool) -> None:
+    memory = GroupMemory(capacity=4)
+    parameters = TlsParameters.of(config)
+    backend = get_backend("openssl")
+    known = Server(backend, "known", "localhost", parameters, ())
+    memory.learn(known, _Selected("secp384r1"))  # type: ignore[arg-type]
+    for number in range(100):
+        other = Server(backend, f"other {number}", "localhost", parameters, ())
+        memory.forget(other)
+        if endless:
+            memory.learn(other, _Selected("secp384r1"))  # type: ignore[arg-type]
+    assert len(memory._selected._entries) <= 4
+    assert len(memory._refused._entries) <= 4
+    assert memory.parameters(known).groups == (() if endless else ("secp384r1",))
