@@ -5,7 +5,7 @@ Engines spell them differently (``prime256v1``, ``P-256``, ``secp256r1``); here 
 
 from __future__ import annotations
 
-__all__ = ["canonical_group", "group_name", "is_post_quantum"]
+__all__ = ["canonical_group", "group_name", "is_post_quantum", "is_tls12_only"]
 
 _NAMES = {
     0x0015: "secp224r1",
@@ -36,6 +36,9 @@ _NAMES = {
     0x11EE: "curveSM2MLKEM768",
 }
 
+#: RFC 8446 §4.2.7 and §B.3.1.4: not in TLS 1.3.
+_TLS12_ONLY = ("secp224r1", "secp256k1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1")
+
 _ALIASES = {
     "p-224": "secp224r1",
     "p-256": "secp256r1",
@@ -59,3 +62,8 @@ def canonical_group(name: str) -> str | None:
 def is_post_quantum(name: str) -> bool:
     """Does the group hold against a quantum computer? Those with ML-KEM (FIPS 203) do, alone or beside a curve."""
     return "MLKEM" in name
+
+
+def is_tls12_only(name: str) -> bool:
+    """Return True if TLS 1.3 cannot use the group."""
+    return canonical_group(name) in _TLS12_ONLY

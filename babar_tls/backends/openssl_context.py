@@ -20,7 +20,7 @@ from .pem_files import load_with_openssl
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
 from .root_files import Roots, read_roots, unusable_root_file
 from .roots import refuse_os_roots
-from .suites import TLS13_SUITES, choice, only_group, unknown_cipher, unknown_group
+from .suites import TLS13_SUITES, check_group, choice, only_group, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +33,19 @@ __all__ = ["SELECTS_TLS13_SUITES", "VERSIONS", "Verification", "build_context", 
 #: pyOpenSSL got it with 25.2.
 SELECTS_TLS13_SUITES = hasattr(SSL.Context, "set_tls13_ciphersuites")
 
-_ENGINE = "pyOpenSSL"
-#: The groups that pyOpenSSL can be told to use.
-_CURVES = {curve.name: curve for curve in (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)}
+_ENGINE = "the openssl backend"
+#: The groups that pyOpenSSL can be restricted to.
+_CURVES = {
+    curve.name: curve
+    for curve in (
+        ec.SECP256R1,
+        ec.SECP384R1,
+        ec.SECP521R1,
+        ec.BrainpoolP256R1,
+        ec.BrainpoolP384R1,
+        ec.BrainpoolP512R1,
+    )
+}
 
 VERSIONS = {TlsVersion.TLSV1_2: SSL.TLS1_2_VERSION, TlsVersion.TLSV1_3: SSL.TLS1_3_VERSION}
 
@@ -94,7 +104,22 @@ def build_context(parameters: TlsParameters) -> tuple[SSL.Context, Roots]:
         context.set_keylog_callback(lambda _connection, line: append_line(path, line))
     if parameters.watch_certificate_request:
         context.set_info_callback(_note_request)
+    if parameters.groups:
+        check_group(parameters, _first_flight(context), _ENGINE)
     return context, roots
+
+
+def _first_flight(context: SSL.Context) -> bytes | None:
+    connection = SSL.Connection(context, None)
+    connection.set_app_data(Verification(None, common_name=False))
+    connection.set_connect_state()
+    try:
+        connection.do_handshake()
+    except SSL.WantReadError:
+        return connection.bio_read(1 << 16)
+    except SSL.Error:
+        return None  # no group can be used with these versions
+    return None
 
 
 def _choose_algorithms(context: SSL.Context, parameters: TlsParameters) -> None:

@@ -104,7 +104,7 @@ def build_context(parameters: TlsParameters) -> Context:
         ConfigError: A file is missing or unusable, or rustls cannot do it.
     """
     if parameters.groups:
-        raise unknown_group(", ".join(parameters.groups), "rustls")
+        raise unknown_group(", ".join(parameters.groups), "the rustls backend")
     if wants_revocation_lists(parameters):
         raise ConfigError(
             "rustls cannot be given revocation lists (rtls takes none)",

@@ -15,7 +15,7 @@ from .memory_files import file_of
 from .pem_files import load_with_openssl
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
 from .root_files import read_roots, unusable_root_file
-from .suites import choice, only_group, unknown_cipher, unknown_group
+from .suites import check_group, choice, only_group, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,9 @@ VERSIONS = {TlsVersion.TLSV1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLSV1_3: ssl.
 WATCHES_REQUESTS = hasattr(ssl.SSLContext, "_msg_callback")
 
 _CERTIFICATE_REQUEST = 13  # RFC 8446 §4
-_ENGINE = "this Python's ssl"
+_ENGINE = "the stdlib backend"
+#: OpenSSL's names of groups where they are not IANA's.
+_OPENSSL_GROUPS = {"secp256r1": "prime256v1", "x25519": "X25519", "x448": "X448"}
 _REQUESTED = "babar_tls_certificate_requested"
 
 
@@ -68,7 +70,20 @@ def build_context(parameters: TlsParameters) -> tuple[ssl.SSLContext, Roots]:
         # truststore's context is a shell around the one that makes the connections.
         inner: Any = getattr(context, "_ctx", context)
         inner._msg_callback = _note_request
+    if parameters.groups:
+        check_group(parameters, _first_flight(context), _ENGINE)
     return context, roots
+
+
+def _first_flight(context: ssl.SSLContext) -> bytes | None:
+    outgoing = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="offer.invalid").do_handshake()
+    except ssl.SSLWantReadError:
+        return outgoing.read()
+    except ssl.SSLError:
+        return None  # no group can be used with these versions
+    return None
 
 
 def _choose_algorithms(context: ssl.SSLContext, parameters: TlsParameters) -> None:
@@ -84,7 +99,7 @@ def _choose_algorithms(context: ssl.SSLContext, parameters: TlsParameters) -> No
     group = only_group(parameters, _ENGINE)
     if group is not None:
         try:
-            context.set_ecdh_curve("prime256v1" if group == "secp256r1" else group.replace("x25519", "X25519"))
+            context.set_ecdh_curve(_OPENSSL_GROUPS.get(group, group))
         except (ValueError, ssl.SSLError) as exc:
             raise unknown_group(parameters.groups[0], _ENGINE) from exc
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigError
 from ..modes import TlsVersion
-from .groups import canonical_group
+from .groups import canonical_group, is_tls12_only
+from .hello import client_offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .base import TlsParameters
 
-__all__ = ["TLS13_SUITES", "Choice", "choice", "only_group", "unknown_cipher", "unknown_group"]
+__all__ = ["TLS13_SUITES", "Choice", "check_group", "choice", "only_group", "unknown_cipher", "unknown_group"]
 
 TLS13_SUITES = (
     "TLS_AES_256_GCM_SHA384",
@@ -60,6 +61,8 @@ def choice(parameters: TlsParameters) -> Choice:
         newest = TlsVersion.TLSV1_2
     if parameters.ciphers and not tls12:
         oldest = TlsVersion.TLSV1_3
+    if parameters.groups and oldest is TlsVersion.TLSV1_2 and all(map(is_tls12_only, parameters.groups)):
+        newest = TlsVersion.TLSV1_2
     if oldest is TlsVersion.TLSV1_3 and newest is TlsVersion.TLSV1_2:
         raise ConfigError(
             "tls_ciphers names no cipher suite of a TLS version that is allowed",
@@ -99,11 +102,34 @@ def only_group(parameters: TlsParameters, engine: str) -> str | None:
     return canonical_group(parameters.groups[0]) or parameters.groups[0]
 
 
+def check_group(parameters: TlsParameters, flight: bytes | None, engine: str) -> None:
+    """Check that a context which was restricted to one group offers exactly that one.
+
+    TLS libraries accept names of groups that they do not offer then, or not in the versions that are allowed.
+
+    Args:
+        parameters: What the context was made from.
+        flight: The ClientHello of a connection that was made with it; `None` if there was none.
+        engine: The backend, for the message.
+
+    Raises:
+        ConfigError: It offers something else.
+    """
+    group = only_group(parameters, engine)
+    try:
+        offered = client_offer(flight or b"").groups
+    except ValueError:
+        offered = ()
+    if group is not None and offered != (group,):
+        raise unknown_group(parameters.groups[0], engine)
+
+
 def unknown_group(name: str, engine: str) -> ConfigError:
     """The error for a group that an engine does not have, or cannot be told to use."""
     return ConfigError(
-        f"{engine} cannot be told to use the key-exchange group {name!r}",
-        remedy="`babar-tls backends` shows what each engine offers of its own accord.",
+        f"{engine} cannot be restricted to the key-exchange group {name!r}",
+        remedy="`babar-tls backends` shows the groups that each backend offers. Some cannot be selected, and some only "
+        "with TLS 1.2 or with TLS 1.3.",
     )
 
 

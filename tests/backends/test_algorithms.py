@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls import Config, ConfigError, TlsVersion
-from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.backends import TlsParameters, get_backend, offer_of
 from babar_tls.backends.hello import ClientOffer, client_offer
 from babar_tls.backends.suites import choice, openssl_name
 
@@ -88,6 +88,72 @@ def test_group(backend: str, name: str, parameters: TlsParameters, authority: Ce
     offer = offered(backend, asked)
     assert offer.groups == offer.key_shares == ("secp384r1",)
     assert Pair(backend, asked, NAME, authority.issue(NAME)).handshake().client.group == "secp384r1"
+
+
+#: Spellings that each backend must accept, with the name that IANA has for the group.
+SPELLINGS = {
+    "P-256": "secp256r1",
+    "prime256v1": "secp256r1",
+    "secp256r1": "secp256r1",
+    "p-384": "secp384r1",
+    "SECP384R1": "secp384r1",
+    "P-521": "secp521r1",
+    "brainpoolp384r1": "brainpoolP384r1",
+    "brainpoolP256r1": "brainpoolP256r1",
+    "BRAINPOOLP512R1": "brainpoolP512r1",
+    "x25519": "x25519",
+    "X25519": "x25519",
+    "x448": "x448",
+    "X448": "x448",
+    "ffdhe2048": "ffdhe2048",
+    "FFDHE8192": "ffdhe8192",
+    "x25519mlkem768": "X25519MLKEM768",
+    "X25519MLKEM768": "X25519MLKEM768",
+    "MLKEM1024": "MLKEM1024",
+    "curveSM2": "curveSM2",
+    "secp224r1": "secp224r1",
+    "secp256k1": "secp256k1",
+    "brainpoolP256r1tls13": "brainpoolP256r1tls13",
+}
+#: What pyOpenSSL has an interface for.
+SELECTABLE_BY_OPENSSL = ("secp256r1", "secp384r1", "secp521r1", "brainpool")
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_group_in_any_spelling_is_offered_or_refused_by_name(
+    backend: str, spelling: str, parameters: TlsParameters
+) -> None:
+    name = SPELLINGS[spelling]
+    refusal = None
+    try:
+        offer = offered(backend, dataclasses.replace(parameters, groups=(spelling,)))
+    except ConfigError as error:
+        refusal = str(error)
+    if refusal is None:
+        only_tls12 = name in ("secp224r1", "secp256k1") or (name.startswith("brainpool") and "tls13" not in name)
+        assert offer.groups == (name,)
+        assert offer.versions == (("TLSv1.2",) if only_tls12 else ("TLSv1.3", "TLSv1.2"))
+        return
+    assert f"{backend} backend" in refusal
+    assert repr(spelling) in refusal
+    available = offer_of(get_backend(backend))
+    assert available is not None
+    assert backend != "stdlib" or name not in available.groups
+    assert backend != "openssl" or not name.startswith(SELECTABLE_BY_OPENSSL) or name.endswith("tls13")
+
+
+@pytest.mark.parametrize(
+    ("group", "versions"),
+    [
+        ("brainpoolP256r1", {"min_version": TlsVersion.TLSV1_3}),
+        ("ffdhe2048", {"max_version": TlsVersion.TLSV1_2}),
+    ],
+)
+def test_group_of_another_tls_version_is_refused_by_name(
+    backend: str, group: str, versions: dict[str, TlsVersion], parameters: TlsParameters
+) -> None:
+    with pytest.raises(ConfigError, match=f"{backend} backend.*{group}"):
+        get_backend(backend).wrap(dataclasses.replace(parameters, groups=(group,), **versions), NAME)
 
 
 @pytest.mark.parametrize("groups", [("rot13",), ("secp384r1", "x25519")])
