@@ -187,8 +187,8 @@ class TlsError(IoError):
     """TLS could not be established or broke.
 
     Attributes:
-        alert: The alert by which the server ended it, by its name (RFC 8446 §6: ``handshake_failure``); `None` where
-            there was none, or the engine does not tell.
+        alert: The alert by which the server ended it, by its name (RFC 8446 §6: ``handshake_failure``), or its number
+            as a string if it has no name; `None` where there was none, or the backend does not report it.
     """
 
     alert: str | None = None

@@ -6,6 +6,7 @@ what was read here is what the engine has used. So every engine can tell, also o
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from .groups import group_name
@@ -23,6 +24,8 @@ _NAMED_CURVE = 3  # RFC 8422 §5.4
 _TLS13 = 0x0304
 _LONGEST_MESSAGE = 1 << 16  # of those that are looked into; longer ones are certificates, and are passed over
 _KEPT = 1 << 17  # bytes that wait to be read
+_TAIL = 64  # bytes, of which an alert is the end
+_FATAL_ALERT = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02\x02(.)", re.DOTALL)  # a record of its own, RFC 8446 §6
 _ECDHE_CHACHA20 = (0xCCA8, 0xCCA9, 0xCCAC)  # RFC 7905 §2, ECDHE-PSK included
 
 
@@ -33,6 +36,7 @@ class KeyExchangeObserver:
         self._group: str | None = None
         self._retried = False
         self._version = 0
+        self._tail = b""
         self._finished = False
         self._records = bytearray()
         self._messages = bytearray()
@@ -52,6 +56,12 @@ class KeyExchangeObserver:
         return VERSIONS.get(self._version, "")
 
     @property
+    def alert(self) -> int | None:
+        """The number of a fatal alert that ended the handshake unencrypted, `None` if none did."""
+        found = _FATAL_ALERT.search(self._tail)
+        return found[1][0] if found is not None else None
+
+    @property
     def retried(self) -> bool:
         """The server has asked for another ClientHello (HelloRetryRequest), which cost a round trip."""
         self._read()
@@ -59,8 +69,10 @@ class KeyExchangeObserver:
 
     def receive(self, data: Buffer) -> None:
         """Take what came from the wire; anything that is no TLS is the engine's to complain of."""
+        view = memoryview(data)
+        self._tail = (self._tail + bytes(view[-_TAIL:]))[-_TAIL:]
         if not self._finished:
-            self._records += memoryview(data)
+            self._records += view
             if len(self._records) > _KEPT:
                 self._read()
 

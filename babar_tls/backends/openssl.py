@@ -197,11 +197,18 @@ class _Stream(TlsStream):
                 "the verification of the server's certificate was interrupted",
                 remedy="Ctrl-C does that; so does a certificate that cannot be processed.",
             )
+        alert = None if self._established else self._key_exchange.alert
         # Of the same end OpenSSL gives the reason once; asked again it has none.
-        if isinstance(exc, SSL.SysCallError) or "unexpected eof" in reason or (self._eof and not reason):
+        ended = isinstance(exc, SSL.SysCallError | SSL.ZeroReturnError) or (self._eof and not reason and alert is None)
+        if ended or "unexpected eof" in reason:
             return _truncated() if self._established else eof_error()
-        after_certificate = not self._established and bool(self._connection.get_peer_cert_chain())
-        return ssl_error(reason, "the connection has failed", after_certificate=after_certificate)
+        return ssl_error(
+            reason,
+            began=bool(self._key_exchange.version),
+            established=self._established,
+            after_certificate=not self._established and bool(self._connection.get_peer_cert_chain()),
+            alert=alert,
+        )
 
     def _check_established(self) -> None:
         """OpenSSL would begin, or go on with, the handshake inside reading and writing: past our checks."""

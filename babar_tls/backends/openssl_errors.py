@@ -6,7 +6,8 @@ errors to what they mean here. The same fault therefore gives the same error whi
 
 from __future__ import annotations
 
-from ..errors import CertificateError, ClientCertificateError, ConfigError, TlsError
+from ..errors import CertificateError, ConfigError, TlsError
+from .alerts import alert_error, alert_name, alert_named_in
 
 _REASONS = {
     9: "not-yet-valid",
@@ -74,35 +75,28 @@ _REMEDIES = {
     "purpose": "The certificate may not be used by a TLS server.",
 }
 
-_NO_CLIENT_CERTIFICATE = (
-    "The server requires a client certificate: set tls_client_cert and tls_client_key (sslcert, sslkey). A certificate "
-    "that is set is presented unless tls_client_cert_mode (sslcertmode) is DISABLE."
-)
-#: The alerts about a client certificate (RFC 8446 §6.2), and what to do.
-_CLIENT_CERTIFICATE_ALERTS = {
-    "CERTIFICATE_REQUIRED": _NO_CLIENT_CERTIFICATE,
-    "ALERT_NO_CERTIFICATE": _NO_CLIENT_CERTIFICATE,
-    "ALERT_UNKNOWN_CA": "The server does not trust the CA that signed the client certificate: add the CA certificate "
-    "to the server's ssl_ca_file, or present a certificate of a CA that it contains. Intermediate certificates belong "
-    "into tls_client_cert (sslcert), after the client's.",
-    "ALERT_BAD_CERTIFICATE": "The server could not verify the client certificate: it is damaged, not yet valid, or its "
-    "signature is wrong. The server's log has the reason.",
-    "ALERT_UNSUPPORTED_CERTIFICATE": "The client certificate is not for TLS clients (extended key usage clientAuth), "
-    "or the server does not support its key or signature.",
-    "ALERT_CERTIFICATE_REVOKED": "The client certificate has been revoked (the server's ssl_crl_file or ssl_crl_dir "
-    "contains it): present a new one.",
-    "ALERT_CERTIFICATE_EXPIRED": "The client certificate, or a CA certificate above it, has expired: present a new "
-    "one. The server's revocation list (ssl_crl_file) may have expired too; check the server's clock.",
-    "ALERT_CERTIFICATE_UNKNOWN": "The server rejected the client certificate without a reason: its log has the reason.",
-}
 _VERSION_REASONS = (
     "UNSUPPORTED_PROTOCOL",
-    "ALERT_PROTOCOL_VERSION",
     "WRONG_SSL_VERSION",
     "NO_PROTOCOLS_AVAILABLE",
     "VERSION_TOO_LOW",
 )
-_NOT_TLS_REASONS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
+#: What the record layer complains of: no TLS at all, or records that were changed on the way.
+_RECORD_REASONS = (
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "HTTPS_PROXY_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+    "ENCRYPTED_LENGTH_TOO_LONG",
+    "DATA_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+    "RECORD_TOO_SMALL",
+    "LENGTH_TOO_SHORT",
+    "BAD_RECORD_TYPE",
+    "BAD_RECORD_MAC",
+    "DECRYPTION_FAILED",
+    "DIGEST_CHECK_FAILED",
+)
 
 
 def certificate_error(code: int, text: str) -> CertificateError:
@@ -123,31 +117,38 @@ def missing_certificate_error() -> CertificateError:
     return CertificateError("the server presented no certificate", reason="missing")
 
 
-def ssl_error(reason: str, text: str, *, after_certificate: bool = False) -> TlsError:
-    """Return the error for anything else that libssl complains of.
+def ssl_error(
+    reason: str,
+    *,
+    began: bool = False,
+    established: bool = False,
+    after_certificate: bool = False,
+    alert: int | None = None,
+) -> TlsError:
+    """Return the error for anything else that libssl reports.
 
     Args:
-        reason: The reason string in OpenSSL's macro spelling (``TLSV1_ALERT_UNKNOWN_CA``), perhaps empty.
-        text: The text to show where the reason is empty.
-        after_certificate: The handshake was not finished, and the server had presented its certificate.
+        reason: The reason in OpenSSL's macro spelling (``TLSV1_ALERT_UNKNOWN_CA``) or as its text; perhaps empty.
+        began: The server had answered with a valid TLS message.
+        established: The handshake had finished.
+        after_certificate: It had not, and the server had presented its certificate.
+        alert: The number of a fatal alert that the server has sent unencrypted: OpenSSL lacks names for some.
     """
     reason = reason.upper().replace(" ", "_")
-    # RFC 5246 §7.4.6: so a server ends the handshake with a client that has no certificate. TLS 1.3 has its own alert.
-    if after_certificate and "ALERT_HANDSHAKE_FAILURE" in reason:
-        return _client_certificate_error(reason, _NO_CLIENT_CERTIFICATE)
-    for alert, remedy in _CLIENT_CERTIFICATE_ALERTS.items():
-        if alert in reason:
-            return _client_certificate_error(reason, remedy)
+    name = alert_named_in(reason)
+    if name is None and alert is not None:
+        name = alert_name(alert)
+    if name is not None:
+        return alert_error(name, established=established, after_certificate=after_certificate)
     if any(version in reason for version in _VERSION_REASONS):
         return TlsError(
             "SSL error: no TLS version in common with the server",
             remedy="Compare tls_min_version and tls_max_version with the server's ssl_min_protocol_version.",
         )
-    if any(mark in reason for mark in _NOT_TLS_REASONS):
-        return TlsError("SSL error: the server does not speak TLS", remedy="Is this the port of a PostgreSQL server?")
-    if "ALERT_NO_APPLICATION_PROTOCOL" in reason:
+    if not reason:
         return TlsError(
-            "SSL error: the server refuses the ALPN protocol", remedy="This is the port of another service."
+            "SSL error: the connection has failed, and OpenSSL has no name for the reason",
+            remedy="OpenSSL has none for alerts that are not in its version's list. The server's log has the reason.",
         )
     if "EXCESSIVE_MESSAGE_SIZE" in reason:
         return TlsError(
@@ -155,16 +156,30 @@ def ssl_error(reason: str, text: str, *, after_certificate: bool = False) -> Tls
             remedy="OpenSSL accepts 100 KiB of certificates. The server should send its own certificate and the "
             "intermediates above it, and no others.",
         )
-    if "_ALERT_" in reason:
-        error = TlsError(f"SSL error: the server ended the handshake with an alert ({_words(reason)})")
-        error.alert = _words(reason).replace(" ", "_")
-        return error
-    return TlsError(f"SSL error: {_words(reason) or text}")
+    words = reason.lower().replace("_", " ")
+    is_about_records = any(mark in reason for mark in _RECORD_REASONS)
+    if established or (began and is_about_records):
+        return damaged_error(words)
+    if is_about_records:
+        return not_tls_error()
+    return TlsError(f"SSL error: {words}")
 
 
-def _client_certificate_error(reason: str, remedy: str) -> ClientCertificateError:
-    return ClientCertificateError(
-        f"SSL error: the server did not accept the client certificate ({_words(reason)})", remedy=remedy
+def not_tls_error() -> TlsError:
+    """Return the error for a server whose first bytes are not TLS."""
+    return TlsError("SSL error: the server does not speak TLS", remedy="Is this the port of a PostgreSQL server?")
+
+
+def damaged_error(detail: str) -> TlsError:
+    """Return the error for data that is not valid TLS, from a server that had begun TLS.
+
+    Args:
+        detail: What the TLS library reports.
+    """
+    return TlsError(
+        f"SSL error: the connection was damaged or attacked: the data received is not valid TLS ({detail})",
+        remedy="Something between client and server changed, inserted or removed data. Connect again; if that repeats "
+        "itself, look for a faulty network device, a proxy, or a man in the middle.",
     )
 
 
@@ -183,8 +198,3 @@ def eof_error() -> TlsError:
     return TlsError(
         "server closed the connection unexpectedly during the TLS handshake", remedy="The server's log has the reason."
     )
-
-
-def _words(reason: str) -> str:
-    """An alert's name (versions of OpenSSL differ in what they write before it), or the whole reason."""
-    return reason.rpartition("ALERT_")[2].lower().replace("_", " ")

@@ -104,7 +104,6 @@ class _Stream(TlsStream):
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._chain: tuple[bytes, ...] = ()
-        self._first = True  # nothing has come from the server that was TLS
         self._established = False
         self._said_goodbye = False
         self._eof = False
@@ -145,7 +144,6 @@ class _Stream(TlsStream):
         count = self._connection.read_tls(portion)
         del self._incoming[:count]
         self._connection.process_new_packets()
-        self._first = False
 
     def _look_at_certificates(self) -> None:
         """Check them once: nothing that rustls has written since it has them is sent before that."""
@@ -249,7 +247,8 @@ class _Stream(TlsStream):
         if isinstance(exc, SSLCertVerificationError):
             return with_advice(rejected_certificate(text), self._roots)
         after_certificate = not self._established and self._connection.peer_certificates() is not None
-        return rustls_error(text, first=self._first, after_certificate=after_certificate)
+        first = not self._key_exchange.version
+        return rustls_error(text, first=first, established=self._established, after_certificate=after_certificate)
 
     @property
     def version(self) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CertificateError, ConfigError, TlsError
 from ..protocol.certificate import DerError, algorithm_identifier
-from .openssl_errors import certificate_error, ssl_error
+from .alerts import alert_error, alert_name, alert_named_in
+from .openssl_errors import certificate_error, damaged_error, not_tls_error, ssl_error
 
 if TYPE_CHECKING:
     from .client_certificates import Identity
@@ -130,10 +131,11 @@ _NAMES = {
 }
 
 _WRAPPED = re.compile(r"Other\(OtherError\((.*)\)\)")
-_ALERT = re.compile(r"received fatal alert: (?:the peer )?(\w+)")
+_ALERT = re.compile(r"received fatal alert: (?:the peer )?(\w+)(?:\((0x[0-9a-f]+)\))?", re.IGNORECASE)
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_VERSION = ("ServerDoesNotSupportTls12Or13", "ServerTlsVersionIsDisabledByOurConfig", "protocol version")
 _NOT_TLS = ("InvalidContentType", "UnknownProtocolVersion", "MessageTooLarge", "InvalidEmptyPayload")
+_DAMAGED_RECORDS = ("cannot decrypt", "DecryptError", "peer sent oversized message")
 _TOO_LARGE = ("HandshakePayloadTooLarge", "CertificatePayloadTooLarge")
 #: How rustls begins, and what it means; an identifier follows.
 _BEGINNINGS = {
@@ -187,24 +189,26 @@ def rejected_identity(text: str, identity: Identity) -> ConfigError:
     return error
 
 
-def rustls_error(text: str, *, first: bool, after_certificate: bool) -> TlsError:
+def rustls_error(text: str, *, first: bool, after_certificate: bool, established: bool = False) -> TlsError:
     """Return the error for anything else that rustls reports.
 
     Args:
         text: Its own.
-        first: Nothing has come from the server that was TLS.
-        after_certificate: The handshake was not finished, and the server had presented its certificate.
+        first: The server had not answered with a valid TLS message before.
+        after_certificate: The handshake had not finished, and the server had presented its certificate.
+        established: The handshake had finished.
     """
     alert = _ALERT.search(text)
     if alert is not None:
-        error = ssl_error(f"TLS_ALERT_{_WORDS.sub('_', alert[1])}", text, after_certificate=after_certificate)
-        if error.alert == "handshake_failure":
+        name = alert_name(int(alert[2], 16)) if alert[2] else alert_named_in(f"TLS_ALERT_{_WORDS.sub('_', alert[1])}")
+        error = alert_error(name or alert[1], established=established, after_certificate=after_certificate)
+        if type(error) is TlsError and error.alert == "handshake_failure":
             error.remedy = _NO_ALGORITHM_REMEDY
         return error
     if any(mark in text for mark in _NO_VERSION):
-        return ssl_error("UNSUPPORTED_PROTOCOL", text)
+        return ssl_error("UNSUPPORTED_PROTOCOL")
     if first and any(mark in text for mark in _NOT_TLS):
-        return ssl_error("WRONG_VERSION_NUMBER", text)
+        return not_tls_error()
     if any(mark in text for mark in _TOO_LARGE):
         return TlsError(
             "SSL error: the server sent a handshake message of more than 64 KiB, probably its certificate chain, which "
@@ -212,6 +216,8 @@ def rustls_error(text: str, *, first: bool, after_certificate: bool) -> TlsError
             remedy="The server should send its own certificate and the intermediates above it, and no others. "
             f"{_OTHER} accepts 100 KiB.",
         )
+    if established or any(mark in text for mark in (*_NOT_TLS, *_DAMAGED_RECORDS)):
+        return damaged_error(text)
     for beginning, meaning in _BEGINNINGS.items():
         if text.startswith(beginning):
             remedy = _NO_ALGORITHM_REMEDY if "incompatible" in beginning else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from functools import cache
 from importlib.util import find_spec
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _DER = 2  # the number of the encoding in _ssl
 #: A fatal alert without encryption: "bad_certificate" (RFC 8446 §6).
 _BAD_CERTIFICATE = bytes.fromhex("15 03 03 00 02 02 2a")
+#: The text of an error for which Python's ssl has no name, such as alert 120 (no_application_protocol).
+_TEXT = re.compile(r"\[SSL\] (.*) \(_ssl\.c:\d+\)")
 
 
 class StdlibBackend(TlsBackend):
@@ -69,6 +72,12 @@ class StdlibBackend(TlsBackend):
         """Begin a client connection."""
         log = prepare_key_log(parameters.key_log_path)  # which the context keeps open
         return _Stream(*self._contexts.get(parameters, log), parameters, server_hostname)
+
+
+def _library_text(exc: ssl.SSLError) -> str:
+    """Return OpenSSL's text of an error that has no name in Python; empty if OpenSSL has none either."""
+    found = _TEXT.search(str(exc))
+    return found[1] if found is not None and found[1] != "unknown error" else ""
 
 
 def _fips() -> bool | None:
@@ -207,17 +216,23 @@ class _Stream(TlsStream):
         if isinstance(exc, ssl.SSLCertVerificationError):
             error = certificate_error(exc.verify_code, exc.verify_message)
             return with_advice(error, self._roots, self._unverified_chain())
+        reason = exc.reason or _library_text(exc)
+        alert = None if self._established else self._key_exchange.alert
         # Of the same end OpenSSL gives the reason once; asked again it has none.
-        if (
-            isinstance(exc, ssl.SSLEOFError)
-            or exc.reason == "UNEXPECTED_EOF_WHILE_READING"
-            or (self._eof and not exc.reason)
-        ):
+        ended = isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError) or (
+            self._eof and not reason and alert is None
+        )
+        if ended or reason == "UNEXPECTED_EOF_WHILE_READING":
             if self._established:
                 return Closed("server closed the connection unexpectedly, without ending TLS")
             return eof_error()
-        after_certificate = not self._established and bool(self._unverified_chain())
-        return ssl_error(exc.reason or "", "the connection has failed", after_certificate=after_certificate)
+        return ssl_error(
+            reason,
+            began=bool(self._key_exchange.version),
+            established=self._established,
+            after_certificate=not self._established and bool(self._unverified_chain()),
+            alert=alert,
+        )
 
     def _unverified_chain(self) -> tuple[bytes, ...]:
         """Return the certificates that the server has sent, by a method that is public since Python 3.13."""
