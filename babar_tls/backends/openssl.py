@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from OpenSSL import SSL
 
 from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, TlsError
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
+from .callback_exceptions import run_with_callbacks
 from .chain_advice import with_advice
 from .client_certificates import KEY_FORMATS
 from .context_cache import ContextCache
@@ -25,13 +26,17 @@ from .openssl_errors import (
     no_name_error,
     ssl_error,
     unfinished_error,
+    unusable_certificate_error,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
     from .root_files import Roots
 
+_T = TypeVar("_T")
 _CHUNK = 1 << 16
 
 
@@ -88,6 +93,7 @@ class _Stream(TlsStream):
         name = name_to_send(server_hostname)
         self._verification = Verification(server_hostname if full else None, common_name=parameters.common_name)
         self._watched = parameters.watch_certificate_request
+        self._calls_back = self._watched or parameters.key_log_path is not None  # also after the handshake
         self._key_exchange = KeyExchangeObserver()
         self._roots = roots
         self.trusted_roots = roots.report
@@ -103,14 +109,12 @@ class _Stream(TlsStream):
     def do_handshake(self) -> bool:
         self._check_alive()
         try:
-            self._connection.do_handshake()
+            run_with_callbacks(self._connection.do_handshake)
         except SSL.WantReadError as exc:
             if self._eof:
                 raise eof_error() from exc
             return False
         except SSL.Error as exc:
-            if self._verification.interrupt is not None:
-                raise self._verification.interrupt from None
             raise self._failed(exc) from exc
         certificate = self._connection.get_peer_certificate()
         if certificate is None:
@@ -147,7 +151,7 @@ class _Stream(TlsStream):
         if not buffer:
             return 0
         try:
-            return self._connection.recv_into(buffer)
+            return self._call(self._connection.recv_into, buffer)
         except SSL.ZeroReturnError:
             self.peer_closed = True
             return 0
@@ -164,16 +168,20 @@ class _Stream(TlsStream):
         sent = 0
         try:
             while sent < len(view):
-                sent += self._connection.send(view[sent:])
+                sent += self._call(self._connection.send, view[sent:])
         except SSL.Error as exc:
             raise self._failed(exc) from exc
         return sent
 
     def close_notify(self) -> None:
         try:
-            self._connection.shutdown()
+            self._call(self._connection.shutdown)
         except SSL.Error:
             pass  # the connection is past saying anything
+
+    def _call(self, method: Callable[..., _T], *arguments: Any) -> _T:
+        """Call a method after the handshake, when only some connections have callbacks."""
+        return run_with_callbacks(method, *arguments) if self._calls_back else method(*arguments)
 
     def _check_alive(self) -> None:
         """Not every OpenSSL remembers that a connection has failed."""
@@ -193,10 +201,7 @@ class _Stream(TlsStream):
             return with_advice(error, self._roots, self.peer_chain, found.certificate)
         reason = reason_of(exc)
         if "certificate verify failed" in reason:  # and OpenSSL has no fault to name
-            return TlsError(
-                "the verification of the server's certificate was interrupted",
-                remedy="Ctrl-C does that; so does a certificate that cannot be processed.",
-            )
+            return unusable_certificate_error()
         alert = None if self._established else self._key_exchange.alert
         # Of the same end OpenSSL gives the reason once; asked again it has none.
         ended = isinstance(exc, SSL.SysCallError | SSL.ZeroReturnError) or (self._eof and not reason and alert is None)

@@ -16,6 +16,7 @@ from .client_certificates import load_identity
 from .key_log import append_line
 from .memory_files import file_of
 from .names import name_fault
+from .openssl_errors import unusable_certificate_error
 from .pem_files import load_with_openssl
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
 from .root_files import Roots, read_roots, unusable_root_file
@@ -62,7 +63,6 @@ class Verification:
         certificate: The certificate that was at fault, DER.
         name_error: The error for a certificate that is for another name.
         name_checked: The names have been compared.
-        interrupt: What was raised while OpenSSL was calling.
         certificate_requested: The server has requested a certificate.
     """
 
@@ -71,7 +71,6 @@ class Verification:
         self.certificate: bytes | None = None
         self.name_error: CertificateError | None = None
         self.name_checked = False
-        self.interrupt: BaseException | None = None
         self.certificate_requested = False
         self._name = name
         self._common_name = common_name
@@ -241,9 +240,10 @@ def _verify(connection: SSL.Connection, certificate: crypto.X509, code: int, dep
             found.certificate = der_of(certificate)
         elif depth == 0:
             found.check_name(certificate)
-    except BaseException as exc:
-        found.interrupt = exc  # C calls us, and would print it and lose it: Ctrl-C, above all
-        return False
+    except MemoryError:
+        raise
+    except Exception:
+        found.name_error = unusable_certificate_error()
     return bool(ok) and found.name_error is None
 
 

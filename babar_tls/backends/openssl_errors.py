@@ -117,6 +117,15 @@ def missing_certificate_error() -> CertificateError:
     return CertificateError("the server presented no certificate", reason="missing")
 
 
+def unusable_certificate_error() -> CertificateError:
+    """Return the error for a server's certificate that cannot be processed."""
+    return CertificateError(
+        "SSL error: certificate verify failed: the certificate cannot be processed",
+        reason="invalid",
+        remedy="The server needs another certificate.",
+    )
+
+
 def ssl_error(
     reason: str,
     *,
