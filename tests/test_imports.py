@@ -51,6 +51,7 @@ ORDER = (
     "protocol.requests",
     "protocol.messages",
     "protocol.ber",
+    "protocol.banners",
     "protocol.certificate",
     "protocol.saslprep",
     "protocol.scram",

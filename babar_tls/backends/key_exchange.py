@@ -24,7 +24,7 @@ _NAMED_CURVE = 3  # RFC 8422 §5.4
 _TLS13 = 0x0304
 _LONGEST_MESSAGE = 1 << 16  # of those that are looked into; longer ones are certificates, and are passed over
 _KEPT = 1 << 17  # bytes that wait to be read
-_TAIL = 64  # bytes, of which an alert is the end
+_TAIL = 64  # bytes at either end: of a banner, and of what ended with an alert
 _FATAL_ALERT = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02\x02(.)", re.DOTALL)  # a record of its own, RFC 8446 §6
 _ECDHE_CHACHA20 = (0xCCA8, 0xCCA9, 0xCCAC)  # RFC 7905 §2, ECDHE-PSK included
 
@@ -37,6 +37,7 @@ class KeyExchangeObserver:
         self._retried = False
         self._version = 0
         self._tail = b""
+        self._head = b""
         self._finished = False
         self._records = bytearray()
         self._messages = bytearray()
@@ -56,6 +57,11 @@ class KeyExchangeObserver:
         return VERSIONS.get(self._version, "")
 
     @property
+    def head(self) -> bytes:
+        """The first bytes that came, for a message about a server that is not one of TLS."""
+        return self._head
+
+    @property
     def alert(self) -> int | None:
         """The number of a fatal alert that ended the handshake unencrypted, `None` if none did."""
         found = _FATAL_ALERT.search(self._tail)
@@ -70,6 +76,8 @@ class KeyExchangeObserver:
     def receive(self, data: Buffer) -> None:
         """Take what came from the wire; anything that is no TLS is the engine's to complain of."""
         view = memoryview(data)
+        if len(self._head) < _TAIL:
+            self._head = (self._head + bytes(view[:_TAIL]))[:_TAIL]
         self._tail = (self._tail + bytes(view[-_TAIL:]))[-_TAIL:]
         if not self._finished:
             self._records += view

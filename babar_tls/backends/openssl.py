@@ -213,6 +213,7 @@ class _Stream(TlsStream):
             established=self._established,
             after_certificate=not self._established and bool(self._connection.get_peer_cert_chain()),
             alert=alert,
+            head=self._key_exchange.head,
         )
 
     def _check_established(self) -> None:

@@ -7,6 +7,7 @@ errors to what they mean here. The same fault therefore gives the same error whi
 from __future__ import annotations
 
 from ..errors import CertificateError, ConfigError, TlsError
+from ..protocol.banners import describe_service
 from .alerts import alert_error, alert_name, alert_named_in
 
 _REASONS = {
@@ -133,6 +134,7 @@ def ssl_error(
     established: bool = False,
     after_certificate: bool = False,
     alert: int | None = None,
+    head: bytes = b"",
 ) -> TlsError:
     """Return the error for anything else that libssl reports.
 
@@ -142,6 +144,7 @@ def ssl_error(
         established: The handshake had finished.
         after_certificate: It had not, and the server had presented its certificate.
         alert: The number of a fatal alert that the server has sent unencrypted: OpenSSL lacks names for some.
+        head: The first bytes from the server.
     """
     reason = reason.upper().replace(" ", "_")
     name = alert_named_in(reason)
@@ -170,12 +173,18 @@ def ssl_error(
     if established or (began and is_about_records):
         return damaged_error(words)
     if is_about_records:
-        return not_tls_error()
+        return not_tls_error(head)
     return TlsError(f"SSL error: {words}")
 
 
-def not_tls_error() -> TlsError:
-    """Return the error for a server whose first bytes are not TLS."""
+def not_tls_error(head: bytes = b"") -> TlsError:
+    """Return the error for a server whose first bytes, `head`, are not TLS."""
+    service = describe_service(head)
+    if service is not None:
+        return TlsError(
+            f"SSL error: the server does not speak TLS: {service} listens there",
+            remedy="Set host and port to those of the PostgreSQL server.",
+        )
     return TlsError("SSL error: the server does not speak TLS", remedy="Is this the port of a PostgreSQL server?")
 
 

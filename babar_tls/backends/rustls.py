@@ -247,8 +247,13 @@ class _Stream(TlsStream):
         if isinstance(exc, SSLCertVerificationError):
             return with_advice(rejected_certificate(text), self._roots)
         after_certificate = not self._established and self._connection.peer_certificates() is not None
-        first = not self._key_exchange.version
-        return rustls_error(text, first=first, established=self._established, after_certificate=after_certificate)
+        return rustls_error(
+            text,
+            first=not self._key_exchange.version,
+            after_certificate=after_certificate,
+            established=self._established,
+            head=self._key_exchange.head,
+        )
 
     @property
     def version(self) -> str:

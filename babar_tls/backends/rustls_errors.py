@@ -189,7 +189,9 @@ def rejected_identity(text: str, identity: Identity) -> ConfigError:
     return error
 
 
-def rustls_error(text: str, *, first: bool, after_certificate: bool, established: bool = False) -> TlsError:
+def rustls_error(
+    text: str, *, first: bool, after_certificate: bool, established: bool = False, head: bytes = b""
+) -> TlsError:
     """Return the error for anything else that rustls reports.
 
     Args:
@@ -197,6 +199,7 @@ def rustls_error(text: str, *, first: bool, after_certificate: bool, established
         first: The server had not answered with a valid TLS message before.
         after_certificate: The handshake had not finished, and the server had presented its certificate.
         established: The handshake had finished.
+        head: The first bytes from the server.
     """
     alert = _ALERT.search(text)
     if alert is not None:
@@ -208,7 +211,7 @@ def rustls_error(text: str, *, first: bool, after_certificate: bool, established
     if any(mark in text for mark in _NO_VERSION):
         return ssl_error("UNSUPPORTED_PROTOCOL")
     if first and any(mark in text for mark in _NOT_TLS):
-        return not_tls_error()
+        return not_tls_error(head)
     if any(mark in text for mark in _TOO_LARGE):
         return TlsError(
             "SSL error: the server sent a handshake message of more than 64 KiB, probably its certificate chain, which "

@@ -23,6 +23,7 @@ from .openssl_errors import (
     eof_error,
     missing_certificate_error,
     no_name_error,
+    not_tls_error,
     ssl_error,
     unfinished_error,
 )
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _DER = 2  # the number of the encoding in _ssl
 #: A fatal alert without encryption: "bad_certificate" (RFC 8446 §6).
 _BAD_CERTIFICATE = bytes.fromhex("15 03 03 00 02 02 2a")
+_FIRST_BYTES = (b"", b"\x15", b"\x16")  # of a server: nothing yet, an alert, a handshake message
 #: The text of an error for which Python's ssl has no name, such as alert 120 (no_application_protocol).
 _TEXT = re.compile(r"\[SSL\] (.*) \(_ssl\.c:\d+\)")
 
@@ -124,6 +126,10 @@ class _Stream(TlsStream):
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
+            if self._key_exchange.head[:1] not in _FIRST_BYTES:
+                # OpenSSL 3.0 would wait for the five bytes of a record's header, which may never come.
+                self._failure = not_tls_error(self._key_exchange.head)
+                raise self._failure from None
             chain = self._unverified_chain()
             self._check_name(chain[0] if chain else None)
             return False
@@ -232,6 +238,7 @@ class _Stream(TlsStream):
             established=self._established,
             after_certificate=not self._established and bool(self._unverified_chain()),
             alert=alert,
+            head=self._key_exchange.head,
         )
 
     def _unverified_chain(self) -> tuple[bytes, ...]:

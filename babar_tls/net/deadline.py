@@ -23,6 +23,12 @@ _WAITING_FOR = {
     Phase.QUERY: "waiting for the server",
 }
 
+_SLOW = "The server or the network is slow or filters packets; raise connect_timeout if it is only slow."
+_NO_ANSWER = (
+    "Nothing has answered SSLRequest, so that this may be the port of another service than PostgreSQL: an HTTP server, "
+    "for example, waits for more. Otherwise the server or the network is slow or filters packets."
+)
+
 _NO_TIMINGS = {phase.value: 0.0 for phase in Phase if phase is not Phase.QUERY}
 
 
@@ -92,6 +98,6 @@ def timeout_error(phase: Phase) -> TimeoutError:
     """Return the error for a deadline that passed in `phase`."""
     return TimeoutError(
         f"timeout expired ({_WAITING_FOR[phase]})",
-        remedy="The server or the network is slow or filters packets; raise connect_timeout if it is only slow.",
+        remedy=_NO_ANSWER if phase is Phase.NEGOTIATE else _SLOW,
         errno=errno.ETIMEDOUT,
     )

@@ -20,10 +20,10 @@ from ..errors import (
     ChannelBindingRefused,
     Closed,
     Error,
+    IoError,
     ProtocolError,
     ServerError,
     TargetSessionError,
-    TlsError,
     after,
 )
 from . import messages
@@ -94,9 +94,10 @@ def _establish(config: Config) -> Exchange[Established]:
         facts: TlsFacts | None = None
         encrypted = False
         try:
-            encrypted = yield from negotiate(config, attempt)
-            if encrypted:
-                facts = yield from start_tls(config)
+            unrequested = yield from negotiate(config, attempt)
+            if unrequested is not None:
+                encrypted = True
+                facts = yield from start_tls(config, unrequested)
             authenticated = yield from authenticate(config, facts, reader)
         except Error as error:
             if attempt is plan[-1] or not _may_be_followed(error, attempt, facts, encrypted=encrypted):
@@ -129,17 +130,18 @@ def cancel(config: Config, where: Endpoint, process_id: int, secret_key: bytes, 
 
 
 def _may_be_followed(error: Error, attempt: Attempt, facts: TlsFacts | None, *, encrypted: bool) -> bool:
-    """May another attempt follow, as in libpq: TLS failed, or the server said no before authentication was over?
+    """Return True if libpq would make the next attempt: TLS failed, or the server refused before authentication ended.
 
-    Policy that was violated and signatures that were wrong are not retried with less security. Nor is an answer to
-    SSLRequest that is none, and what breaks TLS once it stands (a certificate of ours that is rejected late, in
-    TLS 1.3) is no failure to begin it.
+    Policy that was violated and signatures that were wrong are not retried with less security. Neither is an invalid
+    answer to SSLRequest, nor what breaks TLS after its handshake (a client certificate that is rejected in TLS 1.3).
     """
     if isinstance(error, ServerError):
         went_plain_already = attempt is Attempt.TLS_OR_PLAIN and facts is None
         not_now = error.code == CANNOT_CONNECT_NOW  # nor in another way: another host may
         return not (went_plain_already or not_now or isinstance(error, ChannelBindingRefused))
-    return isinstance(error, TlsError) and encrypted and facts is None
+    # A broken connection and bytes that are not TLS are the same failure: timing decides which of them is noticed.
+    has_failed = isinstance(error, ProtocolError | IoError) and not isinstance(error, TimeoutError)
+    return has_failed and encrypted and facts is None
 
 
 def _await_ready(

@@ -7,8 +7,9 @@ An *attempt* is one connection. Its way to TLS is one of
   error and never plain text;
 * direct: TLS from the first byte, where ALPN must agree on ``postgresql``.
 
-`TlsMode.PREFER` stays on the same connection after ``N`` and after nothing else. A *second* connection is made for
-libpq's ``allow`` and ``prefer`` alone.
+`TlsMode.PREFER` stays on the same connection after ``N`` and after nothing else. A *second* connection is made only for
+libpq's ``allow`` and ``prefer``. With the latter it follows a failure of TLS. Bytes after the ``S`` that are not TLS
+are such a failure, whether or not they came in the same read.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..config import Config, TlsMode, TlsNegotiation, TlsVerify
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
 from ..hostnames import ascii_name
 from ..remembered import once
+from .banners import describe_service
 from .certificate import DerError, public_key_info
 from .messages import shown, ssl_request
 from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receive
@@ -29,7 +31,8 @@ from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receiv
 if TYPE_CHECKING:
     from .requests import TlsFacts
 
-_UNREQUESTED = "received unencrypted data after SSL response"
+
+_OTHER_SERVICE = "Set host and port to those of the PostgreSQL server."
 
 
 class Attempt(Enum):
@@ -91,19 +94,29 @@ def secure(config: Config, attempt: Attempt, where: Endpoint | None = None) -> E
         CertificateError: The certificate was not accepted, or is none of the pinned ones.
         ProtocolError: Plain text came where TLS should begin.
     """
-    return (yield from start_tls(config)) if (yield from negotiate(config, attempt, where)) else None
+    unrequested = yield from negotiate(config, attempt, where)
+    return None if unrequested is None else (yield from start_tls(config, unrequested))
 
 
-def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[bool]:
-    """The first half of `secure`: connect, and come to TLS or not; `True` if it begins now."""
+def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[bytes | None]:
+    """Run the first half of `secure`: connect, and agree on TLS or on plain text.
+
+    Returns:
+        `None` for plain text. If TLS begins now: what the server has sent behind its ``S``, which must be nothing.
+    """
     yield Connect(where or endpoint(config))
     if attempt is Attempt.PLAIN:
-        return False
-    return config.tls_negotiation is TlsNegotiation.DIRECT or (yield from _ask_for_tls(attempt))
+        return None
+    return b"" if config.tls_negotiation is TlsNegotiation.DIRECT else (yield from _ask_for_tls(attempt))
 
 
-def start_tls(config: Config) -> Exchange[TlsFacts]:
-    """Run the second half of `secure`: TLS itself, and what is checked before anything is sent in it."""
+def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
+    """Run the second half of `secure`: TLS itself, and what is checked before anything is sent in it.
+
+    Bytes behind the ``S`` fail here, like bytes that come a moment later: which of these happens is a matter of timing.
+    """
+    if unrequested:
+        raise _unrequested_error(unrequested)
     facts: TlsFacts = yield StartTls(once(config, TlsParameters.of), server_name(config))
     _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
     if config.tls_pins and not facts.possession_proven:
@@ -116,19 +129,17 @@ def start_tls(config: Config) -> Exchange[TlsFacts]:
     return facts
 
 
-def _ask_for_tls(attempt: Attempt) -> Exchange[bool]:
+def _ask_for_tls(attempt: Attempt) -> Exchange[bytes | None]:
     yield Send(ssl_request(), Phase.NEGOTIATE)
     answer = yield from receive(Phase.NEGOTIATE)
     verdict, unrequested = answer[:1], answer[1:]
-    if verdict in (b"S", b"N") and unrequested:  # CVE-2021-23222: somebody stuffs plain text into the channel
-        raise ProtocolError(
-            _UNREQUESTED, remedy="A man in the middle does this; so does a proxy that does not know SSLRequest."
-        )
     if verdict == b"S":
-        return True
+        return unrequested
     if verdict == b"N":
+        if unrequested:
+            raise _unrequested_error(unrequested)
         if attempt is Attempt.TLS_OR_PLAIN:
-            return False
+            return None
         raise TlsRefused(
             "server does not support SSL, but SSL was required",
             remedy="The server does not offer TLS; add sslmode=disable or prefer if that is intended.",
@@ -139,10 +150,35 @@ def _ask_for_tls(attempt: Attempt) -> Exchange[bool]:
             "server sent an error response during SSL exchange",
             remedy="It may be overloaded, shutting down or older than TLS negotiation; its own log has the reason.",
         )
-    raise TlsError(
-        f"received invalid response to SSL negotiation: {shown(verdict)}",
-        remedy="Is this the port of a PostgreSQL server?",
+    raise _invalid_answer_error(answer)
+
+
+def _unrequested_error(unrequested: bytes) -> ProtocolError:
+    """Return the error for plain text behind the answer to SSLRequest (CVE-2021-23222): none of it is used."""
+    service = describe_service(unrequested)
+    if service is not None:
+        return ProtocolError(
+            f"received unencrypted data after SSL response: {service} listens there",
+            remedy=_OTHER_SERVICE,
+        )
+    return ProtocolError(
+        "received unencrypted data after SSL response",
+        remedy="A man in the middle does this; so does a proxy that does not know SSLRequest.",
     )
+
+
+def _invalid_answer_error(answer: bytes) -> TlsError:
+    service = describe_service(answer)
+    text = f"received invalid response to SSL negotiation: {shown(answer[:1])}"
+    if answer[:1] in (b"\x15", b"\x16"):  # records of TLS: an alert, or a handshake message
+        return TlsError(
+            f"{text}: the server speaks TLS from the first byte",
+            remedy="Set tls_negotiation=direct (sslnegotiation=direct) if this is PostgreSQL 17 or later, or a proxy "
+            "that terminates TLS. Otherwise this is the port of another service, for example of an HTTPS server.",
+        )
+    if service is not None:
+        return TlsError(f"{text}: {service} listens there", remedy=_OTHER_SERVICE)
+    return TlsError(text, remedy="Is this the port of a PostgreSQL server?")
 
 
 def _check_alpn(selected: str | None, *, direct: bool) -> None:

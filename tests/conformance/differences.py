@@ -77,7 +77,8 @@ def _binding_without_tls(case: Case) -> bool:
 
 
 def _stuffed(case: Case) -> bool:
-    return case.servers[:1] in (("S and more",), ("N and more",)) and _mode(case) in ("prefer", "require")
+    modes = {("S and more",): ("require",), ("N and more",): ("prefer", "require")}
+    return _mode(case) in modes.get(case.servers[:1], ())
 
 
 def _signed_by_ed25519(case: Case) -> bool:

@@ -222,7 +222,7 @@ class Oracle:
         #: is due), ``authenticating``, ``starting`` (AuthenticationOk received), ``ready``, ``failed``
         self._stage = "closed"
         self._why = ""
-        self._reconnect: str | None = "next"  # "next" entry of the plan; "may" be the next
+        self._reconnect: str | None = "next"  # the "next" entry of the plan
         self.encrypted = False
         self._reset()
 
@@ -291,9 +291,9 @@ class Oracle:
             elif answer == b"N" and self._attempt == "either":
                 self._stage = "startup"
             else:
-                # "S" and plain text may count as a failed TLS handshake, as in libpq, or end the connect.
+                # "S" and plain text is a failed TLS handshake.
                 follows = answer[:1] == b"S" and self._number + 1 < len(self._rules.plan)
-                self._fail(f"the server answered SSLRequest with {answer!r}", "may" if follows else None)
+                self._fail(f"the server answered SSLRequest with {answer!r}", "next" if follows else None)
             return answer
         if self._stage not in ("authenticating", "starting") or self._owed is not None:
             due = _name(self._owed) if self._owed else self._why or self._stage

@@ -68,11 +68,11 @@ def _retry_after_each_error(patch: Patch) -> None:
 def _go_on_in_plain_text(patch: Patch) -> None:
     original = negotiation._ask_for_tls
 
-    def ask(attempt: negotiation.Attempt) -> Generator[Any, Any, bool]:
+    def ask(attempt: negotiation.Attempt) -> Generator[Any, Any, bytes | None]:
         try:
             return (yield from original(attempt))
         except TlsError:
-            return False
+            return None
 
     patch.setattr(negotiation, "_ask_for_tls", ask)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from babar_tls import Closed, Config, Error, IoError, ProtocolError, TlsError, TlsMode, TlsRefused
+from babar_tls import Closed, Config, Error, IoError, ProtocolError, TimeoutError, TlsError, TlsMode, TlsRefused
 from babar_tls.testing import ScriptedServer
+from babar_tls.testing._wire import SSL_REQUEST
 
 from .scripts import FATAL, HTTP, SSH, Seen, answer_ssl_request, connect, failure, get_ready, until_gone
 
@@ -160,6 +162,99 @@ def test_hung_up(
         assert any(text in str(caught.value) for text in allowed)
         if not reset and phase in ("auth", "ready"):
             assert isinstance(caught.value, Closed)
+
+
+#: What is not TLS, in various lengths; the last one is.
+NOT_TLS = (b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", b"SH-2.0-x\r\n", b"x", bytes(9999), b"\x15\x03\x03\0\x02\x02\x28")
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+@pytest.mark.parametrize("extra", NOT_TLS)
+@pytest.mark.parametrize("reset", [False, True])
+def test_plain_text_after_s_fails_tls_whatever_the_timing(
+    *, config: Config, style: str, backend: str, extra: bytes, pause: float, reset: bool
+) -> None:
+    """`sslmode=prefer` continues on another connection, and nothing of the first is used; `TlsMode.PREFER` fails."""
+    packets = []
+
+    def script(peer: ScriptedPeer) -> None:
+        packets.append(peer.receive_startup())
+        if packets[-1] == SSL_REQUEST:
+            peer.send(b"S" if pause else b"S" + extra)
+            if pause:
+                time.sleep(pause)
+                peer.send(extra)
+            if reset:
+                peer.reset()
+            else:
+                until_gone(peer)
+        else:
+            get_ready(peer)
+            until_gone(peer)
+
+    with ScriptedServer(script) as server:
+        prefer = config.replace(port=server.port, tls_backend=backend, tls_mode=TlsMode.PREFER, password=None)
+        connect(prefer.replace(tls_fallback=True), style)
+        assert packets[0] == SSL_REQUEST
+        assert len([packet for packet in packets if packet != SSL_REQUEST]) == 1
+        for strict in (prefer, prefer.replace(tls_mode=TlsMode.REQUIRE)):
+            packets.clear()
+            with pytest.raises((ProtocolError, TlsError, Closed)):
+                connect(strict, style)
+            assert set(packets) == {SSL_REQUEST}
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "remedy"),
+    [
+        (SSH, "an SSH server listens there", "host and port"),
+        (b"SSH-1.99-Cisco-1.25\n", "an SSH server listens there", "host and port"),
+        (HTTP, "an HTTP server listens there", "host and port"),
+        (b"HTTP/1.0 408 Request Timeout\r\n", "an HTTP server listens there", "host and port"),
+        (b"<!DOCTYPE html><html>", "an HTTP server listens there", "host and port"),
+        (b"220 mail.example.com ESMTP\r\n", "a mail or FTP server listens there", "host and port"),
+        (b"-ERR unknown command\r\n", "a Redis server listens there", "host and port"),
+        (b"\x15\x03\x01\0\x02\x02\x46", "speaks TLS from the first byte", "sslnegotiation=direct"),
+        (b"\x15", "speaks TLS from the first byte", "sslnegotiation=direct"),
+        (b"\x15\x03\x03\0\x02\x02\x0a", "speaks TLS from the first byte", "sslnegotiation=direct"),
+    ],
+)
+def test_other_service_is_named(config: Config, style: str, answer: bytes, text: str, remedy: str) -> None:
+    with ScriptedServer(answer_ssl_request(answer)) as server:
+        kind = ProtocolError if answer[:1] == b"S" else TlsError
+        error = failure(config.replace(port=server.port), style, kind)
+        assert text in str(error)
+        assert remedy in str(error)
+        assert "man in the middle" not in str(error)
+
+
+@pytest.mark.parametrize("banner", [SSH, HTTP])
+@pytest.mark.parametrize("negotiation", ["postgres", "direct"])
+def test_other_service_is_named_by_each_backend(
+    config: Config, style: str, backend: str, banner: bytes, negotiation: str
+) -> None:
+    def script(peer: ScriptedPeer) -> None:
+        if negotiation == "direct":
+            peer.send(banner)
+        else:
+            peer.receive_startup()
+            peer.send(b"S")
+            peer.receive_exactly(5)
+            peer.send(banner[banner.startswith(b"S") :])
+        until_gone(peer)
+
+    with ScriptedServer(script) as server:
+        wanted = config.replace(port=server.port, tls_backend=backend, tls_negotiation=negotiation)
+        error = failure(wanted, style, TlsError)
+        assert "does not speak TLS" in str(error)
+        assert ("an SSH server" if banner == SSH else "an HTTP server") in str(error)
+
+
+def test_server_that_does_not_answer_may_be_another_service(config: Config, style: str) -> None:
+    with ScriptedServer(until_gone) as server:
+        error = failure(config.replace(port=server.port, connect_timeout=0.3), style, TimeoutError)
+        assert "timeout expired" in str(error)
+        assert "port of another service" in str(error)
 
 
 def test_plain_after_prefer(config: Config, style: str) -> None:

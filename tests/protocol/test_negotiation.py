@@ -203,6 +203,12 @@ def test_attempts() -> None:
         ([b"S"], CertificateError("untrusted", reason="untrusted")),
         ([b"S"], Facts(alpn="h2")),
         ([b"S", error("28000")], None),
+        ([b"S\x16"], None),
+        ([b"SR\0\0\0\x08\0\0\0\0"], None),
+        ([b"SSH-2.0-OpenSSH_9.9\r\n"], None),
+        ([b"S"], ProtocolError("what a driver may throw")),
+        ([b"S"], IoError("reset")),
+        ([b"S"], Closed("reset")),
     ],
 )
 def test_fallback_after(answers: list[Answer], facts: Facts | Error | None) -> None:
@@ -219,7 +225,7 @@ def test_fallback_after(answers: list[Answer], facts: Facts | Error | None) -> N
 @pytest.mark.parametrize(
     "answers",
     [
-        [b"S\x16", b"x"],
+        [b"N\x16", b"x"],
         [b"?"],
         [Closed("gone")],
         [b""],
