@@ -1,16 +1,13 @@
 """The server's end of a TLS connection, and what it can bind to it.
 
-The rules are written down here once more, from the RFCs and for the server's end, and not taken from
-`babar_tls.protocol.channel_binding`: a mistake that both ends shared would show nowhere.
+The rules are written down again, from the RFCs and for the server's end, here and in `_end_point`. They are not taken
+from `babar_tls.protocol.channel_binding`, because a mistake that both ends shared would show nowhere.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-from babar_tls.crypto import tls_server_end_point
-from babar_tls.errors import ChannelBindingUnsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,11 +87,12 @@ def _described(
     finished: Callable[[], bytes | None],
     export: Callable[[], bytes] | None,
 ) -> ServerTls:
+    from babar_tls.testing._end_point import end_point_hash  # noqa: PLC0415 - optional dependency
+
     bindings = {}
-    try:
-        bindings["tls-server-end-point"] = tls_server_end_point(certificate.der)
-    except ChannelBindingUnsupported:
-        pass  # its signature names no hash function (RFC 5929 §4.1)
+    end_point = end_point_hash(certificate.der)
+    if end_point is not None:  # its signature has a hash function (RFC 5929 §4.1)
+        bindings["tls-server-end-point"] = end_point
     if version == "TLSv1.3":
         if export is not None:
             bindings["tls-exporter"] = export()
