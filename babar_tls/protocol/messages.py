@@ -12,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import ConfigError, ProtocolError
+from .banners import describe_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -224,7 +225,10 @@ class MessageReader:
         if kind == b"E" and self._limits is _STARTUP_LIMITS and length >> 24 >= ord(" "):
             return self._bare_error(start + 1)
         if not 4 <= length <= self._limit(kind):
-            raise ProtocolError(f"the server sent a message of type {kind!r} with an impossible length, {length}")
+            raise ProtocolError(
+                f"the server sent a message of type {kind!r} with an impossible length, {length}",
+                remedy=self._service_remedy(),
+            )
         end = start + 1 + length
         if self._end < end:
             return None
@@ -312,8 +316,14 @@ class MessageReader:
                 raise ProtocolError(f"the server sent {kind!r} in answer to a query") from None
             raise ProtocolError(
                 f"expected authentication request from server, but received {shown(kind)}",
-                remedy="Is this the port of a PostgreSQL server?",
+                remedy=self._service_remedy() or "Is this the port of a PostgreSQL server?",
             ) from None
+
+    def _service_remedy(self) -> str | None:
+        service = describe_service(self.pending[:64]) if self._limits is _STARTUP_LIMITS else None
+        return (
+            f"This is the port of {service}: set host and port to those of the PostgreSQL server." if service else None
+        )
 
 
 def _cut(source: _Bytes, kind: bytes, longest: int) -> tuple[list[_Bytes], int]:

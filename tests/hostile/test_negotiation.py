@@ -228,6 +228,19 @@ def test_other_service_is_named(config: Config, style: str, answer: bytes, text:
         assert "man in the middle" not in str(error)
 
 
+@pytest.mark.parametrize("banner", [SSH, HTTP, b"-ERR unknown command\r\n", b"220 mail.example.com ESMTP\r\n"])
+def test_other_service_is_named_without_tls(config: Config, style: str, banner: bytes) -> None:
+    def script(peer: ScriptedPeer) -> None:
+        peer.receive_startup()
+        peer.send(banner)
+        until_gone(peer)
+
+    with ScriptedServer(script) as server:
+        error = failure(config.replace(port=server.port, tls_mode=TlsMode.DISABLE), style, ProtocolError)
+        assert "This is the port of an" in str(error) or "This is the port of a" in str(error)
+        assert "set host and port" in str(error)
+
+
 @pytest.mark.parametrize("banner", [SSH, HTTP])
 @pytest.mark.parametrize("negotiation", ["postgres", "direct"])
 def test_other_service_is_named_by_each_backend(
