@@ -1,7 +1,8 @@
 """The contract between the core and a TLS engine.
 
 A backend states facts and carries bytes; it decides no policy. It never picks a hash, a mode or a fallback, and it
-never answers "no" where it should say "I cannot tell": a fact that an engine does not expose is `None`.
+never answers "no" where it should say "I cannot tell": a fact that an engine does not expose is `None`. Facts that
+security depends on are "no" until a backend states them.
 
 Bytes travel through memory, never through a socket, so that one engine serves blocking and asyncio callers alike:
 
@@ -191,7 +192,7 @@ class Capabilities:
     selects_groups: str = "no"
     selects_ciphers: str = "no"
     fips: bool | None = None
-    unverified_proven: bool = True
+    unverified_proven: bool = False
 
 
 class TlsStream(ABC):
@@ -200,9 +201,10 @@ class TlsStream(ABC):
     #: The peer has sent close_notify: what was read so far is all there is.
     peer_closed: bool = False
 
-    #: The server has proven that it holds the key of its certificate (RFC 8446 §4.4.3, RFC 5246 §7.4.3). Where an
-    #: engine does not check that, the certificate may be anybody's: nothing is bound to it, and no pin matches it.
-    possession_proven: bool = True
+    #: The server has proven that it holds the key of its certificate (RFC 8446 §4.4.3, RFC 5246 §7.4.3). A backend sets
+    #: it after a handshake in which that was checked. Otherwise the certificate may be a copy: nothing is bound to it,
+    #: no pin matches it, and nothing is learned from the server.
+    possession_proven: bool = False
 
     #: The roots that the server's certificate was verified with; `None` where none were, or the engine does not tell.
     trusted_roots: TrustedRoots | None = None

@@ -89,8 +89,7 @@ class _Stream(TlsStream):
         builder, self._anchors = context.current(self._now)
         self._roots = context.roots
         self.trusted_roots = context.roots.report
-        # rtls checks no signature of a handshake where it verifies no chain.
-        self.possession_proven = self._verified = parameters.verify is not TlsVerify.NONE
+        self._verified = parameters.verify is not TlsVerify.NONE
         self._name_to_check = server_hostname if full else None
         self._common_name = parameters.common_name
         self._key_exchange = KeyExchangeObserver()
@@ -137,6 +136,7 @@ class _Stream(TlsStream):
         if not self._chain:
             raise self._failed(missing_certificate_error())
         self._established = True
+        self.possession_proven = self._verified  # rtls checks no signature of a handshake where it verifies no chain
 
     def _process(self) -> None:
         """Give rustls one portion of what has come."""

@@ -68,6 +68,7 @@ class StdlibBackend(TlsBackend):
             selects_groups="one",
             selects_ciphers="all" if hasattr(ssl.SSLContext, "set_ciphersuites") else "TLSv1.2",
             fips=_fips(),
+            unverified_proven=True,
         )
 
     def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
@@ -140,7 +141,7 @@ class _Stream(TlsStream):
             raise missing_certificate_error()
         self._certificate = certificate
         self._check_name(certificate)
-        self._established = True
+        self._established = self.possession_proven = True  # OpenSSL checks the server's signature at any level
         return True
 
     def _check_name(self, certificate: bytes | None) -> None:

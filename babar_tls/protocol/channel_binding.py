@@ -111,10 +111,10 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> Binding:
         ChannelBindingUnsupported: This connection has no such binding; the message says why.
     """
     if binding_type == "tls-server-end-point":
-        if not facts.possession_proven:
+        if facts.possession_proven is not True:
             raise ChannelBindingUnsupported(
-                "this TLS engine does not check that an unverified server holds the key of its certificate, which "
-                "therefore binds nothing",
+                "this TLS backend has not checked that the server holds the key of its certificate, which therefore "
+                "binds nothing",
                 remedy="Verify the server (sslmode=verify-full), or use another TLS backend.",
             )
         binding = _end_point(facts.peer_certificate)

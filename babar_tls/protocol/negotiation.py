@@ -119,9 +119,9 @@ def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
         raise _unrequested_error(unrequested)
     facts: TlsFacts = yield StartTls(once(config, TlsParameters.of), server_name(config))
     _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
-    if config.tls_pins and not facts.possession_proven:
+    if config.tls_pins and facts.possession_proven is not True:
         raise ConfigError(
-            "tls_pins, but this TLS engine does not check that an unverified server holds the key of its certificate",
+            "tls_pins, but this TLS backend has not checked that the server holds the key of its certificate",
             remedy="Verify the server (tls_verify, sslmode=verify-ca), or use another TLS backend.",
         )
     if config.tls_pins and matching_pin(config, facts) is None:

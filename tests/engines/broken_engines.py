@@ -356,6 +356,17 @@ class SaysAChainAndHasNone(Engine):
             return (self.peer_certificate,)
 
 
+@fails("contract.wrap_does_nothing")
+class TrustsBeforeTheHandshake(Engine):
+    class stream(Stream):  # noqa: N801
+        possession_proven = True  # type: ignore[assignment]
+
+
+@fails("keys.possession")
+class SaysNothingOfUnverifiedServers(Engine):
+    said = {"unverified_proven": False}  # noqa: RUF012
+
+
 @fails("keys.possession")
 class DoubtsEveryServer(Engine):
     class stream(Stream):  # noqa: N801

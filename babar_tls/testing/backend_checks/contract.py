@@ -33,6 +33,7 @@ def capabilities(trial: Trial) -> None:
     require(stated.selects_groups in ("no", "one", "list"), f"selects_groups is {stated.selects_groups!r}")
     require(stated.selects_ciphers in ("no", "TLSv1.2", "all"), f"selects_ciphers is {stated.selects_ciphers!r}")
     require(stated.fips in (True, False, None), f"fips is {stated.fips!r}")
+    require(stated.unverified_proven in (True, False), f"unverified_proven is {stated.unverified_proven!r}")
     name = getattr(trial.backend, "name", None)
     require(isinstance(name, str) and name, f"the engine's name is {name!r}")
 
@@ -44,6 +45,7 @@ def wrap_does_nothing(trial: Trial) -> None:
     require(isinstance(first, TlsStream), f"wrap() returns {type(first).__name__}, which is no TlsStream")
     require(first is not second, "wrap() returns the same stream twice")
     require(first.peer_closed is False, "peer_closed is set on a new stream")
+    require(first.possession_proven is False, "possession_proven is set on a new stream")
     require(first.data_to_send() == b"", "there is data to send before do_handshake()")
 
 

@@ -39,6 +39,7 @@ class GnuTlsBackend(TlsBackend):
             reports_chain=True,
             common_names=True,
             client_keys=KEY_FORMATS,
+            unverified_proven=True,
         )
 
     def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> Stream:

@@ -66,7 +66,7 @@ class Stream(TlsStream):
             code = self._progress(self._session.call, "handshake")
             if code == gnutls.AGAIN:
                 return False
-            self._established = code == 0  # or it was a warning
+            self._established = self.possession_proven = code == 0  # or it was a warning
         return True
 
     def receive_data(self, data: Buffer) -> None:

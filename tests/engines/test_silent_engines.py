@@ -1,0 +1,114 @@
+"""A backend that does not state whether the server holds its certificate's key gets no binding and no pin."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls import ChannelBindingUnsupported, Config, ConfigError, Session, TlsVerify
+from babar_tls.backends import Capabilities, TlsBackend, TlsParameters, TlsStream
+from babar_tls.testing import CertificateAuthority, ScramServer
+
+from .broken_engines import Engine, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Silent(Engine):
+    """It leaves out all that has a default."""
+
+    name = "silent"
+
+    class stream(Stream):  # noqa: N801
+        possession_proven = TlsStream.possession_proven  # type: ignore[assignment]
+
+    def capabilities(self) -> Capabilities:
+        inner = self.inner.capabilities()
+        return Capabilities(
+            version=inner.version,
+            tls_versions=inner.tls_versions,
+            channel_bindings=inner.channel_bindings,
+            reports_group=True,
+            reports_chain=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def authority() -> CertificateAuthority:
+    return CertificateAuthority()
+
+
+@pytest.fixture
+def server(authority: CertificateAuthority) -> Iterator[ScramServer]:
+    with ScramServer({"app": "secret"}, authority.issue("localhost", "127.0.0.1")) as server:
+        yield server
+
+
+@pytest.fixture
+def config(authority: CertificateAuthority, server: ScramServer, tmp_path: Path) -> Config:
+    authority.write(tmp_path / "root.crt")
+    return Config(
+        host=server.host,
+        port=server.port,
+        user="app",
+        password="secret",
+        tls_backend=Silent(),
+        tls_root_cert_path=str(tmp_path / "root.crt"),
+        tls_default_roots=False,
+    )
+
+
+@pytest.mark.parametrize("verify", TlsVerify)
+def test_nothing_is_bound_to_a_certificate_whose_key_was_not_proven(
+    config: Config, server: ScramServer, verify: TlsVerify, caplog: pytest.LogCaptureFixture
+) -> None:
+    unproven = config.replace(tls_verify=verify)
+    with pytest.raises(ChannelBindingUnsupported, match="has not checked that the server holds the key"):
+        Session.connect(unproven.replace(channel_binding="require"))
+    with Session.connect(unproven.replace(channel_binding="prefer")) as session:
+        assert session.security.channel_binding_type is None
+    assert [login.gs2_flag for login in server.logins] == ["n"]
+    assert "holds the key" in caplog.text
+
+
+def test_no_pin_matches_a_certificate_whose_key_was_not_proven(
+    config: Config, server: ScramServer, authority: CertificateAuthority
+) -> None:
+    certificate = authority.issue("localhost")
+    pin = f"sha256:{hashlib.sha256(certificate.der).hexdigest()}"
+    with pytest.raises(ConfigError, match="has not checked that the server holds the key"):
+        Session.connect(config.replace(tls_verify=TlsVerify.NONE, tls_pins=(pin,)))
+    assert server.logins == []
+
+
+def test_what_a_backend_does_not_state_is_a_no() -> None:
+    """A new field whose default could let something through has to be added here deliberately."""
+    stated: dict[str, Any] = {
+        "version": "0",
+        "tls_versions": (),
+        "channel_bindings": (),
+        "reports_group": False,
+        "reports_chain": False,
+    }
+    defaults = {name: value for name, value in vars(Capabilities(**stated)).items() if name not in stated}
+    assert defaults == {
+        "common_names": False,
+        "crls": False,
+        "key_log": False,
+        "client_keys": (),
+        "reports_certificate_request": False,
+        "os_roots": False,
+        "selects_groups": "no",
+        "selects_ciphers": "no",
+        "fips": None,
+        "unverified_proven": False,
+    }
+    facts = {name: value for name, value in vars(TlsStream).items() if isinstance(value, bool)}
+    assert facts == {"peer_closed": False, "possession_proven": False}
+    assert TlsStream.trusted_roots is None
+    assert TlsParameters().verify is TlsVerify.FULL
+    assert isinstance(Silent(), TlsBackend)
