@@ -79,10 +79,10 @@ class GroupMemory:
 
         The caller has verified the server: its certificate or a pin, and that it holds the certificate's key.
         """
-        group = stream.group
-        if group is None or server.parameters.groups or not stream.hello_retried:
+        if not stream.hello_retried or server.parameters.groups:
             return
-        if _is_selectable(server.backend, group):
+        group = stream.group
+        if group is not None and _is_selectable(server.backend, group):
             self._selected.put(server, group)
 
     def forget(self, server: Server) -> None:

@@ -30,14 +30,18 @@ _ECDHE_CHACHA20 = (0xCCA8, 0xCCA9, 0xCCAC)  # RFC 7905 §2, ECDHE-PSK included
 
 
 class KeyExchangeObserver:
-    """Keeps what comes, and reads it when it is asked."""
+    """Keep what comes, and read it when it is asked for.
+
+    Attributes:
+        head: The first bytes that came, for a message about a server that does not speak TLS.
+    """
 
     def __init__(self) -> None:
         self._group: str | None = None
         self._retried = False
         self._version = 0
         self._tail = b""
-        self._head = b""
+        self.head = b""
         self._finished = False
         self._records = bytearray()
         self._messages = bytearray()
@@ -57,11 +61,6 @@ class KeyExchangeObserver:
         return VERSIONS.get(self._version, "")
 
     @property
-    def head(self) -> bytes:
-        """The first bytes that came, for a message about a server that is not one of TLS."""
-        return self._head
-
-    @property
     def alert(self) -> int | None:
         """The number of a fatal alert that ended the handshake unencrypted, `None` if none did."""
         found = _FATAL_ALERT.search(self._tail)
@@ -76,8 +75,8 @@ class KeyExchangeObserver:
     def receive(self, data: Buffer) -> None:
         """Take what came from the wire; anything that is no TLS is the engine's to complain of."""
         view = memoryview(data)
-        if len(self._head) < _TAIL:
-            self._head = (self._head + bytes(view[:_TAIL]))[:_TAIL]
+        if len(self.head) < _TAIL:
+            self.head = (self.head + bytes(view[:_TAIL]))[:_TAIL]
         self._tail = (self._tail + bytes(view[-_TAIL:]))[-_TAIL:]
         if not self._finished:
             self._records += view

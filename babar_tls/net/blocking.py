@@ -102,6 +102,7 @@ class BlockingConnection:
         self._reached: tuple[Endpoint, AddressInfo] | None = None
         self._derived: tuple[Derive, ScramKeys] | None = None
         self._server: Server | None = None
+        #: What was exchanged before TLS, which `_begin_again` repeats.
         self._preamble: list[tuple[Send | Receive, bytes | None]] = []
         self._socket: socket.socket | None = None
         self._timeout: float | None = None
@@ -250,7 +251,8 @@ class BlockingConnection:
             self._warn(f"{self.description}: {request.warning}")
         if self.stream is None:
             self._write(request.data, request.phase)
-            self._note_preamble(request, None)
+            if request.phase is Phase.NEGOTIATE:
+                self._preamble.append((request, None))
         else:
             self.stream.write(request.data)
             self._flush(request.phase)
@@ -274,13 +276,9 @@ class BlockingConnection:
         buffer = memoryview(bytearray(_CONNECTING_READ))
         data = bytes(buffer[: self._read_into(buffer, request.phase)])
         self.meter.mark(request.phase)
-        self._note_preamble(request, data)
-        return data
-
-    def _note_preamble(self, request: Send | Receive, result: bytes | None) -> None:
-        """Note what is exchanged before TLS, which `_begin_again` repeats."""
         if request.phase is Phase.NEGOTIATE:
-            self._preamble.append((request, result))
+            self._preamble.append((request, data))
+        return data
 
     def _fill(self, request: Fill) -> int:
         count = self._read_into(request.inbox.space(), request.phase)
