@@ -32,6 +32,7 @@ import os
 import socket
 import threading
 import time
+import weakref
 from collections import deque
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
@@ -263,7 +264,7 @@ class _Attempt(Generic[_T]):
         self._outcome: _Outcome[_T] | None = _Outcome(discard)
         self._waiting: Waiting[_Attempt[Any]] = Waiting(self)
         self._is_ended = False
-        self._future: asyncio.Future[_Outcome[_T]] = self.loop.create_future()
+        self._future: asyncio.Future[weakref.ref[_Outcome[_T]]] = self.loop.create_future()
         self.turn = Turn(_threads.gate, self.interruption)
         self._context = copy_context()
         self._connection: _Connection | None = None
@@ -272,13 +273,17 @@ class _Attempt(Generic[_T]):
         """Have a thread do the job, and wait for its outcome."""
         try:
             _threads.submit(self)
-            outcome = await self._future
+            outcome = (await self._future)()
         except BaseException:
             self.interrupt()
             _threads.forget(self)
             if self._future.done() and not self._future.cancelled():
-                self._future.result().discard()
+                outcome = self._future.result()()
+                if outcome is not None:
+                    outcome.discard()
             raise
+        if outcome is None:
+            raise Closed("the event loop was closed while it connected")
         return outcome.take()
 
     def interrupt(self) -> None:
@@ -362,7 +367,14 @@ class _Attempt(Generic[_T]):
         if self._future.done():  # cancelled, together with the task that waited
             outcome.discard()
         else:
-            self._future.set_result(outcome)
+            # The loop may be closed before the task runs again, and the program may keep the task. So the future does
+            # not keep the outcome; a callback does, which runs after the task, or is dropped when the loop is closed.
+            self._future.set_result(weakref.ref(outcome))
+            self.loop.call_soon(_hold, outcome)
+
+
+def _hold(_outcome: _Outcome[Any]) -> None:
+    """Do nothing: the callback's argument is what matters."""
 
 
 async def run(job: Callable[[Connector], _T], meter: Meter, discard: Callable[[_T], object] | None = None) -> _T:

@@ -86,6 +86,35 @@ def test_an_idle_thread_whose_job_another_thread_took_ends_on_time(monkeypatch: 
     # `no_place_is_lost` waits for the end of the threads
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_result_that_was_delivered_before_the_loop_was_closed_is_discarded(*, kept: bool) -> None:
+    """With uvloop there is no such moment: what is ready runs before the loop stops."""
+    discarded: list[str] = []
+    loop = asyncio.SelectorEventLoop()
+    kept_tasks: list[asyncio.Task[str]] = []
+
+    async def main() -> None:
+        task = loop.create_task(connect_threads.run(lambda _connect: "result", Meter(10), discarded.append))
+        if kept:
+            kept_tasks.append(task)
+        await asyncio.sleep(0)  # it begins
+        time.sleep(0.5)  # noqa: ASYNC251 - the thread ends, and the delivery waits for this loop
+        del task
+        await asyncio.sleep(0)  # the delivery runs, and after it this task, before the one that waits
+        loop.stop()
+
+    loop.set_exception_handler(lambda _loop, _context: None)  # tasks are destroyed
+    loop.create_task(main())
+    loop.run_forever()
+    assert discarded == []
+    loop.close()
+    wait_until = time.monotonic() + 5
+    while not discarded and time.monotonic() < wait_until:
+        time.sleep(0.01)
+    assert discarded == ["result"]
+    kept_tasks.clear()
+
+
 def test_a_deadline_passes_while_an_attempt_waits_for_its_place() -> None:
     async def main() -> None:
         started = time.monotonic()
