@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 __all__ = ["run_with_callbacks"]
 
@@ -56,10 +57,12 @@ def run_with_callbacks(step: Callable[..., _T], *arguments: Any) -> _T:
 def _begin(thread: int, lost: list[BaseException]) -> list[BaseException] | None:
     global _previous_hook  # noqa: PLW0603 - the hook is global too
     with _lock:
-        if not _lost:
+        if sys.unraisablehook is not _hook:
             _previous_hook = sys.unraisablehook
             sys.unraisablehook = _hook
         outer = _lost.get(thread)
+        if outer is not None and not _runs_a_step(sys._getframe(2)):
+            outer = None  # two interruptions in the lines that remove it left it behind
         _lost[thread] = lost
         return outer
 
@@ -76,10 +79,20 @@ def _end(thread: int, outer: list[BaseException] | None) -> None:
 
 def _hook(unraisable: Any) -> None:
     lost = _lost.get(threading.get_ident())
-    if lost is not None and unraisable.exc_value is not None and _MARK in (unraisable.err_msg or ""):
+    is_of_callback = unraisable.exc_value is not None and _MARK in (unraisable.err_msg or "")
+    if lost is not None and is_of_callback and _runs_a_step(sys._getframe(1)):
         lost.append(unraisable.exc_value)
     else:
         _previous_hook(unraisable)
+
+
+def _runs_a_step(frame: FrameType | None) -> bool:
+    """Return True if this frame, or one that called it, is `run_with_callbacks`."""
+    while frame is not None:
+        if frame.f_code is run_with_callbacks.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _reset_after_fork() -> None:
