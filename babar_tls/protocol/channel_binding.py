@@ -15,6 +15,7 @@ nobody asks here. A failure must not look like an absence.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._native import functions
@@ -133,8 +134,14 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> Binding:
     raise ChannelBindingUnsupported(f"unknown channel binding type {binding_type!r}")
 
 
+@lru_cache(maxsize=16)
+def _unknown_to_openssl(der: bytes) -> str | None:
+    """Return the certificate's signature algorithm if OpenSSL does not determine its hash; memoized for reconnects."""
+    return _UNKNOWN_TO_OPENSSL.get(signature_algorithm(der).oid)
+
+
 def _check_known_to_openssl(der: bytes) -> None:
-    algorithm = _UNKNOWN_TO_OPENSSL.get(signature_algorithm(der).oid)
+    algorithm = _unknown_to_openssl(der)
     if algorithm is not None:
         raise ChannelBindingUnsupported(
             f"the server's certificate is signed with {algorithm}, whose hash function PostgreSQL cannot determine",
