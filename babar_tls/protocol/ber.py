@@ -21,7 +21,10 @@ class BerError(ValueError):
 
 
 class Element(NamedTuple):
-    """One element: the first byte of its tag, its content, and the whole of it."""
+    """One element: its tag, its content, and the whole of it.
+
+    The tag is the byte that DER has for it; the number 31 stands for every number above 30.
+    """
 
     tag: int
     content: bytes
@@ -70,17 +73,13 @@ def _parts(element: Element, depth: int) -> Iterator[bytes]:
 
 def _element(data: bytes, start: int, depth: int) -> tuple[Element, int]:
     """Return the element that begins at `start`, and where it ends."""
-    position = start + 1
-    if start < len(data) and data[start] & _MULTI_BYTE_TAG == _MULTI_BYTE_TAG:
-        while position < len(data) and data[position] & 0x80:
-            position += 1
-        position += 1
+    tag, position = _tag(data, start)
     if position >= len(data):
         raise BerError("truncated element")
     length = data[position]
     position += 1
     if length == _INDEFINITE:
-        return _indefinite(data, start, position, depth)
+        return _indefinite(data, start, tag, position, depth)
     if length > _INDEFINITE:
         digits = data[position : position + (length & 0x7F)]
         if len(digits) < length & 0x7F:
@@ -90,14 +89,33 @@ def _element(data: bytes, start: int, depth: int) -> tuple[Element, int]:
     end = position + length
     if end > len(data):
         raise BerError("element longer than what encloses it")
-    return Element(data[start], data[position:end], data[start:end]), end
+    return Element(tag, data[position:end], data[start:end]), end
 
 
-def _indefinite(data: bytes, start: int, content: int, depth: int) -> tuple[Element, int]:
+def _tag(data: bytes, start: int) -> tuple[int, int]:
+    """Return the tag of the element that begins at `start`, and where its length begins.
+
+    A number below 31 may not be written in several bytes (X.690 §8.1.2.4), but OpenSSL accepts that. The tag is then
+    the same as in one byte. Otherwise OpenSSL would see a dNSName, and apply name constraints to it, where none is
+    seen here.
+    """
+    if start >= len(data) or data[start] & _MULTI_BYTE_TAG != _MULTI_BYTE_TAG:
+        return data[start] if start < len(data) else 0, start + 1
+    position, number = start + 1, 0
+    while position < len(data):
+        byte = data[position]
+        number = min(number << 7 | byte & 0x7F, _MULTI_BYTE_TAG)  # larger numbers are not told apart
+        position += 1
+        if not byte & 0x80:
+            break
+    return data[start] & ~_MULTI_BYTE_TAG | number, position
+
+
+def _indefinite(data: bytes, start: int, tag: int, content: int, depth: int) -> tuple[Element, int]:
     """Return an element without a length, which ends where its contents end (X.690 §8.1.3.6)."""
-    if not data[start] & _CONSTRUCTED or depth == _MAX_DEPTH:
+    if not tag & _CONSTRUCTED or depth == _MAX_DEPTH:
         raise BerError("element of indefinite length that is primitive, or nested too deeply")
     position = content
     while data[position : position + 2] != _END_OF_CONTENTS:
         _, position = _element(data, position, depth + 1)
-    return Element(data[start], data[content:position], data[start : position + 2]), position + 2
+    return Element(tag, data[content:position], data[start : position + 2]), position + 2

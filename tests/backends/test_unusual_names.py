@@ -140,6 +140,25 @@ def test_names_in_ber_are_read(
     check(backend, parameters, issue(authority, names))
 
 
+#: An alternative name beside the common name, with tags of several bytes, as OpenSSL reads them.
+LONG_TAGS = {
+    "dNSName": names_of(element(0x30, b"\x9f\x02\x04evil")),
+    "dNSName, leading zero": names_of(element(0x30, b"\x9f\x80\x02\x04evil")),
+    "constructed dNSName": names_of(element(0x30, b"\xbf\x02\x06" + element(0x16, b"evil"))),
+    "sequence of names": names_of(b"\x3f\x10\x06" + dns(b"evil")),
+}
+
+
+@pytest.mark.parametrize("form", LONG_TAGS)
+def test_alternative_name_with_a_long_tag_excludes_the_common_name(form: str, authority: CertificateAuthority) -> None:
+    """OpenSSL applies the name constraints of a CA to this name, and then not to the common name."""
+    certificate = issue(authority, LONG_TAGS[form], common_name=DB)
+    fault = name_fault(certificate.der, HOST)
+    assert fault is not None
+    assert fault.reason == "hostname-mismatch"
+    assert name_fault(certificate.der, "evil") is None
+
+
 def test_two_extensions_of_names_are_refused(authority: CertificateAuthority) -> None:
     """OpenSSL considers such a certificate invalid, and programs would differ in which of the two counts."""
     certificate = issue(authority, alternative_names(dns()), alternative_names(dns()))
