@@ -118,7 +118,7 @@ def parse_certificate(der: bytes) -> Certificate:
     try:
         tbs, _algorithm, _signature = children(only_child(der).content)
         fields = list(elements(tbs.content))
-        is_first_version = fields[0].tag != _VERSION
+        is_first_version = not fields or fields[0].tag != _VERSION
         if not is_first_version:
             del fields[0]
         _serial, _algorithm, issuer, validity, subject, key, *rest = fields

@@ -27,7 +27,7 @@ pytest.importorskip("rtls")
 from babar_tls.backends import rustls_context
 from babar_tls.backends.rustls_context import build_context
 from babar_tls.backends.rustls_errors import rejected_certificate, rustls_error
-from babar_tls.backends.rustls_roots import Trust
+from babar_tls.backends.rustls_roots import Trust, fault
 from babar_tls.backends.rustls_x509 import parse_certificate
 
 if TYPE_CHECKING:
@@ -220,3 +220,16 @@ def test_key_log_leaves_nothing(
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     assert list(folder.iterdir()) == []
     assert len((tmp_path / "keys").read_text().splitlines()) == 2 * 5
+
+
+@pytest.mark.parametrize("junk", ["3006300030003000", "300730020000", "3000", ""])
+def test_unreadable_certificate_behind_a_good_one_is_a_fault(junk: str, authority: CertificateAuthority) -> None:
+    """A certificate that the chain does not need is not read by rustls."""
+    anchors = [parse_certificate(ca_der(authority))]
+    chain = [authority.issue(NAME).der, bytes.fromhex(junk)]
+    assert fault(anchors, chain[:1], NOW.timestamp(), common_name=True) is None
+    assert fault(anchors, chain, NOW.timestamp(), common_name=True) is not None
+
+
+def ca_der(authority: CertificateAuthority) -> bytes:
+    return x509.load_pem_x509_certificate(authority.root_pem).public_bytes(Encoding.DER)
