@@ -213,7 +213,16 @@ def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
         if block.label.startswith("OPENSSH"):
             raise _unusable_key(name, "it is in OpenSSH's own format", f"ssh-keygen -p -m PKCS8 -f {name}")
         # RFC 1421 §4.6.1.1: the header by which OpenSSL marks its traditional encryption
-        return block.pem, block.label.startswith("ENCRYPTED") or bool(_ENCRYPTED.search(block.body))
+        if _ENCRYPTED.search(block.body):
+            return block.pem, True
+        try:
+            der = block.der()
+        except PemError as exc:
+            raise _unusable_key(name, str(exc)) from exc
+        label = block.label
+        if label == "PRIVATE KEY" and _is_encrypted(der):
+            label = "ENCRYPTED PRIVATE KEY"  # OpenSSL decrypts it under either label, and would prompt for a password
+        return encode(label, der), label.startswith("ENCRYPTED")
     try:
         first, second, *rest = children(only_child(data).content)
     except (DerError, ValueError):
@@ -228,6 +237,14 @@ def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
     if shape == (_SEQUENCE, _OCTETS) and not rest:
         return encode("ENCRYPTED PRIVATE KEY", data), True
     raise _unusable_key(name, "no private key found", "Name the key's file: tls_client_key (sslkey=).")
+
+
+def _is_encrypted(der: bytes) -> bool:
+    """Return True for an EncryptedPrivateKeyInfo (RFC 5958 §3); a private key begins with its version."""
+    try:
+        return next(children(only_child(der).content)).tag == _SEQUENCE
+    except DerError:
+        return False
 
 
 def _unusable_key(name: str, why: str, remedy: str | None = None) -> ConfigError:

@@ -208,6 +208,32 @@ def test_who_is_asked_needs_no_hash(
     assert (vault.asked, other.asked) == (1, 1)
 
 
+def test_encrypted_key_under_the_label_of_a_plain_one_does_not_prompt(  # noqa: PLR0917 - fixtures
+    backend: str,
+    parameters: TlsParameters,
+    server: ServerCertificate,
+    clients: CertificateAuthority,
+    client: ServerCertificate,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """OpenSSL decrypts an EncryptedPrivateKeyInfo also in a block PRIVATE KEY; without a password it would prompt."""
+    key = client.private_key(password=PASSWORD).replace(b"ENCRYPTED ", b"")
+    error = refused(backend, parameters, certificate=client.certificate_pem, key=key)
+    assert error.message == 'private key file "<bytes>" is encrypted'
+    root = clients.root_pem
+    seen = presented(backend, parameters, server, root, certificate=client.certificate_pem, key=key, password=PASSWORD)
+    assert seen == client.der
+    assert "pass phrase" not in capfd.readouterr().err
+
+
+def test_damaged_key_is_refused_with_its_line(
+    backend: str, parameters: TlsParameters, client: ServerCertificate
+) -> None:
+    key = client.private_key_pem.replace(b"-----\n", b"-----\nComment: x\n\n", 1)
+    error = refused(backend, parameters, certificate=client.certificate_pem, key=key)
+    assert "damaged PEM, line 1" in error.message
+
+
 @pytest.mark.parametrize("form", ["PKCS #8, encrypted", "PKCS #8, encrypted, DER", "traditional, encrypted"])
 def test_nobody_is_asked_on_the_terminal(
     backend: str, form: str, parameters: TlsParameters, client: ServerCertificate, tmp_path: Path
