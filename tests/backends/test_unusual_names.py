@@ -140,6 +140,18 @@ def test_names_in_ber_are_read(
     check(backend, parameters, issue(authority, names))
 
 
+def test_time_that_is_not_one_is_named(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """Every backend made of OpenSSL has OpenSSL's text, pyOpenSSL's too."""
+    validity = element(0x30, element(0x17, b"251301000000Z"), element(0x17, b"451301000000Z"))
+    certificate = issue(authority, alternative_names(dns()), validity=validity)
+    with pytest.raises(CertificateError) as caught:
+        Pair(backend, parameters, HOST, certificate).handshake()
+    assert caught.value.reason == "invalid"
+    assert ("is damaged" if backend == "rustls" else "format error in certificate's notBefore") in caught.value.message
+
+
 #: An alternative name beside the common name, with tags of several bytes, as OpenSSL reads them.
 LONG_TAGS = {
     "dNSName": names_of(element(0x30, b"\x9f\x02\x04evil")),

@@ -65,6 +65,7 @@ def issue(
     common_name: bytes | None = None,
     version: int | None = 3,
     public_key: bytes | None = None,
+    validity: bytes = _VALIDITY,
 ) -> ServerCertificate:
     """Issue a certificate with these extensions and nothing else; `version` None leaves it out (X.509 version 1)."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -77,7 +78,7 @@ def issue(
         element(0x02, serial_number),
         _ECDSA_SHA256,
         authority._certificate.subject.public_bytes(),
-        _VALIDITY,
+        validity,
         subject,
         public_key or spki,
         element(0xA3, element(0x30, *extensions)) if extensions else b"",
