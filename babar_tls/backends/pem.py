@@ -29,7 +29,7 @@ _KIND = rb"(?:(?:X509|TRUSTED)_+)?CERTIFICATE|X509_+CRL|(?:[A-Z]+_+)?PRIVATE_+KE
 _KNOWN = re.compile(rb"(?:(?:X509|TRUSTED) )?CERTIFICATE|X509 CRL|(?:[A-Z]+ )?PRIVATE KEY")
 _NEARLY_KNOWN = re.compile(rb"%b*(?:%b)%b*" % (_GAP, _KIND, _GAP), re.IGNORECASE)
 #: Blocks of certificates or lists in a form that is not read here: passing over them would lose what is in them.
-_UNREAD = re.compile(rb"X509|CERT|CRL|PKCS.*7|CMS", re.IGNORECASE | re.DOTALL)
+_UNREAD = re.compile(rb"X509|CERT|CRL|REVOCATION|PKCS.*7|CMS", re.IGNORECASE | re.DOTALL)
 _PASSED_OVER = re.compile(rb".*REQUEST|ATTRIBUTE CERTIFICATE")
 #: A line that was meant to begin or to end a block: dashes missing, another case, indented, quoted.
 _NEARLY_A_MARK = re.compile(

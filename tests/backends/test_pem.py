@@ -64,6 +64,7 @@ FAULTS: dict[str, tuple[bytes, int, str]] = {
     "a hyphen in the label": (B.replace(b"X509 CRL", b"X509-CRL"), 4, "cannot be read"),
     "a blank behind the label": (B.replace(b"CRL-", b"CRL -"), 4, "cannot be read"),
     "a label that others use": (encode("CRL", b"\x30\x01b"), 4, "cannot be read"),
+    "another label that others use": (encode("REVOCATION LIST", b"\x30\x01b"), 4, "cannot be read"),
     "PKCS #7": (encode("PKCS7", b"\x30\x01b"), 4, "cannot be read"),
     "four dashes": (B.replace(b"-----", b"----"), 4, "not exactly"),
     "four dashes before": (B.replace(b"-----BEGIN", b"----BEGIN"), 4, "exactly"),
