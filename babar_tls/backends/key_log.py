@@ -59,6 +59,8 @@ def open_key_log(path: str) -> Iterator[str]:
         note_read(_identity(os.fstat(descriptor)))
         shown = f"/proc/self/fd/{descriptor}"
         yield shown if os.path.exists(shown) else path  # noqa: PTH110 - paths are strings here
+    except OSError as exc:  # opened again, it may be refused: by its mode, under a umask that leaves its owner nothing
+        raise _unusable(path, exc.strerror or str(exc)) from exc
     finally:
         os.close(descriptor)
 

@@ -74,8 +74,9 @@ def _entries(folder: str) -> list[str]:
         names = os.listdir(folder)  # noqa: PTH208 - paths are strings here
     except FileNotFoundError:
         raise ConfigError(f'certificate revocation list directory "{folder}" does not exist') from None
-    except OSError as exc:
-        raise ConfigError(f'could not read certificate revocation list directory "{folder}": {exc.strerror}') from exc
+    except (OSError, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or str(exc)
+        raise ConfigError(f'could not read certificate revocation list directory "{folder}": {why}') from exc
     return [os.path.join(folder, name) for name in sorted(names) if _HASHED.fullmatch(name)]  # noqa: PTH118
 
 

@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import TlsVerify
@@ -155,7 +154,7 @@ def _read_folder(folder: str, *, with_lists: bool) -> Iterator[FileBlock]:
     """Read the files of a hashed directory (``openssl rehash``), as OpenSSL would, and all of them at once."""
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - paths are strings here
-    except OSError:
+    except (OSError, ValueError):
         return  # see `_require_folders`
     for name in names:
         kind = _HASHED.fullmatch(name)
@@ -192,7 +191,7 @@ def _check_environment() -> None:
 def _require_folders(defaults: DefaultRoots) -> None:
     """Name the directory that is not there, if nothing else is trusted."""
     for folder in defaults.folders:
-        if not Path(folder).is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112 - Path raises if the name is too long
             raise ConfigError(
                 f'root certificate directory "{folder}" does not exist',
                 remedy="The environment variable SSL_CERT_DIR names it: correct or unset the variable."

@@ -189,3 +189,10 @@ def test_variable_that_names_no_directory_is_named(
     assert caught.value.message == f'root certificate directory "{path}" does not exist'
     assert "SSL_CERT_DIR names it" in (caught.value.remedy or "")
     Pair(backend, TlsParameters(root_cert_path=str(root_path)), NAME, authority.issue(NAME)).handshake()
+
+
+@pytest.mark.parametrize("folder", ["x" * 5000, "file/x"])
+def test_directory_that_cannot_exist_is_refused(backend: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", folder)
+    with pytest.raises(ConfigError, match="root certificate directory"):
+        get_backend(backend).wrap(TlsParameters(), NAME)

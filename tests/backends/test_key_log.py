@@ -158,3 +158,11 @@ def test_log_that_is_rotated_while_the_context_is_built_is_not_lost(
         Pair("stdlib", chosen, NAME, authority.issue(NAME)).handshake()
     assert b"CLIENT_TRAFFIC_SECRET_0" in path.read_bytes()
     assert b"SECRET" not in (tmp_path / "moment").read_bytes()
+
+
+def test_log_that_the_library_cannot_open_is_a_configuration_error(tmp_path: Path) -> None:
+    """It opens the file again, and may be refused where `open_key_log` was not."""
+    path = tmp_path / "keys"
+    with pytest.raises(ConfigError) as caught, open_key_log(str(path)):
+        raise PermissionError(13, "Permission denied")
+    assert caught.value.message == f'could not open SSL key logging file "{path}": Permission denied'

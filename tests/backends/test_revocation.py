@@ -255,3 +255,9 @@ def test_bad_folders(backend: str, parameters: TlsParameters, tmp_path: Path) ->
     for path, text in ((tmp_path / "none", "does not exist"), (file, "Not a directory")):
         with pytest.raises(ConfigError, match=f'certificate revocation list directory "{path}".*{text}'):
             get_backend(backend).wrap(dataclasses.replace(parameters, crl_dir=str(path)), NAME)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_directory_that_cannot_exist_is_refused(backend: str, name: str, parameters: TlsParameters) -> None:
+    with pytest.raises(ConfigError, match="could not read certificate revocation list directory"):
+        get_backend(backend).wrap(dataclasses.replace(parameters, crl_dir=name), NAME)
