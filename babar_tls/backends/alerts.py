@@ -9,7 +9,10 @@ import re
 
 from ..errors import ClientCertificateError, TlsError
 
-__all__ = ["alert_error", "alert_name", "alert_named_in"]
+__all__ = ["BAD_CERTIFICATE_RECORD", "alert_error", "alert_name", "alert_named_in"]
+
+#: The fatal alert bad_certificate (RFC 8446 §6) as a record without encryption.
+BAD_CERTIFICATE_RECORD = bytes.fromhex("15 03 03 00 02 02 2a")
 
 _NAMES = {
     0: "close_notify",

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
 from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, TlsError
+from .alerts import BAD_CERTIFICATE_RECORD
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
-from .callback_exceptions import run_with_callbacks
 from .chain_advice import with_advice
 from .client_certificates import KEY_FORMATS
 from .context_cache import ContextCache
 from .context_files import context_files
 from .key_exchange import KeyExchangeObserver
 from .key_log import prepare_key_log
-from .names import name_to_send
-from .openssl_context import SELECTS_TLS13_SUITES, VERSIONS, Verification, build_context, der_of, reason_of
+from .names import name_fault, name_to_send
+from .openssl_context import (
+    SELECTS_TLS13_SUITES,
+    VERSIONS,
+    Callbacks,
+    build_context,
+    der_of,
+    fault_code,
+    reason_of,
+)
 from .openssl_errors import (
     certificate_error,
     eof_error,
@@ -30,13 +38,10 @@ from .openssl_errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from typing_extensions import Buffer
 
     from .root_files import Roots
 
-_T = TypeVar("_T")
 _CHUNK = 1 << 16
 
 
@@ -92,17 +97,20 @@ class _Stream(TlsStream):
         if full and server_hostname is None:
             raise no_name_error()
         name = name_to_send(server_hostname)
-        self._verification = Verification(server_hostname if full else None, common_name=parameters.common_name)
+        self._name_to_check = server_hostname if full else None
+        self._common_name = parameters.common_name
+        self._callbacks = Callbacks()
         self._watched = parameters.watch_certificate_request
-        self._calls_back = self._watched or parameters.key_log_path is not None  # also after the handshake
         self._key_exchange = KeyExchangeObserver()
         self._roots = roots
         self.trusted_roots = roots.report
+        self._certificate = b""
+        self._substitute: bytes | None = None  # what is sent in place of what OpenSSL has written
         self._established = False
         self._eof = False
         self._failure: TlsError | Closed | None = None
         self._connection = SSL.Connection(context, None)
-        self._connection.set_app_data(self._verification)
+        self._connection.set_app_data(self._callbacks)
         self._connection.set_connect_state()
         if name is not None and parameters.send_server_name:
             self._connection.set_tlsext_host_name(name.encode())
@@ -110,23 +118,42 @@ class _Stream(TlsStream):
     def do_handshake(self) -> bool:
         self._check_alive()
         try:
-            run_with_callbacks(self._connection.do_handshake)
+            self._connection.do_handshake()
         except SSL.WantReadError as exc:
+            self._callbacks.check()
             if self._eof:
                 raise eof_error() from exc
+            self._check_name()
             return False
         except SSL.Error as exc:
+            self._callbacks.check()
             raise self._failed(exc) from exc
-        certificate = self._connection.get_peer_certificate()
-        if certificate is None:
+        self._callbacks.check()
+        self._check_name()
+        if not self._certificate:
             raise missing_certificate_error()
-        self._certificate = der_of(certificate)
-        fault = self._verification.check_name(certificate)
-        if fault is not None:
-            self._failure = fault
-            raise fault
         self._established = self.possession_proven = True  # OpenSSL checks the server's signature at any level
         return True
+
+    def _check_name(self) -> None:
+        """Compare names once, when OpenSSL has accepted the chain and before the client's last flight is sent.
+
+        Without a callback in the middle of the verification, where an exception (Ctrl-C) would be lost in C. The flight
+        is replaced with an alert that is not encrypted: until the flight arrives, servers accept it.
+        """
+        if self._certificate:
+            return
+        certificate = self._connection.get_peer_certificate()
+        if certificate is None:
+            return
+        der = der_of(certificate)
+        if self._name_to_check is not None:
+            fault = name_fault(der, self._name_to_check, common_name=self._common_name)
+            if fault is not None:
+                self._substitute = BAD_CERTIFICATE_RECORD
+                self._failure = fault
+                raise fault
+        self._certificate = der
 
     def receive_data(self, data: Buffer) -> None:
         if not self._established:
@@ -140,6 +167,9 @@ class _Stream(TlsStream):
         self._connection.bio_shutdown()
 
     def data_to_send(self) -> bytes:
+        if self._substitute is not None:
+            data, self._substitute = self._substitute, b""
+            return data
         chunks = []
         try:
             while True:
@@ -152,7 +182,7 @@ class _Stream(TlsStream):
         if not buffer:
             return 0
         try:
-            return self._call(self._connection.recv_into, buffer)
+            return self._connection.recv_into(buffer)
         except SSL.ZeroReturnError:
             self.peer_closed = True
             return 0
@@ -169,20 +199,18 @@ class _Stream(TlsStream):
         sent = 0
         try:
             while sent < len(view):
-                sent += self._call(self._connection.send, view[sent:])
+                sent += self._connection.send(view[sent:])
         except SSL.Error as exc:
             raise self._failed(exc) from exc
         return sent
 
     def close_notify(self) -> None:
+        if self._failure is not None:
+            return  # it would follow a Finished that was not sent
         try:
-            self._call(self._connection.shutdown)
+            self._connection.shutdown()
         except SSL.Error:
             pass  # the connection is past saying anything
-
-    def _call(self, method: Callable[..., _T], *arguments: Any) -> _T:
-        """Call a method after the handshake, when only some connections have callbacks."""
-        return run_with_callbacks(method, *arguments) if self._calls_back else method(*arguments)
 
     def _check_alive(self) -> None:
         """Not every OpenSSL remembers that a connection has failed."""
@@ -194,15 +222,12 @@ class _Stream(TlsStream):
         return self._failure
 
     def _mapped(self, exc: SSL.Error) -> TlsError | Closed:
-        found = self._verification
-        if found.name_error is not None:
-            return found.name_error
-        if found.fault is not None:
-            error = certificate_error(found.fault, f"X509_verify_cert error {found.fault}")
-            return with_advice(error, self._roots, self.peer_chain, found.certificate)
         reason = reason_of(exc)
-        if "certificate verify failed" in reason:  # and OpenSSL has no fault to name
-            return unusable_certificate_error()
+        if "certificate verify failed" in reason:
+            code = fault_code(self._connection)
+            if not code:
+                return unusable_certificate_error()
+            return with_advice(certificate_error(code, f"X509_verify_cert error {code}"), self._roots, self.peer_chain)
         alert = None if self._established else self._key_exchange.alert
         # Of the same end OpenSSL gives the reason once; asked again it has none.
         ended = isinstance(exc, SSL.SysCallError | SSL.ZeroReturnError) or (self._eof and not reason and alert is None)
@@ -253,7 +278,7 @@ class _Stream(TlsStream):
 
     @property
     def certificate_requested(self) -> bool | None:
-        return self._verification.certificate_requested if self._watched else None
+        return self._callbacks.certificate_requested if self._watched else None
 
     def export_keying_material(self, label: bytes, length: int) -> bytes:
         return self._connection.export_keying_material(label, length, b"")

@@ -15,8 +15,6 @@ from ..errors import ConfigError
 from .client_certificates import load_identity
 from .key_log import append_line
 from .memory_files import file_of
-from .names import name_fault
-from .openssl_errors import unusable_certificate_error
 from .pem_files import load_with_openssl
 from .revocation import revocation_lists, unusable_list, wants_revocation_lists
 from .root_files import Roots, read_roots, unusable_root_file
@@ -26,10 +24,9 @@ from .suites import TLS13_SUITES, check_group, choice, only_group, unknown_ciphe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..errors import CertificateError
     from .base import ClientCertificate, TlsParameters
 
-__all__ = ["SELECTS_TLS13_SUITES", "VERSIONS", "Verification", "build_context", "der_of", "reason_of"]
+__all__ = ["SELECTS_TLS13_SUITES", "VERSIONS", "Callbacks", "build_context", "der_of", "fault_code", "reason_of"]
 
 #: pyOpenSSL got it with 25.2.
 SELECTS_TLS13_SUITES = hasattr(SSL.Context, "set_tls13_ciphersuites")
@@ -51,36 +48,23 @@ _CURVES = {
 VERSIONS = {TlsVersion.TLSV1_2: SSL.TLS1_2_VERSION, TlsVersion.TLSV1_3: SSL.TLS1_3_VERSION}
 
 
-class Verification:
-    """The verification of one connection and its result. Connections refer to it, and it refers to none of them.
-
-    Args:
-        name: The name that the certificate must have, None for any.
-        common_name: Compare by libpq's rules.
+class Callbacks:
+    """What OpenSSL's callbacks report of one connection. Connections refer to it, and it refers to none of them.
 
     Attributes:
-        fault: OpenSSL's code of the first fault.
-        certificate: The certificate that was at fault, DER.
-        name_error: The error for a certificate that is for another name.
-        name_checked: The names have been compared.
         certificate_requested: The server has requested a certificate.
+        interrupt: What was raised in a callback: an exception cannot pass through C.
     """
 
-    def __init__(self, name: str | None, *, common_name: bool) -> None:
-        self.fault: int | None = None
-        self.certificate: bytes | None = None
-        self.name_error: CertificateError | None = None
-        self.name_checked = False
+    def __init__(self) -> None:
         self.certificate_requested = False
-        self._name = name
-        self._common_name = common_name
+        self.interrupt: BaseException | None = None
 
-    def check_name(self, certificate: crypto.X509) -> CertificateError | None:
-        """Compare the names of the server's certificate with the name that is wanted, once."""
-        if self._name is not None and not self.name_checked:
-            self.name_error = name_fault(der_of(certificate), self._name, common_name=self._common_name)
-        self.name_checked = True
-        return self.name_error
+    def check(self) -> None:
+        """Raise what was raised in a callback."""
+        interrupt, self.interrupt = self.interrupt, None
+        if interrupt is not None:
+            raise interrupt
 
 
 def build_context(parameters: TlsParameters) -> tuple[SSL.Context, Roots]:
@@ -100,7 +84,7 @@ def build_context(parameters: TlsParameters) -> tuple[SSL.Context, Roots]:
         _use_identity(context, parameters.client_certificate)
     path = parameters.key_log_path
     if path is not None:
-        context.set_keylog_callback(lambda _connection, line: append_line(path, line))
+        context.set_keylog_callback(partial(_log_line, path))
     if parameters.watch_certificate_request:
         context.set_info_callback(_note_request)
     if parameters.groups:
@@ -110,7 +94,7 @@ def build_context(parameters: TlsParameters) -> tuple[SSL.Context, Roots]:
 
 def _first_flight(context: SSL.Context) -> bytes | None:
     connection = SSL.Connection(context, None)
-    connection.set_app_data(Verification(None, common_name=False))
+    connection.set_app_data(Callbacks())
     connection.set_connect_state()
     try:
         connection.do_handshake()
@@ -186,7 +170,7 @@ def _set_verification(context: SSL.Context, parameters: TlsParameters) -> Roots:
         context.set_verify(SSL.VERIFY_NONE)
         return Roots()
     refuse_os_roots(parameters)
-    context.set_verify(SSL.VERIFY_PEER, _verify)
+    context.set_verify(SSL.VERIFY_PEER)
     roots = read_roots(parameters, windows_store=False)
     load = partial(_load, context)
     load_with_openssl((*roots.certificates, *roots.lists), load, unusable_root_file)
@@ -228,27 +212,28 @@ def _use_identity(context: SSL.Context, source: ClientCertificate) -> None:
         raise identity.unusable("") from exc
 
 
-def _verify(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
-    """OpenSSL asks for every certificate of the chain, the server's own last; the first fault is the one to report.
-
-    Names are checked here so that a certificate for somebody else fails the handshake, and the server hears of it.
-    """
-    found: Verification = connection.get_app_data()
+def fault_code(connection: SSL.Connection) -> int | None:
+    """Return OpenSSL's code of the fault in the server's chain; pyOpenSSL has no public method for that."""
     try:
-        if not ok:
-            found.fault = code
-            found.certificate = der_of(certificate)
-        elif depth == 0:
-            found.check_name(certificate)
-    except MemoryError:
-        raise
-    except Exception:
-        found.name_error = unusable_certificate_error()
-    return bool(ok) and found.name_error is None
+        code: int = SSL._lib.SSL_get_verify_result(connection._ssl)  # type: ignore[attr-defined]
+    except AttributeError:
+        return None
+    return code
+
+
+def _log_line(path: str, connection: SSL.Connection, line: bytes) -> None:
+    try:
+        append_line(path, line)
+    except BaseException as exc:
+        callbacks: Callbacks = connection.get_app_data()
+        callbacks.interrupt = exc
 
 
 def _note_request(connection: SSL.Connection, _where: int, _value: int) -> None:
-    """OpenSSL calls for every step of the handshake."""
-    if b"read server certificate request" in connection.get_state_string():
-        found: Verification = connection.get_app_data()
-        found.certificate_requested = True
+    """Note that the server has requested a certificate; OpenSSL calls for every step of the handshake."""
+    callbacks: Callbacks = connection.get_app_data()
+    try:
+        if b"read server certificate request" in connection.get_state_string():
+            callbacks.certificate_requested = True
+    except BaseException as exc:
+        callbacks.interrupt = exc

@@ -16,6 +16,7 @@ from rtls._rustls import aws_lc_rs_version, rustls_version
 
 from ..config import TlsVerify
 from ..errors import CertificateError, Closed, TlsError
+from .alerts import BAD_CERTIFICATE_RECORD
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
 from .chain_advice import with_advice
 from .client_certificates import KEY_FORMATS
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 _E = TypeVar("_E", bound="TlsError | Closed")
 _CHUNK = 1 << 14  # bytes: rustls has room for some records, and must be emptied between two of these
-#: A fatal alert in the clear: "bad_certificate" (RFC 8446 §6).
-_BAD_CERTIFICATE = bytes.fromhex("15 03 03 00 02 02 2a")
 _VERSION_NAMES = {number: version.value for version, number in VERSIONS.items()}
 
 
@@ -156,7 +155,7 @@ class _Stream(TlsStream):
         if found is not None:
             # So the server hears of it in TLS 1.2. In TLS 1.3 rustls could encrypt it, and we cannot; but a client may
             # fail before it has keys, and until our flight comes servers (OpenSSL's, at least) hear a plain alert.
-            self._outgoing[:] = _BAD_CERTIFICATE
+            self._outgoing[:] = BAD_CERTIFICATE_RECORD
             raise self._failed(found)
 
     def _certificate_fault(self) -> CertificateError | None:

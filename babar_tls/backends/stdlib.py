@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, TlsError
+from .alerts import BAD_CERTIFICATE_RECORD
 from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
 from .chain_advice import with_advice
 from .client_certificates import KEY_FORMATS
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from .root_files import Roots
 
 _DER = 2  # the number of the encoding in _ssl
-#: A fatal alert without encryption: "bad_certificate" (RFC 8446 §6).
-_BAD_CERTIFICATE = bytes.fromhex("15 03 03 00 02 02 2a")
 _FIRST_BYTES = (b"", b"\x15", b"\x16")  # of a server: nothing yet, an alert, a handshake message
 #: The text of an error for which Python's ssl has no name, such as alert 120 (no_application_protocol).
 _TEXT = re.compile(r"\[SSL\] (.*) \(_ssl\.c:\d+\)")
@@ -156,7 +155,7 @@ class _Stream(TlsStream):
         fault = name_fault(certificate, self._name_to_check, common_name=self._common_name)
         if fault is not None:
             self._outgoing.read()
-            self._outgoing.write(_BAD_CERTIFICATE)
+            self._outgoing.write(BAD_CERTIFICATE_RECORD)
             self._failure = fault
             raise fault
         self._checked_certificate = certificate

@@ -47,7 +47,7 @@ BAD_KEYS: dict[str, tuple[Callable[[Path, ServerCertificate], object], str]] = {
     ),
     "damaged": (
         lambda path, c: put(path, c.private_key_pem.replace(b"\nMII", b"\nMIIB")),
-        'could not load private key file "{}": it is damaged, or of a kind that this engine does not know',
+        'could not load private key file "{}": damaged PEM, line 1: the PRIVATE KEY is not Base64',
     ),
     "another's": (
         lambda path, _: put(path, CertificateAuthority().issue("x", key="rsa2048").private_key_pem),
