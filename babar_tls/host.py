@@ -42,6 +42,11 @@ class Host:
             check_file_name("host", self.host)
         else:
             check_not_uri("host", self.host)
+            if "@" in self.host[1:]:  # not shown, and not sent to the DNS: a password may stand before it
+                raise ConfigError(
+                    'host contains an "@"',
+                    remedy="Name only the host, and set user and password separately.",
+                )
             check_host("host", self.host)
 
     @property

@@ -84,7 +84,9 @@ def _check_known(keyword: str, value: str, known: Collection[str], *, show: bool
 
 
 def names_secret(text: str) -> bool:
-    """Return True if a value may contain a secret, because keywords are separated in a way that is not libpq's."""
+    """Return True if a value may contain a secret: a URI, or keywords that are not separated as in libpq."""
+    if ":" in text.rpartition("@")[0]:  # user and password, as in a URI
+        return True
     found = _SECRET.search(text)
     return found is not None and "=" in text[found.start() :]
 
@@ -123,6 +125,7 @@ def _parse_keywords(text: str, known: Collection[str] | None) -> dict[str, str]:
             after = f' after "{word}"' if show and known is not None and word in known else ""
             curly = " Typographic quotes do not count." if set(text) & set("“”‘’") else ""  # noqa: RUF001 - meant
             raise ConfigError(f'missing "="{after} in connection info string', remedy=_QUOTING + curly)
+        is_quoted = text.startswith("'", match.end())
         value, position = _keyword_value(text, match.end())
         keyword = match[1]
         if known is None:
@@ -130,7 +133,7 @@ def _parse_keywords(text: str, known: Collection[str] | None) -> dict[str, str]:
         else:
             if keyword != _OLD:
                 _check_known(keyword, value, known, show=show, what=_OPTION)
-            if _SECRET.search(keyword) is None:
+            if _SECRET.search(keyword) is None and not is_quoted:
                 _check_separators(value, known)
             _store(values, keyword, value)
         position = _skip_blanks(text, position)

@@ -62,11 +62,11 @@ class Setting:
 def refuse(setting: Setting, message: str, remedy: str | None = None) -> ConfigError:
     """An error about a setting, which says where it comes from if that is not under the reader's eyes.
 
-    A value that contains the name of a secret is not shown.
+    A value that contains the name of a secret, or a user and a password as in a URI, is not shown.
     """
     if names_secret(setting.value):
         message = f'invalid value for connection option "{setting.keyword}"'
-        remedy = "Separate keywords by spaces (in a URI: by &): its value contains another one."
+        remedy = "Its value contains another keyword or a URI. Separate keywords by spaces (in a URI: by &)."
     place = None if setting.source == CONNECTION_STRING else f"It comes from {setting.source}."
     return ConfigError(message, remedy=" ".join(filter(None, (remedy, place))) or None)
 

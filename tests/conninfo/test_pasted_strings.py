@@ -8,6 +8,7 @@ import pytest
 
 from babar_tls import Config, ConfigError, Session
 from babar_tls.conninfo import parse
+from babar_tls.conninfo.keywords import KEYWORDS
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -87,6 +88,35 @@ def test_another_scheme_is_refused(text: str) -> None:
 )
 def test_what_surrounds_a_string_is_named(text: str, cause: str) -> None:
     assert cause in refused(text).message
+
+
+@pytest.mark.parametrize("host", [f"u:{SECRET}@h", f"u:a@{SECRET}", f"{SECRET}@h", f"g,u:{SECRET}@h"])
+@pytest.mark.parametrize("hostaddr", ["", "127.0.0.1,127.0.0.1"])
+def test_user_and_password_before_a_host_are_refused(host: str, hostaddr: str) -> None:
+    hostaddr = hostaddr if "," in host else hostaddr.partition(",")[0]
+    text = f"host='{host}' hostaddr='{hostaddr}'"
+    assert 'host contains an "@"' in refused(text).message
+    with pytest.raises(ConfigError, match='host contains an "@"') as caught:
+        Config(host=host.rpartition(",")[2])
+    assert SECRET[:5] not in f"{caught.value!r}{caught.value}"
+
+
+def test_abstract_socket_name_with_hostaddr_is_accepted() -> None:
+    assert Config.from_conninfo("host=@a hostaddr=127.0.0.1 user=u", environ={}).host == "@a"
+
+
+@pytest.mark.parametrize("keyword", ["hostaddr", "service", "sslmode", "port", "connect_timeout", "sslcertmode"])
+@pytest.mark.parametrize("text", [URI, f"u:{SECRET}@h"])
+def test_a_uri_as_the_value_of_another_keyword_is_not_shown(keyword: str, text: str) -> None:
+    refused(f"host=h {keyword}='{text}'")
+    with pytest.raises(ConfigError) as caught:
+        Config.from_conninfo("host=h", environ={f"{KEYWORDS[keyword].envvar}": text})
+    assert SECRET[:5] not in f"{caught.value!r}{caught.value}"
+
+
+@pytest.mark.parametrize("value", ["job; user=etl", "a;host=b", "see; password = x"])
+def test_semicolons_in_a_quoted_value_are_accepted(value: str) -> None:
+    assert parse(f"host=h application_name='{value}'")["application_name"] == value
 
 
 def test_typographic_quotes_around_a_value_are_named() -> None:
