@@ -354,16 +354,22 @@ class BlockingConnection:
         """Connect to the same address again and repeat what was exchanged before TLS, within the same limits.
 
         Raises:
-            Error: There is no connection; or `failure`, if the server does not answer as it did the first time.
+            Error: `failure`, if the server cannot be reached again or does not answer as it did the first time: another
+                host must not be tried because of that. Or the deadline has passed, or the connection was closed here.
         """
         preamble, ciphertext_left = self._preamble, self._ciphertext_left
         if self._reached is None:
             raise failure
-        self._connect(Connect(self._reached[0]))
-        self._ciphertext_left = ciphertext_left
-        for request, result in preamble:
-            if self._perform[type(request)](request) != result:
-                raise failure
+        try:
+            self._connect(Connect(self._reached[0]))
+            self._ciphertext_left = ciphertext_left
+            is_same = all(self._perform[type(request)](request) == result for request, result in preamble)
+        except IoError as error:
+            if isinstance(error, TimeoutError) or self.interruption.requested:
+                raise
+            is_same = False
+        if not is_same:
+            raise failure
 
     def learn_group(self, *, verified: bool) -> None:
         """Remember the key-exchange group of the session that is ready, for the next connect to the same server.

@@ -15,6 +15,7 @@ from babar_tls import (
     CertificateError,
     Config,
     Error,
+    Host,
     TimeoutError,
     TlsError,
     TlsMode,
@@ -185,6 +186,37 @@ def test_session_that_is_refused_teaches_nothing(config: Config, backend: str, c
             with pytest.raises(Error):
                 connect(trusting(config, server, backend), "blocking")
     assert not group_memory._selected._entries
+
+
+@pytest.mark.parametrize("second", ["refused", "reset"])
+def test_server_that_cannot_be_reached_again_is_reported_by_its_first_failure(
+    config: Config, style: str, certificate: ServerCertificate, second: str
+) -> None:
+    def refuse(peer: ScriptedPeer) -> None:
+        lost.set()
+        if second == "refused":
+            server._listener.shutdown(socket.SHUT_RDWR)
+            server._listener.close()
+        alert(40)(peer)
+
+    def script(peer: ScriptedPeer) -> None:
+        (reset if lost.is_set() else picky)(peer)
+
+    lost = threading.Event()
+    picky = Picky(certificate, "secp384r1")
+    other = Picky(certificate, "secp384r1")
+    with ScriptedServer(script) as server, ScriptedServer(other) as other_server:
+        wanted = trusting(config, server, "stdlib")
+        for _ in range(2):
+            connect(wanted, style)
+        assert len(picky.offers[-1]) == 1
+        picky.narrow = refuse
+        hosts = (Host(config.host, server.port), Host(config.host, other_server.port))
+        with pytest.raises(TlsError) as caught:
+            connect(wanted.replace(hosts=hosts), style)
+    assert caught.value.alert == "handshake_failure"
+    assert caught.value.attempts == (caught.value,)
+    assert other.offers == []
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
