@@ -46,7 +46,7 @@ BAD_KEYS: dict[str, tuple[Callable[[Path, ServerCertificate], object], str]] = {
         'could not load private key file "{}": it is in OpenSSH\'s own format',
     ),
     "damaged": (
-        lambda path, c: put(path, c.private_key_pem.replace(b"\nMII", b"\nMIIB")),
+        lambda path, c: put(path, c.private_key_pem.replace(b"\nMII", b"\n!MII")),
         'could not load private key file "{}": damaged PEM, line 1: the PRIVATE KEY is not Base64',
     ),
     "another's": (
