@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KeyExchangeObserver"]
 
+_FIRST_BYTES = (b"", b"\x15", b"\x16")
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4
 _CHANGE_CIPHER_SPEC = 20
 _SERVER_HELLO, _SERVER_KEY_EXCHANGE, _SERVER_HELLO_DONE = 2, 12, 14
@@ -59,6 +60,11 @@ class KeyExchangeObserver:
         """The version of TLS that the server selected (``TLSv1.3``), empty until it is known."""
         self._read()
         return VERSIONS.get(self._version, "")
+
+    @property
+    def may_be_tls(self) -> bool:
+        """Return False if the first byte begins no record that a server may send first: an alert, or a handshake."""
+        return self.head[:1] in _FIRST_BYTES
 
     @property
     def alert(self) -> int | None:

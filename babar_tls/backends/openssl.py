@@ -32,6 +32,7 @@ from .openssl_errors import (
     eof_error,
     missing_certificate_error,
     no_name_error,
+    not_tls_error,
     ssl_error,
     unfinished_error,
     unusable_certificate_error,
@@ -123,6 +124,9 @@ class _Stream(TlsStream):
             self._callbacks.check()
             if self._eof:
                 raise eof_error() from exc
+            if not self._key_exchange.may_be_tls:  # see the backend for `ssl`
+                self._failure = not_tls_error(self._key_exchange.head)
+                raise self._failure from None
             self._check_name()
             return False
         except SSL.Error as exc:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from .root_files import Roots
 
 _DER = 2  # the number of the encoding in _ssl
-_FIRST_BYTES = (b"", b"\x15", b"\x16")  # of a server: nothing yet, an alert, a handshake message
 #: The text of an error for which Python's ssl has no name, such as alert 120 (no_application_protocol).
 _TEXT = re.compile(r"\[SSL\] (.*) \(_ssl\.c:\d+\)")
 
@@ -126,8 +125,8 @@ class _Stream(TlsStream):
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
-            if self._key_exchange.head[:1] not in _FIRST_BYTES:
-                # OpenSSL 3.0 would wait for the five bytes of a record's header, which may never come.
+            if not self._key_exchange.may_be_tls:
+                # OpenSSL would wait for the five bytes of a record's header, which may never come.
                 self._failure = not_tls_error(self._key_exchange.head)
                 raise self._failure from None
             chain = self._unverified_chain()
