@@ -38,7 +38,7 @@ TEXT = st.text(
     max_size=12,
 )
 WORD = TEXT.filter(bool)
-NAME = WORD.map(lambda text: text.replace(",", "")).filter(bool)
+NAME = WORD.map(lambda text: text.replace(",", "")).map(lambda text: text[:1] + text[1:].replace("@", "")).filter(bool)
 PATH = st.one_of(WORD, WORD.map(lambda text: "/" + text), st.just("/r\udcff"), st.just("token:key"), st.just("system"))
 ADDRESS = st.none() | st.ip_addresses().map(str)
 HOST = st.builds(Host, NAME | st.sampled_from(["localhost", "/run/pg", "@pg"]), st.integers(1, 65535), ADDRESS)
