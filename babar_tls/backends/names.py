@@ -15,6 +15,7 @@ in two points: ``*.com`` is not a pattern, and no pattern matches an address.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,10 @@ def name_fault(der: bytes, host: str, *, common_name: bool = True) -> Certificat
     return None if _matches(der, host, common_name) else _fault(der, host, common_name=common_name)
 
 
+#: A name that ends in a number: resolvers take such names for addresses in unusual forms (``0177.0.0.1``, ``127.1``).
+_NUMBER = re.compile(rb"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.DOTALL)
+
+
 @lru_cache(maxsize=32)
 def _matches(der: bytes, host: str, common_name: bool) -> bool:
     """Memoize the result of a comparison: a pool compares the same names at every connect."""
@@ -57,6 +62,7 @@ def _fault(der: bytes, host: str, *, common_name: bool) -> CertificateError | No
         return CertificateError(f"the names of the server's certificate cannot be read: {exc}", reason="invalid")
     address = _packed(host)
     wanted = _spellings(host)
+    may_match_pattern = address is None and not any(map(_NUMBER.fullmatch, wanted))
     for is_address, name in names.alternative_names:
         if is_address:
             if name == address:
@@ -64,7 +70,7 @@ def _fault(der: bytes, host: str, *, common_name: bool) -> CertificateError | No
         elif address is None or common_name:
             if b"\0" in name:
                 return _null_error()
-            if _is_for(name, wanted, pattern=address is None):
+            if _is_for(name, wanted, pattern=may_match_pattern):
                 return None
     if not common_name:
         return _fault_of_alternative_names(host, der)
@@ -72,7 +78,7 @@ def _fault(der: bytes, host: str, *, common_name: bool) -> CertificateError | No
         name = names.common_names[0]
         if b"\0" in name:
             return _null_error()
-        if _is_for(name, wanted, pattern=address is None):
+        if _is_for(name, wanted, pattern=may_match_pattern):
             return None
     return _fault_of_all(names, host, der)
 

@@ -182,6 +182,8 @@ def ssl_error(
             "SSL error: the connection has failed, and OpenSSL has no name for the reason",
             remedy="OpenSSL has none for alerts that are not in its version's list. The server's log has the reason.",
         )
+    if "ASN1" in reason and began and not established:
+        return unusable_certificate_error()
     if "EXCESSIVE_MESSAGE_SIZE" in reason:
         return TlsError(
             "SSL error: excessive message size",

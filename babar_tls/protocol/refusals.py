@@ -91,7 +91,8 @@ _PASSWORD_REFUSED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _LOGIN_REFUSED = re.compile(
-    "(?!(?:no such )?database).*(?:authenticat|auth failed|credentials|login (?:failed|rejected)|bouncer config error"
+    "(?!(?:(?:FATAL|ERROR): *)?(?:(?:no such )?database|prepared statement|could not |unsupported startup))"
+    ".*(?:authenticat|auth failed|credentials|login (?:failed|rejected)|bouncer config error"
     "|(?:no such|unknown) (?:user|tenant)|(?:user|role|tenant).*(?:not found|does not exist))",
     re.IGNORECASE | re.DOTALL,
 )

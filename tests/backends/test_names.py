@@ -130,6 +130,18 @@ def test_like_libpq(case: str, authority: CertificateAuthority) -> None:
     assert fault is None or text in fault.message
 
 
+@pytest.mark.parametrize(
+    "host", ["0177.0.0.1", "127.0.1", "0x7f.0.0.1", "\uff11\uff12\uff17.0.0.1", "127.0.0.0x1", "127.0.0.1."]
+)
+@pytest.mark.parametrize("common_name", [True, False])
+def test_no_pattern_matches_an_address_in_an_unusual_form(
+    host: str, common_name: bool, authority: CertificateAuthority
+) -> None:
+    pattern = f"*.{host.partition('.')[2]}"
+    for subject, san in ((cn(pattern), False), (NOBODY, dns(pattern))):
+        assert name_fault(issue(authority, subject, san).der, host, common_name=common_name) is not None
+
+
 @pytest.mark.parametrize("case", STRICTER)
 def test_stricter_than_libpq(case: str, authority: CertificateAuthority) -> None:
     """No wildcard stands for whatever somebody registers, and none for a part of an address."""

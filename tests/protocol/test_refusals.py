@@ -121,6 +121,11 @@ OTHERS = [
     ("08P01", "malformed SCRAM message"),
     ("XX000", "it says"),
     ("08P01", "the database system is starting up"),
+    ("26000", 'prepared statement "user_stmt" does not exist'),
+    ("58P01", 'could not open file "pg_authentication": No such file or directory'),
+    ("08006", "could not connect to authentication server"),
+    ("08P01", "unsupported startup parameter: user_role not found"),
+    ("XX000", 'FATAL: database "credentials" not found'),
     ("53300", "password authentication failed"),  # a SQLSTATE that PostgreSQL uses for something else
     ("3D000", 'database "wrong password" does not exist'),
     ("57P03", "the database system is shutting down"),
