@@ -62,7 +62,7 @@ _ALIASES = {
     "encrypted_client_hello_required": "ech_required",
 }
 #: How OpenSSL's reasons for alerts begin; not all contain ALERT (TLSV1_UNRECOGNIZED_NAME).
-_PREFIX = re.compile(r"(?:sslv3|tlsv1|tlsv13|tls)_(?:alert_)?")
+_PREFIX = re.compile(r"(?:ssl/tls|sslv3|tlsv1|tlsv13|tls)_(?:alert_)?")
 
 _NO_CLIENT_CERTIFICATE = (
     "The server requires a client certificate: set tls_client_cert and tls_client_key (sslcert, sslkey). A certificate "

@@ -126,6 +126,7 @@ def test_reasons_of_all_openssl_versions_are_recognized(prefix: str) -> None:
         words = name.replace("_", " ") if " " in prefix else name.upper()
         assert alert_named_in(prefix + words) == name
     assert alert_named_in("TLSV1_UNRECOGNIZED_NAME") == "unrecognized_name"
+    assert alert_named_in("ssl/tls alert bad certificate") == "bad_certificate"  # OpenSSL 3.2 and later
     assert alert_named_in("TLSV1_ALERT_USER_CANCELLED") == "user_canceled"
     assert alert_named_in("TLS_INVALID_ECPOINTFORMAT_LIST") is None
     assert alert_named_in("") is None
