@@ -12,7 +12,7 @@ demo: $(VENV)/demo.stamp
 
 # pyenv hides its interpreters behind shims that work for one version at a time: put the interpreters themselves on the
 # path. uv must use them and not download others.
-TOX = PATH="$$(sh tools/interpreters)$$PATH" UV_PYTHON_DOWNLOADS=never $(BIN)/tox
+TOX = PATH="$$(sh tools/interpreters)$$PATH" UV_PYTHON_DOWNLOADS=never sh tools/in_memory $(BIN)/tox
 # The environment "full" uses this Python. The other versions are left to test-all.
 THIS = $(shell $(BIN)/python -c 'import sys; print("py%d%d" % sys.version_info[:2])')
 OTHERS = $(filter-out $(THIS),py311 py312 py313)
