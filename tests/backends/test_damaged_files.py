@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -304,8 +305,8 @@ def test_own_certificate_may_have_trust_settings(
 
 
 def make_socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(os.path.relpath(path))  # a long path would not fit into an address
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(path.parent):
+        made.bind(path.name)  # a long path would not fit into an address
 
 
 NOT_FILES: dict[str, Callable[[Path], object]] = {
