@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from babar_tls import remembered
@@ -458,6 +458,7 @@ FIELDS = [item.name for item in dataclasses.fields(Config) if item.name != "user
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), values, max_size=4))
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # the first example loads tables of Unicode
 def test_arbitrary_values(overrides: dict[str, Any]) -> None:
     """Values of any type make a configuration or a `ConfigError`, and nothing else."""
     try:
