@@ -276,12 +276,13 @@ class ServerError(Error):
         self.position = int(position) if re.fullmatch("[0-9]{1,10}", position) else None
 
     def _headline(self) -> str:
-        texts = {self.severity: self.message, "DETAIL": self.detail, "HINT": self.hint}
-        return "\n".join(
-            f"{visible(label, limit=20)}:  {visible(text, limit=_SHOWN)}"
-            for label, text in texts.items()
-            if text or text is self.message
-        )
+        lines = [f"{visible(self.severity, limit=20)}:  {visible(self.message, limit=_SHOWN)}"]
+        lines += [
+            f"{label}:  {visible(text, limit=_SHOWN)}"
+            for label, text in (("DETAIL", self.detail), ("HINT", self.hint))
+            if text
+        ]
+        return "\n".join(lines)
 
 
 class AuthRefused(AuthError, ServerError):

@@ -139,6 +139,12 @@ def test_positions(position: str, number: int | None) -> None:
     assert ServerError({"P": position}).position == number
 
 
+@pytest.mark.parametrize("severity", ["DETAIL", "HINT", ""])
+def test_message_is_shown_whatever_the_severity_is(severity: str) -> None:
+    error = ServerError({"V": severity, "S": severity, "M": "message", "D": "detail", "H": "hint"})
+    assert str(error) == f"{severity}:  message\nDETAIL:  detail\nHINT:  hint"
+
+
 def test_the_tree_is_documented() -> None:
     """Every class stands in the module's docstring, and every class of the module is public."""
     assert errors.__doc__ is not None
