@@ -35,7 +35,7 @@ NATIVE = ROOT / "babar_tls" / "_native"
 #: A connect at most, by the blocking driver on `stdlib`, SCRAM keys at hand, without direct TLS.
 SYSTEM_CALLS = 16  # but for those that read
 READS = 8  # one for each flight of the server's, and more where one arrives in pieces, as it does on a busy machine
-PYTHON_CALLS = 880  # some 830, and 50 more where a flight arrives in pieces
+PYTHON_CALLS = 860
 PEAK_BYTES = 260_000
 LEFT_BYTES = 64  # a connect that is over, on an average of many
 #: A handshake of the protocol's alone, both ends of SCRAM and PBKDF2 of one iteration included.
@@ -116,7 +116,15 @@ def _strace_table(text: str) -> dict[str, int]:
 
 @of_this_python
 def test_python_calls(config: Config) -> None:
-    """A connect calls so many functions, of Python's and of C's, and not many more."""
+    """A connect calls so many functions, of Python's and of C's, and not many more.
+
+    A flight that arrives in pieces, as it does on a busy machine, costs calls of its own: the least of several counts.
+    """
+    least = min(_python_calls(config) for _ in range(5))
+    assert 100 < least <= PYTHON_CALLS
+
+
+def _python_calls(config: Config) -> int:
     calls = 0
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
@@ -132,7 +140,7 @@ def test_python_calls(config: Config) -> None:
         sys.setprofile(None)
         gc.enable()
     session.close()
-    assert 100 < calls <= PYTHON_CALLS
+    return calls
 
 
 def test_memory(config: Config) -> None:
