@@ -221,7 +221,7 @@ class Copy:
             self.ended = not has_more
 
     def drain(self) -> Exchange[None]:
-        """Read the copy to its end; that it was cancelled is no error."""
+        """Read the copy to its end; a cancelled copy is not an error."""
         try:
             while (yield from self.more()):
                 pass

@@ -17,6 +17,7 @@ from .protocol.requests import ScramKeys
 from .protocol.saslprep import saslprep
 from .protocol.scram import SCRAM_SHA_256, keys_from_salted_password
 from .tracebacks import clears_locals
+from .validation import as_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -51,7 +52,7 @@ def pbkdf2_hmac_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
     """
     _check_iterations(iterations)
     derived: bytes = _native.functions.pbkdf2_hmac_sha256(
-        _as_bytes("password", password), _as_bytes("salt", salt), iterations
+        as_bytes("password", password), as_bytes("salt", salt), iterations
     )
     return derived
 
@@ -70,7 +71,7 @@ def pbkdf2_hmac_sha256_many(jobs: Iterable[tuple[bytes, bytes, int]]) -> list[by
         ConfigError: A password or salt is not bytes, or an iteration count is not between 1 and 2³¹ - 1.
     """
     listed = [
-        (_as_bytes("password", password), _as_bytes("salt", salt), iterations) for password, salt, iterations in jobs
+        (as_bytes("password", password), as_bytes("salt", salt), iterations) for password, salt, iterations in jobs
     ]
     for _, _, iterations in listed:
         _check_iterations(iterations)
@@ -122,7 +123,7 @@ def scram_verifiers(
     if not all(passwords):
         raise ConfigError("an empty password has no verifier: PostgreSQL would never let anybody in with it")
     salts = [os.urandom(_SALT_BYTES) for _ in passwords] if salts is None else salts
-    salts = [_as_bytes("salt", salt) for salt in salts]
+    salts = [as_bytes("salt", salt) for salt in salts]
     if not all(salts):
         raise ConfigError("an empty salt has no verifier: PostgreSQL would not take it for one")
     if len(salts) != len(passwords):
@@ -146,7 +147,7 @@ def tls_server_end_point(der: bytes) -> bytes:
         ConfigError: `der` is not bytes.
         ChannelBindingUnsupported: The signature algorithm names no single hash function, or `der` is no certificate.
     """
-    return channel_binding.tls_server_end_point(_as_bytes("der", der))
+    return channel_binding.tls_server_end_point(as_bytes("der", der))
 
 
 def derive_within(
@@ -184,17 +185,6 @@ def derive_within(
         f"the {max(seconds or 0, 0):.1f} s that are left",
         remedy="Lower the role's scram_iterations, or raise connect_timeout.",
     )
-
-
-def _as_bytes(name: str, value: object) -> bytes:
-    """Return the bytes of a bytes-like object. `bytes(8)` would be eight zero bytes, which nobody means.
-
-    Raises:
-        ConfigError: It is something else.
-    """
-    if not isinstance(value, bytes | bytearray | memoryview):
-        raise ConfigError(f"{name} must be bytes, not {type(value).__name__}")
-    return bytes(value)
 
 
 def _check_iterations(iterations: int) -> None:

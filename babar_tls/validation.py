@@ -42,6 +42,22 @@ def check_bool(name: str, value: object) -> None:
         raise ConfigError(f"{name} must be True or False, not {value!r}", remedy=f"Write {name}=True or {name}=False.")
 
 
+def as_bytes(name: str, value: object, expected: str = "bytes") -> bytes:
+    """Return the bytes of a bytes-like object. `bytes(8)` would be eight zero bytes, which is never meant.
+
+    Args:
+        name: What it is, for the message.
+        value: The object.
+        expected: The types that are accepted, for the message.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise ConfigError(f"{name} must be {expected}, not {type(value).__name__}", remedy=f"Pass {name} as bytes.")
+    return bytes(value)
+
+
 def check_address(hostaddr: object) -> None:
     """It is an IP address, perhaps with a zone, or nothing: `hostaddr` is there so that no name is looked up."""
     if hostaddr is None:

@@ -1,8 +1,8 @@
 """Which certificate of a rejected chain is at fault, whose it is, and what was trusted: what a user needs to repair it.
 
-TLS libraries say little about that. pyOpenSSL shows the certificate at fault. `ssl` shows what the server sent; which
-of these certificates and of the trusted ones are outside of their time is found out here. rustls shows nothing of a
-chain that webpki rejects. Nothing is decided here: the chain has been rejected already.
+TLS libraries say little about that. `ssl` and pyOpenSSL show what the server sent; which of these certificates and of
+the trusted ones are outside of their time is found out here. rustls shows nothing of a chain that webpki rejects.
+Nothing is decided here: the chain has been rejected already.
 """
 
 from __future__ import annotations
@@ -42,28 +42,20 @@ class _Known(NamedTuple):
         return f'the CA certificate "{_name(self.certificate.der)}" in "{self.path}" (line {self.line})'
 
 
-def with_advice(
-    error: CertificateError, roots: Roots, chain: Sequence[bytes] = (), at_fault: bytes | None = None
-) -> CertificateError:
+def with_advice(error: CertificateError, roots: Roots, chain: Sequence[bytes] = ()) -> CertificateError:
     """Return the error with the certificate at fault, or the roots that were trusted, in its text.
 
     Args:
         error: The error, with the TLS library's reason.
         roots: What was trusted.
         chain: What the server sent, its own certificate first; empty if the TLS library does not show it.
-        at_fault: The certificate at fault, if the TLS library shows it.
     """
     if error.reason in ("untrusted", "self-signed"):
         return _with_sources(error, roots, chain)
     if error.reason not in ("expired", "not-yet-valid"):
         return error
     now = time.time()
-    trusted = list(_trusted(roots))
-    sent = list(map(_Known, _parsed(chain)))
-    if at_fault is not None:
-        found = [one for one in (*trusted, *sent) if one.certificate.der == at_fault]
-    else:
-        found = _outside_of_their_time(sent, trusted, now)
+    found = _outside_of_their_time(list(map(_Known, _parsed(chain))), list(_trusted(roots)), now)
     if not found:
         return _changed(error, remedy=_unknown(error.reason))
     first = found[0]

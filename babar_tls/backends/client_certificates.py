@@ -179,7 +179,7 @@ def _is_pkcs12(data: bytes, name: str) -> bool:
 
 
 def _chain(data: bytes, name: str) -> bytes:
-    """Return the certificates as PEM, of TRUSTED CERTIFICATE without the trust settings: nobody is verified with it."""
+    """Return the certificates as PEM, of TRUSTED CERTIFICATE without the trust settings, which do not apply."""
     try:
         if _is_der(data):
             ders = [data]

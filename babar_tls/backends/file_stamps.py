@@ -27,7 +27,7 @@ _reads: ContextVar[set[Hashable] | None] = ContextVar("reads", default=None)
 
 def stamp(path: str, status: os.stat_result) -> Hashable:
     """Return the stamp of the file that `path` led to when `status` was read."""
-    times = status.st_mtime_ns, status.st_ctime_ns  # an owner can set the first, nobody the second
+    times = status.st_mtime_ns, status.st_ctime_ns  # an owner can set the first, but not the second
     return path, status.st_dev, status.st_ino, status.st_size, times, status.st_mode, status.st_uid
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["KeyLogSpool", "append_line", "open_key_log", "prepare_key_log"]
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-# O_NONBLOCK: not to wait for a reader, if it is a pipe. O_NOFOLLOW: whoever may write to the directory could have the
+# O_NONBLOCK: not to wait for a reader, if it is a pipe. O_NOFOLLOW: who may write to the directory could have the
 # secrets of a connection written to a file of his choice.
 for _name in ("O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
     _FLAGS |= getattr(os, _name, 0)
@@ -88,7 +88,7 @@ def _open(path: str) -> int:
         descriptor = os.open(path, _FLAGS, _MODE)
     except (OSError, ValueError) as exc:
         number = getattr(exc, "errno", None)
-        if number == errno.ENXIO:  # a pipe that nobody reads, or a socket
+        if number == errno.ENXIO:  # a pipe without a reader, or a socket
             raise _unusable(path, _NOT_REGULAR) from exc
         if number in (errno.ELOOP, errno.EMLINK) and Path(path).is_symlink():
             raise _unusable(path, _NOT_REGULAR, "It is a symbolic link: name the file itself.") from exc

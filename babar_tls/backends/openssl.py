@@ -186,16 +186,19 @@ class _Stream(TlsStream):
         if not buffer:
             return 0
         try:
-            return self._connection.recv_into(buffer)
+            count = self._connection.recv_into(buffer)
         except SSL.ZeroReturnError:
             self.peer_closed = True
             return 0
         except SSL.WantReadError as exc:
+            self._callbacks.check()
             if self._eof:
                 raise _truncated() from exc
             return 0
         except SSL.Error as exc:
             raise self._failed(exc) from exc
+        self._callbacks.check()
+        return count
 
     def write(self, data: Buffer) -> int:
         self._check_established()

@@ -129,8 +129,9 @@ class _Stream(TlsStream):
                 # OpenSSL would wait for the five bytes of a record's header, which may never come.
                 self._failure = not_tls_error(self._key_exchange.head)
                 raise self._failure from None
-            chain = self._unverified_chain()
-            self._check_name(chain[0] if chain else None)
+            if self._name_to_check is not None:
+                chain = self._unverified_chain()
+                self._check_name(chain[0] if chain else None)
             return False
         except ssl.SSLError as exc:
             raise self._failed(exc) from exc

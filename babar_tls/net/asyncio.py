@@ -15,7 +15,8 @@ from . import connect_threads
 from .blocking import Opened, deliver_cancel, name_error, sealed
 from .buffers import GATHERING, Flow, borrow, decrypt, give_back
 from .deadline import Meter
-from .sockets import shut_down, stream_error
+from .interruption import shut_down
+from .sockets import stream_error
 
 if TYPE_CHECKING:
     import socket

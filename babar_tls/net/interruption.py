@@ -17,11 +17,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LONGEST_WAIT", "Interruption"]
+__all__ = ["LONGEST_WAIT", "Interruption", "shut_down"]
 
 #: Seconds that a wait may last before the owner looks at the flag again, where `socket.shutdown` does not wake every
 #: wait: outside Linux it fails on a socket that is still connecting.
 LONGEST_WAIT: float | None = None if sys.platform == "linux" else 0.1
+
+
+def shut_down(sock: socket.socket) -> None:
+    """End both directions of a connection, which wakes the threads that wait for the socket; never raises."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is not connected
 
 
 class Interruption:
@@ -57,10 +65,7 @@ class Interruption:
             if self._wake is not None:
                 self._wake()
             if self._socket is not None:
-                try:
-                    self._socket.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass  # it is not connected yet, in which case the owner looks at the flag, or no longer
+                shut_down(self._socket)  # if it is not connected yet, the owner looks at the flag
 
     def guard(self, sock: socket.socket) -> None:
         """Make `request` act on this socket; called by its owner."""

@@ -116,14 +116,6 @@ def check_peer(sock: socket.socket, config: Config) -> None:
         )
 
 
-def shut_down(sock: socket.socket) -> None:
-    """End both directions of a connection, which wakes the threads that wait for the socket; never raises."""
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it is not connected
-
-
 def wait_for(sock: socket.socket, *, write: bool = False, seconds: float | None = None) -> bool:
     """Wait until the socket can be read, or written if `write` is set; return False if that takes longer."""
     if hasattr(select, "poll"):

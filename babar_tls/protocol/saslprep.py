@@ -17,6 +17,7 @@ import stringprep
 import unicodedata
 
 from ..errors import ConfigError
+from ..validation import as_bytes
 
 _PROHIBITED = (  # RFC 4013 §2.3; C.1.1 (the ASCII space) is allowed
     stringprep.in_table_c12,
@@ -63,9 +64,7 @@ def _as_bytes(password: object) -> bytes:
             return password.encode()
         except UnicodeEncodeError:
             raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes instead.") from None
-    if not isinstance(password, bytes | bytearray | memoryview):
-        raise ConfigError(f"password must be str or bytes, not {type(password).__name__}")
-    return bytes(password)
+    return as_bytes("password", password, "str or bytes")
 
 
 def _map(text: str) -> str:
