@@ -169,7 +169,8 @@ def tickets(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
     tls = Tls13Server(identity.certificate)
     hello = b""
     while ClientHello.parse(hello) is None:
-        hello += peer.receive()
+        header = peer.receive_exactly(5)  # raises if the client has closed the connection
+        hello += header + peer.receive_exactly(int.from_bytes(header[3:5], "big"))
     peer.send(tls.answer(hello))
     peer.receive_exactly(5)
     return partial(flood_tickets, peer, tls)
