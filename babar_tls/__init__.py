@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .aio import AsyncSession, connect_async
-    from .backends import available_backends, backend_names
-    from .backends.base import TlsBackend, TlsParameters, TlsStream
     from .config import (
         ChannelBinding,
         ClientCertMode,
@@ -57,6 +55,8 @@ if TYPE_CHECKING:
     )
     from .security import SecurityReport
     from .session import Session, connect
+    from .tls.contract import TlsBackend, TlsParameters, TlsStream
+    from .tls.registry import available_backends, backend_names
 
 __version__ = "0.1.0"
 
@@ -109,8 +109,8 @@ __all__ = [
 
 _MODULES = {
     "aio": ("AsyncSession", "connect_async"),
-    "backends": ("available_backends", "backend_names"),
-    "backends.base": ("TlsBackend", "TlsParameters", "TlsStream"),
+    "tls.registry": ("available_backends", "backend_names"),
+    "tls.contract": ("TlsBackend", "TlsParameters", "TlsStream"),
     "config": (
         "ChannelBinding",
         "ClientCertMode",

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from enum import Enum
 
-    from .backends.base import TlsBackend
+    from .tls.contract import TlsBackend
 
 __all__ = [
     "AUTH_METHODS",

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .backends import backend_names, get_backend
-from .backends.roots import default_roots
 from .errors import BackendUnavailable, ConfigError
 from .modes import (
     ChannelBinding,
@@ -28,6 +27,7 @@ from .modes import (
 from .passfile import is_open_to_others, password_for
 from .protocol.channel_binding import DEFAULT_TYPE
 from .protocol.policy import names_cleartext
+from .tls.default_roots import default_roots
 from .tracebacks import clears_locals
 from .weaknesses import Advice, allows, always_proven, has_tls, only_local, proven, some_local, weaknesses
 

@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from babar_tls import remembered
-from babar_tls.backends.base import TlsParameters
 from babar_tls.config import (
     AUTH_METHODS,
     ChannelBinding,
@@ -30,6 +29,7 @@ from babar_tls.config import (
 )
 from babar_tls.errors import ConfigError
 from babar_tls.modes import parse_require_auth
+from babar_tls.protocol.negotiation import tls_parameters
 from babar_tls.remembered import once
 
 KEY = bytes(range(32))
@@ -235,13 +235,13 @@ def test_use_leaves_no_trace() -> None:
     """What is remembered of a configuration is not in it: it is copied, pickled and taken apart as it was built."""
     config = Config(user="u", require_auth="scram-sha-256")
     built = dict(vars(config))
-    made = once(config, TlsParameters.of)
+    made = once(config, tls_parameters)
     assert config.targets is config.targets
-    assert once(config, TlsParameters.of) is made
+    assert once(config, tls_parameters) is made
     assert vars(config) == built
     assert Config(**vars(config)) == config
     assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own bytes
-    assert once(config.replace(tls_sni=False), TlsParameters.of) != made
+    assert once(config.replace(tls_sni=False), tls_parameters) != made
 
 
 def test_what_is_remembered_is_forgotten() -> None:

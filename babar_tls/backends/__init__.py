@@ -1,24 +1,18 @@
-"""The registry of TLS engines: names, entry points, lazy imports.
-
-An engine is imported when it is first used and not before, and a missing one is an error only then. The group
-``babar_tls.backends`` of entry points holds third parties' engines; the ones named here need no metadata, so that a
-checkout without an installation has them too.
-"""
+"""TLS libraries: the adapters in this package, and the names that an adapter in another package imports."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
-
-from ..config import TlsVerify
-from ..errors import BackendUnavailable, Error
-from ..visible import visible
-from .base import Capabilities, TlsBackend, TlsParameters, TlsStream, TrustedRoots
-from .hello import ClientOffer, client_offer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from ..tls.contract import Capabilities, TlsBackend, TlsParameters, TlsStream, TrustedRoots
+from ..tls.hello import ClientOffer
+from ..tls.registry import (
+    ENTRY_POINT_GROUP,
+    BackendStatus,
+    available_backends,
+    backend_names,
+    backend_status,
+    get_backend,
+    offer_of,
+)
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -35,112 +29,3 @@ __all__ = [
     "get_backend",
     "offer_of",
 ]
-
-ENTRY_POINT_GROUP = "babar_tls.backends"
-
-
-class _BuiltIn(NamedTuple):
-    module: str
-    attribute: str
-    remedy: str
-
-
-_BUILT_IN = {
-    "stdlib": _BuiltIn("stdlib", "StdlibBackend", "Use a Python that was built with OpenSSL."),
-    "openssl": _BuiltIn("openssl", "OpenSslBackend", "pip install 'babar-tls[openssl]'"),
-    "rustls": _BuiltIn("rustls", "RustlsBackend", "pip install 'babar-tls[rustls]'"),
-}
-
-_instances: dict[str, TlsBackend] = {}
-
-
-class BackendStatus(NamedTuple):
-    """Whether an engine can be used here: its capabilities and what it offers to servers, or why it cannot."""
-
-    name: str
-    capabilities: Capabilities | None
-    problem: BackendUnavailable | None
-    offer: ClientOffer | None = None
-
-
-def get_backend(backend: str | TlsBackend) -> TlsBackend:
-    """The engine of this name, the same object each time; an engine is returned as it is.
-
-    Raises:
-        BackendUnavailable: No engine has this name, or what it needs is not installed.
-    """
-    if isinstance(backend, TlsBackend):
-        return backend
-    instance = _instances.get(backend)
-    # Two threads may both make one; setdefault keeps the first for everybody.
-    return instance if instance is not None else _instances.setdefault(backend, _load(backend))
-
-
-def backend_names() -> tuple[str, ...]:
-    """Every engine that is known, installed or not."""
-    return tuple(dict.fromkeys([*_BUILT_IN, *sorted(_entry_points())]))
-
-
-def available_backends() -> tuple[str, ...]:
-    """Every engine that can be used here; imports them."""
-    return tuple(status.name for status in backend_status() if status.problem is None)
-
-
-def backend_status() -> list[BackendStatus]:
-    """Every known engine with its capabilities or what is missing; imports them."""
-    statuses = []
-    for name in backend_names():
-        try:
-            backend = get_backend(name)
-            statuses.append(BackendStatus(name, backend.capabilities(), None, offer_of(backend)))
-        except BackendUnavailable as exc:
-            statuses.append(BackendStatus(name, None, exc))
-    return statuses
-
-
-@lru_cache(maxsize=256)
-def offer_of(backend: TlsBackend, *groups: str) -> ClientOffer | None:
-    """Return what the backend offers, read from its first flight; `None` if that fails.
-
-    Args:
-        backend: The TLS library.
-        groups: The key-exchange groups to offer; none for the backend's own choice.
-    """
-    try:
-        stream = backend.wrap(TlsParameters(verify=TlsVerify.NONE, groups=groups), "offer.invalid")
-        stream.do_handshake()
-        return client_offer(stream.data_to_send())
-    except (Error, ValueError):
-        return None
-
-
-def _load(name: str) -> TlsBackend:
-    factory, remedy = _factory(name)
-    try:
-        backend = factory()()
-    except (ImportError, AttributeError) as exc:  # the module is missing, or has no such engine
-        raise BackendUnavailable(f"TLS backend {name!r} cannot be used: {exc}", remedy=remedy) from exc
-    if not isinstance(backend, TlsBackend):
-        what = f"it is no TlsBackend but a {type(backend).__name__}"
-        raise BackendUnavailable(f"TLS backend {name!r} cannot be used: {what}", remedy=remedy)
-    return backend
-
-
-def _factory(name: str) -> tuple[Callable[[], Callable[[], object]], str]:
-    built_in = _BUILT_IN.get(name)
-    if built_in is not None:
-        module = f"{__name__}.{built_in.module}"
-        return lambda: getattr(import_module(module), built_in.attribute), built_in.remedy
-    entry_point = _entry_points().get(name)
-    if entry_point is None:
-        raise BackendUnavailable(
-            f"unknown TLS backend {visible(repr(name), limit=200)}",
-            remedy=f"Known backends: {', '.join(backend_names())}. Others come with the package that offers them.",
-        )
-    return entry_point, f"It is offered by an installed package through the entry point {ENTRY_POINT_GROUP!r}."
-
-
-def _entry_points() -> dict[str, Callable[[], Callable[[], object]]]:
-    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and seldom needed
-
-    return {point.name: point.load for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in _BUILT_IN}

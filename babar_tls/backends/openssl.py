@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
-from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, TlsError
-from .alerts import BAD_CERTIFICATE_RECORD
-from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
-from .chain_advice import with_advice
-from .client_certificates import KEY_FORMATS
-from .context_cache import ContextCache
-from .context_files import context_files
-from .key_exchange import KeyExchangeObserver
-from .key_log import prepare_key_log
-from .names import name_fault, name_to_send
+from ..modes import TlsVerify
+from ..tls.alerts import BAD_CERTIFICATE_RECORD
+from ..tls.chain_advice import with_advice
+from ..tls.client_identity import KEY_FORMATS
+from ..tls.context_cache import ContextCache
+from ..tls.context_files import context_files
+from ..tls.contract import Capabilities, TlsBackend, TlsParameters, TlsStream
+from ..tls.key_exchange import KeyExchangeObserver
+from ..tls.key_log import prepare_key_log
+from ..x509.hostname import name_fault, name_to_send
 from .openssl_context import (
     SELECTS_TLS13_SUITES,
     VERSIONS,
@@ -41,7 +41,7 @@ from .openssl_errors import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from .root_files import Roots
+    from ..tls.root_files import Roots
 
 _CHUNK = 1 << 16
 

@@ -10,21 +10,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
-from ..config import TlsVerify, TlsVersion
 from ..errors import ConfigError
-from .client_certificates import load_identity
-from .key_log import append_line
-from .memory_files import file_of
-from .pem_files import load_with_openssl
-from .revocation import revocation_lists, unusable_list, wants_revocation_lists
-from .root_files import Roots, read_roots, unusable_root_file
-from .roots import refuse_os_roots
-from .suites import TLS13_SUITES, check_group, choice, only_group, unknown_cipher, unknown_group
+from ..modes import TlsVerify, TlsVersion
+from ..tls.client_identity import load_identity
+from ..tls.crl import revocation_lists, unusable_list, wants_revocation_lists
+from ..tls.default_roots import refuse_os_roots
+from ..tls.key_log import append_line
+from ..tls.memory_files import file_of
+from ..tls.pem_files import load_with_openssl
+from ..tls.root_files import Roots, read_roots, unusable_root_file
+from ..tls.suites import TLS13_SUITES, check_group, choice, only_group, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .base import ClientCertificate, TlsParameters
+    from ..tls.contract import ClientCertificate, TlsParameters
 
 __all__ = ["SELECTS_TLS13_SUITES", "VERSIONS", "Callbacks", "build_context", "der_of", "fault_code", "reason_of"]
 

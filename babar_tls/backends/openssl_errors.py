@@ -7,8 +7,8 @@ errors to what they mean here. The same fault therefore gives the same error whi
 from __future__ import annotations
 
 from ..errors import CertificateError, ConfigError, TlsError
-from ..protocol.banners import describe_service
-from .alerts import alert_error, alert_name, alert_named_in
+from ..tls.alerts import alert_error, alert_name, alert_named_in
+from ..tls.banners import describe_service
 
 _REASONS = {
     9: "not-yet-valid",

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, TypeVar
 from rtls import SSLCertVerificationError, SSLError
 from rtls._rustls import aws_lc_rs_version, rustls_version
 
-from ..config import TlsVerify
 from ..errors import CertificateError, Closed, TlsError
-from .alerts import BAD_CERTIFICATE_RECORD
-from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
-from .chain_advice import with_advice
-from .client_certificates import KEY_FORMATS
-from .context_cache import ContextCache
-from .context_files import context_files
-from .key_exchange import KeyExchangeObserver
-from .key_log import KeyLogSpool, prepare_key_log
-from .names import name_fault, name_to_send
+from ..modes import TlsVerify
+from ..tls.alerts import BAD_CERTIFICATE_RECORD
+from ..tls.chain_advice import with_advice
+from ..tls.client_identity import KEY_FORMATS
+from ..tls.context_cache import ContextCache
+from ..tls.context_files import context_files
+from ..tls.contract import Capabilities, TlsBackend, TlsParameters, TlsStream
+from ..tls.key_exchange import KeyExchangeObserver
+from ..tls.key_log import KeyLogSpool, prepare_key_log
+from ..tls.trust import fault
+from ..x509.hostname import name_fault, name_to_send
 from .openssl_errors import (
     certificate_error,
     eof_error,
@@ -34,7 +35,6 @@ from .openssl_errors import (
 )
 from .rustls_context import NO_NAME, VERSIONS, Context, build_context, cipher_name
 from .rustls_errors import rejected_certificate, rustls_error
-from .rustls_roots import fault
 
 if TYPE_CHECKING:
     from rtls._rustls import RustlsClientConnection, RustlsConfigBuilder

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, NamedTuple
 from rtls import SSLError
 from rtls._rustls import RustlsConfigBuilder
 
-from ..config import TlsVerify, TlsVersion
 from ..errors import ConfigError
-from .client_certificates import load_identity
-from .revocation import wants_revocation_lists
-from .root_files import read_roots
-from .roots import refuse_os_roots
+from ..modes import TlsVerify, TlsVersion
+from ..tls.client_identity import load_identity
+from ..tls.crl import wants_revocation_lists
+from ..tls.default_roots import refuse_os_roots
+from ..tls.root_files import read_roots
+from ..tls.suites import choice, openssl_name, unknown_cipher, unknown_group
+from ..tls.trust import Trust, load_roots
 from .rustls_errors import rejected_identity
-from .rustls_roots import Trust, load_roots
-from .suites import choice, openssl_name, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .base import TlsParameters
-    from .client_certificates import Identity
-    from .rustls_x509 import Certificate
+    from ..tls.client_identity import Identity
+    from ..tls.contract import TlsParameters
+    from ..x509.signing import Certificate
 
 __all__ = ["NO_NAME", "VERSIONS", "Context", "build_context", "cipher_name"]
 

@@ -12,12 +12,12 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CertificateError, ConfigError, TlsError
-from ..protocol.certificate import DerError, algorithm_identifier
-from .alerts import alert_error, alert_name, alert_named_in
+from ..tls.alerts import alert_error, alert_name, alert_named_in
+from ..x509.certificate import DerError, algorithm_identifier
 from .openssl_errors import certificate_error, damaged_error, not_tls_error, ssl_error
 
 if TYPE_CHECKING:
-    from .client_certificates import Identity
+    from ..tls.client_identity import Identity
 
 __all__ = ["EXPIRED", "NOT_YET_VALID", "rejected_certificate", "rejected_identity", "rustls_error"]
 

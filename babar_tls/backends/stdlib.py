@@ -8,17 +8,17 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
-from ..config import TlsVerify
 from ..errors import ChannelBindingUnsupported, Closed, TlsError
-from .alerts import BAD_CERTIFICATE_RECORD
-from .base import Capabilities, TlsBackend, TlsParameters, TlsStream
-from .chain_advice import with_advice
-from .client_certificates import KEY_FORMATS
-from .context_cache import ContextCache
-from .context_files import context_files
-from .key_exchange import KeyExchangeObserver
-from .key_log import prepare_key_log
-from .names import name_fault, name_to_send
+from ..modes import TlsVerify
+from ..tls.alerts import BAD_CERTIFICATE_RECORD
+from ..tls.chain_advice import with_advice
+from ..tls.client_identity import KEY_FORMATS
+from ..tls.context_cache import ContextCache
+from ..tls.context_files import context_files
+from ..tls.contract import Capabilities, TlsBackend, TlsParameters, TlsStream
+from ..tls.key_exchange import KeyExchangeObserver
+from ..tls.key_log import prepare_key_log
+from ..x509.hostname import name_fault, name_to_send
 from .openssl_errors import (
     certificate_error,
     eof_error,
@@ -33,7 +33,7 @@ from .stdlib_context import VERSIONS, WATCHES_REQUESTS, build_context, was_reque
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from .root_files import Roots
+    from ..tls.root_files import Roots
 
 _DER = 2  # the number of the encoding in _ssl
 #: The text of an error for which Python's ssl has no name, such as alert 120 (no_application_protocol).

@@ -7,21 +7,21 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..config import TlsVerify, TlsVersion
 from ..errors import ConfigError
-from .client_certificates import load_identity
-from .key_log import open_key_log
-from .memory_files import file_of
-from .pem_files import load_with_openssl
-from .revocation import revocation_lists, unusable_list, wants_revocation_lists
-from .root_files import read_roots, unusable_root_file
-from .suites import check_group, choice, only_group, unknown_cipher, unknown_group
+from ..modes import TlsVerify, TlsVersion
+from ..tls.client_identity import load_identity
+from ..tls.crl import revocation_lists, unusable_list, wants_revocation_lists
+from ..tls.key_log import open_key_log
+from ..tls.memory_files import file_of
+from ..tls.pem_files import load_with_openssl
+from ..tls.root_files import read_roots, unusable_root_file
+from ..tls.suites import check_group, choice, only_group, unknown_cipher, unknown_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .base import ClientCertificate, TlsParameters
-    from .root_files import Roots
+    from ..tls.contract import ClientCertificate, TlsParameters
+    from ..tls.root_files import Roots
 
 __all__ = ["VERSIONS", "WATCHES_REQUESTS", "build_context", "was_requested"]
 

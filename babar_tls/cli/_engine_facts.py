@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..backends.groups import is_post_quantum
+from ..tls.groups import is_post_quantum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

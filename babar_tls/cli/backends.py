@@ -49,8 +49,8 @@ def run(options: argparse.Namespace) -> int:
 def _default_roots() -> dict[str, Any]:
     """What every engine trusts where nothing else is said."""
     from ..backends import TlsParameters  # noqa: PLC0415
-    from ..backends.root_files import trusted_roots  # noqa: PLC0415
     from ..errors import ConfigError  # noqa: PLC0415
+    from ..tls.root_files import trusted_roots  # noqa: PLC0415
 
     try:
         roots = trusted_roots(TlsParameters())

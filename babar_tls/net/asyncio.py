@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from ..backends.base import TlsStream
+    from ..tls.contract import TlsStream
 
 __all__ = ["AsyncioConnection", "deliver_cancel_async"]
 

@@ -11,10 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from ..backends import get_backend
-from ..config import TlsMode, TlsVersion
 from ..crypto import derive_within
 from ..errors import CertificateError, Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
-from ..group_memory import Server, group_memory
+from ..modes import TlsMode, TlsVersion
 from ..protocol.handshake import cancel
 from ..protocol.hosts import shuffled
 from ..protocol.messages import MAX_STARTUP_BYTES, MAX_TARGET_SESSION_BYTES
@@ -32,6 +31,7 @@ from ..protocol.requests import (
     StartTls,
 )
 from ..telemetry import warn
+from ..tls.key_share_cache import Server, group_memory
 from .buffers import GATHERING, Flow, borrow, decrypt, give_back
 from .deadline import Meter, timeout_error
 from .interruption import Interruption
@@ -51,8 +51,8 @@ from .sockets import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..backends.base import TlsBackend, TlsParameters, TlsStream
     from ..config import Config
+    from ..tls.contract import TlsBackend, TlsParameters, TlsStream
 
 __all__ = ["BlockingConnection", "Connector", "Opened", "deliver_cancel", "name_error", "sealed"]
 

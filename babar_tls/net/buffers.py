@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import Error
 
 if TYPE_CHECKING:
-    from ..backends.base import TlsStream
+    from ..tls.contract import TlsStream
 
 __all__ = ["GATHERING", "Flow", "borrow", "decrypt", "give_back"]
 

@@ -48,9 +48,9 @@ from .sockets import AddressInfo, look_up, wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..backends.base import TlsBackend, TlsParameters, TlsStream
     from ..config import Config
     from ..protocol.requests import Derive, Endpoint, ScramKeys
+    from ..tls.contract import TlsBackend, TlsParameters, TlsStream
     from .blocking import Connector
     from .deadline import Meter
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .._native import functions
 from ..errors import ChannelBindingUnsupported
-from .certificate import DerError, algorithm_identifier, children, only_child, signature_algorithm
+from ..x509.certificate import DerError, algorithm_identifier, children, only_child, signature_algorithm
 
 if TYPE_CHECKING:
     from .requests import TlsFacts

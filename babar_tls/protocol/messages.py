@@ -12,7 +12,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import ConfigError, ProtocolError
-from .banners import describe_service
+from ..tls.banners import describe_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,13 +18,13 @@ import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..backends.base import ALPN_POSTGRESQL, TlsParameters
-from ..config import Config, TlsMode, TlsNegotiation, TlsVerify
+from ..config import ClientCertMode, Config, TlsMode, TlsNegotiation, TlsVerify
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
 from ..hostnames import ascii_name
 from ..remembered import once
-from .banners import describe_service
-from .certificate import DerError, public_key_info
+from ..tls.banners import describe_service
+from ..tls.contract import ALPN_POSTGRESQL, ClientCertificate, TlsParameters
+from ..x509.certificate import DerError, public_key_info
 from .messages import shown, ssl_request
 from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receive
 
@@ -110,6 +110,32 @@ def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -
     return b"" if config.tls_negotiation is TlsNegotiation.DIRECT else (yield from _ask_for_tls(attempt))
 
 
+def tls_parameters(config: Config) -> TlsParameters:
+    """Return what this configuration requires of a TLS context."""
+    certificate = None
+    if config.tls_client_cert is not None and config.tls_client_cert_mode is not ClientCertMode.DISABLE:
+        certificate = ClientCertificate(
+            certificate=config.tls_client_cert, key=config.tls_client_key, password=config.tls_client_key_password
+        )
+    return TlsParameters(
+        verify=config.tls_verify,
+        root_cert_path=config.tls_root_cert_path,
+        default_roots=config.tls_default_roots,
+        min_version=config.tls_min_version,
+        max_version=config.tls_max_version,
+        send_server_name=config.tls_sni,
+        common_name=config.tls_common_name,
+        os_roots=config.tls_os_roots,
+        client_certificate=certificate,
+        crl_path=config.tls_crl_path,
+        crl_dir=config.tls_crl_dir,
+        key_log_path=config.tls_key_log_path,
+        watch_certificate_request=config.tls_client_cert_mode is ClientCertMode.REQUIRE,
+        groups=config.tls_groups,
+        ciphers=config.tls_ciphers,
+    )
+
+
 def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
     """Run the second half of `secure`: TLS itself, and what is checked before anything is sent in it.
 
@@ -117,7 +143,7 @@ def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
     """
     if unrequested:
         raise _unrequested_error(unrequested)
-    facts: TlsFacts = yield StartTls(once(config, TlsParameters.of), server_name(config))
+    facts: TlsFacts = yield StartTls(once(config, tls_parameters), server_name(config))
     _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
     if config.tls_pins and facts.possession_proven is not True:
         raise ConfigError(

@@ -38,8 +38,8 @@ from ..errors import Closed
 from ..visible import visible
 
 if TYPE_CHECKING:
-    from ..backends.base import TlsParameters, TrustedRoots
     from ..config import Config
+    from ..tls.contract import TlsParameters, TrustedRoots
 
 _SHOWN = 300  # characters of a host or of a path in a message
 

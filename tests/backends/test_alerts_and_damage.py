@@ -9,7 +9,7 @@ import pytest
 
 from babar_tls import ClientCertificateError, Closed, TlsError, TlsVerify
 from babar_tls.backends import TlsParameters, get_backend
-from babar_tls.backends.alerts import alert_name, alert_named_in
+from babar_tls.tls.alerts import alert_name, alert_named_in
 
 from .pairs import Pair, only
 

@@ -11,8 +11,8 @@ import pytest
 
 from babar_tls import Config, ConfigError, TlsVersion
 from babar_tls.backends import TlsParameters, get_backend, offer_of
-from babar_tls.backends.hello import ClientOffer, client_offer
-from babar_tls.backends.suites import choice, openssl_name
+from babar_tls.tls.hello import ClientOffer, client_offer
+from babar_tls.tls.suites import choice, openssl_name
 
 from .pairs import Pair
 

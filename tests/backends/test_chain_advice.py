@@ -9,6 +9,7 @@ import pytest
 
 from babar_tls import CertificateError, Config, ConfigError
 from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.protocol.negotiation import tls_parameters
 from babar_tls.testing import CertificateAuthority, ServerCertificate
 
 from .pairs import TLS_VERSIONS, Pair, only
@@ -145,7 +146,7 @@ def test_default_file_is_named_as_such(
     path = tmp_path / ".postgresql" / "root.crt"
     path.parent.mkdir()
     CertificateAuthority().write(path)
-    parameters = TlsParameters.of(Config.from_conninfo(text))
+    parameters = tls_parameters(Config.from_conninfo(text))
     with pytest.raises(CertificateError) as caught:
         Pair(backend, parameters, NAME, CertificateAuthority().issue(NAME)).handshake()
     assert f"{path} (the default file of sslrootcert)" in str(caught.value)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import ClientCertificateError, ConfigError
-from babar_tls.backends import TlsParameters, get_backend, memory_files
-from babar_tls.backends.base import ClientCertificate
+from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority, ServerCertificate
+from babar_tls.tls import memory_files
+from babar_tls.tls.contract import ClientCertificate
 
 from . import unusual_certificates
 from .pairs import TLS_VERSIONS, Pair, only
@@ -275,7 +276,7 @@ def test_rotation(  # noqa: PLR0917 - fixtures
 
 def test_no_secret_is_shown(client: ServerCertificate) -> None:
     """Neither key nor password is in anything's `repr`."""
-    from babar_tls.backends.client_certificates import load_identity
+    from babar_tls.tls.client_identity import load_identity
 
     source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem, password="hunter2")
     shown = repr(source) + repr(TlsParameters(client_certificate=source)) + repr(load_identity(source))

@@ -11,8 +11,8 @@ import pytest
 
 from babar_tls import ConfigError
 from babar_tls.backends import TlsParameters, get_backend
-from babar_tls.backends.base import ClientCertificate
 from babar_tls.testing import CertificateAuthority, ServerCertificate
+from babar_tls.tls.contract import ClientCertificate
 
 from .test_client_certificates import NAME, put, refused
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls import CertificateError, ConfigError
-from babar_tls.backends import TlsParameters, context_cache, file_stamps, get_backend
-from babar_tls.backends.base import ClientCertificate
-from babar_tls.backends.context_cache import ContextCache
+from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority
+from babar_tls.tls import context_cache, file_stamps
+from babar_tls.tls.context_cache import ContextCache
+from babar_tls.tls.contract import ClientCertificate
 
 from .pairs import Pair
 from .test_damaged_files import older_list
@@ -151,7 +152,7 @@ def test_environment_that_changes_while_a_context_is_built_is_noticed(
             return value
 
     disturbed.path, disturbed.times = str(unrelated), 1
-    monkeypatch.setattr("babar_tls.backends.roots.os.environ", Environment(os.environ))
+    monkeypatch.setattr("babar_tls.tls.default_roots.os.environ", Environment(os.environ))
     assert reason(backend, parameters, other) == "untrusted"
     assert calls
     assert reason(backend, parameters, authority) is None

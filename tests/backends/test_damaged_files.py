@@ -335,7 +335,7 @@ def test_what_is_not_a_file_is_refused_at_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from babar_tls.backends.base import ClientCertificate
+    from babar_tls.tls.contract import ClientCertificate
 
     if field.startswith("crl") and not get_backend(backend).capabilities().crls:
         pytest.skip("this backend checks no revocation lists")

@@ -10,8 +10,8 @@ import pytest
 
 from babar_tls import TlsVersion
 from babar_tls.backends import TlsParameters, backend_status, get_backend
-from babar_tls.backends.groups import canonical_group, group_name, is_post_quantum
-from babar_tls.backends.hello import client_offer
+from babar_tls.tls.groups import canonical_group, group_name, is_post_quantum
+from babar_tls.tls.hello import client_offer
 
 from .pairs import TLS_VERSIONS, Pair, only
 

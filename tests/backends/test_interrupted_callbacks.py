@@ -98,7 +98,7 @@ def test_interruption_in_the_password_callback_is_raised(
     parameters: TlsParameters,
     clients: CertificateAuthority,
 ) -> None:
-    from babar_tls.backends.base import ClientCertificate
+    from babar_tls.tls.contract import ClientCertificate
 
     own = clients.issue(usage="client", common_name="app")
     certificate = ClientCertificate(

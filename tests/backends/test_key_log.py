@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls import ConfigError
-from babar_tls.backends import TlsParameters, get_backend, key_log
-from babar_tls.backends.key_log import append_line, open_key_log, prepare_key_log
+from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.tls import key_log
+from babar_tls.tls.key_log import append_line, open_key_log, prepare_key_log
 
 from .pairs import Pair
 

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from babar_tls import ConfigError
-from babar_tls.backends.names import ascii_name, name_fault
+from babar_tls.x509.hostname import ascii_name, name_fault
 
 from .pairs import Pair
 

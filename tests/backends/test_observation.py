@@ -13,7 +13,7 @@ import pytest
 
 from babar_tls import ConfigError
 from babar_tls.backends import TlsParameters, get_backend, stdlib, stdlib_context
-from babar_tls.backends.base import ClientCertificate
+from babar_tls.tls.contract import ClientCertificate
 
 from .pairs import TLS_VERSIONS, Pair, only
 

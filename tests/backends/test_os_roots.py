@@ -9,8 +9,8 @@ import pytest
 
 from babar_tls import CertificateError, ConfigError, TlsVerify
 from babar_tls.backends import TlsParameters, get_backend
-from babar_tls.backends.base import ClientCertificate
 from babar_tls.testing import CertificateAuthority
+from babar_tls.tls.contract import ClientCertificate
 
 from .pairs import Pair
 

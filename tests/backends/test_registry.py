@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import babar_tls.backends as registry
 from babar_tls import BackendUnavailable, Config, Error
 from babar_tls.backends import available_backends, backend_names, backend_status, get_backend
 from babar_tls.backends.stdlib import StdlibBackend
 from babar_tls.net.blocking import BlockingConnection
 from babar_tls.net.deadline import Meter
+from babar_tls.tls import registry
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import CertificateError, ConfigError, TlsVerify
-from babar_tls.backends import TlsParameters, context_cache, get_backend, roots
-from babar_tls.backends.context_cache import ContextCache
+from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority
+from babar_tls.tls import context_cache
+from babar_tls.tls import default_roots as roots
+from babar_tls.tls.context_cache import ContextCache
 
 from .pairs import Pair
 

@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from babar_tls import CertificateError, TlsError, TlsVerify
-from babar_tls.backends import TlsParameters, get_backend, memory_files
-from babar_tls.backends.base import ClientCertificate
-from babar_tls.backends.pem import encode
+from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority, ServerCertificate
+from babar_tls.tls import memory_files
+from babar_tls.tls.contract import ClientCertificate
+from babar_tls.x509.pem import encode
 
 from .pairs import TLS_VERSIONS, Pair, only
 
@@ -27,8 +28,8 @@ pytest.importorskip("rtls")
 from babar_tls.backends import rustls_context
 from babar_tls.backends.rustls_context import build_context
 from babar_tls.backends.rustls_errors import rejected_certificate, rustls_error
-from babar_tls.backends.rustls_roots import Trust, fault
-from babar_tls.backends.rustls_x509 import parse_certificate
+from babar_tls.tls.trust import Trust, fault
+from babar_tls.x509.signing import parse_certificate
 
 if TYPE_CHECKING:
     from babar_tls.backends import TlsStream

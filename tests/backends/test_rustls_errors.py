@@ -11,9 +11,9 @@ from cryptography import x509
 
 from babar_tls import CertificateError, ConfigError, TlsError
 from babar_tls.backends import get_backend
-from babar_tls.backends.base import ClientCertificate
 from babar_tls.testing import CertificateAuthority
 from babar_tls.testing.backend_checks._tls13 import Tls13Server
+from babar_tls.tls.contract import ClientCertificate
 
 from .pairs import TLS_VERSIONS, Pair, only
 from .test_client_certificates import presented

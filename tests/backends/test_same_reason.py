@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from babar_tls import CertificateError
 from babar_tls.backends import TlsParameters
-from babar_tls.backends.pem import blocks, encode
 from babar_tls.testing import CertificateAuthority, ServerCertificate
 from babar_tls.testing.certificates import _key_usage
+from babar_tls.x509.pem import blocks, encode
 
 from .pairs import TLS_VERSIONS, Pair, only
 

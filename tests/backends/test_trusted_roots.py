@@ -10,9 +10,9 @@ import pytest
 
 from babar_tls import TlsVerify
 from babar_tls.backends import TlsParameters, get_backend
-from babar_tls.backends.root_files import trusted_roots
-from babar_tls.backends.roots import default_roots
 from babar_tls.testing import CertificateAuthority
+from babar_tls.tls.default_roots import default_roots
+from babar_tls.tls.root_files import trusted_roots
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import CertificateError
-from babar_tls.backends.names import name_fault
+from babar_tls.x509.hostname import name_fault
 
 from .pairs import TLS_VERSIONS, Pair, only
 from .unusual_certificates import (
@@ -189,7 +189,7 @@ def test_a_server_of_another_name_gets_an_alert_and_no_certificate(  # noqa: PLR
     client: Any,
 ) -> None:
     """A client certificate is sent to no server whose name has not been verified."""
-    from babar_tls.backends.base import ClientCertificate
+    from babar_tls.tls.contract import ClientCertificate
 
     own = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
     pair = Pair(

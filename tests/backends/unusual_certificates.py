@@ -7,8 +7,8 @@ import dataclasses
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from babar_tls.backends.pem import encode
 from babar_tls.testing import CertificateAuthority, ServerCertificate
+from babar_tls.x509.pem import encode
 
 DB = b"db.example.com"
 DNS, IP, OTHER_NAME, X400_ADDRESS, DIRECTORY_NAME, EDI_PARTY_NAME, URI, MAIL, REGISTERED_ID = (

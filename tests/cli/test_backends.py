@@ -94,7 +94,7 @@ def test_json_has_what_is_offered(cli: Callable[..., Outcome]) -> None:
 
 def test_no_roots(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine without roots is told about, in words, and that is no failure."""
-    monkeypatch.setattr("babar_tls.backends.roots.default_roots", _none)
+    monkeypatch.setattr("babar_tls.tls.default_roots.default_roots", _none)
     outcome = cli("backends")
     assert outcome.status == 0
     assert "Trusted by default: nothing" in outcome.out

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from babar_tls.group_memory import group_memory
+from babar_tls.tls.key_share_cache import group_memory
 
 from .libpq_process import Libpq
 from .world import World

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls import Config, available_backends
-from babar_tls.group_memory import group_memory
 from babar_tls.testing import CertificateAuthority
+from babar_tls.tls.key_share_cache import group_memory
 
 from .leftovers import all_leftovers, connection_leftovers, remaining
 from .servers import PASSWORD, USER

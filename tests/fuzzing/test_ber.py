@@ -7,9 +7,9 @@ from typing import NamedTuple
 import pytest
 from hypothesis import strategies as st
 
-from babar_tls.backends.names import name_fault
-from babar_tls.protocol import ber
-from babar_tls.protocol.ber import BerError, elements, first_element, string
+from babar_tls.x509 import ber
+from babar_tls.x509.ber import BerError, elements, first_element, string
+from babar_tls.x509.hostname import name_fault
 
 from . import openssl
 from .profile import failure, fuzz

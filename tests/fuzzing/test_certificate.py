@@ -10,16 +10,16 @@ import pytest
 from hypothesis import strategies as st
 
 from babar_tls.errors import ChannelBindingUnsupported
-from babar_tls.protocol import certificate as module
 from babar_tls.protocol import channel_binding
-from babar_tls.protocol.certificate import (
+from babar_tls.protocol.channel_binding import end_point_hash_name
+from babar_tls.x509 import certificate as module
+from babar_tls.x509.certificate import (
     DerError,
     certificate_names,
     public_key_info,
     signature_algorithm,
     subject_names,
 )
-from babar_tls.protocol.channel_binding import end_point_hash_name
 
 from .mutations import mutated
 from .profile import certificate_seeds, corpus, failure, fuzz
@@ -210,7 +210,7 @@ def test_a_wrong_default_hash_of_pss_is_caught(monkeypatch: pytest.MonkeyPatch) 
 def test_a_reader_that_ignores_bytes_behind_the_certificate_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "only_child", lambda content: next(iter(module.children(content))))
     monkeypatch.setattr(
-        "babar_tls.protocol.certificate._certificate",
+        "babar_tls.x509.certificate._certificate",
         lambda der: tuple(module.children(module.only_child(der).content))[:3],
     )
     assert failure(test_every_reader_names_the_same_hash) is not None

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import strategies as st
 
-from babar_tls.backends import hello, key_exchange
-from babar_tls.backends.groups import group_name
-from babar_tls.backends.hello import client_offer, server_choice
-from babar_tls.backends.key_exchange import KeyExchangeObserver
+from babar_tls.tls import hello, key_exchange
+from babar_tls.tls.groups import group_name
+from babar_tls.tls.hello import client_offer, server_choice
+from babar_tls.tls.key_exchange import KeyExchangeObserver
 
 from .mutations import fragments, mutated
 from .profile import corpus, failure, fuzz

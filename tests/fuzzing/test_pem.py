@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import strategies as st
 
-from babar_tls.backends import pem
-from babar_tls.backends.pem import PemError, blocks
-from babar_tls.backends.pem_files import parse_file
-from babar_tls.protocol.certificate import children
+from babar_tls.tls.pem_files import parse_file
+from babar_tls.x509 import pem
+from babar_tls.x509.certificate import children
+from babar_tls.x509.pem import PemError, blocks
 
 from .mutations import edited
 from .profile import failure, fuzz

@@ -21,11 +21,12 @@ from babar_tls import (
     TlsMode,
     TlsVerify,
 )
-from babar_tls.backends import TlsParameters, get_backend, offer_of
-from babar_tls.backends.hello import client_offer
-from babar_tls.group_memory import GroupMemory, Server, group_memory
+from babar_tls.backends import get_backend, offer_of
+from babar_tls.protocol.negotiation import tls_parameters
 from babar_tls.testing import ScriptedServer
 from babar_tls.testing._wire import SSL_REQUEST
+from babar_tls.tls.hello import client_offer
+from babar_tls.tls.key_share_cache import GroupMemory, Server, group_memory
 
 from .scripts import connect, failure, get_ready, until_gone
 
@@ -286,7 +287,7 @@ class _Selected:
 @pytest.mark.parametrize("group", ["SecP256r1MLKEM768", "curveSM2", "0x1234", "brainpoolP256r1", "rot13"])
 def test_group_that_a_backend_cannot_select_is_not_learned(config: Config, backend: str, group: str) -> None:
     memory = GroupMemory()
-    server = Server(get_backend(backend), "server", "localhost", TlsParameters.of(config), ())
+    server = Server(get_backend(backend), "server", "localhost", tls_parameters(config), ())
     memory.learn(server, _Selected(group))  # type: ignore[arg-type]
     assert memory.parameters(server).groups in ((), ("secp256r1",))
 
@@ -398,7 +399,7 @@ def test_flood_is_not_repeated(config: Config, style: str) -> None:
 @pytest.mark.parametrize("endless", [False, True])
 def test_memory_is_bounded_and_not_evicted_by_failures(config: Config, *, endless: bool) -> None:
     memory = GroupMemory(capacity=4)
-    parameters = TlsParameters.of(config)
+    parameters = tls_parameters(config)
     backend = get_backend("openssl")
     known = Server(backend, "known", "localhost", parameters, ())
     memory.learn(known, _Selected("secp384r1"))  # type: ignore[arg-type]

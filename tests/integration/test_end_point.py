@@ -10,9 +10,9 @@ import pytest
 
 from babar_tls import CertificateError, ChannelBindingUnsupported, available_backends
 from babar_tls.backends import get_backend
-from babar_tls.backends.pem import encode
 from babar_tls.testing import CertificateAuthority, PostgresServer
 from babar_tls.testing._der import assemble_certificate, replace_signature_algorithm
+from babar_tls.x509.pem import encode
 
 from .drivers import STYLES, connected
 

@@ -10,9 +10,9 @@ import pytest
 
 from babar_tls import Config, Session, TlsError
 from babar_tls.backends import get_backend, offer_of
-from babar_tls.backends.groups import is_post_quantum
-from babar_tls.group_memory import group_memory
 from babar_tls.net import blocking
+from babar_tls.tls.groups import is_post_quantum
+from babar_tls.tls.key_share_cache import group_memory
 
 from .conftest import PASSWORD
 from .drivers import BACKENDS, STYLES, connected

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babar_tls.protocol.certificate import (
+from babar_tls.x509.certificate import (
     CertificateNames,
     DerError,
     SignatureAlgorithm,

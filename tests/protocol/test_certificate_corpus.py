@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls.errors import ChannelBindingUnsupported
-from babar_tls.protocol.certificate import certificate_names, public_key_info, signature_algorithm
 from babar_tls.protocol.channel_binding import end_point_hash_name, tls_server_end_point
+from babar_tls.x509.certificate import certificate_names, public_key_info, signature_algorithm
 
 if TYPE_CHECKING:
     from babar_tls.testing import CertificateAuthority, ServerCertificate

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babar_tls.backends.base import TlsParameters
 from babar_tls.config import TlsMode, TlsVerify, TlsVersion
 from babar_tls.errors import (
     AuthError,
@@ -30,7 +29,7 @@ from babar_tls.errors import (
 )
 from babar_tls.protocol.handshake import cancel, handshake
 from babar_tls.protocol.messages import cancel_request, frame, ssl_request
-from babar_tls.protocol.negotiation import Attempt, attempts, endpoint, server_name
+from babar_tls.protocol.negotiation import Attempt, attempts, endpoint, server_name, tls_parameters
 from babar_tls.protocol.requests import Endpoint
 
 from .configs import PASSWORD, make
@@ -420,7 +419,7 @@ def test_tls_parameters() -> None:
     config = make(tls_verify="ca", tls_min_version="TLSv1.3", tls_max_version="TLSv1.3", **roots)
     driver.run(handshake(config))
     parameters = driver.tls[0].parameters
-    assert parameters == TlsParameters.of(config)
+    assert parameters == tls_parameters(config)
     assert (parameters.verify, parameters.root_cert_path, parameters.default_roots) == (
         TlsVerify.CA,
         "/roots.pem",
@@ -428,7 +427,7 @@ def test_tls_parameters() -> None:
     )
     assert (parameters.min_version, parameters.max_version) == (TlsVersion.TLSV1_3, TlsVersion.TLSV1_3)
     assert parameters.alpn == ("postgresql",)
-    assert hash(parameters) == hash(TlsParameters.of(config))
+    assert hash(parameters) == hash(tls_parameters(config))
 
 
 @pytest.mark.parametrize(

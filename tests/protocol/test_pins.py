@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from babar_tls.errors import CertificateError, ConfigError
 from babar_tls.pins import parse_pins
-from babar_tls.protocol.certificate import public_key_info
 from babar_tls.protocol.handshake import handshake
+from babar_tls.x509.certificate import public_key_info
 
 from .configs import make
 from .script import CLEARTEXT, ECDSA_SHA384, WELCOME, Facts, talk

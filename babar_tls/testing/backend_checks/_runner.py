@@ -36,7 +36,7 @@ def check_backend(
     raising: bool = True,
     timeout: float = _PATIENCE,
 ) -> BackendReport:
-    """Checks that a TLS engine keeps the contract of `babar_tls.backends.base`, and does what it says that it can.
+    """Checks that a TLS engine keeps the contract of `babar_tls.tls.contract`, and does what it says that it can.
 
     All checks run, whatever fails. They need no PostgreSQL, and no network but the loopback.
 

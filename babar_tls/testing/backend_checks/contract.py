@@ -6,10 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.backends import Capabilities, TlsStream
-from babar_tls.backends.base import ClientCertificate
 from babar_tls.config import TlsVerify, TlsVersion
 from babar_tls.errors import ConfigError
 from babar_tls.testing.backend_checks._check import Trial, check, needs, raised, require
+from babar_tls.tls.contract import ClientCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from babar_tls.backends.base import ClientCertificate, TrustedRoots
 from babar_tls.config import TlsVerify
 from babar_tls.errors import ChannelBindingUnsupported
 from babar_tls.testing.backend_checks._check import Trial, check, needs, raised, require
 from babar_tls.testing.backend_checks._pair import NAME
 from babar_tls.testing.backend_checks._pyopenssl import PyOpenSslServer
 from babar_tls.testing.backend_checks._tls13 import Tls13Server
+from babar_tls.tls.contract import ClientCertificate, TrustedRoots
 
 _LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 §2
 

@@ -8,12 +8,12 @@ import stat
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from babar_tls.backends.base import ClientCertificate
 from babar_tls.config import TlsVerify
 from babar_tls.errors import CertificateError, ClientCertificateError, ConfigError
 from babar_tls.testing.backend_checks._check import Trial, check, needs, raised, require
 from babar_tls.testing.backend_checks._pair import NAME
 from babar_tls.testing.certificates import CertificateAuthority
+from babar_tls.tls.contract import ClientCertificate
 
 if TYPE_CHECKING:
     from babar_tls.backends import TlsParameters

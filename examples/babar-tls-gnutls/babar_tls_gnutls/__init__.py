@@ -1,4 +1,4 @@
-"""GnuTLS as an engine of babar-tls: how one is written. The contract is `babar_tls.backends.base`.
+"""GnuTLS as an engine of babar-tls: how one is written. The contract is `babar_tls.tls.contract`.
 
 `GnuTlsBackend`, here, says what it can do, refuses the rest, and builds what connections share. `_stream.Stream` is one
 connection. Files and names are the business of babar-tls's own modules, which any engine may use; `_library` is GnuTLS
@@ -8,12 +8,12 @@ itself, and knows nothing of babar-tls.
 from __future__ import annotations
 
 from babar_tls.backends import Capabilities, TlsBackend, TlsParameters
-from babar_tls.backends.client_certificates import KEY_FORMATS, load_identity
-from babar_tls.backends.context_cache import ContextCache
-from babar_tls.backends.context_files import context_files
-from babar_tls.backends.root_files import read_roots, unusable_root_file
 from babar_tls.config import TlsVerify, TlsVersion
 from babar_tls.errors import ConfigError
+from babar_tls.tls.client_identity import KEY_FORMATS, load_identity
+from babar_tls.tls.context_cache import ContextCache
+from babar_tls.tls.context_files import context_files
+from babar_tls.tls.root_files import read_roots, unusable_root_file
 
 from . import _library as gnutls
 from ._stream import Stream

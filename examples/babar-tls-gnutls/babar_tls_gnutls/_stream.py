@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from babar_tls.backends import TlsParameters, TlsStream
-from babar_tls.backends.names import as_address, ascii_name, name_fault
 from babar_tls.config import TlsVerify, TlsVersion
 from babar_tls.errors import CertificateError, ChannelBindingUnsupported, ClientCertificateError, Closed, TlsError
+from babar_tls.x509.hostname import as_address, ascii_name, name_fault
 
 from . import _library as gnutls
 

@@ -17,7 +17,7 @@ from .hello import client_offer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .base import TlsParameters
+    from .contract import TlsParameters
 
 __all__ = ["TLS13_SUITES", "Choice", "check_group", "choice", "only_group", "unknown_cipher", "unknown_group"]
 

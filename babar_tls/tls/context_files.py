@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .client_certificates import identity_files
-from .revocation import revocation_files
-from .roots import root_files
+from .client_identity import identity_files
+from .crl import revocation_files
+from .default_roots import root_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .base import TlsParameters
+    from .contract import TlsParameters
 
 __all__ = ["context_files"]
 

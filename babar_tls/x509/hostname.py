@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import CertificateError, ConfigError
 from ..hostnames import as_address, ascii_name
-from ..protocol.certificate import CertificateNames, DerError, SubjectNames, certificate_names, subject_names
 from ..visible import visible
+from .certificate import CertificateNames, DerError, SubjectNames, certificate_names, subject_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import TlsVerify
 from ..errors import ConfigError
+from ..modes import TlsVerify
 
 if TYPE_CHECKING:
-    from .base import TlsParameters
+    from .contract import TlsParameters
 
 _ENVIRONMENT = "SSL_CERT_FILE, SSL_CERT_DIR"
 _DISTRIBUTION_BUNDLES = (

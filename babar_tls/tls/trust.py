@@ -14,10 +14,9 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from ..protocol.certificate import DerError, subject_names
+from ..x509.certificate import DerError, subject_names
+from ..x509.signing import Certificate, parse_certificate
 from .root_files import unusable_root_file
-from .rustls_errors import EXCLUDED, EXPIRED, INVALID_CA, NOT_YET_VALID, PATH_LENGTH, PERMITTED, PURPOSE
-from .rustls_x509 import Certificate, parse_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Trust", "fault", "load_roots"]
 
+# Codes of OpenSSL (x509_vfy.h).
+NOT_YET_VALID, EXPIRED, PATH_LENGTH, PURPOSE, PERMITTED, EXCLUDED, INVALID_CA = 9, 10, 25, 26, 47, 48, 79
 _INVALID = 1  # no code of OpenSSL's: the text is the caller's
 
 

@@ -6,16 +6,16 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ..config import TlsVerify
 from ..errors import ConfigError
+from ..modes import TlsVerify
+from ..x509.pem import PemError
 from .file_stamps import read_file
-from .pem import PemError
 from .pem_files import parse_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .base import TlsParameters
+    from .contract import TlsParameters
     from .pem_files import FileBlock
 
 __all__ = ["revocation_files", "revocation_lists", "unusable_list", "wants_revocation_lists"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..x509.pem import blocks, encode
 from .memory_files import file_of
-from .pem import blocks, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -28,15 +28,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from ..config import ClientCertMode, TlsVerify, TlsVersion
 from ..errors import ChannelBindingUnsupported
+from ..modes import TlsVerify, TlsVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from typing_extensions import Buffer
 
-    from ..config import Config
 
 __all__ = [
     "ALPN_POSTGRESQL",
@@ -126,32 +125,6 @@ class TlsParameters:
     watch_certificate_request: bool = False
     groups: tuple[str, ...] = ()
     ciphers: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, config: Config) -> TlsParameters:
-        """What this configuration asks for."""
-        certificate = None
-        if config.tls_client_cert is not None and config.tls_client_cert_mode is not ClientCertMode.DISABLE:
-            certificate = ClientCertificate(
-                certificate=config.tls_client_cert, key=config.tls_client_key, password=config.tls_client_key_password
-            )
-        return cls(
-            verify=config.tls_verify,
-            root_cert_path=config.tls_root_cert_path,
-            default_roots=config.tls_default_roots,
-            min_version=config.tls_min_version,
-            max_version=config.tls_max_version,
-            send_server_name=config.tls_sni,
-            common_name=config.tls_common_name,
-            os_roots=config.tls_os_roots,
-            client_certificate=certificate,
-            crl_path=config.tls_crl_path,
-            crl_dir=config.tls_crl_dir,
-            key_log_path=config.tls_key_log_path,
-            watch_certificate_request=config.tls_client_cert_mode is ClientCertMode.REQUIRE,
-            groups=config.tls_groups,
-            ciphers=config.tls_ciphers,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from .file_stamps import link_stamps, recorded_reads, stamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
 
-    from .base import TlsParameters
+    from .contract import TlsParameters
 
 _C = TypeVar("_C")
 _CAPACITY = 32

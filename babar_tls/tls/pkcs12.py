@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from .client_certificates import needed_password
 
 if TYPE_CHECKING:
-    from .base import ClientCertificate
+    from collections.abc import Callable
 
 __all__ = ["read_pkcs12"]
 
 
-def read_pkcs12(data: bytes, name: str, source: ClientCertificate) -> tuple[bytes, bytes]:
+def read_pkcs12(data: bytes, name: str, password: Callable[[], bytes]) -> tuple[bytes, bytes]:
     """The certificates of a PKCS #12 file, ours first, and its key, both PEM and the key not encrypted.
+
+    Args:
+        data: The file.
+        name: Its name, for messages.
+        password: Returns the password; called if the file needs one.
 
     Raises:
         ConfigError: It is damaged, holds no certificate, or has another password; or `cryptography` is missing.
@@ -28,16 +32,16 @@ def read_pkcs12(data: bytes, name: str, source: ClientCertificate) -> tuple[byte
             remedy="pip install 'babar-tls[openssl]', or convert the file: openssl pkcs12 -nodes",
         ) from exc
 
-    def load(password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | None:
+    def load(secret: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | None:
         try:
-            return pkcs12.load_pkcs12(data, password)
+            return pkcs12.load_pkcs12(data, secret)
         except ValueError:
             return None
         except Warning as exc:  # of cryptography, where the program turns warnings into errors
             raise ConfigError(f'could not read certificate file "{name}": {exc}') from exc
 
     # Without a password and with an empty one are not the same, and both are in use.
-    found = load(None) or load(b"") or load(needed_password(source, name))
+    found = load(None) or load(b"") or load(password())
     if found is None:
         raise ConfigError(f'could not read certificate file "{name}": the password is wrong, or the file is damaged')
     if found.cert is None:

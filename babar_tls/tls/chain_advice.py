@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..conninfo.places import default_file
 from ..errors import CertificateError
-from ..protocol.certificate import DerError, certificate_names, children
 from ..visible import visible
-from .rustls_x509 import parse_certificate
+from ..x509.certificate import DerError, certificate_names, children
+from ..x509.signing import parse_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from ..x509.signing import Certificate
     from .root_files import Roots
-    from .rustls_x509 import Certificate
 
 __all__ = ["with_advice"]
 

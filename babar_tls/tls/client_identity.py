@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..files import NotRegularError
-from ..protocol.certificate import DerError, children, only_child, public_key_info
+from ..x509.certificate import DerError, children, only_child, public_key_info
+from ..x509.pem import PemError, blocks, encode
 from .file_stamps import read_file
-from .pem import PemError, blocks, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .base import ClientCertificate
+    from .contract import ClientCertificate
 
 __all__ = ["KEY_FORMATS", "Identity", "identity_files", "load_identity"]
 
@@ -93,7 +93,7 @@ def load_identity(source: ClientCertificate) -> Identity:
     if _is_pkcs12(data, name):
         from .pkcs12 import read_pkcs12  # noqa: PLC0415 - it needs cryptography
 
-        chain, key = read_pkcs12(data, name, source)
+        chain, key = read_pkcs12(data, name, lambda: needed_password(source, name))
         key_name = name
     else:
         chain, key, key_name = _chain(data, name), data, name

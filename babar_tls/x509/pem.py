@@ -13,7 +13,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..protocol.certificate import DerError, children
+from .certificate import DerError, children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,11 +25,11 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from .backends import TlsParameters, offer_of
-from .backends.groups import is_post_quantum
+from .groups import is_post_quantum
+from .registry import offer_of
 
 if TYPE_CHECKING:
-    from .backends.base import TlsBackend, TlsStream
+    from .contract import TlsBackend, TlsParameters, TlsStream
 
 __all__ = ["GroupMemory", "Server", "group_memory"]
 

@@ -12,19 +12,19 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..config import TlsVerify
 from ..errors import ConfigError
-from .base import TrustedRoots
+from ..modes import TlsVerify
+from ..x509.pem import PemError
+from .contract import TrustedRoots
+from .crl import wants_revocation_lists
+from .default_roots import DefaultRoots, roots_for
 from .file_stamps import read_file
-from .pem import PemError
 from .pem_files import FileBlock, parse_file
-from .revocation import wants_revocation_lists
-from .roots import DefaultRoots, roots_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .base import TlsParameters
+    from .contract import TlsParameters
 
 __all__ = ["Roots", "read_roots", "trusted_roots", "unusable_root_file"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..protocol.ber import elements, first_element, string
-from ..protocol.certificate import DerError, children, only_child
+from .ber import elements, first_element, string
+from .certificate import DerError, children, only_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
