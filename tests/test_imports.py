@@ -33,6 +33,7 @@ ORDER = (
     "host",
     "config_checks",
     "remembered",
+    "bounded_cache",
     "config",
     "conninfo.places",
     "passfile",
