@@ -31,7 +31,7 @@ from ..protocol.requests import (
     StartTls,
 )
 from ..telemetry import warn
-from ..tls.key_share_cache import Server, group_memory
+from ..tls.key_share_cache import Server, key_share_cache
 from .buffers import GATHERING, Flow, borrow, decrypt, give_back
 from .deadline import Meter, timeout_error
 from .interruption import Interruption
@@ -302,7 +302,7 @@ class BlockingConnection:
             raise ConfigError("TLS was requested by a handshake that was to have none")
         name = request.server_hostname
         self._server = server = Server(self.backend, self.description, name, request.parameters, self.config.tls_pins)
-        parameters = group_memory.parameters(server)
+        parameters = key_share_cache.parameters(server)
         if parameters is not request.parameters:
             stream = self._try_narrowed(server, parameters)
             if stream is not None:
@@ -322,7 +322,7 @@ class BlockingConnection:
         try:
             stream = self._wrap(server.backend, parameters, server.name)
         except ConfigError:
-            group_memory.forget(server)
+            key_share_cache.forget(server)
             return None
         try:
             return self._shake_hands(stream)
@@ -333,7 +333,7 @@ class BlockingConnection:
                 raise
             if isinstance(error, CertificateError) and stream.version == TlsVersion.TLSV1_3.value:
                 raise  # RFC 8446 §4.2.7: the groups that are offered do not limit the certificate, unlike in TLS 1.2
-            group_memory.forget(server)
+            key_share_cache.forget(server)
             self._begin_again(error)
             return None
 
@@ -379,7 +379,7 @@ class BlockingConnection:
         """
         stream = self.stream
         if verified and stream is not None and self._server is not None and stream.possession_proven is True:
-            group_memory.learn(self._server, stream)
+            key_share_cache.learn(self._server, stream)
 
     def _wrap(self, backend: TlsBackend, parameters: TlsParameters, server_hostname: str) -> TlsStream:
         return backend.wrap(parameters, server_hostname)

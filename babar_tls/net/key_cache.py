@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from .._native import functions
+from ..bounded_cache import BoundedCache
 
 if TYPE_CHECKING:
     from ..protocol.requests import Derive, ScramKeys
@@ -24,44 +23,23 @@ class KeyCache:
     """
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
-        self.capacity = capacity
         self._secret = os.urandom(32)
-        self._lock = threading.Lock()
-        self._keys: OrderedDict[tuple[bytes, bytes, int], ScramKeys] = OrderedDict()
-
-    def __len__(self) -> int:
-        """Return the number of entries."""
-        return len(self._keys)
+        self._keys: BoundedCache[tuple[bytes, bytes, int], ScramKeys] = BoundedCache(capacity)
 
     def get(self, request: Derive) -> ScramKeys | None:
         """Return the keys if they were derived before."""
-        index = self._index(request)
-        with self._lock:
-            keys = self._keys.get(index)
-            if keys is not None:
-                self._keys.move_to_end(index)
-            return keys
+        return self._keys.get(self._index(request))
 
     def put(self, request: Derive, keys: ScramKeys) -> None:
         """Store the keys; the least recently used ones make room."""
-        with self._lock:
-            self._keys[self._index(request)] = keys
-            while len(self._keys) > self.capacity:
-                self._keys.popitem(last=False)
-
-    def renew_lock(self) -> None:
-        """Replace the lock, which another thread may have held when this process was forked."""
-        self._lock = threading.Lock()
+        self._keys.put(self._index(request), keys)
 
     def clear(self) -> None:
         """Remove all keys."""
-        with self._lock:
-            self._keys.clear()
+        self._keys.clear()
 
     def _index(self, request: Derive) -> tuple[bytes, bytes, int]:
         return functions.hmac_sha256(self._secret, request.password), request.salt, request.iterations
 
 
 key_cache = KeyCache()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=key_cache.renew_lock)

@@ -18,22 +18,19 @@ A narrowed offer must not weaken a connection, and must not make it fail:
 from __future__ import annotations
 
 import dataclasses
-import os
-import threading
-import time
-from collections import OrderedDict
 from functools import lru_cache
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from time import time
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..bounded_cache import BoundedCache
 from .groups import is_post_quantum
 from .registry import offer_of
 
 if TYPE_CHECKING:
     from .contract import TlsBackend, TlsParameters, TlsStream
 
-__all__ = ["GroupMemory", "Server", "group_memory"]
+__all__ = ["KeyShareCache", "Server", "key_share_cache"]
 
-_V = TypeVar("_V")
 _CAPACITY = 1024
 _LIFETIME = 600.0  # seconds: the server may have learned a better group meanwhile
 _FIRST_GUESS = "secp256r1"
@@ -57,12 +54,12 @@ class Server(NamedTuple):
     pins: tuple[str, ...]
 
 
-class GroupMemory:
+class KeyShareCache:
     """Narrow offers by what is known of servers, in this process."""
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
-        self._selected = _Recent[str](capacity)
-        self._refused = _Recent[bool](capacity)
+        self._selected = BoundedCache[Server, str](capacity)
+        self._refused = BoundedCache[Server, bool](capacity)
 
     def parameters(self, server: Server) -> TlsParameters:
         """Return the parameters to begin with: the server's own object, or a copy that offers only one group."""
@@ -83,56 +80,17 @@ class GroupMemory:
             return
         group = stream.group
         if group is not None and _is_selectable(server.backend, group):
-            self._selected.put(server, group)
+            self._selected.put(server, group, time() + _LIFETIME)
 
     def forget(self, server: Server) -> None:
         """Remove what was learned of a server, and offer it all groups for a while, because a narrowed offer failed."""
         self._selected.remove(server)
-        self._refused.put(server, True)
+        self._refused.put(server, value=True, until=time() + _LIFETIME)
 
     def clear(self) -> None:
         """Remove everything."""
         self._selected.clear()
         self._refused.clear()
-
-    def renew_locks(self) -> None:
-        """Replace the locks, which another thread may have held when this process was forked."""
-        self._selected.lock = threading.Lock()
-        self._refused.lock = threading.Lock()
-
-
-class _Recent(Generic[_V]):
-    """A bounded mapping whose entries expire; the oldest one makes room."""
-
-    def __init__(self, capacity: int) -> None:
-        self.lock = threading.Lock()
-        self._capacity = capacity
-        self._entries: OrderedDict[Server, tuple[_V, float]] = OrderedDict()
-
-    def get(self, server: Server) -> _V | None:
-        if not self._entries:
-            return None  # saves the hash of the parameters
-        with self.lock:
-            value, until = self._entries.get(server, (None, 0.0))
-            if until < time.monotonic():
-                self._entries.pop(server, None)
-                return None
-            return value
-
-    def put(self, server: Server, value: _V) -> None:
-        with self.lock:
-            self._entries.pop(server, None)
-            self._entries[server] = value, time.monotonic() + _LIFETIME
-            while len(self._entries) > self._capacity:
-                self._entries.popitem(last=False)
-
-    def remove(self, server: Server) -> None:
-        with self.lock:
-            self._entries.pop(server, None)
-
-    def clear(self) -> None:
-        with self.lock:
-            self._entries.clear()
 
 
 @lru_cache(maxsize=64)
@@ -157,6 +115,4 @@ def _first_guess(backend: TlsBackend) -> str | None:
     return _FIRST_GUESS
 
 
-group_memory = GroupMemory()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=group_memory.renew_locks)
+key_share_cache = KeyShareCache()

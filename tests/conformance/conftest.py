@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from babar_tls.tls.key_share_cache import group_memory
+from babar_tls.tls.key_share_cache import key_share_cache
 
 from .libpq_process import Libpq
 from .world import World
@@ -38,4 +38,4 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def full_offers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Offer all groups from the beginning: a narrowed offer that fails is repeated, which libpq does not do."""
-    monkeypatch.setattr(group_memory, "parameters", lambda server: server.parameters)
+    monkeypatch.setattr(key_share_cache, "parameters", lambda server: server.parameters)

@@ -11,7 +11,7 @@ import pytest
 
 from babar_tls import Config, available_backends
 from babar_tls.testing import CertificateAuthority
-from babar_tls.tls.key_share_cache import group_memory
+from babar_tls.tls.key_share_cache import key_share_cache
 
 from .leftovers import all_leftovers, connection_leftovers, remaining
 from .servers import PASSWORD, USER
@@ -119,4 +119,4 @@ def plain() -> Config:
 @pytest.fixture(autouse=True)
 def full_offers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Offer all groups from the beginning: repeating a narrowed offer would hide a fault of the first attempt."""
-    monkeypatch.setattr(group_memory, "parameters", lambda server: server.parameters)
+    monkeypatch.setattr(key_share_cache, "parameters", lambda server: server.parameters)

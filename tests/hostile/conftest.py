@@ -14,7 +14,7 @@ from babar_tls import Config, available_backends
 from babar_tls.net.connect_threads import THREAD_NAME
 from babar_tls.net.key_cache import key_cache
 from babar_tls.testing import CertificateAuthority
-from babar_tls.tls.key_share_cache import group_memory
+from babar_tls.tls.key_share_cache import key_share_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def nothing_is_left() -> Iterator[None]:
     if not Path("/proc/self/fd").exists():
         pytest.skip("needs /proc to count what is open")
     key_cache.clear()
-    group_memory.clear()
+    key_share_cache.clear()
     before = descriptors(), threads()
     yield
     deadline = time.monotonic() + _PATIENCE

@@ -93,10 +93,10 @@ def test_failed_logins_do_not_evict_the_keys_of_honest_servers(
         connect(plain.replace(port=server.port), style)
         connect(plain.replace(port=server.port), style)
         assert len(derived) == 1  # the second login used the cache
-        for _ in range(key_cache.capacity + 4):
+        for _ in range(key_cache._keys.capacity + 4):
             with pytest.raises(kind):
                 connect(plain.replace(port=attacker.port), style)
-        assert len(derived) == 1 + key_cache.capacity + 4
+        assert len(derived) == 1 + key_cache._keys.capacity + 4
         connect(plain.replace(port=server.port), style)
-    assert len(derived) == 1 + key_cache.capacity + 4
-    assert len(key_cache) == 1
+    assert len(derived) == 1 + key_cache._keys.capacity + 4
+    assert len(key_cache._keys) == 1

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,13 +21,14 @@ from babar_tls import (
     TlsError,
     TlsMode,
     TlsVerify,
+    bounded_cache,
 )
 from babar_tls.backends import get_backend, offer_of
 from babar_tls.protocol.negotiation import tls_parameters
 from babar_tls.testing import ScriptedServer
 from babar_tls.testing._wire import SSL_REQUEST
 from babar_tls.tls.hello import client_offer
-from babar_tls.tls.key_share_cache import GroupMemory, Server, group_memory
+from babar_tls.tls.key_share_cache import KeyShareCache, Server, key_share_cache
 
 from .scripts import connect, failure, get_ready, until_gone
 
@@ -186,7 +188,7 @@ def test_session_that_is_refused_teaches_nothing(config: Config, backend: str, c
         for _ in range(2):
             with pytest.raises(Error):
                 connect(trusting(config, server, backend), "blocking")
-    assert not group_memory._selected._entries
+    assert len(key_share_cache._selected) == 0
 
 
 @pytest.mark.parametrize("second", ["refused", "reset"])
@@ -286,10 +288,10 @@ class _Selected:
 
 @pytest.mark.parametrize("group", ["SecP256r1MLKEM768", "curveSM2", "0x1234", "brainpoolP256r1", "rot13"])
 def test_group_that_a_backend_cannot_select_is_not_learned(config: Config, backend: str, group: str) -> None:
-    memory = GroupMemory()
+    cache = KeyShareCache()
     server = Server(get_backend(backend), "server", "localhost", tls_parameters(config), ())
-    memory.learn(server, _Selected(group))  # type: ignore[arg-type]
-    assert memory.parameters(server).groups in ((), ("secp256r1",))
+    cache.learn(server, _Selected(group))  # type: ignore[arg-type]
+    assert cache.parameters(server).groups in ((), ("secp256r1",))
 
 
 def test_groups_that_the_caller_names_are_offered_once(
@@ -398,16 +400,26 @@ def test_flood_is_not_repeated(config: Config, style: str) -> None:
 
 @pytest.mark.parametrize("endless", [False, True])
 def test_memory_is_bounded_and_not_evicted_by_failures(config: Config, *, endless: bool) -> None:
-    memory = GroupMemory(capacity=4)
+    cache = KeyShareCache(capacity=4)
     parameters = tls_parameters(config)
     backend = get_backend("openssl")
     known = Server(backend, "known", "localhost", parameters, ())
-    memory.learn(known, _Selected("secp384r1"))  # type: ignore[arg-type]
+    cache.learn(known, _Selected("secp384r1"))  # type: ignore[arg-type]
     for number in range(100):
         other = Server(backend, f"other {number}", "localhost", parameters, ())
-        memory.forget(other)
+        cache.forget(other)
         if endless:
-            memory.learn(other, _Selected("secp384r1"))  # type: ignore[arg-type]
-    assert len(memory._selected._entries) <= 4
-    assert len(memory._refused._entries) <= 4
-    assert memory.parameters(known).groups == (() if endless else ("secp384r1",))
+            cache.learn(other, _Selected("secp384r1"))  # type: ignore[arg-type]
+    assert len(cache._selected) <= 4
+    assert len(cache._refused) <= 4
+    assert cache.parameters(known).groups == (() if endless else ("secp384r1",))
+
+
+def test_selected_group_is_offered_for_ten_minutes(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = KeyShareCache()
+    server = Server(get_backend("openssl"), "server", "localhost", tls_parameters(config), ())
+    cache.learn(server, _Selected("secp384r1"))  # type: ignore[arg-type]
+    learned = time.time()
+    for seconds, is_remembered in ((0, True), (590, True), (600, False)):
+        monkeypatch.setattr(bounded_cache, "time", lambda now=learned + seconds: now)
+        assert (cache.parameters(server).groups == ("secp384r1",)) is is_remembered

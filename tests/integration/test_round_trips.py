@@ -12,7 +12,7 @@ from babar_tls import Config, Session, TlsError
 from babar_tls.backends import get_backend, offer_of
 from babar_tls.net import blocking
 from babar_tls.tls.groups import is_post_quantum
-from babar_tls.tls.key_share_cache import group_memory
+from babar_tls.tls.key_share_cache import key_share_cache
 
 from .conftest import PASSWORD
 from .drivers import BACKENDS, STYLES, connected
@@ -31,7 +31,7 @@ FEWEST = {"postgres": 5, "direct": 4}
 @pytest.fixture(autouse=True)
 def forgetful() -> None:
     """Nothing is known of any server."""
-    group_memory.clear()
+    key_share_cache.clear()
 
 
 class Relay:
