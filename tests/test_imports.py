@@ -78,6 +78,8 @@ ORDER = (
     "net.blocking",
     "net.establish",
     "net.gate",
+    "net.gated_connection",
+    "net.thread_pool",
     "net.connect_threads",
     "net.asyncio",
     "_session_base",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls import Config, available_backends
-from babar_tls.net.connect_threads import THREAD_NAME
 from babar_tls.net.key_cache import key_cache
+from babar_tls.net.thread_pool import THREAD_NAME
 from babar_tls.testing import CertificateAuthority
 from babar_tls.tls.key_share_cache import key_share_cache
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import AsyncSession, Config, TimeoutError
-from babar_tls.net import connect_threads
+from babar_tls.net import gated_connection
 from babar_tls.net.key_cache import key_cache
 from babar_tls.testing import ScriptedServer
 
@@ -68,9 +68,9 @@ class ThreadStepper(Stepper):
     async def run(self, coroutine: Any) -> Any:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
-        check = connect_threads._Connection._check
+        check = gated_connection.GatedConnection._check
 
-        def checked(connection: connect_threads._Connection) -> None:
+        def checked(connection: gated_connection.GatedConnection) -> None:
             self._left -= 1
             if self._left == 0:
                 self.reached = True
@@ -81,7 +81,7 @@ class ThreadStepper(Stepper):
             check(connection)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(connect_threads._Connection, "_check", checked)
+            patch.setattr(gated_connection.GatedConnection, "_check", checked)
             return await coroutine
 
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import AsyncSession, Config, Error, Unreachable
-from babar_tls.net import connect_threads
-from babar_tls.net.connect_threads import THREAD_NAME, _threads
+from babar_tls.net import connect_threads, gated_connection, thread_pool
+from babar_tls.net.connect_threads import _threads
 from babar_tls.net.deadline import Meter
 from babar_tls.net.gate import Turn
+from babar_tls.net.gated_connection import GatedConnection, Interrupted
 from babar_tls.net.interruption import Interruption
+from babar_tls.net.thread_pool import THREAD_NAME
 from babar_tls.protocol.requests import Connect, Derive, Endpoint
 
 if TYPE_CHECKING:
@@ -34,17 +36,17 @@ def threads() -> int:
 def no_place_is_lost() -> Iterator[None]:
     yield
     deadline = time.monotonic() + 10
-    while (threads() or _threads.gate._free != connect_threads._PLACES) and time.monotonic() < deadline:
+    while (threads() or _threads.gate._free != thread_pool._PLACES) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert (threads(), _threads.gate._free) == (0, connect_threads._PLACES)
-    assert not _threads._attempts
+    assert (threads(), _threads.gate._free) == (0, thread_pool._PLACES)
+    assert not _threads.jobs
     assert _threads._idle == 0
 
 
 @contextmanager
 def full_gate() -> Iterator[None]:
     """Take all places, as connects do that compute for long."""
-    turns = [Turn(_threads.gate, Interruption()) for _ in range(connect_threads._PLACES)]
+    turns = [Turn(_threads.gate, Interruption()) for _ in range(thread_pool._PLACES)]
     for turn in turns:
         assert turn.enter(10)
     try:
@@ -66,7 +68,7 @@ def test_a_thread_connects_again_and_again() -> None:
 
 def test_an_idle_thread_whose_job_another_thread_took_ends_on_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread is woken when its time is over, and finds nothing to do."""
-    monkeypatch.setattr(connect_threads, "_LINGER", 0.1)
+    monkeypatch.setattr(thread_pool, "_LINGER", 0.1)
     asyncio.run(connect_threads.run(lambda _connect: None, Meter(10)))
     deadline = time.monotonic() + 5
     while _threads._idle != 1 and time.monotonic() < deadline:
@@ -78,7 +80,7 @@ def test_an_idle_thread_whose_job_another_thread_took_ends_on_time(monkeypatch: 
         _threads._assign(attempt)
         _threads._idle += 1
         assert _threads._wait_for_job() is attempt
-        over = time.monotonic() + 2 * connect_threads._LINGER
+        over = time.monotonic() + 2 * thread_pool._LINGER
         while time.monotonic() < over:
             pass
     finally:
@@ -164,7 +166,7 @@ def test_cancellations_at_random_lose_no_place() -> None:
             await asyncio.gather(*(one(number * turn / 40_000) for number in range(30)))
 
     asyncio.run(main())
-    assert not _threads._attempts
+    assert not _threads.jobs
 
 
 def test_a_job_that_fails_in_an_unexpected_way_raises_that_in_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,23 +180,23 @@ def test_a_job_that_fails_in_an_unexpected_way_raises_that_in_the_task(monkeypat
 
 def test_an_interruption_that_comes_with_the_place_for_a_derivation_gives_it_back() -> None:
     for _ in range(50):
-        holder = Turn(connect_threads._derivations, Interruption())
+        holder = Turn(gated_connection._derivations, Interruption())
         assert holder.enter(1)
         interruption = Interruption()
-        connection = connect_threads._Connection(REFUSED, Meter(10), interruption, Turn(_threads.gate, interruption))
+        connection = GatedConnection(REFUSED, Meter(10), interruption, Turn(_threads.gate, interruption))
 
-        def derive(connection: connect_threads._Connection = connection) -> None:
-            with pytest.raises(connect_threads._Interrupted):
+        def derive(connection: gated_connection.GatedConnection = connection) -> None:
+            with pytest.raises(Interrupted):
                 connection._derive_keys(Derive(b"password", b"salt", 1_000_000))
 
         thread = threading.Thread(target=derive)
         thread.start()
-        while not connect_threads._derivations.has_queue:
+        while not gated_connection._derivations.has_queue:
             time.sleep(0.0001)
         holder.leave()
         interruption.request()
         thread.join(10)
-        assert connect_threads._derivations._free == 1
+        assert gated_connection._derivations._free == 1
 
 
 def test_an_idle_thread_takes_the_attempt_for_which_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +214,7 @@ def test_an_idle_thread_takes_the_attempt_for_which_no_thread_can_be_started(mon
         attempt: connect_threads._Attempt[None] = connect_threads._Attempt(lambda connect: None, Meter(5), None)
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", fail)
-            _threads._start_thread(attempt)
+            _threads.start_thread(attempt)
         await asyncio.sleep(1)
         with pytest.raises(Unreachable):
             await asyncio.wait_for(AsyncSession.connect(REFUSED), 5)
@@ -227,10 +229,10 @@ def test_waiting_for_the_gate_does_not_extend_the_time_for_an_address(monkeypatc
         waited.append(seconds)
         return False
 
-    monkeypatch.setattr(connect_threads, "wait_for", record)
+    monkeypatch.setattr(gated_connection, "wait_for", record)
     interruption = Interruption()
     turn = Turn(_threads.gate, interruption)
-    connection = connect_threads._Connection(REFUSED, Meter(1), interruption, turn)
+    connection = GatedConnection(REFUSED, Meter(1), interruption, turn)
     enter = turn.enter
 
     def slow(seconds: float | None) -> bool:
