@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     )
     from .security import SecurityReport
     from .session import Session, connect
-    from .tls.contract import TlsBackend, TlsParameters, TlsStream
+    from .tls.contract import TlsBackend, TlsStream
+    from .tls.parameters import TlsParameters
     from .tls.registry import available_backends, backend_names
 
 __version__ = "0.1.0"

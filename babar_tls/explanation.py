@@ -26,8 +26,10 @@ from .modes import (
 )
 from .passfile import is_open_to_others, password_for
 from .protocol.channel_binding import DEFAULT_TYPE
+from .protocol.negotiation import tls_parameters
 from .protocol.policy import names_cleartext
 from .tls.default_roots import default_roots
+from .tls.support import lacks
 from .tracebacks import clears_locals
 from .weaknesses import Advice, allows, always_proven, has_tls, only_local, proven, some_local, weaknesses
 
@@ -161,7 +163,7 @@ def _engine_fault(config: Config) -> str:
     if not has_tls(config):
         return ""
     try:
-        capabilities = get_backend(config.tls_backend).capabilities()
+        capabilities = get_backend(config.tls_backend).capabilities
     except BackendUnavailable as error:
         if _engine(config) not in backend_names():
             raise
@@ -171,28 +173,8 @@ def _engine_fault(config: Config) -> str:
 
 
 def _lacks(config: Config, capabilities: Capabilities) -> Iterator[str]:
-    """What is asked for and the engine cannot do."""
-    verified = config.tls_verify is not TlsVerify.NONE
-    if verified and config.tls_os_roots and config.tls_default_roots and not capabilities.os_roots:
-        yield "use the operating system's verifier"
-    if verified and (config.tls_crl_path or config.tls_crl_dir) and not capabilities.crls:
-        yield "check revocation lists"
-    if config.tls_verify is TlsVerify.FULL and config.tls_common_name and not capabilities.common_names:
-        yield "verify common names"
-    if config.tls_key_log_path and not capabilities.key_log:
-        yield "log the secrets of TLS"
-    if config.tls_client_cert_mode is ClientCertMode.REQUIRE and not capabilities.reports_certificate_request:
-        yield "tell whether the server asks for our certificate"
-    source = config.tls_client_cert if config.tls_client_cert_mode is not ClientCertMode.DISABLE else None
-    if isinstance(source, str) and source.lower().endswith((".p12", ".pfx")):
-        if "PKCS #12" not in capabilities.client_keys:
-            yield f"read {source}"
-    elif source is not None and not capabilities.client_keys:
-        yield "present a certificate"
-    if config.tls_groups and capabilities.selects_groups == "no":
-        yield "be told which key-exchange groups to use"
-    if config.tls_ciphers and capabilities.selects_ciphers == "no":
-        yield "be told which cipher suites to use"
+    """Yield what the configuration requires and the backend cannot do."""
+    yield from (lack.what for lack in lacks(tls_parameters(config), capabilities))
     unproven = config.tls_verify is TlsVerify.NONE and not capabilities.unverified_proven
     if config.tls_pins and unproven:
         yield "pin a server that it does not verify"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..tls.contract import Capabilities, TlsBackend, TlsParameters, TlsStream, TrustedRoots
+from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsFacts, TlsStream
 from ..tls.hello import ClientOffer
+from ..tls.parameters import TlsParameters, TrustedRoots
 from ..tls.registry import (
     ENTRY_POINT_GROUP,
     BackendStatus,
@@ -19,7 +20,9 @@ __all__ = [
     "BackendStatus",
     "Capabilities",
     "ClientOffer",
+    "StreamFacts",
     "TlsBackend",
+    "TlsFacts",
     "TlsParameters",
     "TlsStream",
     "TrustedRoots",

@@ -1,49 +1,50 @@
-"""TLS by pyOpenSSL, that is, by the OpenSSL in cryptography's wheel."""
+"""The backend `openssl`: pyOpenSSL, that is, the OpenSSL in cryptography's wheel."""
 
 from __future__ import annotations
 
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING
 
-from OpenSSL import SSL
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
 
-from ..errors import ChannelBindingUnsupported, Closed, TlsError
-from ..modes import TlsVerify
-from ..tls.alerts import BAD_CERTIFICATE_RECORD
-from ..tls.chain_advice import with_advice
+from ..errors import ChannelBindingUnsupported, ConfigError
+from ..modes import TlsVersion
+from ..tls.algorithms import TLS13_SUITES, select, unknown_cipher, unknown_group
 from ..tls.client_identity import KEY_FORMATS
-from ..tls.context_cache import ContextCache
-from ..tls.context_files import context_files
-from ..tls.contract import Capabilities, TlsBackend, TlsParameters, TlsStream
-from ..tls.key_exchange import KeyExchangeObserver
-from ..tls.key_log import prepare_key_log
-from ..x509.hostname import name_fault, name_to_send
-from .openssl_context import (
-    SELECTS_TLS13_SUITES,
-    VERSIONS,
-    Callbacks,
-    build_context,
-    der_of,
-    fault_code,
-    reason_of,
-)
-from .openssl_errors import (
-    certificate_error,
-    eof_error,
-    missing_certificate_error,
-    no_name_error,
-    not_tls_error,
-    ssl_error,
-    unfinished_error,
-    unusable_certificate_error,
-)
+from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
+from ..tls.errors import eof_error
+from ..tls.key_log import append_line
+from .openssl_errors import certificate_error, ssl_error, unusable_certificate_error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Buffer
 
-    from ..tls.root_files import Roots
+    from ..errors import Error
+    from ..tls.client_identity import Identity
+    from ..tls.material import TlsMaterial
+    from ..tls.parameters import TlsParameters
 
 _CHUNK = 1 << 16
+_VERSIONS = {TlsVersion.TLSV1_2: SSL.TLS1_2_VERSION, TlsVersion.TLSV1_3: SSL.TLS1_3_VERSION}
+#: Since pyOpenSSL 25.2.
+_SELECTS_TLS13_SUITES = hasattr(SSL.Context, "set_tls13_ciphersuites")
+#: The groups that pyOpenSSL can be restricted to.
+_CURVES = {
+    curve.name: curve
+    for curve in (
+        ec.SECP256R1,
+        ec.SECP384R1,
+        ec.SECP521R1,
+        ec.BrainpoolP256R1,
+        ec.BrainpoolP384R1,
+        ec.BrainpoolP512R1,
+    )
+}
 
 
 class OpenSslBackend(TlsBackend):
@@ -52,128 +53,95 @@ class OpenSslBackend(TlsBackend):
     name = "openssl"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(build_context, context_files)
-
-    @cache  # noqa: B019 - of an engine there is one instance, for good
-    def capabilities(self) -> Capabilities:
-        """What the wheel's OpenSSL can do."""
-        return Capabilities(
+        self.capabilities = Capabilities(
             version=SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode().rsplit(" ", 3)[0],
-            tls_versions=tuple(VERSIONS),
+            tls_versions=tuple(_VERSIONS),
             channel_bindings=("tls-server-end-point", "tls-exporter", "tls-unique"),
-            reports_group=True,
-            reports_chain=True,
             common_names=True,
             crls=True,
             key_log=True,
             client_keys=KEY_FORMATS,
             reports_certificate_request=True,
             selects_groups="one",
-            selects_ciphers="all" if SELECTS_TLS13_SUITES else "TLSv1.2",
+            selects_ciphers="all" if _SELECTS_TLS13_SUITES else "TLSv1.2",
             fips=_fips(),
             unverified_proven=True,
         )
 
-    def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
-        """Begin a client connection."""
-        prepare_key_log(parameters.key_log_path)
-        return _Stream(*self._contexts.get(parameters), parameters, server_hostname)
+    def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> SSL.Context:
+        """Make a context; see `TlsBackend.create_context`."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        _choose_algorithms(context, parameters)
+        context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        if parameters.alpn:
+            context.set_alpn_protos([name.encode() for name in parameters.alpn])
+        context.set_verify(SSL.VERIFY_PEER if parameters.is_verified else SSL.VERIFY_NONE)
+        material.load_into_openssl(partial(_load, context))
+        if parameters.wants_crls:
+            store = context.get_cert_store()
+            if store is None:  # never, of a context
+                raise ConfigError("this OpenSSL has no store for certificate revocation lists")
+            store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
+        identity = material.identity
+        if identity is not None:
+            _use_identity(context, identity)
+        if parameters.key_log_path is not None:
+            context.set_keylog_callback(partial(_log_line, parameters.key_log_path))
+        if parameters.watch_certificate_request:
+            context.set_info_callback(_note_request)
+        return context
+
+    def create_stream(self, context: SSL.Context, sni: str | None, check_leaf: object) -> TlsStream:
+        """Begin a client connection; see `TlsBackend.create_stream`."""
+        return _Stream(context, sni)
 
 
-def _fips() -> bool | None:
-    """It is cryptography that knows, where it does not hide it."""
-    try:
-        from cryptography.hazmat.bindings._rust import openssl  # noqa: PLC0415
+class _Callbacks:
+    """What OpenSSL's callbacks report of one connection. Connections refer to it, and it refers to none of them.
 
-        return bool(openssl.is_fips_enabled())
-    except (ImportError, AttributeError):
-        return None
+    Attributes:
+        certificate_requested: The server has requested a certificate.
+        interrupt: What was raised in a callback: an exception cannot pass through C.
+    """
+
+    def __init__(self) -> None:
+        self.certificate_requested = False
+        self.interrupt: BaseException | None = None
+
+    def raise_interrupt(self) -> None:
+        """Raise what was raised in a callback."""
+        interrupt, self.interrupt = self.interrupt, None
+        if interrupt is not None:
+            raise interrupt
 
 
 class _Stream(TlsStream):
-    def __init__(
-        self, context: SSL.Context, roots: Roots, parameters: TlsParameters, server_hostname: str | None
-    ) -> None:
-        full = parameters.verify is TlsVerify.FULL
-        if full and server_hostname is None:
-            raise no_name_error()
-        name = name_to_send(server_hostname)
-        self._name_to_check = server_hostname if full else None
-        self._common_name = parameters.common_name
-        self._callbacks = Callbacks()
-        self._watched = parameters.watch_certificate_request
-        self._key_exchange = KeyExchangeObserver()
-        self._roots = roots
-        self.trusted_roots = roots.report
-        self._certificate = b""
-        self._substitute: bytes | None = None  # what is sent in place of what OpenSSL has written
-        self._established = False
-        self._eof = False
-        self._failure: TlsError | Closed | None = None
+    library_errors = (SSL.Error,)
+
+    def __init__(self, context: SSL.Context, sni: str | None) -> None:
+        self._callbacks = _Callbacks()
         self._connection = SSL.Connection(context, None)
         self._connection.set_app_data(self._callbacks)
         self._connection.set_connect_state()
-        if name is not None and parameters.send_server_name:
-            self._connection.set_tlsext_host_name(name.encode())
+        if sni is not None:
+            self._connection.set_tlsext_host_name(sni.encode())
 
     def do_handshake(self) -> bool:
-        self._check_alive()
         try:
             self._connection.do_handshake()
-        except SSL.WantReadError as exc:
-            self._callbacks.check()
-            if self._eof:
-                raise eof_error() from exc
-            if not self._key_exchange.may_be_tls:  # see the backend for `ssl`
-                self._failure = not_tls_error(self._key_exchange.head)
-                raise self._failure from None
-            self._check_name()
+        except SSL.WantReadError:
             return False
-        except SSL.Error as exc:
-            self._callbacks.check()
-            raise self._failed(exc) from exc
-        self._callbacks.check()
-        self._check_name()
-        if not self._certificate:
-            raise missing_certificate_error()
-        self._established = self.possession_proven = True  # OpenSSL checks the server's signature at any level
+        finally:
+            self._callbacks.raise_interrupt()
         return True
 
-    def _check_name(self) -> None:
-        """Compare names once, when OpenSSL has accepted the chain and before the client's last flight is sent.
-
-        Without a callback in the middle of the verification, where an exception (Ctrl-C) would be lost in C. The flight
-        is replaced with an alert that is not encrypted: until the flight arrives, servers accept it.
-        """
-        if self._certificate:
-            return
-        certificate = self._connection.get_peer_certificate()
-        if certificate is None:
-            return
-        der = der_of(certificate)
-        if self._name_to_check is not None:
-            fault = name_fault(der, self._name_to_check, common_name=self._common_name)
-            if fault is not None:
-                self._substitute = BAD_CERTIFICATE_RECORD
-                self._failure = fault
-                raise fault
-        self._certificate = der
-
     def receive_data(self, data: Buffer) -> None:
-        if not self._established:
-            self._key_exchange.receive(data)
         view = memoryview(data)
         while view:
             view = view[self._connection.bio_write(view) :]
 
-    def receive_eof(self) -> None:
-        self._eof = True
-        self._connection.bio_shutdown()
-
     def data_to_send(self) -> bytes:
-        if self._substitute is not None:
-            data, self._substitute = self._substitute, b""
-            return data
         chunks = []
         try:
             while True:
@@ -181,111 +149,37 @@ class _Stream(TlsStream):
         except SSL.WantReadError:
             return b"".join(chunks)
 
-    def read_into(self, buffer: memoryview) -> int:
-        self._check_established()
-        if not buffer:
-            return 0
+    def read_into(self, buffer: memoryview) -> int | None:
         try:
-            count = self._connection.recv_into(buffer)
+            return self._connection.recv_into(buffer)
+        except SSL.WantReadError:
+            return None
         except SSL.ZeroReturnError:
-            self.peer_closed = True
             return 0
-        except SSL.WantReadError as exc:
-            self._callbacks.check()
-            if self._eof:
-                raise _truncated() from exc
-            return 0
-        except SSL.Error as exc:
-            raise self._failed(exc) from exc
-        self._callbacks.check()
-        return count
+        finally:
+            if self._callbacks.interrupt is not None:
+                self._callbacks.raise_interrupt()
 
-    def write(self, data: Buffer) -> int:
-        self._check_established()
+    def write(self, data: Buffer) -> None:
         view = memoryview(data)
-        sent = 0
-        try:
-            while sent < len(view):
-                sent += self._connection.send(view[sent:])
-        except SSL.Error as exc:
-            raise self._failed(exc) from exc
-        return sent
+        while view:
+            view = view[self._connection.send(view) :]
 
     def close_notify(self) -> None:
-        if self._failure is not None:
-            return  # it would follow a Finished that was not sent
-        try:
-            self._connection.shutdown()
-        except SSL.Error:
-            pass  # the connection is past saying anything
+        self._connection.shutdown()
 
-    def _check_alive(self) -> None:
-        """Not every OpenSSL remembers that a connection has failed."""
-        if self._failure is not None:
-            raise self._failure
-
-    def _failed(self, exc: SSL.Error) -> TlsError | Closed:
-        self._failure = self._mapped(exc)
-        return self._failure
-
-    def _mapped(self, exc: SSL.Error) -> TlsError | Closed:
-        reason = reason_of(exc)
-        if "certificate verify failed" in reason:
-            code = fault_code(self._connection)
-            if not code:
-                return unusable_certificate_error()
-            return with_advice(certificate_error(code, f"X509_verify_cert error {code}"), self._roots, self.peer_chain)
-        alert = None if self._established else self._key_exchange.alert
-        # Of the same end OpenSSL gives the reason once; asked again it has none.
-        ended = isinstance(exc, SSL.SysCallError | SSL.ZeroReturnError) or (self._eof and not reason and alert is None)
-        if ended or "unexpected eof" in reason:
-            return _truncated() if self._established else eof_error()
-        return ssl_error(
-            reason,
-            began=bool(self._key_exchange.version),
-            established=self._established,
-            after_certificate=not self._established and bool(self._connection.get_peer_cert_chain()),
-            alert=alert,
-            head=self._key_exchange.head,
-        )
-
-    def _check_established(self) -> None:
-        """OpenSSL would begin, or go on with, the handshake inside reading and writing: past our checks."""
-        self._check_alive()
-        if not self._established:
-            raise unfinished_error()
-
-    @property
-    def version(self) -> str:
-        return self._connection.get_protocol_version_name()
-
-    @property
-    def cipher(self) -> str:
-        return self._connection.get_cipher_name() or ""
-
-    @property
-    def hello_retried(self) -> bool:
-        return self._key_exchange.retried
-
-    @property
-    def group(self) -> str | None:
-        return self._key_exchange.group
-
-    @property
-    def alpn(self) -> str | None:
-        return self._connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None
-
-    @property
-    def peer_certificate(self) -> bytes:
-        return self._certificate
-
-    @property
     def peer_chain(self) -> tuple[bytes, ...]:
-        return tuple(map(der_of, self._connection.get_peer_cert_chain() or []))
+        chain = self._connection.get_peer_cert_chain() or ()
+        return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain)
 
-    @property
-    def certificate_requested(self) -> bool | None:
-        return self._callbacks.certificate_requested if self._watched else None
+    def facts(self) -> StreamFacts:
+        return StreamFacts(
+            version=self._connection.get_protocol_version_name(),
+            cipher=self._connection.get_cipher_name() or "",
+            alpn=self._connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None,
+            possession_proven=True,  # OpenSSL checks the server's signature at any level of verification
+            certificate_requested=self._callbacks.certificate_requested,
+        )
 
     def export_keying_material(self, label: bytes, length: int) -> bytes:
         return self._connection.export_keying_material(label, length, b"")
@@ -296,6 +190,130 @@ class _Stream(TlsStream):
             raise ChannelBindingUnsupported("OpenSSL gives no Finished message")
         return data
 
+    def translate(self, error: Exception, *, established: bool) -> Error:
+        if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
+            return eof_error()
+        reason = _reason_of(error)
+        if "certificate verify failed" in reason:
+            code = _fault_code(self._connection)
+            return certificate_error(code, f"X509_verify_cert error {code}") if code else unusable_certificate_error()
+        return ssl_error(reason, established=established)
 
-def _truncated() -> Closed:
-    return Closed("server closed the connection unexpectedly, without ending TLS")
+
+def _fips() -> bool | None:
+    """Return what `cryptography` reports, in versions that expose it."""
+    try:
+        from cryptography.hazmat.bindings._rust import openssl  # noqa: PLC0415
+
+        return bool(openssl.is_fips_enabled())
+    except (ImportError, AttributeError):
+        return None
+
+
+def _choose_algorithms(context: SSL.Context, parameters: TlsParameters) -> None:
+    """Set versions, cipher suites and key-exchange group."""
+    chosen = select(parameters)
+    context.set_min_proto_version(_VERSIONS[chosen.min_version])
+    if chosen.max_version is not None:
+        context.set_max_proto_version(_VERSIONS[chosen.max_version])
+    if chosen.tls13:
+        _set_tls13_suites(context, parameters, chosen.tls13)
+    if chosen.tls12:
+        _set_tls12_suites(context, parameters, chosen.tls12)
+    for group in chosen.groups:
+        if group not in _CURVES:
+            raise unknown_group(parameters.groups[0], "openssl")
+        context.set_tmp_ecdh(_CURVES[group]())
+
+
+def _set_tls13_suites(context: SSL.Context, parameters: TlsParameters, names: Sequence[str]) -> None:
+    if _SELECTS_TLS13_SUITES:
+        try:
+            context.set_tls13_ciphersuites(":".join(names).encode())
+        except SSL.Error as exc:
+            raise unknown_cipher(parameters, names, "openssl") from exc
+        return
+    offered = {
+        name
+        for name in SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None).get_cipher_list()
+        if name in TLS13_SUITES
+    }
+    if set(names) != offered:
+        raise ConfigError(
+            "this pyOpenSSL cannot choose among the cipher suites of TLS 1.3",
+            remedy=f"pyOpenSSL 25.2 can; or name all that it offers ({', '.join(sorted(offered))}).",
+        )
+
+
+def _set_tls12_suites(context: SSL.Context, parameters: TlsParameters, names: Sequence[str]) -> None:
+    trial = SSL.Context(SSL.TLS_CLIENT_METHOD)  # whose list can be read: that makes a context immutable
+    try:
+        for changed in (context, trial):
+            changed.set_cipher_list(":".join(names).encode())
+    except SSL.Error as exc:
+        raise unknown_cipher(parameters, names, "openssl") from exc
+    found = SSL.Connection(trial, None).get_cipher_list()
+    missing = [name for name in names if name not in found]
+    if missing:  # OpenSSL passes over a name that it does not know, and takes one for a class of suites
+        raise unknown_cipher(parameters, missing, "openssl")
+
+
+def _reason_of(exc: Exception) -> str:
+    """Return OpenSSL's last reason, perhaps empty."""
+    errors = exc.args[0] if exc.args else ()
+    return errors[-1][2] if errors and isinstance(errors, list) else ""
+
+
+def _load(context: SSL.Context, path: str) -> None:
+    try:
+        context.load_verify_locations(path)
+    except SSL.Error as exc:
+        raise ValueError(_reason_of(exc)) from exc
+
+
+def _use_identity(context: SSL.Context, identity: Identity) -> None:
+    """Load a client certificate and its key.
+
+    OpenSSL reads them, because cryptography is stricter about certificates and makes ordinary RSA keys of RSASSA-PSS
+    keys. Only an encrypted key passes through cryptography: pyOpenSSL has deprecated its own function for passwords.
+    """
+    try:
+        with identity.files() as (chain, key):
+            context.use_certificate_chain_file(chain)
+            if identity.password is None:
+                context.use_privatekey_file(key)
+            else:
+                decrypted = load_pem_private_key(identity.key, identity.password)
+                context.use_privatekey(decrypted)  # type: ignore[arg-type]  # of whatever kind
+        context.check_privatekey()
+    except SSL.Error as exc:
+        raise identity.unusable(_reason_of(exc)) from exc
+    except (ValueError, TypeError, UnsupportedAlgorithm, crypto.Error) as exc:
+        raise identity.unusable("") from exc
+
+
+def _fault_code(connection: SSL.Connection) -> int | None:
+    """Return OpenSSL's code of the fault in the server's chain; pyOpenSSL has no public method for that."""
+    try:
+        code: int = SSL._lib.SSL_get_verify_result(connection._ssl)  # type: ignore[attr-defined]
+    except AttributeError:
+        return None
+    return code
+
+
+def _log_line(path: str, connection: SSL.Connection, line: bytes) -> None:
+    try:
+        append_line(path, line)
+    except BaseException as exc:
+        callbacks: _Callbacks = connection.get_app_data()
+        callbacks.interrupt = exc
+
+
+def _note_request(connection: SSL.Connection, _where: int, _value: int) -> None:
+    """Note that the server has requested a certificate; OpenSSL calls for every step of the handshake."""
+    callbacks: _Callbacks = connection.get_app_data()
+    try:
+        if b"read server certificate request" in connection.get_state_string():
+            callbacks.certificate_requested = True
+    except BaseException as exc:
+        callbacks.interrupt = exc

@@ -1,14 +1,14 @@
-"""OpenSSL's verdicts in our words, for every engine that is made of OpenSSL.
+"""Map the errors of OpenSSL, for the backends stdlib and openssl.
 
-Two tables: X.509 verification codes (``x509_vfy.h``) to a `CertificateError` reason, and reason strings of libssl
-errors to what they mean here. The same fault therefore gives the same error whichever engine met it.
+X.509 verification codes (``x509_vfy.h``) become the reasons of `CertificateError`, and the reasons of libssl's errors
+become texts and remedies. The same fault therefore gives the same error in both backends.
 """
 
 from __future__ import annotations
 
-from ..errors import CertificateError, ConfigError, TlsError
-from ..tls.alerts import alert_error, alert_name, alert_named_in
-from ..tls.banners import describe_service
+from ..errors import CertificateError, TlsError
+from ..tls.alerts import alert_error, alert_named_in
+from ..tls.errors import damaged_error
 
 _REASONS = {
     9: "not-yet-valid",
@@ -27,7 +27,7 @@ _REASONS = {
     68: "weak",
 }
 
-#: OpenSSL 3's texts, because engines bring their own copies of OpenSSL, whose wording differs.
+#: OpenSSL 3's texts, because the backends have their own copies of OpenSSL, whose wording differs.
 _TEXTS = {
     3: "unable to get certificate CRL",
     5: "unable to decrypt CRL's signature",
@@ -102,7 +102,7 @@ _VERSION_REASONS = (
     "NO_PROTOCOLS_AVAILABLE",
     "VERSION_TOO_LOW",
 )
-#: What the record layer complains of: no TLS at all, or records that were changed on the way.
+#: Reasons of the record layer: records that were changed on the way.
 _RECORD_REASONS = (
     "WRONG_VERSION_NUMBER",
     "HTTP_REQUEST",
@@ -133,11 +133,6 @@ def certificate_error(code: int, text: str) -> CertificateError:
     )
 
 
-def missing_certificate_error() -> CertificateError:
-    """The error for a server without a certificate (anonymous cipher suites)."""
-    return CertificateError("the server presented no certificate", reason="missing")
-
-
 def unusable_certificate_error() -> CertificateError:
     """Return the error for a server's certificate that cannot be processed."""
     return CertificateError(
@@ -147,31 +142,17 @@ def unusable_certificate_error() -> CertificateError:
     )
 
 
-def ssl_error(
-    reason: str,
-    *,
-    began: bool = False,
-    established: bool = False,
-    after_certificate: bool = False,
-    alert: int | None = None,
-    head: bytes = b"",
-) -> TlsError:
+def ssl_error(reason: str, *, established: bool) -> TlsError:
     """Return the error for anything else that libssl reports.
 
     Args:
         reason: The reason in OpenSSL's macro spelling (``TLSV1_ALERT_UNKNOWN_CA``) or as its text; perhaps empty.
-        began: The server had answered with a valid TLS message.
-        established: The handshake had finished.
-        after_certificate: It had not, and the server had presented its certificate.
-        alert: The number of a fatal alert that the server has sent unencrypted: OpenSSL lacks names for some.
-        head: The first bytes from the server.
+        established: The handshake was complete.
     """
     reason = reason.upper().replace(" ", "_")
     name = alert_named_in(reason)
-    if name is None and alert is not None:
-        name = alert_name(alert)
     if name is not None:
-        return alert_error(name, established=established, after_certificate=after_certificate)
+        return alert_error(name, established=established)
     if any(version in reason for version in _VERSION_REASONS):
         return TlsError(
             "SSL error: no TLS version in common with the server",
@@ -182,7 +163,7 @@ def ssl_error(
             "SSL error: the connection has failed, and OpenSSL has no name for the reason",
             remedy="OpenSSL has none for alerts that are not in its version's list. The server's log has the reason.",
         )
-    if "ASN1" in reason and began and not established:
+    if "ASN1" in reason and not established:
         return unusable_certificate_error()
     if "EXCESSIVE_MESSAGE_SIZE" in reason:
         return TlsError(
@@ -191,50 +172,6 @@ def ssl_error(
             "intermediates above it, and no others.",
         )
     words = reason.lower().replace("_", " ")
-    is_about_records = any(mark in reason for mark in _RECORD_REASONS)
-    if established or (began and is_about_records):
+    if established or any(mark in reason for mark in _RECORD_REASONS):
         return damaged_error(words)
-    if is_about_records:
-        return not_tls_error(head)
     return TlsError(f"SSL error: {words}")
-
-
-def not_tls_error(head: bytes = b"") -> TlsError:
-    """Return the error for a server whose first bytes, `head`, are not TLS."""
-    service = describe_service(head)
-    if service is not None:
-        return TlsError(
-            f"SSL error: the server does not speak TLS: {service} listens there",
-            remedy="Set host and port to those of the PostgreSQL server.",
-        )
-    return TlsError("SSL error: the server does not speak TLS", remedy="Is this the port of a PostgreSQL server?")
-
-
-def damaged_error(detail: str) -> TlsError:
-    """Return the error for data that is not valid TLS, from a server that had begun TLS.
-
-    Args:
-        detail: What the TLS library reports.
-    """
-    return TlsError(
-        f"SSL error: the connection was damaged or attacked: the data received is not valid TLS ({detail})",
-        remedy="Something between client and server changed, inserted or removed data. Connect again; if that repeats "
-        "itself, look for a faulty network device, a proxy, or a man in the middle.",
-    )
-
-
-def no_name_error() -> ConfigError:
-    """The error for verifying a name where there is none."""
-    return ConfigError("there is no host name to verify the server's certificate with")
-
-
-def unfinished_error() -> TlsError:
-    """The error for reading or writing before the handshake has succeeded."""
-    return TlsError("the TLS handshake is not finished")
-
-
-def eof_error() -> TlsError:
-    """The error for a server that hangs up in the middle of the handshake."""
-    return TlsError(
-        "server closed the connection unexpectedly during the TLS handshake", remedy="The server's log has the reason."
-    )

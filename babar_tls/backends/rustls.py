@@ -1,48 +1,62 @@
-"""rustls, by way of rtls: TLS in Rust with AWS-LC's cryptography; chains are verified by webpki.
+"""The backend `rustls`: TLS in Rust with AWS-LC's cryptography, by way of rtls; webpki verifies certificate chains.
 
-Two things are checked here and not by rustls: names (`names`), and what webpki does not ask of a chain
-(`rustls_roots`). Both are looked at as soon as rustls gives the certificates out, before anything that it has to send
-after them goes on its way: what fails here has failed for the server too.
+The public interface of rtls imitates Python's `ssl` and hides what is needed here (close_notify, alerts after the
+handshake). The classes below it are used instead.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from rtls import SSLCertVerificationError, SSLError
-from rtls._rustls import aws_lc_rs_version, rustls_version
+from rtls._rustls import RustlsConfigBuilder, aws_lc_rs_version, rustls_version
 
-from ..errors import CertificateError, Closed, TlsError
-from ..modes import TlsVerify
-from ..tls.alerts import BAD_CERTIFICATE_RECORD
-from ..tls.chain_advice import with_advice
+from ..errors import ConfigError
+from ..modes import TlsVersion
+from ..tls.algorithms import openssl_name, select, unknown_cipher
 from ..tls.client_identity import KEY_FORMATS
-from ..tls.context_cache import ContextCache
-from ..tls.context_files import context_files
-from ..tls.contract import Capabilities, TlsBackend, TlsParameters, TlsStream
-from ..tls.key_exchange import KeyExchangeObserver
-from ..tls.key_log import KeyLogSpool, prepare_key_log
-from ..tls.trust import fault
-from ..x509.hostname import name_fault, name_to_send
-from .openssl_errors import (
-    certificate_error,
-    eof_error,
-    missing_certificate_error,
-    no_name_error,
-    unfinished_error,
-)
-from .rustls_context import NO_NAME, VERSIONS, Context, build_context, cipher_name
-from .rustls_errors import rejected_certificate, rustls_error
+from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
+from ..tls.key_log import KeyLogSpool
+from .rustls_errors import rejected_certificate, rejected_identity, rustls_error
 
 if TYPE_CHECKING:
-    from rtls._rustls import RustlsClientConnection, RustlsConfigBuilder
+    from collections.abc import Sequence
+
+    from rtls._rustls import RustlsClientConnection
     from typing_extensions import Buffer
 
-_E = TypeVar("_E", bound="TlsError | Closed")
+    from ..errors import Error
+    from ..tls.client_identity import Identity
+    from ..tls.material import TlsMaterial
+    from ..tls.parameters import TlsParameters
+
 _CHUNK = 1 << 14  # bytes: rustls has room for some records, and must be emptied between two of these
-_VERSION_NAMES = {number: version.value for version, number in VERSIONS.items()}
+_VERSIONS = {TlsVersion.TLSV1_2: 0x0303, TlsVersion.TLSV1_3: 0x0304}
+_VERSION_NAMES = {number: version.value for version, number in _VERSIONS.items()}
+#: An address: rustls requires a name and sends no SNI for this one. Names are compared by the connection.
+_NO_NAME = "0.0.0.0"  # noqa: S104 - nothing listens
+_CERT_NONE, _CERT_REQUIRED = 0, 2
+#: Every suite that rustls has, by its names; it ignores names that it does not know.
+_SUITES = (
+    "TLS13_AES_256_GCM_SHA384",
+    "TLS13_AES_128_GCM_SHA256",
+    "TLS13_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+)
+
+
+class _Context(NamedTuple):
+    builder: RustlsConfigBuilder
+    is_verified: bool
+    key_log_path: str | None
 
 
 class RustlsBackend(TlsBackend):
@@ -51,240 +65,190 @@ class RustlsBackend(TlsBackend):
     name = "rustls"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(build_context, context_files)
-
-    def capabilities(self) -> Capabilities:
-        """What rtls lets rustls do."""
-        return Capabilities(
+        self.capabilities = Capabilities(
             version=f"rustls {rustls_version()} (aws-lc-rs {aws_lc_rs_version()})",
-            tls_versions=tuple(VERSIONS),
-            channel_bindings=("tls-server-end-point",),
-            reports_group=True,
-            reports_chain=True,
-            common_names=True,
-            crls=False,
+            tls_versions=tuple(_VERSIONS),
             key_log=True,
             client_keys=KEY_FORMATS if find_spec("cryptography") is not None else KEY_FORMATS[:-1],
-            reports_certificate_request=False,
-            os_roots=False,
-            selects_groups="no",
+            system_store=True,
             selects_ciphers="TLSv1.2",
-            fips=None,
-            unverified_proven=False,
         )
 
-    def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
-        """Begin a client connection."""
-        prepare_key_log(parameters.key_log_path)
-        return _Stream(self._contexts.get(parameters), parameters, server_hostname)
+    def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> _Context:
+        """Make a context; see `TlsBackend.create_context`."""
+        builder = RustlsConfigBuilder()
+        wanted = select(parameters)
+        builder.set_min_version(_VERSIONS[wanted.min_version])
+        builder.set_max_version(_VERSIONS[wanted.max_version or TlsVersion.TLSV1_3])
+        if parameters.ciphers:
+            builder.set_cipher_suites(_suites(parameters, (*wanted.tls13, *wanted.tls12)))
+        builder.set_alpn([name.encode() for name in parameters.alpn])
+        builder.set_verify_mode(_CERT_REQUIRED if parameters.is_verified else _CERT_NONE)
+        anchors = 0
+        if parameters.is_verified:
+            anchors = sum(_add_root(builder, one.der) for one in material.trust_anchors("rustls", time.time()))
+        builder.set_check_hostname(not anchors)  # rtls requires it where there is no root; no chain is accepted then
+        identity = material.identity
+        if identity is not None:
+            _set_identity(builder, _decrypted(identity))
+        return _Context(builder, parameters.is_verified, parameters.key_log_path)
+
+    def create_stream(self, context: _Context, sni: str | None, check_leaf: object) -> TlsStream:
+        """Begin a client connection; see `TlsBackend.create_stream`."""
+        return _Stream(context, sni)
 
 
 class _Stream(TlsStream):
-    def __init__(self, context: Context, parameters: TlsParameters, server_hostname: str | None) -> None:
-        full = parameters.verify is TlsVerify.FULL
-        if full and server_hostname is None:
-            raise no_name_error()
-        self._now = time.time()
-        builder, self._anchors = context.current(self._now)
-        self._roots = context.roots
-        self.trusted_roots = context.roots.report
-        self._verified = parameters.verify is not TlsVerify.NONE
-        self._name_to_check = server_hostname if full else None
-        self._common_name = parameters.common_name
-        self._key_exchange = KeyExchangeObserver()
+    library_errors = (SSLError,)
+
+    def __init__(self, context: _Context, sni: str | None) -> None:
+        builder = context.builder
+        self._is_verified = context.is_verified
         self._key_log: KeyLogSpool | None = None
-        if parameters.key_log_path is not None:
-            self._key_log = KeyLogSpool(parameters.key_log_path)
+        if context.key_log_path is not None:
+            self._key_log = KeyLogSpool(context.key_log_path)
             builder = builder.clone_builder()
             builder.set_keylog_filename(self._key_log.path)
-        name = name_to_send(server_hostname)
-        self._connection = _connection(builder, name if parameters.send_server_name else None)
-        self._incoming = bytearray()
-        self._outgoing = bytearray()
-        self._chain: tuple[bytes, ...] = ()
-        self._established = False
-        self._said_goodbye = False
-        self._eof = False
-        self._failure: TlsError | Closed | None = None
-        self._fault: TlsError | None = None  # what is to be raised behind the plaintext that came before it
+        self._connection = _connection(builder, sni)
+        self._incoming, self._outgoing = bytearray(), bytearray()
+        self._error: SSLError | None = None  # to be raised after the plaintext that came before it
 
     def do_handshake(self) -> bool:
-        self._check_alive()
-        if self._established:
-            return True
         try:
-            self._shake_hands()
-        finally:
-            if self._key_log is not None and (self._established or self._failure is not None):
-                self._key_log.close()
-        return self._established
-
-    def _shake_hands(self) -> None:
-        while self._connection.is_handshaking() and self._incoming:
-            try:
+            while self._connection.is_handshaking() and self._incoming:
                 self._process()
-            except SSLError as exc:
-                self._flush()
-                raise self._failed(self._mapped(exc)) from exc
-            self._look_at_certificates()
-        self._flush()
-        if self._connection.is_handshaking():
-            if self._eof:
-                raise self._failed(eof_error())
-            return
-        if not self._chain:
-            raise self._failed(missing_certificate_error())
-        self._established = True
-        self.possession_proven = self._verified  # rtls checks no signature of a handshake where it verifies no chain
+        finally:
+            self._flush()
+        return not self._connection.is_handshaking()
 
     def _process(self) -> None:
-        """Give rustls one portion of what has come."""
-        portion = bytes(self._incoming[:_CHUNK])
-        count = self._connection.read_tls(portion)
+        """Give rustls a part of the ciphertext."""
+        count = self._connection.read_tls(bytes(self._incoming[:_CHUNK]))
         del self._incoming[:count]
         self._connection.process_new_packets()
 
-    def _look_at_certificates(self) -> None:
-        """Check them once: nothing that rustls has written since it has them is sent before that."""
-        if self._chain:
-            return
-        self._chain = tuple(self._connection.peer_certificates() or ())
-        if not self._chain or not self._verified:
-            return
-        found = self._certificate_fault()
-        if found is not None:
-            # So the server hears of it in TLS 1.2. In TLS 1.3 rustls could encrypt it, and we cannot; but a client may
-            # fail before it has keys, and until our flight comes servers (OpenSSL's, at least) hear a plain alert.
-            self._outgoing[:] = BAD_CERTIFICATE_RECORD
-            raise self._failed(found)
-
-    def _certificate_fault(self) -> CertificateError | None:
-        code = fault(self._anchors, self._chain, self._now, common_name=self._common_name)
-        if code is not None:
-            error = certificate_error(code, "the server's certificate, or one that it sent with it, cannot be read")
-            return with_advice(error, self._roots, self._chain)
-        if self._name_to_check is None:
-            return None
-        return name_fault(self._chain[0], self._name_to_check, common_name=self._common_name)
-
     def receive_data(self, data: Buffer) -> None:
-        if not self._established:
-            self._key_exchange.receive(data)
         self._incoming += memoryview(data)
-
-    def receive_eof(self) -> None:
-        self._eof = True
 
     def data_to_send(self) -> bytes:
         data = bytes(self._outgoing)
         self._outgoing.clear()
         return data
 
-    def read_into(self, buffer: memoryview) -> int:
-        self._check_established()
-        if not buffer or self.peer_closed:
-            return 0
+    def read_into(self, buffer: memoryview) -> int | None:
         while not (plaintext := self._connection.read_plaintext(len(buffer))):
-            if self._fault is not None:
-                raise self._failed(self._fault)
-            if not self._connection.wants_read():  # and holds nothing: this is how it says that the peer has closed
-                self.peer_closed = True
+            if self._error is not None:
+                raise self._error
+            if not self._connection.wants_read():  # and holds nothing: this is how it reports close_notify
                 return 0
             if not self._incoming:
-                if self._eof:
-                    raise self._failed(Closed("server closed the connection unexpectedly, without ending TLS"))
-                return 0
+                return None
             try:
                 self._process()
             except SSLError as exc:
-                self._fault = self._mapped(exc)
-                self._fault.__cause__ = exc
+                self._error = exc
             self._flush()
         buffer[: len(plaintext)] = plaintext
         return len(plaintext)
 
-    def write(self, data: Buffer) -> int:
-        self._check_established()
-        if self._said_goodbye:
-            raise TlsError("nothing can be written after our close_notify")
+    def write(self, data: Buffer) -> None:
         view = memoryview(data).cast("B")
-        sent = 0
-        try:
-            while sent < len(view):
-                sent += self._connection.write_plaintext(bytes(view[sent : sent + _CHUNK]))
-                self._flush()
-        except SSLError as exc:
-            raise self._failed(self._mapped(exc)) from exc
-        return sent
-
-    def close_notify(self) -> None:
-        if self._established and self._failure is None and not self._said_goodbye:
-            self._said_goodbye = True
-            self._connection.send_close_notify()
+        while view:
+            view = view[self._connection.write_plaintext(bytes(view[:_CHUNK])) :]
             self._flush()
 
+    def close_notify(self) -> None:
+        self._connection.send_close_notify()
+        self._flush()
+
     def _flush(self) -> None:
-        """Take over what rustls has to send; it has little room for it."""
+        """Take what rustls has to send; it has little room for it."""
         while self._connection.wants_write():
             self._outgoing += self._connection.write_tls()
 
-    def _check_established(self) -> None:
-        self._check_alive()
-        if not self._established:
-            raise unfinished_error()
+    def peer_chain(self) -> tuple[bytes, ...]:
+        return tuple(self._connection.peer_certificates() or ())
 
-    def _check_alive(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _failed(self, error: _E) -> _E:
-        self._failure = error
-        return error
-
-    def _mapped(self, exc: SSLError) -> TlsError:
-        text = str(exc.args[0] if exc.args else exc)
-        if isinstance(exc, SSLCertVerificationError):
-            return with_advice(rejected_certificate(text), self._roots)
-        after_certificate = not self._established and self._connection.peer_certificates() is not None
-        return rustls_error(
-            text,
-            first=not self._key_exchange.version,
-            after_certificate=after_certificate,
-            established=self._established,
-            head=self._key_exchange.head,
+    def facts(self) -> StreamFacts:
+        self.close()  # the secrets have been logged
+        alpn = self._connection.alpn_protocol()
+        return StreamFacts(
+            version=_VERSION_NAMES.get(self._connection.protocol_version() or 0, ""),
+            cipher=_cipher_name(self._connection.negotiated_cipher_suite() or ""),
+            alpn=alpn.decode("ascii", "replace") if alpn is not None else None,
+            possession_proven=self._is_verified,  # without verification rtls does not check the server's signature
         )
 
-    @property
-    def version(self) -> str:
-        return _VERSION_NAMES.get(self._connection.protocol_version() or 0, "")
+    def translate(self, error: Exception, *, established: bool) -> Error:
+        text = str(error.args[0] if error.args else error)
+        if isinstance(error, SSLCertVerificationError):
+            return rejected_certificate(text)
+        return rustls_error(text, established=established)
 
-    @property
-    def cipher(self) -> str:
-        return cipher_name(self._connection.negotiated_cipher_suite() or "")
-
-    @property
-    def group(self) -> str | None:
-        return self._key_exchange.group
-
-    @property
-    def alpn(self) -> str | None:
-        selected = self._connection.alpn_protocol()
-        return selected.decode("ascii", "replace") if selected is not None else None
-
-    @property
-    def peer_certificate(self) -> bytes:
-        return self._chain[0] if self._chain else b""
-
-    @property
-    def peer_chain(self) -> tuple[bytes, ...]:
-        return self._chain
+    def close(self) -> None:
+        if self._key_log is not None:
+            self._key_log.close()
 
 
-def _connection(builder: RustlsConfigBuilder, server_name: str | None) -> RustlsClientConnection:
+def _connection(builder: RustlsConfigBuilder, sni: str | None) -> RustlsClientConnection:
     """Return a connection that sends this name as SNI, if rustls accepts it as a name."""
-    if server_name is not None:
+    if sni is not None:
         try:
-            return builder.build_client_connection(server_name)
+            return builder.build_client_connection(sni)
         except SSLError:
-            pass  # rustls is stricter than DNS in what is a name
-    return builder.build_client_connection(NO_NAME)
+            pass  # rustls is stricter than DNS about names
+    return builder.build_client_connection(_NO_NAME)
+
+
+def _cipher_name(suite: str) -> str:
+    """Return OpenSSL's name of a suite, which PostgreSQL shows too."""
+    return "TLS_" + suite.removeprefix("TLS13_") if suite.startswith("TLS13_") else openssl_name(suite)
+
+
+def _suites(parameters: TlsParameters, names: Sequence[str]) -> list[str]:
+    known = {_cipher_name(suite): suite for suite in _SUITES}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise unknown_cipher(parameters, missing, "rustls")
+    tls13 = [name for name in known if name.startswith("TLS_")]
+    if 0 < len(set(tls13) & set(names)) < len(tls13):  # rtls adds the others
+        raise ConfigError(
+            "rustls (by way of rtls) cannot choose among the cipher suites of TLS 1.3",
+            remedy=f"Name all three ({', '.join(tls13)}) or none (tls_max_version=TLSv1.2), or use "
+            "tls_backend='openssl'.",
+        )
+    return [known[name] for name in names]
+
+
+def _add_root(builder: RustlsConfigBuilder, der: bytes) -> bool:
+    """Add a trust anchor. Return False if webpki cannot read it."""
+    try:
+        builder.add_root_cert_from_der(der)
+    except ValueError:
+        return False
+    return True
+
+
+def _decrypted(identity: Identity) -> Identity:
+    """Return the identity with its key decrypted by `cryptography`, which knows more kinds of encryption than rtls."""
+    if identity.password is None or find_spec("cryptography") is None:
+        return identity
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - optional
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+
+    try:
+        key = serialization.load_pem_private_key(identity.key, identity.password)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise identity.unusable("") from exc
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return replace(identity, key=key.private_bytes(pem, form, serialization.NoEncryption()), password=None)
+
+
+def _set_identity(builder: RustlsConfigBuilder, identity: Identity) -> None:
+    try:
+        builder.set_client_cert_chain_pem(identity.chain, identity.key, identity.password)
+        builder.build_client_connection(_NO_NAME)  # only now the key is read
+    except SSLError as exc:
+        raise rejected_identity(str(exc.args[0] if exc.args else exc), identity) from exc
+    except ValueError as exc:
+        raise identity.unusable("") from exc

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CertificateError, ConfigError, TlsError
 from ..tls.alerts import alert_error, alert_name, alert_named_in
+from ..tls.errors import damaged_error
 from ..x509.certificate import DerError, algorithm_identifier
-from .openssl_errors import certificate_error, damaged_error, not_tls_error, ssl_error
+from .openssl_errors import certificate_error, ssl_error
 
 if TYPE_CHECKING:
     from ..tls.client_identity import Identity
@@ -189,29 +190,22 @@ def rejected_identity(text: str, identity: Identity) -> ConfigError:
     return error
 
 
-def rustls_error(
-    text: str, *, first: bool, after_certificate: bool, established: bool = False, head: bytes = b""
-) -> TlsError:
+def rustls_error(text: str, *, established: bool) -> TlsError:
     """Return the error for anything else that rustls reports.
 
     Args:
-        text: Its own.
-        first: The server had not answered with a valid TLS message before.
-        after_certificate: The handshake had not finished, and the server had presented its certificate.
-        established: The handshake had finished.
-        head: The first bytes from the server.
+        text: Its text.
+        established: The handshake was complete.
     """
     alert = _ALERT.search(text)
     if alert is not None:
         name = alert_name(int(alert[2], 16)) if alert[2] else alert_named_in(f"TLS_ALERT_{_WORDS.sub('_', alert[1])}")
-        error = alert_error(name or alert[1], established=established, after_certificate=after_certificate)
-        if type(error) is TlsError and error.alert == "handshake_failure":
+        error = alert_error(name or alert[1], established=established)
+        if error.alert == "handshake_failure":
             error.remedy = _NO_ALGORITHM_REMEDY
         return error
     if any(mark in text for mark in _NO_VERSION):
-        return ssl_error("UNSUPPORTED_PROTOCOL")
-    if first and any(mark in text for mark in _NOT_TLS):
-        return not_tls_error(head)
+        return ssl_error("UNSUPPORTED_PROTOCOL", established=established)
     if any(mark in text for mark in _TOO_LARGE):
         return TlsError(
             "SSL error: the server sent a handshake message of more than 64 KiB, probably its certificate chain, which "

@@ -1,40 +1,40 @@
-"""The engine that Python brings: `ssl`, that is, the OpenSSL that this Python was built with."""
+"""The backend `stdlib`: Python's `ssl`, that is, the OpenSSL that this Python was built with."""
 
 from __future__ import annotations
 
 import re
 import ssl
-from functools import cache
+import sys
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import ChannelBindingUnsupported, Closed, TlsError
-from ..modes import TlsVerify
-from ..tls.alerts import BAD_CERTIFICATE_RECORD
-from ..tls.chain_advice import with_advice
+from ..errors import ChannelBindingUnsupported, ConfigError
+from ..modes import TlsVersion
+from ..tls.algorithms import select, unknown_cipher, unknown_group
 from ..tls.client_identity import KEY_FORMATS
-from ..tls.context_cache import ContextCache
-from ..tls.context_files import context_files
-from ..tls.contract import Capabilities, TlsBackend, TlsParameters, TlsStream
-from ..tls.key_exchange import KeyExchangeObserver
-from ..tls.key_log import prepare_key_log
-from ..x509.hostname import name_fault, name_to_send
-from .openssl_errors import (
-    certificate_error,
-    eof_error,
-    missing_certificate_error,
-    no_name_error,
-    not_tls_error,
-    ssl_error,
-    unfinished_error,
-)
-from .stdlib_context import VERSIONS, WATCHES_REQUESTS, build_context, was_requested
+from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
+from ..tls.errors import eof_error
+from ..tls.key_log import open_key_log
+from .openssl_errors import certificate_error, ssl_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from typing_extensions import Buffer
 
-    from ..tls.root_files import Roots
+    from ..errors import Error
+    from ..tls.client_identity import Identity
+    from ..tls.material import TlsMaterial
+    from ..tls.parameters import TlsParameters
 
+_VERSIONS = {TlsVersion.TLSV1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLSV1_3: ssl.TLSVersion.TLSv1_3}
+#: `ssl` has this hook for Python's own tests. Without it certificate requests are not reported.
+_WATCHES_REQUESTS = hasattr(ssl.SSLContext, "_msg_callback")
+_CERTIFICATE_REQUEST = 13  # RFC 8446 §4
+_REQUESTED = "babar_tls_certificate_requested"
+#: OpenSSL's names of groups where they are not IANA's.
+_GROUPS = {"secp256r1": "prime256v1", "x25519": "X25519", "x448": "X448"}
 _DER = 2  # the number of the encoding in _ssl
 #: The text of an error for which Python's ssl has no name, such as alert 120 (no_application_protocol).
 _TEXT = re.compile(r"\[SSL\] (.*) \(_ssl\.c:\d+\)")
@@ -46,247 +46,222 @@ class StdlibBackend(TlsBackend):
     name = "stdlib"
 
     def __init__(self) -> None:
-        self._contexts = ContextCache(build_context, context_files)
-
-    @cache  # noqa: B019 - of an engine there is one instance, for good
-    def capabilities(self) -> Capabilities:
-        """What this Python's OpenSSL can do."""
-        return Capabilities(
+        self.capabilities = Capabilities(
             version=ssl.OPENSSL_VERSION,
-            tls_versions=tuple(v for v, has in zip(VERSIONS, (ssl.HAS_TLSv1_2, ssl.HAS_TLSv1_3), strict=True) if has),
+            tls_versions=tuple(v for v, has in zip(_VERSIONS, (ssl.HAS_TLSv1_2, ssl.HAS_TLSv1_3), strict=True) if has),
             channel_bindings=("tls-server-end-point", "tls-unique"),
-            reports_group=True,
-            reports_chain=True,
             common_names=True,
             crls=True,
             key_log=hasattr(ssl.SSLContext, "keylog_filename"),
             client_keys=KEY_FORMATS if find_spec("cryptography") is not None else KEY_FORMATS[:-1],
-            reports_certificate_request=WATCHES_REQUESTS,
+            reports_certificate_request=_WATCHES_REQUESTS,
             os_roots=find_spec("truststore") is not None,
+            system_store=True,
             selects_groups="one",
             selects_ciphers="all" if hasattr(ssl.SSLContext, "set_ciphersuites") else "TLSv1.2",
             fips=_fips(),
             unverified_proven=True,
         )
 
-    def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
-        """Begin a client connection."""
-        log = prepare_key_log(parameters.key_log_path)  # which the context keeps open
-        return _Stream(*self._contexts.get(parameters, log), parameters, server_hostname)
+    def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> ssl.SSLContext:
+        """Make a context; see `TlsBackend.create_context`."""
+        context = _os_context(parameters) if parameters.wants_os_roots else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _choose_algorithms(context, parameters)
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        if parameters.alpn:
+            context.set_alpn_protocols(list(parameters.alpn))
+        context.check_hostname = False  # names are compared by the connection, as for every backend
+        # OpenSSL applies a CA's name constraints to the common name only where that may be a name at all.
+        context.hostname_checks_common_name = parameters.common_name
+        context.verify_mode = ssl.CERT_REQUIRED if parameters.is_verified else ssl.CERT_NONE
+        if material.roots.system_store and not parameters.os_roots:
+            context.load_default_certs()
+        material.load_into_openssl(partial(_load, context))
+        if parameters.wants_crls:
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+        identity = material.identity
+        if identity is not None:
+            _load_identity(context, identity)
+        if parameters.key_log_path is not None:
+            with open_key_log(parameters.key_log_path) as path:
+                context.keylog_filename = path
+        if parameters.watch_certificate_request:
+            # truststore's context wraps the one that makes the connections.
+            inner: Any = getattr(context, "_ctx", context)
+            inner._msg_callback = _note_request
+        return context
 
-
-def _library_text(exc: ssl.SSLError) -> str:
-    """Return OpenSSL's text of an error that has no name in Python; empty if OpenSSL has none either."""
-    found = _TEXT.search(str(exc))
-    return found[1] if found is not None and found[1] != "unknown error" else ""
-
-
-def _fips() -> bool | None:
-    """Python asks its OpenSSL for its own hash functions, and does not say so in public."""
-    try:
-        import _hashlib  # noqa: PLC0415 - where it is not, nobody knows
-
-        return bool(_hashlib.get_fips_mode())
-    except (ImportError, AttributeError, ValueError):
-        return None
+    def create_stream(self, context: ssl.SSLContext, sni: str | None, check_leaf: object) -> TlsStream:
+        """Begin a client connection; see `TlsBackend.create_stream`."""
+        return _Stream(context, sni)
 
 
 class _Stream(TlsStream):
-    def __init__(
-        self,
-        context: ssl.SSLContext,
-        roots: Roots,
-        parameters: TlsParameters,
-        server_hostname: str | None,
-    ) -> None:
-        full = parameters.verify is TlsVerify.FULL
-        if server_hostname is None and full:
-            raise no_name_error()
-        self._name_to_check = server_hostname if full else None
-        self._common_name = parameters.common_name
-        self._watched = parameters.watch_certificate_request
-        self._key_exchange = KeyExchangeObserver()
-        self._roots = roots
-        self.trusted_roots = roots.report
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._certificate = b""
-        self._checked_certificate: bytes | None = None
-        self._established = False
-        self._eof = False
-        self._failure: TlsError | Closed | None = None
-        name = name_to_send(server_hostname)
-        self._object = context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=name if parameters.send_server_name else None
-        )
+    library_errors = (ssl.SSLError,)
+
+    def __init__(self, context: ssl.SSLContext, sni: str | None) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=sni)
 
     def do_handshake(self) -> bool:
-        self._check_alive()
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
-            if not self._key_exchange.may_be_tls:
-                # OpenSSL would wait for the five bytes of a record's header, which may never come.
-                self._failure = not_tls_error(self._key_exchange.head)
-                raise self._failure from None
-            if self._name_to_check is not None:
-                chain = self._unverified_chain()
-                self._check_name(chain[0] if chain else None)
             return False
-        except ssl.SSLError as exc:
-            raise self._failed(exc) from exc
-        certificate = self._object.getpeercert(binary_form=True)
-        if certificate is None:
-            raise missing_certificate_error()
-        self._certificate = certificate
-        self._check_name(certificate)
-        self._established = self.possession_proven = True  # OpenSSL checks the server's signature at any level
         return True
 
-    def _check_name(self, certificate: bytes | None) -> None:
-        """Compare names once, before the client's last flight is sent.
-
-        In TLS 1.2 that flight is written before the handshake is finished, in TLS 1.3 when it is. It is replaced with
-        an alert, so that the server does not have a connection either. The alert is not encrypted: `ssl` cannot send
-        one, and until the flight arrives servers accept it (OpenSSL's, at least).
-        """
-        if certificate is None or certificate == self._checked_certificate or self._name_to_check is None:
-            return
-        fault = name_fault(certificate, self._name_to_check, common_name=self._common_name)
-        if fault is not None:
-            self._outgoing.read()
-            self._outgoing.write(BAD_CERTIFICATE_RECORD)
-            self._failure = fault
-            raise fault
-        self._checked_certificate = certificate
-
     def receive_data(self, data: Buffer) -> None:
-        if self._eof:
-            return  # there is nothing behind the end
-        if not self._established:
-            self._key_exchange.receive(data)
         self._incoming.write(data)
-
-    def receive_eof(self) -> None:
-        self._eof = True
-        self._incoming.write_eof()
 
     def data_to_send(self) -> bytes:
         return self._outgoing.read()
 
-    def read_into(self, buffer: memoryview) -> int:
-        self._check_established()
-        if not buffer or not (self._incoming.pending or self._object.pending() or self._eof):
-            return 0  # OpenSSL would say so by an exception
+    def read_into(self, buffer: memoryview) -> int | None:
+        if not (self._incoming.pending or self._object.pending()):
+            return None  # OpenSSL would say so by an exception
         try:
-            count = cast("int", self._object.read(len(buffer), buffer))  # with a buffer it returns a count
+            return cast("int", self._object.read(len(buffer), buffer))  # with a buffer it returns a count
         except ssl.SSLWantReadError:
-            return 0
+            return None
         except ssl.SSLZeroReturnError:
-            count = 0
-        except ssl.SSLError as exc:
-            raise self._failed(exc) from exc
-        self.peer_closed = not count
-        return count
+            return 0
 
-    def write(self, data: Buffer) -> int:
-        self._check_established()
-        try:
-            return self._object.write(data)
-        except ssl.SSLError as exc:
-            raise self._failed(exc) from exc
+    def write(self, data: Buffer) -> None:
+        self._object.write(data)
 
     def close_notify(self) -> None:
-        if self._failure is not None:
-            return  # it would go out behind a Finished that was kept back
         try:
             self._object.unwrap()
-        except (ssl.SSLError, OSError):
-            pass  # it waits for the peer's, or the connection is past saying anything
+        except ssl.SSLWantReadError:
+            pass  # it would wait for the server's close_notify
 
-    def _check_established(self) -> None:
-        """OpenSSL would begin, or go on with, the handshake inside reading and writing: past our checks."""
-        if self._failure is not None or not self._established:
-            raise self._failure or unfinished_error()
-
-    def _check_alive(self) -> None:
-        """Not every OpenSSL remembers that a connection has failed."""
-        if self._failure is not None:
-            raise self._failure
-
-    def _failed(self, exc: ssl.SSLError) -> TlsError | Closed:
-        self._failure = self._mapped(exc)
-        return self._failure
-
-    def _mapped(self, exc: ssl.SSLError) -> TlsError | Closed:
-        if isinstance(exc, ssl.SSLCertVerificationError):
-            error = certificate_error(exc.verify_code, exc.verify_message)
-            return with_advice(error, self._roots, self._unverified_chain())
-        reason = exc.reason or _library_text(exc)
-        alert = None if self._established else self._key_exchange.alert
-        # Of the same end OpenSSL gives the reason once; asked again it has none.
-        ended = isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError) or (
-            self._eof and not reason and alert is None
-        )
-        if ended or reason == "UNEXPECTED_EOF_WHILE_READING":
-            if self._established:
-                return Closed("server closed the connection unexpectedly, without ending TLS")
-            return eof_error()
-        return ssl_error(
-            reason,
-            began=bool(self._key_exchange.version),
-            established=self._established,
-            after_certificate=not self._established and bool(self._unverified_chain()),
-            alert=alert,
-            head=self._key_exchange.head,
-        )
-
-    def _unverified_chain(self) -> tuple[bytes, ...]:
-        """Return the certificates that the server has sent, by a method that is public since Python 3.13."""
-        inner: Any = getattr(self._object, "_sslobj", None)
-        try:
-            return tuple(item.public_bytes(_DER) for item in inner.get_unverified_chain())
-        except (AttributeError, TypeError, ValueError):
-            return ()
-
-    @property
-    def version(self) -> str:
-        return self._object.version() or self._key_exchange.version  # it tells when the handshake has finished
-
-    @property
-    def cipher(self) -> str:
-        cipher = self._object.cipher()
-        return cipher[0] if cipher else ""
-
-    @property
-    def hello_retried(self) -> bool:
-        return self._key_exchange.retried
-
-    @property
-    def group(self) -> str | None:
-        return self._key_exchange.group
-
-    @property
-    def alpn(self) -> str | None:
-        return self._object.selected_alpn_protocol()
-
-    @property
-    def peer_certificate(self) -> bytes:
-        return self._certificate
-
-    @property
     def peer_chain(self) -> tuple[bytes, ...]:
-        public = getattr(self._object, "get_unverified_chain", None)
-        if public is not None:
-            return tuple(public())
-        return self._unverified_chain() or (self.peer_certificate,)
+        inner: Any = getattr(self._object, "_sslobj", None)
+        try:  # by a method that is public since Python 3.13
+            return tuple(item.public_bytes(_DER) for item in inner.get_unverified_chain())
+        except (AttributeError, TypeError):
+            pass
+        try:
+            certificate = self._object.getpeercert(binary_form=True)
+        except ValueError:
+            certificate = None  # not before the handshake is complete
+        return (certificate,) if certificate is not None else ()
 
-    @property
-    def certificate_requested(self) -> bool | None:
-        return was_requested(self._object) if self._watched and WATCHES_REQUESTS else None
+    def facts(self) -> StreamFacts:
+        cipher = self._object.cipher()
+        return StreamFacts(
+            version=self._object.version() or "",
+            cipher=cipher[0] if cipher else "",
+            alpn=self._object.selected_alpn_protocol(),
+            possession_proven=True,  # OpenSSL checks the server's signature at any level of verification
+            certificate_requested=getattr(self._object, _REQUESTED, False) if _WATCHES_REQUESTS else None,
+        )
 
     def first_finished_message(self) -> bytes:
         data = self._object.get_channel_binding("tls-unique")
         if data is None:
             raise ChannelBindingUnsupported("this Python's ssl gives no Finished message")
         return data
+
+    def translate(self, error: Exception, *, established: bool) -> Error:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return certificate_error(error.verify_code, error.verify_message)
+        if isinstance(error, ssl.SSLZeroReturnError):
+            return eof_error()
+        reason = getattr(error, "reason", None) or _library_text(error)
+        return ssl_error(reason, established=established)
+
+
+def _library_text(exc: Exception) -> str:
+    """Return OpenSSL's text of an error that has no name in Python; empty if OpenSSL has none either."""
+    found = _TEXT.search(str(exc))
+    return found[1] if found is not None and found[1] != "unknown error" else ""
+
+
+def _fips() -> bool | None:
+    """Return what Python's hash functions report; there is no public function for it."""
+    try:
+        import _hashlib  # noqa: PLC0415 - absent in some builds
+
+        return bool(_hashlib.get_fips_mode())
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+
+def _choose_algorithms(context: ssl.SSLContext, parameters: TlsParameters) -> None:
+    """Set versions, cipher suites and key-exchange group."""
+    chosen = select(parameters)
+    context.minimum_version = _VERSIONS[chosen.min_version]
+    if chosen.max_version is not None:
+        context.maximum_version = _VERSIONS[chosen.max_version]
+    if chosen.tls12:
+        _set_tls12_suites(context, parameters, chosen.tls12)
+    if chosen.tls13:
+        _set_tls13_suites(context, parameters, chosen.tls13)
+    for group in chosen.groups:
+        try:
+            context.set_ecdh_curve(_GROUPS.get(group, group))
+        except (ValueError, ssl.SSLError) as exc:
+            raise unknown_group(parameters.groups[0], "stdlib") from exc
+
+
+def _set_tls12_suites(context: ssl.SSLContext, parameters: TlsParameters, names: Sequence[str]) -> None:
+    try:
+        context.set_ciphers(":".join(names))
+    except ssl.SSLError as exc:
+        raise unknown_cipher(parameters, names, "stdlib") from exc
+    found = {suite["name"] for suite in context.get_ciphers()}
+    missing = [name for name in names if name not in found]
+    if missing:  # OpenSSL passes over a name that it does not know, and takes one for a class of suites
+        raise unknown_cipher(parameters, missing, "stdlib")
+
+
+def _set_tls13_suites(context: ssl.SSLContext, parameters: TlsParameters, names: Sequence[str]) -> None:
+    choose: Callable[[str], None] | None = getattr(context, "set_ciphersuites", None)
+    if choose is not None:
+        try:
+            choose(":".join(names))
+        except ssl.SSLError as exc:
+            raise unknown_cipher(parameters, names, "stdlib") from exc
+        return
+    offered = {suite["name"] for suite in context.get_ciphers() if suite["protocol"] == "TLSv1.3"}
+    if set(names) != offered:
+        raise ConfigError(
+            "this Python's ssl cannot choose among the cipher suites of TLS 1.3",
+            remedy=f"Name all that it offers ({', '.join(sorted(offered))}) or none (tls_max_version=TLSv1.2), or use "
+            "tls_backend='openssl'.",
+        )
+
+
+def _note_request(
+    connection: ssl.SSLObject, direction: str, _version: object, _content: object, message: int, _data: bytes
+) -> None:
+    if direction == "read" and message == _CERTIFICATE_REQUEST:
+        setattr(connection, _REQUESTED, True)
+
+
+def _os_context(parameters: TlsParameters) -> ssl.SSLContext:
+    import truststore  # noqa: PLC0415 - optional; `Capabilities.os_roots` says that it is there
+
+    if parameters.wants_crls and sys.platform in ("win32", "darwin"):
+        raise ConfigError(
+            "the operating system's verifier would not check the revocation lists",
+            remedy="Leave out tls_os_roots, or tls_crl_path and tls_crl_dir.",
+        )
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _load(context: ssl.SSLContext, path: str) -> None:
+    try:
+        context.load_verify_locations(path)
+    except (ssl.SSLError, OSError) as exc:
+        raise ValueError(getattr(exc, "reason", None) or str(exc)) from exc
+
+
+def _load_identity(context: ssl.SSLContext, identity: Identity) -> None:
+    with identity.files() as (chain, key):
+        try:
+            # An empty password where none is needed: without any, OpenSSL might ask the terminal for one.
+            context.load_cert_chain(chain, key, identity.password or b"")
+        except (ssl.SSLError, OSError, ValueError) as exc:
+            raise identity.unusable(getattr(exc, "reason", None) or "") from exc

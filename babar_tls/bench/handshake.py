@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..backends import TlsParameters, available_backends, get_backend
 from ..errors import ConfigError
+from ..tls.connection import TlsConnection
 from .record import Record
 from .timing import Case, Sample, measure
 
@@ -143,7 +144,7 @@ class _Handshake:
         """Once; the client's share of the time."""
         server = self._accept()
         meter = _Meter()
-        stream = meter.time(lambda: self._backend.wrap(self._parameters, _HOST))
+        stream = meter.time(lambda: TlsConnection(self._backend, self._parameters, _HOST))
         flights = 0
         while True:
             finished = meter.time(stream.do_handshake)
@@ -156,11 +157,11 @@ class _Handshake:
                 raise ConfigError("the handshake does not go on")
             flights += 1
             meter.time(partial(stream.receive_data, answer))
-        self._negotiated, self._flights = stream.group, flights
+        self._negotiated, self._flights = stream.facts.group, flights
         # Where one end had no choice, an engine that does not tell the group may be believed.
         believed = {self._kind.group} if self._chosen_by == "both" else {self._kind.group, None}
-        if self._kind.group is not None and stream.group not in believed:
-            raise ConfigError(f"{stream.group} was negotiated instead")
+        if self._kind.group is not None and stream.facts.group not in believed:
+            raise ConfigError(f"{stream.facts.group} was negotiated instead")
         return Sample(meter.wall / 1e9, meter.cpu / 1e9)
 
     def as_dict(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..tls.groups import is_post_quantum
+from ..tls.algorithms import is_post_quantum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,13 +67,11 @@ FACTS = (
         "binds an unverified server",
         lambda facts, _: _yes(facts.unverified_proven, "no: its signature is not checked"),
     ),
-    Fact("libpq's rules for names", lambda facts, _: _yes(facts.common_names)),
+    Fact("common names (libpq's rules)", lambda facts, _: _yes(facts.common_names)),
     Fact("revocation lists", lambda facts, _: _yes(facts.crls)),
     Fact("key log", lambda facts, _: _yes(facts.key_log)),
     Fact("client keys", lambda facts, _: facts.client_keys or ["none"], told_by_machine=True),
     Fact("tells of certificate requests", lambda facts, _: _yes(facts.reports_certificate_request)),
-    Fact("tells the group", lambda facts, _: _yes(facts.reports_group)),
-    Fact("tells the chain", lambda facts, _: _yes(facts.reports_chain)),
     Fact("system's own verifier", lambda facts, _: _yes(facts.os_roots), told_by_machine=True),
     Fact("FIPS 140 mode", _fips, told_by_machine=True),
 )

@@ -13,7 +13,7 @@ from ..errors import Closed, Error
 from ..protocol.requests import CancelRunning, Exchange, Fill, Send
 from . import connect_threads
 from .blocking import Opened, deliver_cancel, name_error, sealed
-from .buffers import GATHERING, Flow, borrow, decrypt, give_back
+from .buffers import GATHERING, Flow, borrow, give_back
 from .deadline import Meter
 from .interruption import shut_down
 from .sockets import stream_error
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from ..tls.contract import TlsStream
+    from ..tls.connection import TlsConnection
 
 __all__ = ["AsyncioConnection", "deliver_cancel_async"]
 
@@ -40,7 +40,7 @@ class AsyncioConnection:
     def __init__(self, opened: Opened) -> None:
         self.loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = opened.sock
-        self._stream = opened.stream
+        self._tls = opened.tls
         self._description = opened.description
         self._reads = 0
         self._flow = Flow()
@@ -94,14 +94,14 @@ class AsyncioConnection:
             self.loop.call_soon_threadsafe(self.close, farewell)  # another thread may not touch what the loop watches
             return
         sock, self._socket = self._socket, None
-        stream, self._stream = self._stream, None
+        tls, self._tls = self._tls, None
         if sock is None:
             return
         if self._watched:
             self._stop_watching(sock)
         try:
             if farewell and not self._writing:  # in the middle of a message it would be part of that
-                sock.send(sealed(stream, farewell))
+                sock.send(sealed(tls, farewell))
         except (OSError, Error):
             pass  # the connection is broken, or the server does not read
         finally:
@@ -111,6 +111,8 @@ class AsyncioConnection:
                 shut_down(sock)  # wakes the writer, which closes it
             else:
                 sock.close()
+            if tls is not None:
+                tls.close()
 
     def close_copy(self) -> None:
         """Close the copy of the socket that a forked child has, and nothing else: the connection is the parent's."""
@@ -119,11 +121,11 @@ class AsyncioConnection:
             sock.close()
 
     async def _send(self, request: Send) -> None:
-        if self._stream is None:
+        if self._tls is None:
             await self._write(request.data)
         else:
-            self._stream.write(request.data)
-            await self._write(self._stream.data_to_send())
+            self._tls.write(request.data)
+            await self._write(self._tls.data_to_send())
 
     async def _fill(self, request: Fill) -> int:
         count = await self._read_into(request.inbox.space())
@@ -131,25 +133,23 @@ class AsyncioConnection:
         return count
 
     async def _read_into(self, buffer: memoryview) -> int:
-        stream = self._stream
-        if stream is None:
+        tls = self._tls
+        if tls is None:
             return await self._read(lambda sock: self._receive_into(sock, buffer))
-        while not (count := decrypt(stream, buffer)):
-            await self._write(stream.data_to_send())  # reading may have produced output: a key update, an alert
-            if stream.peer_closed:
-                break
-            await self._feed(stream)
+        while (count := tls.read_into(buffer)) is None:
+            await self._write(tls.data_to_send())  # reading may have produced output, such as a key update
+            await self._feed(tls)
         return count
 
-    async def _feed(self, stream: TlsStream) -> None:
+    async def _feed(self, tls: TlsConnection) -> None:
         def feed(sock: socket.socket) -> int:
             buffer = borrow()
             try:
                 count = self._receive_into(sock, buffer)
                 if count:
-                    stream.receive_data(buffer[:count])
+                    tls.receive_data(buffer[:count])
                 else:
-                    stream.receive_eof()
+                    tls.receive_eof()
             finally:
                 give_back(buffer)
             return count

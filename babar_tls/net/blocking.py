@@ -1,27 +1,24 @@
 """The blocking connection driver: performs the protocol's requests on one socket, within one deadline.
 
 All connects run through it. A connect from asyncio runs in a thread of its own (`connect_threads`), which overrides how
-this driver waits and computes; the event loop gets the socket when the session is ready (`asyncio`).
+this driver waits and computes (`gated_connection`); the event loop gets the socket when the session is ready
+(`asyncio`).
 """
 
 from __future__ import annotations
 
-import socket
-import time
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
 from ..backends import get_backend
 from ..crypto import derive_within
-from ..errors import CertificateError, Closed, ConfigError, Error, IoError, ServerError, TlsError, after, at_endpoint
+from ..errors import CertificateError, Closed, ConfigError, Error, IoError, ServerError, TlsError, at_endpoint
 from ..modes import TlsMode, TlsVersion
 from ..protocol.handshake import cancel
-from ..protocol.hosts import shuffled
 from ..protocol.messages import MAX_STARTUP_BYTES, MAX_TARGET_SESSION_BYTES
 from ..protocol.requests import (
     CancelRunning,
     Connect,
     Derive,
-    Endpoint,
     Exchange,
     Fill,
     Phase,
@@ -31,42 +28,30 @@ from ..protocol.requests import (
     StartTls,
 )
 from ..telemetry import warn
+from ..tls.connection import TlsConnection
 from ..tls.key_share_cache import Server, key_share_cache
-from .buffers import GATHERING, Flow, borrow, decrypt, give_back
-from .deadline import Meter, timeout_error
-from .interruption import Interruption
+from .buffers import borrow, give_back
+from .deadline import Meter
 from .key_cache import key_cache
-from .sockets import (
-    AddressInfo,
-    check_peer,
-    configure,
-    connect_error,
-    literal_address,
-    look_up,
-    shown_address,
-    stream_error,
-    unix_address,
-)
+from .transport import CONNECTING_READ, Transport
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from ..config import Config
-    from ..tls.contract import TlsBackend, TlsParameters, TlsStream
+    from ..tls.contract import TlsBackend, TlsFacts
+    from ..tls.parameters import TlsParameters
+    from .interruption import Interruption
 
 __all__ = ["BlockingConnection", "Connector", "Opened", "deliver_cancel", "name_error", "sealed"]
 
 _T = TypeVar("_T")
-#: A socket's timeout may exceed the time that is left by this factor: each change is a system call.
-_TOLERANCE = 1 + 1 / 64
-#: Bytes that one read takes before the session is ready, so that what a hostile server sends is computed in portions.
-_CONNECTING_READ = 1 << 14
 #: Ciphertext that a server may send before the session is ready. Floods of HelloRequests, of session tickets and of
 #: empty records produce no plaintext, so that the limits of the message reader do not see them.
 _MAX_CIPHERTEXT = MAX_STARTUP_BYTES + MAX_TARGET_SESSION_BYTES
 #: A fatal alert in plain text: unexpected_message (RFC 8446 §6.2).
 _UNEXPECTED_MESSAGE = b"\x15\x03\x03\x00\x02\x02\x0a"
-
 
 #: Makes the connection for one host.
 Connector: TypeAlias = "Callable[[Config, Meter], BlockingConnection]"
@@ -76,38 +61,23 @@ class Opened(NamedTuple):
     """The parts of a connection that another driver takes over."""
 
     sock: socket.socket
-    stream: TlsStream | None
+    tls: TlsConnection | None
     address: str | None
     description: str | None
 
 
-class BlockingConnection:
-    """A connection, from nothing to closed. `drive` runs an exchange over it.
-
-    Args:
-        config: The configuration of one host.
-        meter: The clock of the connect.
-        interruption: What ends the waits of the thread that uses this connection.
-    """
+class BlockingConnection(Transport):
+    """A connection, from nothing to closed. `drive` runs an exchange over it."""
 
     def __init__(self, config: Config, meter: Meter, interruption: Interruption | None = None) -> None:
-        self.meter = meter
-        self.stream: TlsStream | None = None
-        self.description: str | None = None
-        self.address: str | None = None
-        self.config = config
+        super().__init__(config, meter, interruption)
         self.backend = _find_backend(config)
-        self.interruption = interruption or Interruption()
-        self._settled = False
-        self._reached: tuple[Endpoint, AddressInfo] | None = None
+        self.tls: TlsConnection | None = None
         self._derived: tuple[Derive, ScramKeys] | None = None
         self._server: Server | None = None
         #: What was exchanged before TLS, which `_begin_again` repeats.
         self._preamble: list[tuple[Send | Receive, bytes | None]] = []
-        self._socket: socket.socket | None = None
-        self._timeout: float | None = None
         self._ciphertext_left = _MAX_CIPHERTEXT
-        self._flow = Flow()
         self._perform: dict[type, Callable[[Any], Any]] = {
             Connect: self._connect,
             Send: self._send,
@@ -155,18 +125,17 @@ class BlockingConnection:
         if self.interruption.is_forked:
             self.close_copy()
             return
-        sock, self._socket = self._socket, None
-        stream, self.stream = self.stream, None
-        if sock is None:
-            return
+        tls, self.tls = self.tls, None
         try:
-            if farewell:
-                sock.setblocking(False)
-                sock.send(sealed(stream, farewell))
+            if farewell and self._socket is not None:
+                self._socket.setblocking(False)
+                self._socket.send(sealed(tls, farewell))
         except (OSError, Error):
             pass  # the connection is broken, or the server does not read
         finally:
-            self.interruption.close(sock)
+            self.close_socket()
+            if tls is not None:
+                tls.close()
 
     def close_copy(self) -> None:
         """Close the copy of the socket that a forked child has, and nothing else: the connection is the parent's.
@@ -178,13 +147,13 @@ class BlockingConnection:
             sock.close()
 
     def hand_over(self) -> Opened:
-        """Give up the socket, which is non-blocking from now on, and the TLS stream."""
+        """Give up the socket, which is non-blocking from now on, and TLS."""
         if self._socket is None:
             raise Closed("the connection is closed")
-        opened = Opened(self._socket, self.stream, self.address, self.description)
+        opened = Opened(self._socket, self.tls, self.address, self.description)
         opened.sock.setblocking(False)
         self.interruption.release()
-        self._socket = self.stream = None
+        self._socket = self.tls = None
         return opened
 
     def _connect(self, request: Connect) -> None:
@@ -192,70 +161,18 @@ class BlockingConnection:
         self._derived = None
         self._ciphertext_left = _MAX_CIPHERTEXT
         self._preamble = []
-        endpoint = request.endpoint
-        self.description = endpoint.describe()
-        addresses = self._resolve(endpoint)
-        failures: list[IoError] = []
-        for left in range(len(addresses), 0, -1):
-            try:
-                self._open(endpoint, addresses[-left], self.meter.share(left))
-                break
-            except OSError as exc:
-                self.close()
-                failure = at_endpoint(self._connect_failure(exc, endpoint), self.description)
-                if left == 1:
-                    raise after(failure, failures) from (None if failure is exc else exc)
-                failures.append(failure)
-            except BaseException:
-                self.close()
-                raise
-        self.meter.round_trips += not endpoint.is_unix_socket
-        self.meter.mark(Phase.TCP)
-
-    def _open(self, endpoint: Endpoint, info: AddressInfo, seconds: float | None) -> None:
-        family, kind, protocol, _, address = info
-        if not endpoint.is_unix_socket:
-            self.address = shown_address(address)
-            self.description = endpoint.describe(self.address)
-        self._socket = sock = socket.socket(family, kind, protocol)
-        self.interruption.guard(sock)
-        configure(sock, self.config)
-        self._dial(sock, address, seconds)
-        check_peer(sock, self.config)
-        self._reached = endpoint, info
-
-    def _dial(self, sock: socket.socket, address: Any, seconds: float | None) -> None:
-        sock.settimeout(seconds)
-        self._timeout = seconds
-        sock.connect(address)
-
-    def _resolve(self, endpoint: Endpoint) -> list[AddressInfo]:
-        if self._reached is not None and self._reached[0] == endpoint:
-            return [self._reached[1]]  # a second attempt goes to the server that made it necessary
-        if endpoint.is_unix_socket:
-            return [unix_address(endpoint)]
-        literal = literal_address(endpoint)
-        if literal is not None:
-            return [literal]
-        found = self._look_up(endpoint, self.meter.remaining(Phase.RESOLVE))
-        if found is None:
-            raise timeout_error(Phase.RESOLVE)
-        self.meter.mark(Phase.RESOLVE)
-        return shuffled(self.config, found)
-
-    def _look_up(self, endpoint: Endpoint, seconds: float | None) -> list[AddressInfo] | None:
-        return look_up(endpoint, seconds, self.interruption)
+        self.open(request.endpoint)
 
     def _send(self, request: Send) -> None:
         if request.warning is not None:
             self._warn(f"{self.description}: {request.warning}")
-        if self.stream is None:
+        if self.tls is None:
             self._write(request.data, request.phase)
             if request.phase is Phase.NEGOTIATE:
                 self._preamble.append((request, None))
         else:
-            self.stream.write(request.data)
-            self._flush(request.phase)
+            self.tls.write(request.data)
+            self._write(self.tls.data_to_send(), request.phase)
 
     def _warn(self, message: str) -> None:
         warn(message)
@@ -273,7 +190,7 @@ class BlockingConnection:
                 self.interruption.guard(self._socket)
 
     def _receive(self, request: Receive) -> bytes:
-        buffer = memoryview(bytearray(_CONNECTING_READ))
+        buffer = memoryview(bytearray(CONNECTING_READ))
         data = bytes(buffer[: self._read_into(buffer, request.phase)])
         self.meter.mark(request.phase)
         if request.phase is Phase.NEGOTIATE:
@@ -287,29 +204,29 @@ class BlockingConnection:
         return count
 
     def _read_into(self, buffer: memoryview, phase: Phase) -> int:
-        if self.stream is None:
+        tls = self.tls
+        if tls is None:
             return self._read(self._await_data(phase), buffer, phase)
-        while not (count := decrypt(self.stream, buffer)):
-            self._flush(phase)  # reading may have produced output: a key update, an alert
-            if self.stream.peer_closed:
-                break
-            self._feed(self.stream, phase)
+        while (count := tls.read_into(buffer)) is None:
+            self._write(tls.data_to_send(), phase)  # reading may have produced output, such as a key update
+            self._feed(tls, phase)
         return count
 
-    def _start_tls(self, request: StartTls) -> TlsStream:
+    def _start_tls(self, request: StartTls) -> TlsFacts:
         """Complete the handshake: with a narrowed offer where that is known to do, and with all groups if it fails."""
         if self.backend is None:
             raise ConfigError("TLS was requested by a handshake that was to have none")
-        name = request.server_hostname
-        self._server = server = Server(self.backend, self.description, name, request.parameters, self.config.tls_pins)
+        self._server = server = Server(
+            self.backend, self.description, request.server_hostname, request.parameters, self.config.tls_pins
+        )
         parameters = key_share_cache.parameters(server)
         if parameters is not request.parameters:
-            stream = self._try_narrowed(server, parameters)
-            if stream is not None:
-                return stream
-        return self._shake_hands(self._wrap(self.backend, request.parameters, name))
+            facts = self._try_narrowed(server, parameters, request)
+            if facts is not None:
+                return facts
+        return self._shake_hands(self._new_tls(self.backend, request.parameters, request))
 
-    def _try_narrowed(self, server: Server, parameters: TlsParameters) -> TlsStream | None:
+    def _try_narrowed(self, server: Server, parameters: TlsParameters, request: StartTls) -> TlsFacts | None:
         """Complete the handshake with fewer groups than the caller has asked for.
 
         A server may answer a hello without a group that it accepts in any way: by an alert, by closing the connection,
@@ -320,35 +237,40 @@ class BlockingConnection:
             `None` if the handshake has to be done again with all groups. The connection is ready for that.
         """
         try:
-            stream = self._wrap(server.backend, parameters, server.name)
+            tls = self._new_tls(server.backend, parameters, request)
         except ConfigError:
             key_share_cache.forget(server)
             return None
         try:
-            return self._shake_hands(stream)
+            return self._shake_hands(tls)
         except TimeoutError:
             raise
         except Error as error:
             if self.interruption.requested or self._ciphertext_left < 0:
                 raise
-            if isinstance(error, CertificateError) and stream.version == TlsVersion.TLSV1_3.value:
+            if isinstance(error, CertificateError) and tls.version == TlsVersion.TLSV1_3.value:
                 raise  # RFC 8446 §4.2.7: the groups that are offered do not limit the certificate, unlike in TLS 1.2
             key_share_cache.forget(server)
             self._begin_again(error)
             return None
 
-    def _shake_hands(self, stream: TlsStream) -> TlsStream:
+    def _shake_hands(self, tls: TlsConnection) -> TlsFacts:
         try:
             # Our Finished stays in the stream until there is something to send with it: one flight, one write.
-            while not stream.do_handshake():
-                self._write(stream.data_to_send(), Phase.TLS)
-                self._feed(stream, Phase.TLS)
-        except TlsError:
-            self._send_alert(stream.data_to_send())
+            while not tls.do_handshake():
+                self._write(tls.data_to_send(), Phase.TLS)
+                self._feed(tls, Phase.TLS)
+        except BaseException as error:
+            if isinstance(error, TlsError):
+                self._send_alert(tls.data_to_send())
+            tls.close()
             raise
-        self.stream = stream
+        self.tls = tls
         self.meter.mark(Phase.TLS)
-        return stream
+        return cast("TlsFacts", tls.facts)
+
+    def _new_tls(self, backend: TlsBackend, parameters: TlsParameters, request: StartTls) -> TlsConnection:
+        return TlsConnection(backend, parameters, request.server_hostname, request.binding_type)
 
     def _begin_again(self, failure: Error) -> None:
         """Connect to the same address again and repeat what was exchanged before TLS, within the same limits.
@@ -377,12 +299,11 @@ class BlockingConnection:
         Args:
             verified: The server's certificate was verified, or matches a pin.
         """
-        stream = self.stream
-        if verified and stream is not None and self._server is not None and stream.possession_proven is True:
-            key_share_cache.learn(self._server, stream)
-
-    def _wrap(self, backend: TlsBackend, parameters: TlsParameters, server_hostname: str) -> TlsStream:
-        return backend.wrap(parameters, server_hostname)
+        tls, server = self.tls, self._server
+        if not verified or tls is None or tls.facts is None or server is None:
+            return
+        if tls.hello_retried and tls.facts.possession_proven:
+            key_share_cache.learn(server, tls.facts.group)
 
     def _send_alert(self, alert: bytes) -> None:
         """Tell the server why, so that its log says so too, if that is possible without waiting.
@@ -396,34 +317,30 @@ class BlockingConnection:
         except OSError:
             pass  # the error at hand matters more than whether the server receives the alert
 
-    def _feed(self, stream: TlsStream, phase: Phase) -> None:
+    def _feed(self, tls: TlsConnection, phase: Phase) -> None:
         sock = self._await_data(phase)
         buffer = borrow()
         count = self._read(sock, buffer, phase)
         if not self._settled:
             self._ciphertext_left -= count
             if self._ciphertext_left < 0:
-                self._refuse_flood(stream)
+                self._refuse_flood(tls)
         if count:
-            stream.receive_data(buffer[:count])
+            tls.receive_data(buffer[:count])
         else:
-            stream.receive_eof()
+            tls.receive_eof()
         give_back(buffer)
 
-    def _refuse_flood(self, stream: TlsStream) -> NoReturn:
-        if self.stream is None:
+    def _refuse_flood(self, tls: TlsConnection) -> NoReturn:
+        if self.tls is None:
             self._send_alert(_UNEXPECTED_MESSAGE)
         else:
-            stream.close_notify()
-            self._send_alert(stream.data_to_send())
+            tls.close_notify()
+            self._send_alert(tls.data_to_send())
         raise TlsError(
             f"the server sent more than {_MAX_CIPHERTEXT} bytes of TLS records before the session was ready",
             remedy="No PostgreSQL server does this. Check that the address is right and that no attacker is involved.",
         )
-
-    def _flush(self, phase: Phase) -> None:
-        if self.stream is not None:
-            self._write(self.stream.data_to_send(), phase)
 
     def _derive(self, request: Derive) -> ScramKeys | None:
         keys = key_cache.get(request) if self.config.scram_key_cache else None
@@ -446,73 +363,6 @@ class BlockingConnection:
     def _derive_keys(self, request: Derive, is_cancelled: Callable[[], bool] | None = None) -> ScramKeys | None:
         seconds = self.meter.remaining(Phase.AUTH)
         return derive_within(request.password, request.salt, request.iterations, seconds, is_cancelled)
-
-    def _write(self, data: bytes, phase: Phase) -> None:
-        if not data:
-            return
-        sock = self._ready_socket(phase)
-        try:
-            self._send_all(sock, data, phase)
-        except IoError:
-            raise
-        except OSError as exc:
-            raise self._failure(exc, phase) from exc
-        self.meter.sent()
-        self._flow.restart()
-
-    def _send_all(self, sock: socket.socket, data: bytes, phase: Phase) -> None:
-        sock.sendall(data)
-
-    def _read(self, sock: socket.socket, buffer: memoryview, phase: Phase) -> int:
-        if not self._settled:
-            buffer = buffer[:_CONNECTING_READ]
-        elif self._flow.is_thin():
-            time.sleep(GATHERING)
-        try:
-            count = sock.recv_into(buffer)
-        except BlockingIOError:
-            raise  # only in `connect_threads`, which waits again
-        except OSError as exc:
-            raise self._failure(exc, phase) from exc
-        if self.interruption.requested:
-            raise self._interrupted()
-        self.meter.received()
-        self._flow.received(count)
-        return count
-
-    def _await_data(self, phase: Phase) -> socket.socket:
-        """Return the socket when it is worth a read; here the read itself waits."""
-        return self._ready_socket(phase)
-
-    def _ready_socket(self, phase: Phase) -> socket.socket:
-        """Return the socket, its timeout set to roughly the time that is left.
-
-        The timeout may be late by a part of what is left. That part shrinks with it, so that many reads do not add up.
-        """
-        if self.interruption.requested:
-            raise self._interrupted()
-        if self._socket is None:
-            raise Closed("the connection is closed")
-        if self.meter.deadline is None and self._timeout is None:
-            return self._socket
-        seconds = self.meter.remaining(phase)
-        if seconds is None or self._timeout is None or not seconds <= self._timeout <= seconds * _TOLERANCE:
-            self._socket.settimeout(seconds)
-            self._timeout = seconds
-        return self._socket
-
-    def _connect_failure(self, exc: OSError, endpoint: Endpoint) -> IoError:
-        if isinstance(exc, IoError):
-            return exc
-        return timeout_error(Phase.TCP) if isinstance(exc, TimeoutError) else connect_error(exc, endpoint)
-
-    def _failure(self, exc: OSError, phase: Phase) -> IoError:
-        if self.interruption.requested:
-            return self._interrupted()
-        return timeout_error(phase) if isinstance(exc, TimeoutError) else stream_error(exc)
-
-    def _interrupted(self) -> Closed:
-        return Closed("the session was closed while it was in use")
 
 
 def deliver_cancel(request: CancelRunning, meter: Meter, connect: Connector = BlockingConnection) -> None:
@@ -545,10 +395,10 @@ def name_error(error: Error, description: str | None, *, settled: bool) -> None:
             at_endpoint(attempt, description)
 
 
-def sealed(stream: TlsStream | None, farewell: bytes) -> bytes:
+def sealed(tls: TlsConnection | None, farewell: bytes) -> bytes:
     """Return the bytes that end a connection in good order: the farewell and, with TLS, close_notify."""
-    if stream is None:
+    if tls is None:
         return farewell
-    stream.write(farewell)
-    stream.close_notify()
-    return stream.data_to_send()
+    tls.write(farewell)
+    tls.close_notify()
+    return tls.data_to_send()

@@ -1,4 +1,4 @@
-"""Receiving, as both drivers do it: shared buffers, batches of records, and pauses that let data accumulate.
+"""Receiving, as both drivers do it: shared buffers, and pauses that let data accumulate.
 
 A fast server writes records of some kilobytes. A faster client is woken for each of them, and the system calls, the
 switches between two processes and the cache misses cost more than TLS does. So when an answer has become bulk and the
@@ -8,14 +8,8 @@ last read brought little, the driver pauses before the next read. The system's b
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from ..errors import Error
-
-if TYPE_CHECKING:
-    from ..tls.contract import TlsStream
-
-__all__ = ["GATHERING", "Flow", "borrow", "decrypt", "give_back"]
+__all__ = ["GATHERING", "Flow", "borrow", "give_back"]
 
 #: The length of a pause in seconds. An event loop's timers may round it up to a millisecond.
 GATHERING = 0.0003
@@ -24,10 +18,6 @@ _BULK = 1 << 18
 _LITTLE = 1 << 16
 # On Windows a pause may last for 16 milliseconds.
 _GATHERS = os.name == "posix"
-
-#: The most that one record holds (RFC 8446 §5.1). TLS libraries return one record at a time, and some allocate what
-#: they are asked for.
-_RECORD = 1 << 14
 
 _BUFFER_SIZE = 1 << 18
 _BUFFERS = 4
@@ -49,21 +39,6 @@ def give_back(buffer: memoryview) -> None:
     """Keep a few buffers for reuse. One that is not given back, for example after an error, is garbage-collected."""
     if len(_free) < _BUFFERS:
         _free.append(buffer)
-
-
-def decrypt(stream: TlsStream, buffer: memoryview) -> int:
-    """Put the plaintext of any number of records into `buffer`; return the number of bytes.
-
-    Plaintext that was decrypted before a fault is returned first; the next call raises the fault.
-    """
-    count = 0
-    try:
-        while more := stream.read_into(buffer[count : count + _RECORD]):
-            count += more
-    except Error:
-        if not count:
-            raise
-    return count
 
 
 class Flow:

@@ -87,7 +87,7 @@ def _report(connection: BlockingConnection, established: Established) -> Securit
     return security_report(
         established,
         backend=backend.name if backend is not None else None,
-        backend_version=backend.capabilities().version if backend is not None else None,
+        backend_version=backend.capabilities.version if backend is not None else None,
         server_name=server_name(connection.config) if backend is not None else None,
         round_trips=connection.meter.round_trips,
         timings=dict(connection.meter.timings),

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..config import Config
-    from ..protocol.requests import Derive, Endpoint, ScramKeys
-    from ..tls.contract import TlsBackend, TlsParameters, TlsStream
+    from ..protocol.requests import Derive, Endpoint, ScramKeys, StartTls
+    from ..tls.connection import TlsConnection
+    from ..tls.contract import TlsBackend
+    from ..tls.parameters import TlsParameters
     from .deadline import Meter
 
 __all__ = ["GatedConnection", "Interrupted"]
@@ -72,12 +74,12 @@ class GatedConnection(BlockingConnection):
             here = threading.main_thread().is_alive()
             return look_up(endpoint, seconds, self.interruption, here=here)
 
-    def _wrap(self, backend: TlsBackend, parameters: TlsParameters, server_hostname: str) -> TlsStream:
+    def _new_tls(self, backend: TlsBackend, parameters: TlsParameters, request: StartTls) -> TlsConnection:
         identity = parameters.client_certificate
         if identity is None or not callable(identity.password):
-            return super()._wrap(backend, parameters, server_hostname)
+            return super()._new_tls(backend, parameters, request)
         with self._outside(Phase.TLS):  # the caller's function may block
-            return super()._wrap(backend, parameters, server_hostname)
+            return super()._new_tls(backend, parameters, request)
 
     def _derive_keys(self, request: Derive, is_cancelled: Callable[[], bool] | None = None) -> ScramKeys | None:
         if request.iterations <= _LONG_DERIVATION:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..config import Config
-    from .requests import TlsFacts
+    from ..tls.contract import TlsFacts
 
 
 class AuthState(Enum):

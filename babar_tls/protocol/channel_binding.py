@@ -23,12 +23,9 @@ from ..errors import ChannelBindingUnsupported
 from ..x509.certificate import DerError, algorithm_identifier, children, only_child, signature_algorithm
 
 if TYPE_CHECKING:
-    from .requests import TlsFacts
+    from ..tls.contract import TlsFacts
 
 DEFAULT_TYPE = "tls-server-end-point"
-
-_EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 §2
-_EXPORTER_LENGTH = 32
 
 _RSASSA_PSS = "1.2.840.113549.1.1.10"
 _SEQUENCE, _HASH_ALGORITHM = 0x30, 0xA0
@@ -126,12 +123,18 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> Binding:
         # Over TLS 1.2 the binding is safe only with the extended master secret, which no engine lets us ask about.
         if facts.version != "TLSv1.3":
             raise ChannelBindingUnsupported(f"tls-exporter needs TLS 1.3, and {facts.version} was negotiated")
-        return Binding(facts.export_keying_material(_EXPORTER_LABEL, _EXPORTER_LENGTH))
+        return Binding(_from_library(binding_type, facts))
     if binding_type == "tls-unique":
         if facts.version != "TLSv1.2":  # RFC 8446 §C.5: undefined for 1.3, even where an engine returns bytes
             raise ChannelBindingUnsupported(f"tls-unique is not defined for {facts.version}, only for TLS 1.2")
-        return Binding(facts.first_finished_message())
+        return Binding(_from_library(binding_type, facts))
     raise ChannelBindingUnsupported(f"unknown channel binding type {binding_type!r}")
+
+
+def _from_library(binding_type: str, facts: TlsFacts) -> bytes:
+    if isinstance(facts.binding_data, bytes):
+        return facts.binding_data
+    raise facts.binding_data or ChannelBindingUnsupported(f"the TLS backend was not asked for {binding_type}")
 
 
 @lru_cache(maxsize=16)

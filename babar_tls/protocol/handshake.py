@@ -35,7 +35,7 @@ from .target_session import check_session
 
 if TYPE_CHECKING:
     from ..config import Config, TlsVerify
-    from .requests import TlsFacts
+    from ..tls.contract import TlsFacts
 
 
 @dataclass(frozen=True)

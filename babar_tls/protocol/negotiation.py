@@ -18,18 +18,18 @@ import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..config import ClientCertMode, Config, TlsMode, TlsNegotiation, TlsVerify
+from ..config import ChannelBinding, ClientCertMode, Config, TlsMode, TlsNegotiation, TlsVerify
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
 from ..hostnames import ascii_name
 from ..remembered import once
 from ..tls.banners import describe_service
-from ..tls.contract import ALPN_POSTGRESQL, ClientCertificate, TlsParameters
+from ..tls.parameters import ALPN_POSTGRESQL, ClientCertificate, TlsParameters
 from ..x509.certificate import DerError, public_key_info
 from .messages import shown, ssl_request
 from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receive
 
 if TYPE_CHECKING:
-    from .requests import TlsFacts
+    from ..tls.contract import TlsFacts
 
 
 _OTHER_SERVICE = "Set host and port to those of the PostgreSQL server."
@@ -143,7 +143,8 @@ def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
     """
     if unrequested:
         raise _unrequested_error(unrequested)
-    facts: TlsFacts = yield StartTls(once(config, tls_parameters), server_name(config))
+    binding_type = config.channel_binding_type if config.channel_binding is not ChannelBinding.DISABLE else None
+    facts: TlsFacts = yield StartTls(once(config, tls_parameters), server_name(config), binding_type)
     _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
     if config.tls_pins and facts.possession_proven is not True:
         raise ConfigError(

@@ -25,7 +25,7 @@ from .negotiation import matching_pin, verified
 from .scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 
 if TYPE_CHECKING:
-    from .requests import TlsFacts
+    from ..tls.contract import TlsFacts
 
 _SHOWN = 8  # SASL mechanisms in a message
 _LONGEST_NAME = 20  # characters (RFC 4422 §3.1)

@@ -14,7 +14,7 @@ request          the driver                                            and sends
 `Receive`        waits until some bytes have arrived                   the bytes; ``b""`` when the server has closed
 `Fill`           waits until some bytes have arrived and puts them     their number; 0 when the server has closed
                  into the inbox, as far as there is space
-`StartTls`       wraps the connection in its TLS library and           a `TlsFacts`
+`StartTls`       wraps the connection in its TLS library and           `TlsFacts`
                  completes the handshake
 `Derive`         derives the SCRAM keys (PBKDF2), or finds them in     `ScramKeys`
                  its cache
@@ -39,7 +39,7 @@ from ..visible import visible
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..tls.contract import TlsParameters, TrustedRoots
+    from ..tls.parameters import TlsParameters
 
 _SHOWN = 300  # characters of a host or of a path in a message
 
@@ -83,29 +83,6 @@ class Endpoint:
         address = address or self.hostaddr
         shown = f" ({address})" if address and address != self.host else ""
         return f'server at "{visible(self.host, limit=_SHOWN)}"{shown}, port {self.port}'
-
-
-class TlsFacts(Protocol):
-    """What the protocol asks of an established TLS connection; a `TlsStream` is one."""
-
-    @property
-    def version(self) -> str: ...  # noqa: D102 - documented by TlsStream
-    @property
-    def cipher(self) -> str: ...  # noqa: D102
-    @property
-    def group(self) -> str | None: ...  # noqa: D102
-    @property
-    def alpn(self) -> str | None: ...  # noqa: D102
-    @property
-    def peer_certificate(self) -> bytes: ...  # noqa: D102
-    @property
-    def certificate_requested(self) -> bool | None: ...  # noqa: D102
-    @property
-    def possession_proven(self) -> bool: ...  # noqa: D102
-    @property
-    def trusted_roots(self) -> TrustedRoots | None: ...  # noqa: D102
-    def export_keying_material(self, label: bytes, length: int) -> bytes: ...  # noqa: D102
-    def first_finished_message(self) -> bytes: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -157,10 +134,17 @@ class Fill:
 
 @dataclass(frozen=True)
 class StartTls:
-    """Begin TLS on the open connection."""
+    """Begin TLS on the open connection.
+
+    Attributes:
+        parameters: What to verify and what to offer.
+        server_hostname: The name to verify and to send as SNI.
+        binding_type: The channel binding data that `TlsFacts.binding_data` shall be, if only the TLS library has it.
+    """
 
     parameters: TlsParameters
     server_hostname: str
+    binding_type: str | None = None
 
 
 @dataclass(frozen=True)

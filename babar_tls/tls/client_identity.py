@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,12 @@ from ..files import NotRegularError
 from ..x509.certificate import DerError, children, only_child, public_key_info
 from ..x509.pem import PemError, blocks, encode
 from .file_stamps import read_file
+from .memory_files import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .contract import ClientCertificate
+    from .parameters import ClientCertificate
 
 __all__ = ["KEY_FORMATS", "Identity", "identity_files", "load_identity"]
 
@@ -57,6 +59,12 @@ class Identity:
     password: bytes | None
     certificate_name: str
     key_name: str
+
+    @contextmanager
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Yield the paths of two files, of the certificates and of the key, for a library that reads only files."""
+        with file_of(self.chain) as chain, file_of(self.key) as key:
+            yield chain, key
 
     def unusable(self, reason: str) -> ConfigError:
         """The error for what an engine would not load; `reason` is OpenSSL's, in either of its spellings."""

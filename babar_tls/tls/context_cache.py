@@ -1,40 +1,67 @@
 """Contexts of TLS libraries by what they were made from.
 
 Building a context reads and parses every root, some 20 ms with a distribution's bundle; a connection needs it in
-microseconds. A context is found again by its `TlsParameters` and the stamps (`file_stamps`) of the files behind it, so
-that a rotated file is noticed at the next connection.
+microseconds. A context is found again by its backend, its `TlsParameters` and the stamps (`file_stamps`) of the files
+behind it, so that a rotated file is noticed at the next connection.
 
 A context is stored only if its files were the same before and after it was built, and while it was. Otherwise it is
 built again, a few times at most. If the files do not come to rest, the last context serves one connection and is not
 stored: it may be made of old and new files, each of which was read whole.
 
-There may be hundreds of files in a hashed directory: to find a context they are stamped once a second at most, and when
-the directory itself has changed; to store one they are stamped again.
+A hashed directory may contain hundreds of files. To find a context they are stamped at most once a second, and when the
+directory itself has changed; to store one they are stamped again.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import threading
-from collections import OrderedDict
+from collections.abc import Hashable
 from stat import S_ISDIR
 from time import monotonic
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..bounded_cache import BoundedCache
 from ..errors import ConfigError
+from .algorithms import select, unknown_group
+from .client_identity import identity_files
+from .crl import revocation_files
+from .default_roots import root_files
 from .file_stamps import link_stamps, recorded_reads, stamp
+from .hello import client_offer
+from .key_log import prepare_key_log
+from .material import TlsMaterial
+from .support import refuse_unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
-    from .contract import TlsParameters
+    from ..x509.signing import Certificate
+    from .contract import TlsBackend
+    from .parameters import TlsParameters
+    from .root_files import Roots
 
-_C = TypeVar("_C")
-_CAPACITY = 32
+__all__ = ["CachedContext", "ContextCache", "contexts"]
+
+_CAPACITY = 64
 _FOLDER_AGE = 1.0  # seconds
 _ATTEMPTS = 3
 _HASHED = re.compile(r"[0-9a-fA-F]{8}\.r?[0-9]+")
+
+
+class CachedContext(NamedTuple):
+    """A context and what it trusts.
+
+    Attributes:
+        context: What the backend made.
+        roots: The certificates that it trusts.
+        anchors: The trust anchors, if `TlsMaterial.trust_anchors` has selected them.
+    """
+
+    context: Any
+    roots: Roots
+    anchors: Sequence[Certificate] = ()
 
 
 class _Folder(NamedTuple):
@@ -60,66 +87,44 @@ class _Look(NamedTuple):
     links: tuple[Hashable, ...]
 
 
-class ContextCache(Generic[_C]):
-    """A bounded, thread-safe cache: the least recently used context goes first.
+class ContextCache:
+    """A bounded cache of contexts; the least recently used context is removed first."""
 
-    Args:
-        build: Makes a context; called without the lock, and perhaps twice for the same parameters.
-        files: The files, and the hashed directories, that a context of these parameters is made from.
-    """
+    def __init__(self) -> None:
+        self._contexts = BoundedCache[Hashable, CachedContext](_CAPACITY)
+        self._folders = BoundedCache[str, _Folder](_CAPACITY)
 
-    def __init__(
-        self, build: Callable[[TlsParameters], _C], files: Callable[[TlsParameters], Iterable[str | None]]
-    ) -> None:
-        self._build = build
-        self._files = files
-        self._lock = threading.Lock()
-        self._contexts: OrderedDict[Hashable, _C] = OrderedDict()
-        self._folders: dict[str, _Folder] = {}
-        if hasattr(os, "register_at_fork"):
-            # Another thread may hold the lock at that moment, and in the child it would hold it for ever.
-            os.register_at_fork(after_in_child=self._renew_lock)
-
-    def _renew_lock(self) -> None:
-        self._lock = threading.Lock()
-
-    def get(self, parameters: TlsParameters, extra: Hashable = None) -> _C:
+    def get(self, backend: TlsBackend, parameters: TlsParameters) -> CachedContext:
         """Return the context for `parameters` as their files are now.
 
-        Args:
-            parameters: What the context does.
-            extra: What else it must have been made with: the identity of a file that is not stamped.
+        Raises:
+            ConfigError: A file is missing or unusable, or the backend cannot do what the parameters require.
         """
-        stamps = tuple(self._stamp(path, _FOLDER_AGE) for path in self._files(parameters) if path is not None)
-        with self._lock:
-            context = self._contexts.get((parameters, extra, stamps))
-            if context is not None:
-                self._contexts.move_to_end((parameters, extra, stamps))
-                return context
+        log = prepare_key_log(parameters.key_log_path) if backend.capabilities.key_log else None
+        stamps = tuple(self._stamp(path, _FOLDER_AGE) for path in _files(parameters) if path is not None)
+        found = self._contexts.get((backend, parameters, log, stamps))
+        if found is not None:
+            return found
+        refuse_unsupported(backend, parameters)
         for attempt in range(_ATTEMPTS):
             before = self._look(parameters)
             with recorded_reads() as reads:
                 try:
-                    context = self._build(parameters)
+                    material = TlsMaterial(parameters, system_store=backend.capabilities.system_store)
+                    found = _build(backend, parameters, material)
                 except ConfigError:
                     if attempt == _ATTEMPTS - 1 or self._look(parameters) == before:
                         raise
                     continue
             # What was read is compared too: a path may have led elsewhere in between, and back.
-            if self._look(parameters) == before and reads <= before.stamps | {extra}:
-                self._store((parameters, extra, before.key), context)
+            if self._look(parameters) == before and reads <= before.stamps | {log}:
+                self._contexts.put((backend, parameters, log, before.key), found, material.valid_until)
                 break
-        assert context is not None  # noqa: S101 - the last attempt raised otherwise
-        return context
-
-    def _store(self, key: Hashable, context: _C) -> None:
-        with self._lock:
-            self._contexts[key] = context
-            while len(self._contexts) > _CAPACITY:
-                self._contexts.popitem(last=False)
+        assert found is not None  # noqa: S101 - the last attempt raised otherwise
+        return found
 
     def _look(self, parameters: TlsParameters) -> _Look:
-        paths = [path for path in self._files(parameters) if path is not None]
+        paths = [path for path in _files(parameters) if path is not None]
         key = tuple(self._stamp(path, 0) for path in paths)
         folders = [self._folders.get(path) for path in paths]
         stamps = {*key, *(stamp for folder in folders if folder is not None for stamp in folder.files)}
@@ -139,11 +144,41 @@ class ContextCache(Generic[_C]):
             return known
         files = tuple(_hashed_files(path))
         token = known.token if known is not None and known.files == files else object()
-        with self._lock:
-            if path not in self._folders and len(self._folders) >= _CAPACITY:
-                self._folders.clear()
-            found = self._folders[path] = _Folder(now, own, files, token)
+        found = _Folder(now, own, files, token)
+        self._folders.put(path, found)
         return found
+
+
+def _files(parameters: TlsParameters) -> Iterator[str | None]:
+    """Yield the files, and the hashed directories, that a context of these parameters is made from."""
+    yield from root_files(parameters)
+    yield from identity_files(parameters.client_certificate)
+    yield from revocation_files(parameters)
+
+
+def _build(backend: TlsBackend, parameters: TlsParameters, material: TlsMaterial) -> CachedContext:
+    context = backend.create_context(parameters, material)
+    if parameters.groups:
+        _check_groups(backend, parameters, context)
+    return CachedContext(context, material.roots, material.anchors)
+
+
+def _check_groups(backend: TlsBackend, parameters: TlsParameters, context: Any) -> None:
+    """Check that a context which is restricted to some groups offers exactly these.
+
+    TLS libraries accept names of groups that they do not offer then, or not in the versions that are allowed.
+    """
+    stream = backend.create_stream(context, None, lambda _: None)
+    no_offer: tuple[type[Exception], ...] = (ValueError, *stream.library_errors)
+    try:
+        stream.do_handshake()
+        offered = client_offer(stream.data_to_send()).groups
+    except no_offer:
+        offered = ()  # no group can be used with these versions
+    finally:
+        stream.close()
+    if offered != select(parameters).groups:
+        raise unknown_group(parameters.groups[0], backend.name)
 
 
 def _hashed_files(folder: str) -> Iterator[Hashable]:
@@ -164,3 +199,6 @@ def _status(path: str) -> os.stat_result | None:
         return os.stat(path)  # noqa: PTH116 - Path would cost more than the look-up saves
     except (OSError, ValueError):
         return None
+
+
+contexts = ContextCache()

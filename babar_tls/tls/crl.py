@@ -1,4 +1,4 @@
-"""Certificate revocation lists, read here so that a file of them is never taken for a source of trust."""
+"""Read certificate revocation lists, so that a file of them is never taken for a source of trust."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..modes import TlsVerify
 from ..x509.pem import PemError
 from .file_stamps import read_file
 from .pem_files import parse_file
@@ -15,20 +14,14 @@ from .pem_files import parse_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .contract import TlsParameters
+    from .parameters import TlsParameters
     from .pem_files import FileBlock
 
-__all__ = ["revocation_files", "revocation_lists", "unusable_list", "wants_revocation_lists"]
+__all__ = ["revocation_files", "revocation_lists", "unusable_list"]
 
 _HASHED = re.compile(r"[0-9a-fA-F]{8}\.r[0-9]+")
 _DER = b"\x30"  # the tag of a SEQUENCE
 _MAX_FILE = 1 << 26  # bytes; authorities with millions of certificates have lists of tens of megabytes
-
-
-def wants_revocation_lists(parameters: TlsParameters) -> bool:
-    """Are they to be checked? Who verifies nothing checks none."""
-    named = parameters.crl_path is not None or parameters.crl_dir is not None
-    return named and parameters.verify is not TlsVerify.NONE
 
 
 def revocation_lists(parameters: TlsParameters) -> list[FileBlock]:
@@ -38,6 +31,8 @@ def revocation_lists(parameters: TlsParameters) -> list[FileBlock]:
         ConfigError: A file is missing, unreadable or damaged, or holds no list.
     """
     lists: list[FileBlock] = []
+    if not parameters.wants_crls:
+        return lists
     if parameters.crl_path is not None:
         lists += _read(parameters.crl_path)
     if parameters.crl_dir is not None:
@@ -48,7 +43,7 @@ def revocation_lists(parameters: TlsParameters) -> list[FileBlock]:
 
 def revocation_files(parameters: TlsParameters) -> Iterator[str]:
     """Return the files, one by one, and the directory behind `revocation_lists`, for `ContextCache`."""
-    if not wants_revocation_lists(parameters):
+    if not parameters.wants_crls:
         return
     if parameters.crl_path is not None:
         yield parameters.crl_path

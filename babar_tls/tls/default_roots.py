@@ -8,16 +8,14 @@ distributions, certifi if it is installed. Every engine is given the same answer
 from __future__ import annotations
 
 import os
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..modes import TlsVerify
 
 if TYPE_CHECKING:
-    from .contract import TlsParameters
+    from .parameters import TlsParameters
 
 _ENVIRONMENT = "SSL_CERT_FILE, SSL_CERT_DIR"
 _DISTRIBUTION_BUNDLES = (
@@ -64,6 +62,8 @@ def default_roots() -> DefaultRoots:
     named = DefaultRoots.from_environment()
     if named is not None:  # as OpenSSL itself: the environment goes before everything
         return named
+    import ssl  # noqa: PLC0415 - only the paths that are compiled into OpenSSL are needed
+
     paths = ssl.get_default_verify_paths()
     if paths.cafile:
         return DefaultRoots(paths.cafile, None, "OpenSSL")
@@ -100,7 +100,7 @@ def roots_for(parameters: TlsParameters) -> DefaultRoots | None:
 
 def root_files(parameters: TlsParameters) -> tuple[str | None, ...]:
     """The files and hashed directories that a context of these parameters is made from, for `ContextCache`."""
-    if parameters.verify is TlsVerify.NONE:
+    if not parameters.is_verified:
         return ()
     try:
         roots = roots_for(parameters)
@@ -109,16 +109,3 @@ def root_files(parameters: TlsParameters) -> tuple[str | None, ...]:
     if roots is None:
         return (parameters.root_cert_path,)
     return parameters.root_cert_path, roots.cafile, *roots.folders
-
-
-def refuse_os_roots(parameters: TlsParameters) -> None:
-    """For an engine that knows files alone.
-
-    Raises:
-        ConfigError: The operating system's verifier is to verify.
-    """
-    if parameters.os_roots and parameters.default_roots and parameters.verify is not TlsVerify.NONE:
-        raise ConfigError(
-            "the operating system's verifier (truststore) works with the standard library's ssl alone",
-            remedy="Use tls_backend='stdlib', or leave out tls_os_roots.",
-        )

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from .groups import group_name
+from .algorithms import group_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

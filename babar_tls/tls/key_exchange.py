@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .groups import group_name
+from .algorithms import group_name
 from .hello import HANDSHAKE_RECORD, VERSIONS, server_choice
 
 if TYPE_CHECKING:
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["KeyExchangeObserver"]
 
 _FIRST_BYTES = (b"", b"\x15", b"\x16")
+_MAJOR_VERSION = (b"", b"\x03")
+_LONGEST_RECORD = (1 << 14) + 2048  # RFC 5246 §6.2.3
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4
 _CHANGE_CIPHER_SPEC = 20
-_SERVER_HELLO, _SERVER_KEY_EXCHANGE, _SERVER_HELLO_DONE = 2, 12, 14
+_SERVER_HELLO, _CERTIFICATE, _SERVER_KEY_EXCHANGE, _SERVER_HELLO_DONE = 2, 11, 12, 14
 _NAMED_CURVE = 3  # RFC 8422 §5.4
 _TLS13 = 0x0304
 _LONGEST_MESSAGE = 1 << 16  # of those that are looked into; longer ones are certificates, and are passed over
@@ -39,7 +41,7 @@ class KeyExchangeObserver:
 
     def __init__(self) -> None:
         self._group: str | None = None
-        self._retried = False
+        self._retried = self._certificate_sent = False
         self._version = 0
         self._tail = b""
         self.head = b""
@@ -63,8 +65,11 @@ class KeyExchangeObserver:
 
     @property
     def may_be_tls(self) -> bool:
-        """Return False if the first byte begins no record that a server may send first: an alert, or a handshake."""
-        return self.head[:1] in _FIRST_BYTES
+        """Return False if the first bytes begin no record that a server may send first: an alert, or a handshake."""
+        head = self.head
+        if head[:1] not in _FIRST_BYTES or head[1:2] not in _MAJOR_VERSION:
+            return False
+        return len(head) < _RECORD_HEADER or 0 < int.from_bytes(head[3:5], "big") <= _LONGEST_RECORD
 
     @property
     def alert(self) -> int | None:
@@ -77,6 +82,12 @@ class KeyExchangeObserver:
         """The server has asked for another ClientHello (HelloRetryRequest), which cost a round trip."""
         self._read()
         return self._retried
+
+    @property
+    def certificate_sent(self) -> bool:
+        """The server has sent its certificate, in TLS 1.2."""
+        self._read()
+        return self._certificate_sent
 
     def receive(self, data: Buffer) -> None:
         """Take what came from the wire; anything that is no TLS is the engine's to complain of."""
@@ -120,6 +131,7 @@ class KeyExchangeObserver:
             if self._passing or len(messages) < _MESSAGE_HEADER:
                 return
             kind, size = messages[0], int.from_bytes(messages[1:4], "big")
+            self._certificate_sent = self._certificate_sent or kind == _CERTIFICATE
             if kind not in (_SERVER_HELLO, _SERVER_KEY_EXCHANGE, _SERVER_HELLO_DONE) or size > _LONGEST_MESSAGE:
                 self._passing = _MESSAGE_HEADER + size
                 continue

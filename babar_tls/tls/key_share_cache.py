@@ -23,11 +23,12 @@ from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..bounded_cache import BoundedCache
-from .groups import is_post_quantum
+from .algorithms import is_post_quantum
 from .registry import offer_of
 
 if TYPE_CHECKING:
-    from .contract import TlsBackend, TlsParameters, TlsStream
+    from .contract import TlsBackend
+    from .parameters import TlsParameters
 
 __all__ = ["KeyShareCache", "Server", "key_share_cache"]
 
@@ -64,22 +65,19 @@ class KeyShareCache:
     def parameters(self, server: Server) -> TlsParameters:
         """Return the parameters to begin with: the server's own object, or a copy that offers only one group."""
         parameters, backend = server.parameters, server.backend
-        if parameters.groups or backend.capabilities().selects_groups == "no":
+        if parameters.groups or backend.capabilities.selects_groups == "no":
             return parameters
         group = self._selected.get(server)
         if group is None and not self._refused.get(server):
             group = _first_guess(backend)
         return parameters if group is None else _with_group(parameters, group)
 
-    def learn(self, server: Server, stream: TlsStream) -> None:
+    def learn(self, server: Server, group: str | None) -> None:
         """Store the group that a server selected by HelloRetryRequest.
 
         The caller has verified the server: its certificate or a pin, and that it holds the certificate's key.
         """
-        if not stream.hello_retried or server.parameters.groups:
-            return
-        group = stream.group
-        if group is not None and _is_selectable(server.backend, group):
+        if group is not None and not server.parameters.groups and _is_selectable(server.backend, group):
             self._selected.put(server, group, time() + _LIFETIME)
 
     def forget(self, server: Server) -> None:

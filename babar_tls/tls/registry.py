@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import BackendUnavailable, Error
 from ..modes import TlsVerify
 from ..visible import visible
-from .contract import Capabilities, TlsBackend, TlsParameters
-from .hello import ClientOffer, client_offer
+from .connection import first_offer
+from .contract import Capabilities, TlsBackend
+from .parameters import TlsParameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .hello import ClientOffer
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -86,7 +89,7 @@ def backend_status() -> list[BackendStatus]:
     for name in backend_names():
         try:
             backend = get_backend(name)
-            statuses.append(BackendStatus(name, backend.capabilities(), None, offer_of(backend)))
+            statuses.append(BackendStatus(name, backend.capabilities, None, offer_of(backend)))
         except BackendUnavailable as exc:
             statuses.append(BackendStatus(name, None, exc))
     return statuses
@@ -101,10 +104,8 @@ def offer_of(backend: TlsBackend, *groups: str) -> ClientOffer | None:
         groups: The key-exchange groups to offer; none for the backend's own choice.
     """
     try:
-        stream = backend.wrap(TlsParameters(verify=TlsVerify.NONE, groups=groups), "offer.invalid")
-        stream.do_handshake()
-        return client_offer(stream.data_to_send())
-    except (Error, ValueError):
+        return first_offer(backend, TlsParameters(verify=TlsVerify.NONE, groups=groups))
+    except Error:
         return None
 
 

@@ -13,18 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..modes import TlsVerify
 from ..x509.pem import PemError
-from .contract import TrustedRoots
-from .crl import wants_revocation_lists
 from .default_roots import DefaultRoots, roots_for
 from .file_stamps import read_file
+from .parameters import TrustedRoots
 from .pem_files import FileBlock, parse_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .contract import TlsParameters
+    from .parameters import TlsParameters
 
 __all__ = ["Roots", "read_roots", "trusted_roots", "unusable_root_file"]
 
@@ -68,17 +66,17 @@ class Roots:
         return self.certificates
 
 
-def read_roots(parameters: TlsParameters, *, windows_store: bool = True) -> Roots:
+def read_roots(parameters: TlsParameters, *, system_store: bool = True) -> Roots:
     """Read the certificates that a context of these parameters is to trust.
 
     Args:
         parameters: Which files, and whether the default roots.
-        windows_store: On Windows the TLS library reads the default roots from the system's store.
+        system_store: On Windows the TLS library reads the default roots from the system's store.
 
     Raises:
         ConfigError: A file is missing, unreadable, not a regular file or damaged, or there is nothing to trust.
     """
-    if parameters.verify is TlsVerify.NONE:
+    if not parameters.is_verified:
         return Roots()
     sources: list[str] = []
     found: list[FileBlock] = []
@@ -86,14 +84,14 @@ def read_roots(parameters: TlsParameters, *, windows_store: bool = True) -> Root
     if named is not None:
         sources.append(named)
         found += _read_file(named)
-    in_store = parameters.default_roots and (parameters.os_roots or (windows_store and sys.platform == "win32"))
+    in_store = parameters.default_roots and (parameters.os_roots or (system_store and sys.platform == "win32"))
     defaults = None if in_store else roots_for(parameters)
     if in_store:
         sources.append("truststore" if parameters.os_roots else "the system's certificate store")
         _check_environment()
     elif defaults is not None:
         sources += [f"{place} ({defaults.source})" for place in (defaults.cafile, *defaults.folders) if place]
-        found += _read_defaults(defaults, with_lists=wants_revocation_lists(parameters))
+        found += _read_defaults(defaults, with_lists=parameters.wants_crls)
     different: dict[bytes, FileBlock] = {}
     for one in found:
         different.setdefault(one.der, one)

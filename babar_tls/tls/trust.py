@@ -11,7 +11,6 @@ names, and whoever could be must be without fault, so that no certificate that m
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING
 
 from ..x509.certificate import DerError, subject_names
@@ -21,6 +20,7 @@ from .root_files import unusable_root_file
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from ..errors import CertificateError
     from .root_files import Roots
 
 __all__ = ["Trust", "fault", "load_roots"]
@@ -101,6 +101,11 @@ def fault(anchors: Sequence[Certificate], chain: Sequence[bytes], now: float, *,
     return next((_time_fault(one, now) for one in ends if not one.is_current(now)), None)
 
 
+def misused_anchor(anchors: Sequence[Certificate], chain: Sequence[bytes]) -> CertificateError | None:
+    """Return None."""
+    return None
+
+
 def load_roots(roots: Roots) -> list[Certificate]:
     """Parse the certificates that are to be trusted.
 
@@ -114,6 +119,8 @@ def load_roots(roots: Roots) -> list[Certificate]:
         except ValueError as exc:
             raise unusable_root_file(one.path, f"damaged certificate, line {one.line}") from exc
     if roots.system_store:
+        import ssl  # noqa: PLC0415 - only for the store of Windows
+
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_default_certs()
         found += _readable(context.get_ca_certs(binary_form=True))

@@ -10,6 +10,7 @@ import pytest
 from babar_tls import ClientCertificateError, Closed, TlsError, TlsVerify
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.tls.alerts import alert_name, alert_named_in
+from babar_tls.tls.connection import TlsConnection
 
 from .pairs import Pair, only
 
@@ -59,7 +60,7 @@ def alert(number: int, level: int = 2) -> bytes:
 
 def error_after(backend: str, *chunks: bytes) -> TlsError:
     """Return the error of a client that receives these chunks after its ClientHello."""
-    stream = get_backend(backend).wrap(TlsParameters(verify=TlsVerify.NONE), NAME)
+    stream = TlsConnection(get_backend(backend), TlsParameters(verify=TlsVerify.NONE), NAME)
     assert not stream.do_handshake()
     with pytest.raises(TlsError) as caught:  # noqa: PT012 - one of the chunks does it
         for chunk in chunks:
@@ -89,7 +90,7 @@ def test_alert_is_recognized_in_any_fragmentation(backend: str, number: int) -> 
 
 def test_alert_before_the_end_of_the_stream_is_reported(backend: str) -> None:
     for number in (120, 99, 40):
-        stream = get_backend(backend).wrap(TlsParameters(verify=TlsVerify.NONE), NAME)
+        stream = TlsConnection(get_backend(backend), TlsParameters(verify=TlsVerify.NONE), NAME)
         stream.do_handshake()
         stream.receive_data(alert(number))
         stream.receive_eof()
@@ -112,7 +113,7 @@ def test_alert_about_the_client_certificate_has_its_name(backend: str) -> None:
 
 
 def test_end_of_tls_in_the_handshake_is_no_alert_of_failure(backend: str) -> None:
-    stream = get_backend(backend).wrap(TlsParameters(verify=TlsVerify.NONE), NAME)
+    stream = TlsConnection(get_backend(backend), TlsParameters(verify=TlsVerify.NONE), NAME)
     stream.do_handshake()
     stream.receive_data(alert(0, level=1))
     stream.receive_eof()

@@ -11,8 +11,9 @@ import pytest
 
 from babar_tls import Config, ConfigError, TlsVersion
 from babar_tls.backends import TlsParameters, get_backend, offer_of
+from babar_tls.tls.algorithms import choice, openssl_name
+from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.hello import ClientOffer, client_offer
-from babar_tls.tls.suites import choice, openssl_name
 
 from .pairs import Pair
 
@@ -26,7 +27,7 @@ TLS13 = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_
 
 def offered(backend: str, parameters: TlsParameters) -> ClientOffer:
     """What the engine offers with these parameters."""
-    stream = get_backend(backend).wrap(parameters, NAME)
+    stream = TlsConnection(get_backend(backend), parameters, NAME)
     stream.do_handshake()
     return client_offer(stream.data_to_send())
 
@@ -45,14 +46,14 @@ def test_suite_of_tls_12(backend: str, name: str, parameters: TlsParameters, aut
 def test_suite_of_tls_13(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
     """A suite of TLS 1.3 is the only one offered, where the engine can choose among them; else that is refused."""
     asked = dataclasses.replace(parameters, ciphers=("TLS_CHACHA20_POLY1305_SHA256",))
-    if get_backend(backend).capabilities().selects_ciphers != "all":
+    if get_backend(backend).capabilities.selects_ciphers != "all":
         with pytest.raises(ConfigError, match=r"cannot choose among the cipher suites of TLS 1\.3") as caught:
-            get_backend(backend).wrap(asked, NAME)
+            TlsConnection(get_backend(backend), asked, NAME)
         assert caught.value.remedy
         return
     offer = offered(backend, asked)
     assert (offer.versions, offer.ciphers) == (("TLSv1.3",), (CHACHA20,))
-    assert Pair(backend, asked, NAME, authority.issue(NAME)).handshake().client.version == "TLSv1.3"
+    assert Pair(backend, asked, NAME, authority.issue(NAME)).handshake().client.facts.version == "TLSv1.3"
 
 
 def test_all_suites_of_tls_13(backend: str, parameters: TlsParameters) -> None:
@@ -67,27 +68,27 @@ def test_unknown_suite(backend: str, name: str, parameters: TlsParameters) -> No
     """A name that is no single suite is refused by name, not passed over, beside one that is known too."""
     for ciphers in ((name,), ("ECDHE-RSA-AES256-GCM-SHA384", name)):
         with pytest.raises(ConfigError, match=name):
-            get_backend(backend).wrap(dataclasses.replace(parameters, ciphers=ciphers), NAME)
+            TlsConnection(get_backend(backend), dataclasses.replace(parameters, ciphers=ciphers), NAME)
 
 
 def test_no_suite_left(backend: str, parameters: TlsParameters) -> None:
     """Suites of one version and the other version as the oldest leave nothing."""
     asked = dataclasses.replace(parameters, ciphers=("ECDHE-RSA-AES256-GCM-SHA384",), min_version=TlsVersion.TLSV1_3)
     with pytest.raises(ConfigError, match="names no cipher suite of a TLS version that is allowed"):
-        get_backend(backend).wrap(asked, NAME)
+        TlsConnection(get_backend(backend), asked, NAME)
 
 
 @pytest.mark.parametrize("name", ["secp384r1", "P-384"])
 def test_group(backend: str, name: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
     """One group is the only one offered and the one used, where the engine can be told; else that is refused."""
     asked = dataclasses.replace(parameters, groups=(name,))
-    if get_backend(backend).capabilities().selects_groups == "no":
+    if get_backend(backend).capabilities.selects_groups == "no":
         with pytest.raises(ConfigError, match="group"):
-            get_backend(backend).wrap(asked, NAME)
+            TlsConnection(get_backend(backend), asked, NAME)
         return
     offer = offered(backend, asked)
     assert offer.groups == offer.key_shares == ("secp384r1",)
-    assert Pair(backend, asked, NAME, authority.issue(NAME)).handshake().client.group == "secp384r1"
+    assert Pair(backend, asked, NAME, authority.issue(NAME)).handshake().client.facts.group == "secp384r1"
 
 
 #: Spellings that each backend must accept, with the name that IANA has for the group.
@@ -153,16 +154,16 @@ def test_group_of_another_tls_version_is_refused_by_name(
     backend: str, group: str, versions: dict[str, TlsVersion], parameters: TlsParameters
 ) -> None:
     with pytest.raises(ConfigError, match=f"{backend} backend.*{group}"):
-        get_backend(backend).wrap(dataclasses.replace(parameters, groups=(group,), **versions), NAME)
+        TlsConnection(get_backend(backend), dataclasses.replace(parameters, groups=(group,), **versions), NAME)
 
 
 @pytest.mark.parametrize("groups", [("rot13",), ("secp384r1", "x25519")])
 def test_groups_that_cannot_be_had(backend: str, groups: tuple[str, ...], parameters: TlsParameters) -> None:
     """A group that is unknown, or a list where one can be had, is refused and named."""
-    if get_backend(backend).capabilities().selects_groups == "list" and len(groups) > 1:
+    if get_backend(backend).capabilities.selects_groups == "list" and len(groups) > 1:
         pytest.skip("this engine takes a list")
     with pytest.raises(ConfigError, match=groups[0]):
-        get_backend(backend).wrap(dataclasses.replace(parameters, groups=groups), NAME)
+        TlsConnection(get_backend(backend), dataclasses.replace(parameters, groups=groups), NAME)
 
 
 def test_config_takes_strings_and_sequences() -> None:

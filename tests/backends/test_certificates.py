@@ -11,6 +11,7 @@ import pytest
 from babar_tls import CertificateError, ClientCertificateError, TlsError, TlsVerify
 from babar_tls.backends import TlsParameters
 from babar_tls.testing import CertificateAuthority, ServerCertificate
+from babar_tls.tls.connection import TlsConnection
 
 from .pairs import TLS_VERSIONS, Pair, only
 
@@ -123,7 +124,7 @@ def test_faults(backend: str, fault: str, rsa_authority: CertificateAuthority, r
         assert caught.value.remedy or reason == "invalid"
     unverified = TlsParameters(verify=TlsVerify.NONE)
     pair = Pair(backend, unverified, NAME, certificate).handshake()
-    assert pair.client.peer_certificate == certificate.der
+    assert pair.client.facts.peer_certificate == certificate.der
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,7 @@ def test_no_tls_at_all(backend: str, words: bytes, parameters: TlsParameters) ->
     """A server that answers in plain text is said to speak no TLS."""
     from babar_tls.backends import get_backend
 
-    stream = get_backend(backend).wrap(parameters, NAME)
+    stream = TlsConnection(get_backend(backend), parameters, NAME)
     stream.do_handshake()
     stream.receive_data(words)
     with pytest.raises(TlsError, match="SSL error: the server does not speak TLS"):

@@ -11,6 +11,7 @@ from babar_tls import CertificateError, Config, ConfigError
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.protocol.negotiation import tls_parameters
 from babar_tls.testing import CertificateAuthority, ServerCertificate
+from babar_tls.tls.connection import TlsConnection
 
 from .pairs import TLS_VERSIONS, Pair, only
 from .test_same_reason import alone, sent_along
@@ -170,12 +171,12 @@ def test_variable_that_names_a_file_that_cannot_be_used_is_named(
         path.write_bytes(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(TlsParameters(), NAME)
+        TlsConnection(get_backend(backend), TlsParameters(), NAME)
     assert f'root certificate file "{path}"' in caught.value.message
     assert "SSL_CERT_FILE names it" in (caught.value.remedy or "")
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(TlsParameters(root_cert_path=str(path)), NAME)
+        TlsConnection(get_backend(backend), TlsParameters(root_cert_path=str(path)), NAME)
     assert "SSL_CERT_FILE" not in str(caught.value)
 
 
@@ -186,7 +187,7 @@ def test_variable_that_names_no_directory_is_named(
     path = tmp_path / "certs"
     monkeypatch.setenv("SSL_CERT_DIR", str(path))
     with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(TlsParameters(), NAME)
+        TlsConnection(get_backend(backend), TlsParameters(), NAME)
     assert caught.value.message == f'root certificate directory "{path}" does not exist'
     assert "SSL_CERT_DIR names it" in (caught.value.remedy or "")
     Pair(backend, TlsParameters(root_cert_path=str(root_path)), NAME, authority.issue(NAME)).handshake()
@@ -196,4 +197,4 @@ def test_variable_that_names_no_directory_is_named(
 def test_directory_that_cannot_exist_is_refused(backend: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_DIR", folder)
     with pytest.raises(ConfigError, match="root certificate directory"):
-        get_backend(backend).wrap(TlsParameters(), NAME)
+        TlsConnection(get_backend(backend), TlsParameters(), NAME)

@@ -9,6 +9,7 @@ import pytest
 from babar_tls import ClientCertificateError
 from babar_tls.backends import get_backend
 from babar_tls.testing.backend_checks._tls13 import ALERT, Tls13Server
+from babar_tls.tls.connection import TlsConnection
 
 if TYPE_CHECKING:
     from babar_tls.backends import TlsParameters
@@ -32,7 +33,7 @@ ALERTS = [
 def test_an_alert_about_the_client_certificate_has_its_own_remedy(  # noqa: PLR0917 - fixtures
     backend: str, number: int, words: str, remedy: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    stream = get_backend(backend).wrap(parameters, NAME)
+    stream = TlsConnection(get_backend(backend), parameters, NAME)
     server = Tls13Server(authority.issue(NAME)).connect(stream)
     stream.receive_data(server.seal(ALERT, bytes([2, number])))
     with pytest.raises(ClientCertificateError) as caught:

@@ -17,7 +17,8 @@ from babar_tls import ClientCertificateError, ConfigError
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority, ServerCertificate
 from babar_tls.tls import memory_files
-from babar_tls.tls.contract import ClientCertificate
+from babar_tls.tls.connection import TlsConnection
+from babar_tls.tls.parameters import ClientCertificate
 
 from . import unusual_certificates
 from .pairs import TLS_VERSIONS, Pair, only
@@ -54,7 +55,7 @@ def presented(backend: str, parameters: TlsParameters, server: ServerCertificate
 def refused(backend: str, parameters: TlsParameters, **source: Any) -> ConfigError:
     chosen = dataclasses.replace(parameters, client_certificate=ClientCertificate(**source))
     with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(chosen, NAME)
+        TlsConnection(get_backend(backend), chosen, NAME)
     return caught.value
 
 

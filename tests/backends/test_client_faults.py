@@ -12,7 +12,8 @@ import pytest
 from babar_tls import ConfigError
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority, ServerCertificate
-from babar_tls.tls.contract import ClientCertificate
+from babar_tls.tls.connection import TlsConnection
+from babar_tls.tls.parameters import ClientCertificate
 
 from .test_client_certificates import NAME, put, refused
 
@@ -119,10 +120,10 @@ def test_modes_of_keys(
     source = ClientCertificate(certificate=client.certificate_pem, key=path)
     chosen = dataclasses.replace(parameters, client_certificate=source)
     if good:
-        get_backend(backend).wrap(chosen, NAME)
+        TlsConnection(get_backend(backend), chosen, NAME)
         return
     with pytest.raises(ConfigError, match="has group or world access"):
-        get_backend(backend).wrap(chosen, NAME)
+        TlsConnection(get_backend(backend), chosen, NAME)
 
 
 BAD_CERTIFICATES: dict[str, tuple[Callable[[Path, ServerCertificate], object], str]] = {

@@ -12,8 +12,9 @@ from babar_tls import CertificateError, ConfigError
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority
 from babar_tls.tls import context_cache, file_stamps
+from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.context_cache import ContextCache
-from babar_tls.tls.contract import ClientCertificate
+from babar_tls.tls.parameters import ClientCertificate
 
 from .pairs import Pair
 from .test_damaged_files import older_list
@@ -112,7 +113,7 @@ def test_file_that_never_rests_is_used_once(
     parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
     cache = get_backend(backend)._contexts  # type: ignore[attr-defined]
     size = len(cache._contexts)
-    get_backend(backend).wrap(parameters, NAME)
+    TlsConnection(get_backend(backend), parameters, NAME)
     assert 0 < disturbed.times < 1000
     assert len(cache._contexts) == size or size == 32
     disturbed.times = 0
@@ -175,11 +176,11 @@ def test_hashed_file_that_changes_within_a_second_is_not_kept(
     (folder / "01234567.0").symlink_to(target)
     monkeypatch.setenv("SSL_CERT_DIR", str(folder))
     first, second = TlsParameters(alpn=("one",)), TlsParameters(alpn=("two",))
-    get_backend(backend).wrap(first, NAME)
+    TlsConnection(get_backend(backend), first, NAME)
     kept = target.with_name("kept")
     target.rename(kept)
     other.write(target)
-    get_backend(backend).wrap(second, NAME)  # built now, from the other file
+    TlsConnection(get_backend(backend), second, NAME)  # built now, from the other file
     target.unlink()
     kept.rename(target)
     now += 2 * context_cache._FOLDER_AGE
@@ -191,7 +192,7 @@ def test_hashed_file_that_changes_within_a_second_is_not_kept(
 def test_list_that_disappears_while_a_context_is_built_is_noticed(
     backend: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
-    if not get_backend(backend).capabilities().crls:
+    if not get_backend(backend).capabilities.crls:
         pytest.skip("this backend checks no revocation lists")
     revoked = authority.issue(NAME)
     (tmp_path / "01234567.r0").write_bytes(older_list(authority))
@@ -232,7 +233,7 @@ def test_certificate_and_key_that_are_replaced_one_after_the_other_fit(
     disturbed.path, disturbed.times = str(key), 1
     disturbed.before = lambda: new.write(certificate, key)
     source = ClientCertificate(certificate=str(certificate), key=str(key))
-    get_backend(backend).wrap(dataclasses.replace(parameters, client_certificate=source), NAME)
+    TlsConnection(get_backend(backend), dataclasses.replace(parameters, client_certificate=source), NAME)
     assert disturbed.times == 0
 
 
@@ -278,7 +279,9 @@ def test_report_is_about_the_certificates_that_are_trusted(
     path.write_bytes(authority.root_pem)
     disturbed.path, disturbed.times = str(path), 1
     disturbed.after = lambda: path.write_bytes(authority.root_pem + other.root_pem)
-    roots = get_backend(backend).wrap(TlsParameters(root_cert_path=str(path), default_roots=False), NAME).trusted_roots
+    roots = TlsConnection(
+        get_backend(backend), TlsParameters(root_cert_path=str(path), default_roots=False), NAME
+    ).trusted_roots
     assert roots is not None
     assert roots.anchors == 2
     assert reason(backend, TlsParameters(root_cert_path=str(path), default_roots=False), other) is None

@@ -16,6 +16,7 @@ import pytest
 from babar_tls import CertificateError, ConfigError
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority, ServerCertificate
+from babar_tls.tls.connection import TlsConnection
 
 from .pairs import Pair
 from .test_client_certificates import presented, put, refused
@@ -82,7 +83,7 @@ def reason(backend: str, parameters: TlsParameters, certificate: ServerCertifica
 
 def wrap(backend: str, parameters: TlsParameters) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(parameters, NAME)
+        TlsConnection(get_backend(backend), parameters, NAME)
     return caught.value
 
 
@@ -133,7 +134,7 @@ def test_revoked_certificate_is_refused_however_its_list_is_written(
     server: ServerCertificate,
     tmp_path: Path,
 ) -> None:
-    if not get_backend(backend).capabilities().crls:
+    if not get_backend(backend).capabilities.crls:
         pytest.skip("this backend checks no revocation lists")
     join, good = JOINTS[joint]
     path = tmp_path / "01234567.r0"
@@ -159,7 +160,7 @@ def test_file_without_a_list_is_refused(
     authority: CertificateAuthority,
     tmp_path: Path,
 ) -> None:
-    if not get_backend(backend).capabilities().crls:
+    if not get_backend(backend).capabilities.crls:
         pytest.skip("this backend checks no revocation lists")
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
@@ -186,7 +187,7 @@ def test_list_beside_the_roots_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """OpenSSL uses the lists in root files and in hashed directories of roots as well."""
-    if not get_backend(backend).capabilities().crls:
+    if not get_backend(backend).capabilities.crls:
         pytest.skip("this backend checks no revocation lists")
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
@@ -335,9 +336,9 @@ def test_what_is_not_a_file_is_refused_at_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from babar_tls.tls.contract import ClientCertificate
+    from babar_tls.tls.parameters import ClientCertificate
 
-    if field.startswith("crl") and not get_backend(backend).capabilities().crls:
+    if field.startswith("crl") and not get_backend(backend).capabilities.crls:
         pytest.skip("this backend checks no revocation lists")
     path = tmp_path / ("01234567.r0" if field == "crl_dir" else "01234567.0")
     NOT_FILES[kind](path)

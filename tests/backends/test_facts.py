@@ -11,6 +11,7 @@ import pytest
 from babar_tls import ChannelBindingUnsupported, TlsVersion
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.protocol.channel_binding import channel_binding_data
+from babar_tls.tls.connection import TlsConnection
 
 from .pairs import TLS_VERSIONS, Pair, only
 
@@ -29,24 +30,24 @@ def test_version_cipher_alpn(
     pair = Pair(backend, parameters, NAME, authority.issue(NAME), **only(version)).handshake()
     cipher = pair.server.cipher()
     assert cipher is not None
-    assert (pair.client.version, pair.client.cipher) == (version, cipher[0])
-    assert pair.client.alpn == pair.server.selected_alpn_protocol() == "postgresql"
+    assert (pair.client.facts.version, pair.client.facts.cipher) == (version, cipher[0])
+    assert pair.client.facts.alpn == pair.server.selected_alpn_protocol() == "postgresql"
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 def test_group(backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
     """The key-exchange group is named by the engines that say they can, and is `None` with the others."""
     pair = Pair(backend, parameters, NAME, authority.issue(NAME), **only(version)).handshake()
-    if not get_backend(backend).capabilities().reports_group:
-        assert pair.client.group is None
+    if not get_backend(backend).capabilities.reports_group:
+        assert pair.client.facts.group is None
         return
-    assert pair.client.group
-    assert "25519" in pair.client.group or "256" in pair.client.group
+    assert pair.client.facts.group
+    assert "25519" in pair.client.facts.group or "256" in pair.client.facts.group
 
 
 def test_capabilities(backend: str) -> None:
     """Every engine speaks TLS 1.2 and 1.3, binds by the end point, and names what it is made of."""
-    capabilities = get_backend(backend).capabilities()
+    capabilities = get_backend(backend).capabilities
     assert list(capabilities.tls_versions) == [TlsVersion.TLSV1_2, TlsVersion.TLSV1_3]
     assert "tls-server-end-point" in capabilities.channel_bindings
     assert ("tls-exporter" in capabilities.channel_bindings) is (backend == "openssl")
@@ -66,8 +67,8 @@ def test_certificates(backend: str, version: str, parameters: TlsParameters, aut
     intermediate = authority.intermediate()
     certificate = intermediate.issue(NAME)
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
-    assert pair.client.peer_certificate == certificate.der
-    chain = pair.client.peer_chain
+    assert pair.client.facts.peer_certificate == certificate.der
+    chain = pair.client.facts.peer_chain
     assert chain[0] == certificate.der
     assert len(chain) == 2
     from cryptography import x509
@@ -80,7 +81,7 @@ def test_certificates(backend: str, version: str, parameters: TlsParameters, aut
 def test_every_kind_of_key(backend: str, key: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
     """Certificates of any kind of key are verified and handed over to the byte."""
     certificate = authority.issue(NAME, key=key)  # type: ignore[arg-type]
-    assert Pair(backend, parameters, NAME, certificate).handshake().client.peer_certificate == certificate.der
+    assert Pair(backend, parameters, NAME, certificate).handshake().client.facts.peer_certificate == certificate.der
 
 
 def test_tls_unique(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
@@ -112,7 +113,7 @@ def test_tls_unique_is_not_of_tls_13(backend: str, parameters: TlsParameters, au
 
 def test_no_exporter(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
     """An engine that exports nothing says that rather than something else."""
-    if "tls-exporter" in get_backend(backend).capabilities().channel_bindings:
+    if "tls-exporter" in get_backend(backend).capabilities.channel_bindings:
         pytest.skip("this engine has an exporter")
     pair = Pair(backend, parameters, NAME, authority.issue(NAME)).handshake()
     with pytest.raises(ChannelBindingUnsupported, match="does not export keying material"):
@@ -136,7 +137,7 @@ def test_exporter(version: str, parameters: TlsParameters, authority: Certificat
         context.set_max_proto_version(SSL.TLS1_2_VERSION)
     server = SSL.Connection(context, None)
     server.set_accept_state()
-    client = get_backend("openssl").wrap(dataclasses.replace(parameters, alpn=()), NAME)
+    client = TlsConnection(get_backend("openssl"), dataclasses.replace(parameters, alpn=()), NAME)
     done = False
     for _ in range(4):
         done = done or client.do_handshake()
@@ -152,7 +153,7 @@ def test_exporter(version: str, parameters: TlsParameters, authority: Certificat
         except SSL.WantReadError:
             pass
     assert done
-    assert client.version == version
+    assert client.facts.version == version
     for length in (1, 32, 100):
         assert client.export_keying_material(LABEL, length) == server.export_keying_material(LABEL, length, b"")
     if version == "TLSv1.3":

@@ -10,7 +10,8 @@ import pytest
 
 from babar_tls import TlsVersion
 from babar_tls.backends import TlsParameters, backend_status, get_backend
-from babar_tls.tls.groups import canonical_group, group_name, is_post_quantum
+from babar_tls.tls.algorithms import canonical_group, group_name, is_post_quantum
+from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.hello import client_offer
 
 from .pairs import TLS_VERSIONS, Pair, only
@@ -24,7 +25,7 @@ CURVES = {"prime256v1": "secp256r1", "secp384r1": "secp384r1", "X25519": "x25519
 
 def test_offer(backend: str, parameters: TlsParameters) -> None:
     """A first flight has the versions, the protocol and the name that the engine was asked for."""
-    stream = get_backend(backend).wrap(parameters, NAME)
+    stream = TlsConnection(get_backend(backend), parameters, NAME)
     stream.do_handshake()
     offer = client_offer(stream.data_to_send())
     assert offer.versions == ("TLSv1.3", "TLSv1.2")
@@ -37,7 +38,7 @@ def test_offer(backend: str, parameters: TlsParameters) -> None:
 def test_less_is_offered(backend: str, parameters: TlsParameters) -> None:
     """What was not asked for is not in it: no name, no protocol, no second version."""
     bare = dataclasses.replace(parameters, alpn=(), send_server_name=False, max_version=TlsVersion.TLSV1_2)
-    stream = get_backend(backend).wrap(bare, NAME)
+    stream = TlsConnection(get_backend(backend), bare, NAME)
     stream.do_handshake()
     offer = client_offer(stream.data_to_send())
     assert (offer.versions, offer.alpn, offer.server_name, offer.key_shares) == (("TLSv1.2",), (), None, ())
@@ -57,7 +58,7 @@ def test_group(
     backend: str, version: str, curve: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     """The group is the one that the server insists on, after a HelloRetryRequest too, in IANA's spelling."""
-    stream = get_backend(backend).wrap(parameters, NAME)
+    stream = TlsConnection(get_backend(backend), parameters, NAME)
     stream.do_handshake()
     if CURVES[curve] not in client_offer(stream.data_to_send()).groups:
         pytest.skip(f"this engine does not offer {curve}")
@@ -65,13 +66,15 @@ def test_group(
         pair = Pair(backend, parameters, NAME, authority.issue(NAME), group=curve, **only(version))
     except ssl.SSLError as exc:  # before 3.11
         pytest.skip(f"this Python's server cannot be told to take {curve}: {exc}")
-    assert pair.handshake().client.group == CURVES[curve]
+    assert pair.handshake().client.facts.group == CURVES[curve]
 
 
 def test_group_in_any_fragmentation(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
     """Byte by byte as well."""
     options = {"group": "secp384r1", "fragment": 1, **only("TLSv1.2")}
-    assert Pair(backend, parameters, NAME, authority.issue(NAME), **options).handshake().client.group == "secp384r1"
+    assert (
+        Pair(backend, parameters, NAME, authority.issue(NAME), **options).handshake().client.facts.group == "secp384r1"
+    )
 
 
 def test_no_group(authority: CertificateAuthority, parameters: TlsParameters) -> None:
@@ -80,7 +83,7 @@ def test_no_group(authority: CertificateAuthority, parameters: TlsParameters) ->
     certificate = authority.issue(NAME, key="rsa2048")
     asked = dataclasses.replace(parameters, ciphers=(suites,))
     pair = Pair("stdlib", asked, NAME, certificate, ciphers=suites, **only("TLSv1.2")).handshake()
-    assert (pair.client.cipher, pair.client.group) == (suites, None)
+    assert (pair.client.facts.cipher, pair.client.facts.group) == (suites, None)
 
 
 def test_names_of_groups() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from babar_tls import TlsError
 from babar_tls.backends import TlsParameters, get_backend, openssl, openssl_context, stdlib_context
+from babar_tls.tls.connection import TlsConnection
 
 from .pairs import Pair
 
@@ -49,7 +50,7 @@ def test_interruption_in_the_comparison_of_names_is_raised(
     with pytest.raises(error):
         pair.handshake()
     monkeypatch.undo()
-    assert not pair.client.peer_certificate  # names are compared if the handshake goes on
+    assert not pair.client.facts.peer_certificate  # names are compared if the handshake goes on
 
 
 def test_verification_has_no_callback(parameters: TlsParameters) -> None:
@@ -80,7 +81,7 @@ def test_interruption_in_the_message_callback_is_raised(
     parameters: TlsParameters,
     authority: CertificateAuthority,
 ) -> None:
-    if not get_backend(backend).capabilities().reports_certificate_request:
+    if not get_backend(backend).capabilities.reports_certificate_request:
         pytest.skip("this Python's ssl does not report it")
     if backend == "stdlib":
         monkeypatch.setattr(stdlib_context, "_note_request", raising(error))
@@ -98,14 +99,14 @@ def test_interruption_in_the_password_callback_is_raised(
     parameters: TlsParameters,
     clients: CertificateAuthority,
 ) -> None:
-    from babar_tls.tls.contract import ClientCertificate
+    from babar_tls.tls.parameters import ClientCertificate
 
     own = clients.issue(usage="client", common_name="app")
     certificate = ClientCertificate(
         certificate=own.certificate_pem, key=encrypted(own.private_key_pem), password=raising(error)
     )
     with pytest.raises(error):
-        get_backend(backend).wrap(dataclasses.replace(parameters, client_certificate=certificate), NAME)
+        TlsConnection(get_backend(backend), dataclasses.replace(parameters, client_certificate=certificate), NAME)
 
 
 def encrypted(key: bytes) -> bytes:

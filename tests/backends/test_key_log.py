@@ -12,6 +12,7 @@ import pytest
 from babar_tls import ConfigError
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.tls import key_log
+from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.key_log import append_line, open_key_log, prepare_key_log
 
 from .pairs import Pair
@@ -34,7 +35,7 @@ def test_log_that_others_can_open_is_refused(
     path.chmod(mode)
     chosen = dataclasses.replace(parameters, key_log_path=str(path))
     with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(chosen, NAME)
+        TlsConnection(get_backend(backend), chosen, NAME)
     text = f'could not open SSL key logging file "{path}": it has group or world access'
     assert (caught.value.message, caught.value.remedy) == (text, f"chmod 600 {path}")
     assert path.read_bytes() == b""
@@ -44,7 +45,7 @@ def test_log_that_others_can_open_is_refused(
     assert written
     path.chmod(mode)
     with pytest.raises(ConfigError, match="group or world access"):
-        get_backend(backend).wrap(chosen, NAME)
+        TlsConnection(get_backend(backend), chosen, NAME)
     append_line(str(path), b"secret")
     assert path.read_bytes() == written
 
@@ -58,7 +59,7 @@ def test_log_behind_a_link_is_refused(backend: str, target: str, parameters: Tls
     elif target == "directory":
         real.mkdir()
     with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(dataclasses.replace(parameters, key_log_path=str(path)), NAME)
+        TlsConnection(get_backend(backend), dataclasses.replace(parameters, key_log_path=str(path)), NAME)
     assert caught.value.message == f'could not open SSL key logging file "{path}": it is not a regular file'
     assert "symbolic link" in (caught.value.remedy or "")
     append_line(str(path), b"secret")
@@ -84,7 +85,7 @@ def test_log_of_another_user_is_refused(
     monkeypatch.setattr(key_log, "_ROOT", -1)
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     with pytest.raises(ConfigError, match="it belongs to another user"):
-        get_backend(backend).wrap(dataclasses.replace(parameters, key_log_path=str(path)), NAME)
+        TlsConnection(get_backend(backend), dataclasses.replace(parameters, key_log_path=str(path)), NAME)
 
 
 @pytest.mark.parametrize("swap", ["link", "others' file", "pipe"])

@@ -13,7 +13,8 @@ import pytest
 
 from babar_tls import ConfigError
 from babar_tls.backends import TlsParameters, get_backend, stdlib, stdlib_context
-from babar_tls.tls.contract import ClientCertificate
+from babar_tls.tls.connection import TlsConnection
+from babar_tls.tls.parameters import ClientCertificate
 
 from .pairs import TLS_VERSIONS, Pair, only
 
@@ -67,7 +68,7 @@ def test_key_log(  # noqa: PLR0917 - fixtures
     chosen = dataclasses.replace(parameters, key_log_path=str(path))
     before = os.umask(0)
     try:
-        get_backend(backend).wrap(chosen, NAME)
+        TlsConnection(get_backend(backend), chosen, NAME)
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -132,7 +133,7 @@ def test_key_log_that_cannot_be(backend: str, name: str, why: str, parameters: T
         path.symlink_to(os.devnull)
     try:
         with pytest.raises(ConfigError) as caught:
-            get_backend(backend).wrap(dataclasses.replace(parameters, key_log_path=str(path)), NAME)
+            TlsConnection(get_backend(backend), dataclasses.replace(parameters, key_log_path=str(path)), NAME)
     finally:
         if reader is not None:
             os.close(reader)
@@ -165,7 +166,7 @@ def test_certificate_request(
 
     An engine that cannot tell says so.
     """
-    tells = get_backend(backend).capabilities().reports_certificate_request
+    tells = get_backend(backend).capabilities.reports_certificate_request
     assert tells is (backend != "rustls")
     client = authority.issue(usage="client", common_name="app")
     source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
@@ -174,16 +175,16 @@ def test_certificate_request(
     for asks in (True, False, True):
         options = {"client_ca_pem": authority.root_pem} if asks else {}
         pair = Pair(backend, watching, NAME, certificate, **options, **only(version)).handshake()
-        assert pair.client.certificate_requested is (asks if tells else None)
+        assert pair.client.facts.certificate_requested is (asks if tells else None)
         pair = Pair(backend, parameters, NAME, certificate, **options, **only(version)).handshake()
-        assert pair.client.certificate_requested is None
+        assert pair.client.facts.certificate_requested is None
 
 
 def test_requests_are_each_connections_own(
     backend: str, parameters: TlsParameters, certificate: ServerCertificate, authority: CertificateAuthority
 ) -> None:
     """Connections that are made at the same time, with one context, are not mixed up."""
-    if not get_backend(backend).capabilities().reports_certificate_request:
+    if not get_backend(backend).capabilities.reports_certificate_request:
         pytest.skip("this engine cannot tell")
     client = authority.issue(usage="client", common_name="app")
     source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
@@ -194,7 +195,7 @@ def test_requests_are_each_connections_own(
         options = {"client_ca_pem": authority.root_pem} if asks else {}
         for _ in range(10):
             pair = Pair(backend, watching, NAME, certificate, **options).handshake()
-            if pair.client.certificate_requested is not asks:
+            if pair.client.facts.certificate_requested is not asks:
                 wrong.append(asks)
 
     threads = [threading.Thread(target=connect, args=(index % 2 == 0,)) for index in range(6)]
@@ -211,6 +212,6 @@ def test_python_without_messages(
     """A Python that shows no TLS messages says that it cannot tell."""
     for module in (stdlib, stdlib_context):
         monkeypatch.setattr(module, "WATCHES_REQUESTS", False)
-    assert stdlib.StdlibBackend().capabilities().reports_certificate_request is False
+    assert stdlib.StdlibBackend().capabilities.reports_certificate_request is False
     watching = dataclasses.replace(parameters, watch_certificate_request=True, alpn=("postgresql", "unseen"))
-    assert Pair("stdlib", watching, NAME, certificate).handshake().client.certificate_requested is None
+    assert Pair("stdlib", watching, NAME, certificate).handshake().client.facts.certificate_requested is None

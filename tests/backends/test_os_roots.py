@@ -10,7 +10,8 @@ import pytest
 from babar_tls import CertificateError, ConfigError, TlsVerify
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority
-from babar_tls.tls.contract import ClientCertificate
+from babar_tls.tls.connection import TlsConnection
+from babar_tls.tls.parameters import ClientCertificate
 
 from .pairs import Pair
 
@@ -68,7 +69,7 @@ def test_with_everything(system: CertificateAuthority, tmp_path: Path) -> None:
     )
     certificate = system.issue(NAME, san=False)
     pair = Pair("stdlib", parameters, NAME, certificate, client_ca_pem=system.root_pem).handshake()
-    assert pair.client.certificate_requested is True
+    assert pair.client.facts.certificate_requested is True
     assert pair.server.getpeercert(binary_form=True) == client.der
     assert (tmp_path / "keys").read_text()
     crl.write_bytes(system.revocation_list([certificate]))
@@ -85,14 +86,14 @@ def test_no_lists_where_they_would_not_be_read(
     crl.write_bytes(system.revocation_list())
     monkeypatch.setattr(sys, "platform", system_name)
     with pytest.raises(ConfigError, match="would not look at the revocation lists"):
-        get_backend("stdlib").wrap(TlsParameters(os_roots=True, crl_path=str(crl)), NAME)
+        TlsConnection(get_backend("stdlib"), TlsParameters(os_roots=True, crl_path=str(crl)), NAME)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without truststore it is refused, with the command that installs it."""
     monkeypatch.setitem(sys.modules, "truststore", None)
     with pytest.raises(ConfigError, match="needs the package truststore") as caught:
-        get_backend("stdlib").wrap(TlsParameters(os_roots=True, alpn=("unseen",)), NAME)
+        TlsConnection(get_backend("stdlib"), TlsParameters(os_roots=True, alpn=("unseen",)), NAME)
     assert caught.value.remedy == "pip install 'babar-tls[truststore]'"
 
 
@@ -101,6 +102,6 @@ def test_others_have_none(backend: str) -> None:
     unverified = TlsParameters(os_roots=True, verify=TlsVerify.NONE)
     Pair(backend, unverified, NAME, CertificateAuthority().issue(NAME)).handshake()
     if backend != "stdlib":
-        assert get_backend(backend).capabilities().os_roots is False
+        assert get_backend(backend).capabilities.os_roots is False
         with pytest.raises(ConfigError, match="with the standard library's ssl alone"):
-            get_backend(backend).wrap(TlsParameters(os_roots=True), NAME)
+            TlsConnection(get_backend(backend), TlsParameters(os_roots=True), NAME)

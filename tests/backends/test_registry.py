@@ -47,7 +47,7 @@ engines = {"OpenSSL", "cryptography", "rtls", "_rtls"}
 assert not engines & set(sys.modules)
 assert "babar_tls.backends.stdlib" not in sys.modules
 backend_names()
-get_backend("stdlib").wrap(TlsParameters(verify=TlsVerify.NONE), "localhost").do_handshake()
+TlsConnection(get_backend("stdlib"), TlsParameters(verify=TlsVerify.NONE), "localhost").do_handshake()
 assert not engines & set(sys.modules), engines & set(sys.modules)
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)  # noqa: S603

@@ -12,6 +12,7 @@ import pytest
 from babar_tls import CertificateError, ConfigError, TlsVerify
 from babar_tls.backends import TlsParameters, available_backends, get_backend
 from babar_tls.testing import CertificateAuthority, ServerCertificate
+from babar_tls.tls.connection import TlsConnection
 
 from .pairs import Pair
 
@@ -28,7 +29,7 @@ OLD = {"last_update": NOW - 9 * DAY, "next_update": NOW - DAY}
 @pytest.fixture
 def backend(backend: str) -> str:
     """The engines that check revocation lists; `test_refused` is about the others."""
-    if not get_backend(backend).capabilities().crls:
+    if not get_backend(backend).capabilities.crls:
         pytest.skip("this engine checks no revocation lists")
     return backend
 
@@ -37,13 +38,13 @@ def test_refused(parameters: TlsParameters, tmp_path: Path) -> None:
     """Lists that cannot be checked are refused, not passed over, and who can check them is named."""
     if "rustls" not in available_backends():
         pytest.skip("the rustls engine is not installed")
-    assert get_backend("rustls").capabilities().crls is False
+    assert get_backend("rustls").capabilities.crls is False
     for place in ({"crl_path": str(tmp_path / "crl.pem")}, {"crl_dir": str(tmp_path)}):
         chosen = dataclasses.replace(parameters, **place)  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match="rustls cannot be given revocation lists") as caught:
-            get_backend("rustls").wrap(chosen, NAME)
+            TlsConnection(get_backend("rustls"), chosen, NAME)
         assert "tls_backend='stdlib'" in (caught.value.remedy or "")
-        get_backend("rustls").wrap(dataclasses.replace(chosen, verify=TlsVerify.NONE), NAME)
+        TlsConnection(get_backend("rustls"), dataclasses.replace(chosen, verify=TlsVerify.NONE), NAME)
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +234,7 @@ def test_bad_files(
     make, text = BAD_FILES[name]
     make(path, authority.revocation_list([authority.issue(NAME) for _ in range(10)]))
     with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(dataclasses.replace(parameters, crl_path=str(path)), NAME)
+        TlsConnection(get_backend(backend), dataclasses.replace(parameters, crl_path=str(path)), NAME)
     assert caught.value.message.startswith(text.format(path))
 
 
@@ -244,7 +245,7 @@ def test_bad_files_in_folders(backend: str, name: str, parameters: TlsParameters
     make, text = BAD_FILES[name]
     make(path, b"")
     with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(dataclasses.replace(parameters, crl_dir=str(tmp_path)), NAME)
+        TlsConnection(get_backend(backend), dataclasses.replace(parameters, crl_dir=str(tmp_path)), NAME)
     assert caught.value.message == text.format(path)
 
 
@@ -254,10 +255,10 @@ def test_bad_folders(backend: str, parameters: TlsParameters, tmp_path: Path) ->
     file.touch()
     for path, text in ((tmp_path / "none", "does not exist"), (file, "Not a directory")):
         with pytest.raises(ConfigError, match=f'certificate revocation list directory "{path}".*{text}'):
-            get_backend(backend).wrap(dataclasses.replace(parameters, crl_dir=str(path)), NAME)
+            TlsConnection(get_backend(backend), dataclasses.replace(parameters, crl_dir=str(path)), NAME)
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
 def test_directory_that_cannot_exist_is_refused(backend: str, name: str, parameters: TlsParameters) -> None:
     with pytest.raises(ConfigError, match="could not read certificate revocation list directory"):
-        get_backend(backend).wrap(dataclasses.replace(parameters, crl_dir=name), NAME)
+        TlsConnection(get_backend(backend), dataclasses.replace(parameters, crl_dir=name), NAME)

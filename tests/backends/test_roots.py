@@ -14,6 +14,7 @@ from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority
 from babar_tls.tls import context_cache
 from babar_tls.tls import default_roots as roots
+from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.context_cache import ContextCache
 
 from .pairs import Pair
@@ -148,7 +149,7 @@ def test_levels(backend: str, level: TlsVerify, authority: CertificateAuthority,
     for needs, certificate in cases.items():
         pair = Pair(backend, chosen, NAME, certificate)
         if order.index(level) >= order.index(needs):
-            assert pair.handshake().client.peer_certificate == certificate.der
+            assert pair.handshake().client.facts.peer_certificate == certificate.der
         else:
             with pytest.raises(CertificateError):
                 pair.handshake()
@@ -220,7 +221,7 @@ def test_bad_root_files(
     else:
         parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
     with pytest.raises(ConfigError) as caught:
-        get_backend(backend).wrap(parameters, NAME)
+        TlsConnection(get_backend(backend), parameters, NAME)
     assert caught.value.message == text.format(path)
 
 
@@ -236,7 +237,7 @@ def test_unreadable_root_file(backend: str, root_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "open", refuse)
     other = TlsParameters(root_cert_path=str(root_path), default_roots=False, alpn=("unseen",))
     with pytest.raises(ConfigError, match=r"could not read root certificate file .*: Permission denied"):
-        get_backend(backend).wrap(other, NAME)
+        TlsConnection(get_backend(backend), other, NAME)
 
 
 def test_no_default_roots(
@@ -250,7 +251,7 @@ def test_no_default_roots(
     monkeypatch.setattr(roots, "default_roots", none)
     assert trusts(backend, TlsParameters(root_cert_path=str(root_path)), authority)
     with pytest.raises(ConfigError, match="no trusted roots"):
-        get_backend(backend).wrap(TlsParameters(), NAME)
+        TlsConnection(get_backend(backend), TlsParameters(), NAME)
 
 
 def test_rotation(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
@@ -270,7 +271,7 @@ def test_rotation(backend: str, authority: CertificateAuthority, tmp_path: Path)
     assert trusts(backend, parameters, later)
     path.unlink()
     with pytest.raises(ConfigError, match="does not exist"):
-        get_backend(backend).wrap(parameters, NAME)
+        TlsConnection(get_backend(backend), parameters, NAME)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no time of change there")
@@ -332,7 +333,7 @@ def test_failures_are_not_kept(backend: str, authority: CertificateAuthority, tm
     path = tmp_path / "late.crt"
     parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
     with pytest.raises(ConfigError):
-        get_backend(backend).wrap(parameters, NAME)
+        TlsConnection(get_backend(backend), parameters, NAME)
     authority.write(path)
     assert trusts(backend, parameters, authority)
 

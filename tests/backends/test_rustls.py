@@ -7,7 +7,7 @@ import gc
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -18,21 +18,20 @@ from babar_tls import CertificateError, TlsError, TlsVerify
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority, ServerCertificate
 from babar_tls.tls import memory_files
-from babar_tls.tls.contract import ClientCertificate
+from babar_tls.tls.connection import TlsConnection
+from babar_tls.tls.parameters import ClientCertificate
 from babar_tls.x509.pem import encode
 
 from .pairs import TLS_VERSIONS, Pair, only
 
 pytest.importorskip("rtls")
 
-from babar_tls.backends import rustls_context
 from babar_tls.backends.rustls_context import build_context
+
+from babar_tls.backends import rustls_context
 from babar_tls.backends.rustls_errors import rejected_certificate, rustls_error
 from babar_tls.tls.trust import Trust, fault
 from babar_tls.x509.signing import parse_certificate
-
-if TYPE_CHECKING:
-    from babar_tls.backends import TlsStream
 
 NAME = "db.example.com"
 DAY = timedelta(days=1)
@@ -63,14 +62,14 @@ def test_impostor(
     """Who shows another's certificate is refused, verified or not; rustls, unverified, lets him in and says so."""
     certificate = authority.issue(NAME)
     pair = Pair(backend, dataclasses.replace(parameters, verify=verify), NAME, impostor(certificate), **only(version))
-    if get_backend(backend).capabilities().unverified_proven or verify is not TlsVerify.NONE:
+    if get_backend(backend).capabilities.unverified_proven or verify is not TlsVerify.NONE:
         with pytest.raises(TlsError):
             pair.handshake()
-        assert pair.client.possession_proven is False
+        assert pair.client.facts.possession_proven is False
         return
     assert backend == "rustls"
-    assert pair.handshake().client.peer_certificate == certificate.der
-    assert pair.client.possession_proven is False
+    assert pair.handshake().client.facts.peer_certificate == certificate.der
+    assert pair.client.facts.possession_proven is False
 
 
 def test_post_quantum(parameters: TlsParameters, authority: CertificateAuthority) -> None:
@@ -84,7 +83,7 @@ def test_post_quantum(parameters: TlsParameters, authority: CertificateAuthority
     context.use_privatekey(load_pem_private_key(certificate.private_key_pem, None))
     server = SSL.Connection(context, None)
     server.set_accept_state()
-    client: TlsStream = get_backend("rustls").wrap(parameters, NAME)
+    client: TlsConnection = TlsConnection(get_backend("rustls"), parameters, NAME)
     while not client.do_handshake():
         server.bio_write(client.data_to_send())
         with pytest.raises(SSL.WantReadError):
@@ -92,7 +91,7 @@ def test_post_quantum(parameters: TlsParameters, authority: CertificateAuthority
         client.receive_data(server.bio_read(1 << 16))
     server.bio_write(client.data_to_send())
     server.do_handshake()
-    assert client.group == "X25519MLKEM768"
+    assert client.facts.group == "X25519MLKEM768"
     if hasattr(server, "get_group_name"):
         assert server.get_group_name() == "X25519MLKEM768"
 
@@ -189,7 +188,7 @@ def test_encrypted_keys_without_cryptography(
     assert pair.server.getpeercert(binary_form=True) == client.der
     wrong = dataclasses.replace(chosen, client_certificate=dataclasses.replace(source, password=b"wrong"))
     with pytest.raises(Exception, match="the password is wrong"):
-        get_backend("rustls").wrap(wrong, NAME)
+        TlsConnection(get_backend("rustls"), wrong, NAME)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to count what is open")
@@ -216,7 +215,7 @@ def test_key_log_leaves_nothing(
         else:
             with pytest.raises(CertificateError):
                 pair.handshake()
-    get_backend("rustls").wrap(chosen, NAME).do_handshake()  # and nobody goes on
+    TlsConnection(get_backend("rustls"), chosen, NAME).do_handshake()  # and nobody goes on
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     assert list(folder.iterdir()) == []

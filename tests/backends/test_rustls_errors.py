@@ -13,7 +13,8 @@ from babar_tls import CertificateError, ConfigError, TlsError
 from babar_tls.backends import get_backend
 from babar_tls.testing import CertificateAuthority
 from babar_tls.testing.backend_checks._tls13 import Tls13Server
-from babar_tls.tls.contract import ClientCertificate
+from babar_tls.tls.connection import TlsConnection
+from babar_tls.tls.parameters import ClientCertificate
 
 from .pairs import TLS_VERSIONS, Pair, only
 from .test_client_certificates import presented
@@ -94,7 +95,7 @@ def test_a_rejected_certificate_is_described(
 ) -> None:
     make, words = REJECTED[case]
     with pytest.raises(CertificateError) as caught:
-        Tls13Server(make(authority)).connect(get_backend("rustls").wrap(parameters, NAME))
+        Tls13Server(make(authority)).connect(TlsConnection(get_backend("rustls"), parameters, NAME))
     told(caught.value, *words)
 
 
@@ -230,7 +231,7 @@ def test_a_client_certificate_that_rustls_does_not_load_is_described(
     key = own.private_key(password=password) if encrypted else own.private_key_pem
     source = ClientCertificate(certificate=own.certificate_pem, key=key, password=password)
     with pytest.raises(ConfigError) as caught:
-        get_backend("rustls").wrap(dataclasses.replace(parameters, client_certificate=source), NAME)
+        TlsConnection(get_backend("rustls"), dataclasses.replace(parameters, client_certificate=source), NAME)
     told(caught.value, *words)
     assert "password" not in str(caught.value)
 

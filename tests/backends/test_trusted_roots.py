@@ -11,6 +11,7 @@ import pytest
 from babar_tls import TlsVerify
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority
+from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.default_roots import default_roots
 from babar_tls.tls.root_files import trusted_roots
 
@@ -22,7 +23,7 @@ NAME = "db.example.com"
 
 def test_file(backend: str, parameters: TlsParameters, root_path: Path) -> None:
     """A root file alone: its path, and how many certificates it holds."""
-    roots = get_backend(backend).wrap(parameters, NAME).trusted_roots
+    roots = TlsConnection(get_backend(backend), parameters, NAME).trusted_roots
     assert roots is not None
     assert (roots.sources, roots.anchors) == ((str(root_path),), 1)
 
@@ -33,7 +34,7 @@ def test_defaults_beside_a_file(backend: str, tmp_path: Path, root_path: Path, m
     bundle.write_bytes(root_path.read_bytes() + CertificateAuthority().root_pem + root_path.read_bytes())
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    roots = get_backend(backend).wrap(TlsParameters(root_cert_path=str(root_path)), NAME).trusted_roots
+    roots = TlsConnection(get_backend(backend), TlsParameters(root_cert_path=str(root_path)), NAME).trusted_roots
     assert roots is not None
     assert roots.sources == (str(root_path), f"{bundle} (SSL_CERT_FILE, SSL_CERT_DIR)")
     assert roots.anchors == 2
@@ -45,14 +46,14 @@ def test_directory(backend: str, tmp_path: Path, root_path: Path, monkeypatch: p
     (tmp_path / "other.pem").write_bytes(CertificateAuthority().root_pem)
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    roots = get_backend(backend).wrap(TlsParameters(), NAME).trusted_roots
+    roots = TlsConnection(get_backend(backend), TlsParameters(), NAME).trusted_roots
     assert roots is not None
     assert (roots.sources, roots.anchors) == ((f"{tmp_path} (SSL_CERT_FILE, SSL_CERT_DIR)",), 1)
 
 
 def test_nothing_verified(backend: str) -> None:
     """Who verifies nothing trusts no roots."""
-    assert get_backend(backend).wrap(TlsParameters(verify=TlsVerify.NONE), NAME).trusted_roots is None
+    assert TlsConnection(get_backend(backend), TlsParameters(verify=TlsVerify.NONE), NAME).trusted_roots is None
 
 
 def test_rotation(backend: str, tmp_path: Path, root_path: Path) -> None:
@@ -60,9 +61,9 @@ def test_rotation(backend: str, tmp_path: Path, root_path: Path) -> None:
     path = tmp_path / "root.crt"
     path.write_bytes(root_path.read_bytes())
     parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
-    before = get_backend(backend).wrap(parameters, NAME).trusted_roots
+    before = TlsConnection(get_backend(backend), parameters, NAME).trusted_roots
     path.write_bytes(root_path.read_bytes() + CertificateAuthority().root_pem)
-    after = get_backend(backend).wrap(parameters, NAME).trusted_roots
+    after = TlsConnection(get_backend(backend), parameters, NAME).trusted_roots
     assert before is not None
     assert after is not None
     assert (before.anchors, after.anchors) == (1, 2)
@@ -85,6 +86,8 @@ def test_as_many_as_openssl_has(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_operating_system() -> None:
     """The operating system's verifier is named, and counts nothing."""
     pytest.importorskip("truststore")
-    roots = get_backend("stdlib").wrap(dataclasses.replace(TlsParameters(), os_roots=True), NAME).trusted_roots
+    roots = TlsConnection(
+        get_backend("stdlib"), dataclasses.replace(TlsParameters(), os_roots=True), NAME
+    ).trusted_roots
     assert roots is not None
     assert (roots.sources, roots.anchors) == (("truststore",), None)

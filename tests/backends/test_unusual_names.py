@@ -189,7 +189,7 @@ def test_a_server_of_another_name_gets_an_alert_and_no_certificate(  # noqa: PLR
     client: Any,
 ) -> None:
     """A client certificate is sent to no server whose name has not been verified."""
-    from babar_tls.tls.contract import ClientCertificate
+    from babar_tls.tls.parameters import ClientCertificate
 
     own = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
     pair = Pair(

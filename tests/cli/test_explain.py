@@ -339,7 +339,7 @@ def test_what_the_engine_cannot_do(cli: Callable[..., Outcome], monkeypatch: pyt
     class Poor:
         def capabilities(self) -> object:
             engine = get_backend("openssl")
-            return type(engine.capabilities())(
+            return type(engine.capabilities)(
                 version="", tls_versions=(), channel_bindings=(), reports_group=False, reports_chain=False
             )
 

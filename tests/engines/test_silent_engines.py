@@ -27,7 +27,7 @@ class Silent(Engine):
         possession_proven = TlsStream.possession_proven  # type: ignore[assignment]
 
     def capabilities(self) -> Capabilities:
-        inner = self.inner.capabilities()
+        inner = self.inner.capabilities
         return Capabilities(
             version=inner.version,
             tls_versions=inner.tls_versions,

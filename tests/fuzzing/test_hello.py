@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from babar_tls.tls import hello, key_exchange
-from babar_tls.tls.groups import group_name
+from babar_tls.tls.algorithms import group_name
 from babar_tls.tls.hello import client_offer, server_choice
 from babar_tls.tls.key_exchange import KeyExchangeObserver
 

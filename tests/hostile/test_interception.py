@@ -57,7 +57,7 @@ def test_bound(
 
     Where an engine lets an unverified server show anybody's certificate, that binds nothing, and is not offered.
     """
-    proven = verify is TlsVerify.FULL or get_backend(backend).capabilities().unverified_proven
+    proven = verify is TlsVerify.FULL or get_backend(backend).capabilities.unverified_proven
     with through(postgres) as attacker:
         if not proven:
             target = client(postgres, attacker.port, backend, binding, tls_verify=verify)

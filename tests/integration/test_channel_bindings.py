@@ -102,11 +102,11 @@ def why_not(backend: str, binding: str, version: str) -> str | None:
     versions, reason = HOME[binding]
     if version not in versions:
         return reason
-    return None if binding in get_backend(backend).capabilities().channel_bindings else LACKING[binding]
+    return None if binding in get_backend(backend).capabilities.channel_bindings else LACKING[binding]
 
 
 def need(backend: str, binding: str) -> None:
-    if binding not in get_backend(backend).capabilities().channel_bindings:
+    if binding not in get_backend(backend).capabilities.channel_bindings:
         pytest.skip(f"{backend} has no {binding}: test_each_binding says so")
     if binding == EXPORTER:
         pytest.importorskip("OpenSSL", reason="the server's exporter")
@@ -441,7 +441,7 @@ def test_postgresql_refuses_the_others(
     *, tls_server: PostgresServer, backend: str, style: str, binding: str, version: str, policy: str
 ) -> None:
     """PostgreSQL 17 knows one type; asked for another it says so itself, and nobody logs in."""
-    if binding not in get_backend(backend).capabilities().channel_bindings:
+    if binding not in get_backend(backend).capabilities.channel_bindings:
         pytest.skip(f"{backend} has no {binding} to ask with")
     config = tls_server.config(
         user="scram_role",
@@ -558,7 +558,7 @@ def test_scram_channel_binding_unsupported_by_postgresql(
     tls_server: PostgresServer, backend: str, style: str, binding: str
 ) -> None:
     """PostgreSQL 17, which has neither of these, says so; its words reach the user."""
-    if binding not in get_backend(backend).capabilities().channel_bindings:
+    if binding not in get_backend(backend).capabilities.channel_bindings:
         pytest.skip(f"{backend} has no {binding} to ask with")
     bound = "ssl_max_protocol_version=TLSv1.2" if binding == UNIQUE else ""
     string = (

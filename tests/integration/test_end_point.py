@@ -80,7 +80,7 @@ def test_the_server_agrees(
     root = tmp_path / "root.crt"
     authority.write(root)
     for backend in available_backends():
-        proven = get_backend(backend).capabilities().unverified_proven
+        proven = get_backend(backend).capabilities.unverified_proven
         for style in STYLES:
             config = lax_server.config(
                 tls_backend=backend,

@@ -11,7 +11,7 @@ import pytest
 from babar_tls import Config, Session, TlsError
 from babar_tls.backends import get_backend, offer_of
 from babar_tls.net import blocking
-from babar_tls.tls.groups import is_post_quantum
+from babar_tls.tls.algorithms import is_post_quantum
 from babar_tls.tls.key_share_cache import key_share_cache
 
 from .conftest import PASSWORD
@@ -118,7 +118,7 @@ def test_round_trips(tls_server: PostgresServer, backend: str, style: str, negot
             with connected(config, style) as session:
                 seen.append(session.security.round_trips)
                 assert relay.flights[-1] == seen[-1]
-    learns = get_backend(backend).capabilities().selects_groups != "no"
+    learns = get_backend(backend).capabilities.selects_groups != "no"
     first = FEWEST[negotiation] + first_costs_more(backend)
     assert seen == ([first, FEWEST[negotiation], FEWEST[negotiation]] if learns else [first] * 3)
 
@@ -130,7 +130,7 @@ def test_without_pipelining(tls_server: PostgresServer, backend: str) -> None:
         for changes in ({"pipelining": False}, {"channel_binding": "prefer"}):
             with Session.connect(bound(tls_server, backend, **changes)) as session:
                 last = session.security.round_trips
-    learns = get_backend(backend).capabilities().selects_groups != "no"
+    learns = get_backend(backend).capabilities.selects_groups != "no"
     assert last == FEWEST["postgres"] + 1 + (not learns)
 
 
@@ -155,7 +155,7 @@ def test_a_server_without_the_group(p384_server: PostgresServer, backend: str, s
             groups.append(session.security.group)
             trips.append(session.security.round_trips)
     assert groups == ["secp384r1"] * 3
-    if get_backend(backend).capabilities().selects_groups != "no":
+    if get_backend(backend).capabilities.selects_groups != "no":
         assert trips[1] <= trips[0]
         assert trips[2] == FEWEST[negotiation]
     assert trips[0] > FEWEST[negotiation]
@@ -165,7 +165,7 @@ def test_a_server_without_the_group(p384_server: PostgresServer, backend: str, s
 @pytest.mark.parametrize("style", STYLES)
 def test_groups_that_were_named_are_kept(p384_server: PostgresServer, backend: str, style: str) -> None:
     """What the caller named is offered and nothing else, also where that fails."""
-    if get_backend(backend).capabilities().selects_groups == "no":
+    if get_backend(backend).capabilities.selects_groups == "no":
         pytest.skip("this engine takes no choice of groups")
     with (
         pytest.raises(TlsError, match="alert"),

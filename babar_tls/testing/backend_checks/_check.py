@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from babar_tls.backends import TlsBackend, TlsParameters
 from babar_tls.errors import Error
 from babar_tls.testing.backend_checks._pair import NAME, Pair, PairError, only
+from babar_tls.tls.connection import TlsConnection
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
-    from babar_tls.backends import Capabilities, TlsStream
+    from babar_tls.backends import Capabilities
     from babar_tls.testing.backend_checks._world import World
     from babar_tls.testing.certificates import ServerCertificate
 
@@ -111,7 +112,7 @@ def raised(kind: type[_E] | tuple[type[_E], ...], why: str, function: Callable[.
     raise Failure(f"{why}: raised nothing{shown}, not {wanted}")
 
 
-def require_dead(stream: TlsStream, *, shaken: bool, write: bool = True) -> None:
+def require_dead(stream: TlsConnection, *, shaken: bool, write: bool = True) -> None:
     """Nothing can be got out of it or put into it any more, and nothing but our errors comes."""
     for _ in range(2):
         if not shaken:
@@ -173,9 +174,9 @@ class Trial:
         """Full verification with the one trusted root, except for `changes`; a new value each time."""
         return replace(TlsParameters(root_cert_path=self.world.root_path, default_roots=False), **changes)
 
-    def wrap(self, hostname: str | None = NAME, parameters: TlsParameters | None = None) -> TlsStream:
+    def wrap(self, hostname: str | None = NAME, parameters: TlsParameters | None = None) -> TlsConnection:
         """The engine's side alone."""
-        return self.backend.wrap(parameters or self.parameters(), hostname)
+        return TlsConnection(self.backend, parameters or self.parameters(), hostname)
 
     def pair(
         self,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from babar_tls.backends import TlsBackend, TlsParameters, TlsStream, get_backend
+from babar_tls.backends import TlsBackend, TlsParameters, get_backend
 from babar_tls.testing._wire import server_context
 from babar_tls.testing.backend_checks._hello import ClientHello
+from babar_tls.tls.connection import TlsConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,7 @@ class Pair:
         self._to_server, self._from_server = ssl.MemoryBIO(), ssl.MemoryBIO()
         context = context or server_context(certificate, **options)
         self.server = context.wrap_bio(self._to_server, self._from_server, server_side=True)
-        self.client: TlsStream = get_backend(backend).wrap(parameters, hostname)
+        self.client: TlsConnection = TlsConnection(get_backend(backend), parameters, hostname)
         self._client_done = self._server_done = False
 
     @property

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from babar_tls.testing.backend_checks._check import Failure, NotApplicable
 
 if TYPE_CHECKING:
-    from babar_tls.backends import TlsStream
     from babar_tls.testing.certificates import ServerCertificate
+    from babar_tls.tls.connection import TlsConnection
 
 __all__ = ["PyOpenSslServer"]
 
@@ -43,7 +43,7 @@ class PyOpenSslServer:
         self._connection = SSL.Connection(context, None)
         self._connection.set_accept_state()
 
-    def connect(self, client: TlsStream) -> None:
+    def connect(self, client: TlsConnection) -> None:
         """Runs the handshake of an engine's stream to its end."""
         for _ in range(6):
             done = client.do_handshake()

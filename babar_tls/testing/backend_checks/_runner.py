@@ -92,7 +92,7 @@ def _chosen(only: Collection[str] | None) -> list[Check]:
 
 def _capabilities(engine: TlsBackend) -> Capabilities | Exception:
     try:
-        return engine.capabilities()
+        return engine.capabilities
     except Exception as exc:
         return exc
 

@@ -26,8 +26,8 @@ except ImportError as exc:
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from babar_tls.backends import TlsStream
     from babar_tls.testing.certificates import ServerCertificate
+    from babar_tls.tls.connection import TlsConnection
 
 __all__ = ["ALERT", "DATA", "HANDSHAKE", "Tls13Server"]
 
@@ -181,7 +181,7 @@ class Tls13Server:
         """Exported keying material for an empty context (§7.5)."""
         return _expand(_expand(self.exporter_secret, label, _EMPTY, 32), b"exporter", _EMPTY, length)
 
-    def connect(self, client: TlsStream, behind: bytes = b"") -> Tls13Server:
+    def connect(self, client: TlsConnection, behind: bytes = b"") -> Tls13Server:
         """Runs the handshake of an engine's stream to its end; `behind` goes out in one piece with the flight."""
         client.do_handshake()
         flight = self.answer(client.data_to_send())

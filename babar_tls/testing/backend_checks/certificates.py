@@ -173,7 +173,9 @@ def unverified(trial: Trial) -> None:
         with trial.case(fault):
             certificate = make(trial.world.authority)
             pair = trial.pair(certificate=certificate, parameters=parameters).handshake()
-            require(pair.client.peer_certificate == certificate.der, "peer_certificate is not what the server sent")
+            require(
+                pair.client.facts.peer_certificate == certificate.der, "peer_certificate is not what the server sent"
+            )
 
 
 @check()

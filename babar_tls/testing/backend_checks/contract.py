@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from babar_tls.backends import Capabilities, TlsStream
+from babar_tls.backends import Capabilities
 from babar_tls.config import TlsVerify, TlsVersion
 from babar_tls.errors import ConfigError
 from babar_tls.testing.backend_checks._check import Trial, check, needs, raised, require
-from babar_tls.tls.contract import ClientCertificate
+from babar_tls.tls.connection import TlsConnection
+from babar_tls.tls.parameters import ClientCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ def capabilities(trial: Trial) -> None:
     """Capabilities are complete, of the right types, and the same each time."""
     stated = trial.capabilities
     require(isinstance(stated, Capabilities), f"capabilities() returns {type(stated).__name__}")
-    require(stated == trial.backend.capabilities(), "capabilities() answers differently the second time")
+    require(stated == trial.backend.capabilities, "capabilities() answers differently the second time")
     require(isinstance(stated.version, str) and stated.version, "version is empty")
     versions = list(stated.tls_versions)
     require(versions, "tls_versions is empty")
@@ -40,9 +41,9 @@ def capabilities(trial: Trial) -> None:
 
 @check()
 def wrap_does_nothing(trial: Trial) -> None:
-    """A new stream has sent nothing, is a `TlsStream`, and each is its own."""
+    """A new stream has sent nothing, is a `TlsConnection`, and each is its own."""
     first, second = trial.wrap(), trial.wrap()
-    require(isinstance(first, TlsStream), f"wrap() returns {type(first).__name__}, which is no TlsStream")
+    require(isinstance(first, TlsConnection), f"wrap() returns {type(first).__name__}, which is no TlsConnection")
     require(first is not second, "wrap() returns the same stream twice")
     require(first.peer_closed is False, "peer_closed is set on a new stream")
     require(first.possession_proven is False, "possession_proven is set on a new stream")

@@ -14,11 +14,12 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from babar_tls.backends import Capabilities, TlsBackend, TlsParameters, TlsStream
+from babar_tls.backends import Capabilities, TlsBackend, TlsParameters
 from babar_tls.errors import CertificateError, Error
 from babar_tls.testing._wire import server_context
 from babar_tls.testing.backend_checks._check import Failure, Trial, check, explain, needs, raised, require
 from babar_tls.testing.backend_checks._pair import NAME
+from babar_tls.tls.connection import TlsConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,9 @@ def threads(trial: Trial) -> None:
                     require(name in str(error), f"the error is another connection's: {error}")
                     continue
                 pair.handshake()
-                require(pair.client.peer_certificate == certificate.der, "peer_certificate is another connection's")
+                require(
+                    pair.client.facts.peer_certificate == certificate.der, "peer_certificate is another connection's"
+                )
                 require(pair.server_name == name, f"SNI is another connection's: {pair.server_name}")
                 word = f"{index}/{turn}".encode()
                 pair.client.write(word)
@@ -148,7 +151,7 @@ def given_up(trial: Trial) -> None:
     require(not noticed, f"freeing a stream raised: {'; '.join(noticed)}")
 
 
-def _at_stage(trial: Trial, stage: str) -> weakref.ref[TlsStream]:
+def _at_stage(trial: Trial, stage: str) -> weakref.ref[TlsConnection]:
     if stage == "new":
         return weakref.ref(trial.wrap())
     pair = trial.pair()
@@ -184,13 +187,13 @@ class _Watched(TlsBackend):
 
     def __init__(self, backend: TlsBackend) -> None:
         self._backend = backend
-        self.streams: list[weakref.ref[TlsStream]] = []
+        self.streams: list[weakref.ref[TlsConnection]] = []
 
     def capabilities(self) -> Capabilities:
-        return self._backend.capabilities()
+        return self._backend.capabilities
 
-    def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsStream:
-        stream = self._backend.wrap(parameters, server_hostname)
+    def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> TlsConnection:
+        stream = TlsConnection(self._backend, parameters, server_hostname)
         self.streams.append(weakref.ref(stream))
         return stream
 
@@ -252,7 +255,7 @@ def only_our_exceptions(trial: Trial) -> None:
                             pass
 
 
-def _stream_in(trial: Trial, state: str) -> TlsStream:
+def _stream_in(trial: Trial, state: str) -> TlsConnection:
     if state == "finished":
         return trial.pair().handshake().client
     stream = trial.wrap()
@@ -261,7 +264,7 @@ def _stream_in(trial: Trial, state: str) -> TlsStream:
     return stream
 
 
-def _calls() -> dict[str, Callable[[TlsStream], Any]]:
+def _calls() -> dict[str, Callable[[TlsConnection], Any]]:
     return {
         "do_handshake": lambda stream: stream.do_handshake(),
         "read_into": lambda stream: stream.read_into(memoryview(bytearray(10))),

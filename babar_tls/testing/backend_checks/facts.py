@@ -10,7 +10,7 @@ from babar_tls.testing.backend_checks._check import Trial, check, needs, raised,
 from babar_tls.testing.backend_checks._pair import NAME
 from babar_tls.testing.backend_checks._pyopenssl import PyOpenSslServer
 from babar_tls.testing.backend_checks._tls13 import Tls13Server
-from babar_tls.tls.contract import ClientCertificate, TrustedRoots
+from babar_tls.tls.parameters import ClientCertificate, TrustedRoots
 
 _LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 §2
 
@@ -20,7 +20,7 @@ def version(trial: Trial) -> None:
     """The version is spelled TLSv1.2 or TLSv1.3, and is the server's."""
     for wanted in trial.versions:
         with trial.case(wanted):
-            found = trial.pair(version=wanted).handshake().client.version
+            found = trial.pair(version=wanted).handshake().client.facts.version
             require(found == wanted, f"version is {found!r}")
 
 
@@ -31,12 +31,12 @@ def cipher(trial: Trial) -> None:
     for server in ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"):
         if "TLSv1.2" in trial.versions:
             pair = trial.pair(certificate=trial.world.certificate, version="TLSv1.2", ciphers=server).handshake()
-            name = pair.client.cipher
+            name = pair.client.facts.cipher
             require(isinstance(name, str) and name, f"cipher is {name!r}")
             require(server.split("-")[2].strip("AES") in name, f"cipher is {name!r} for {server}")
             found.add(name)
     require(len(found) != 1, f"cipher is {found} for two suites")
-    name = trial.pair().handshake().client.cipher
+    name = trial.pair().handshake().client.facts.cipher
     require(isinstance(name, str) and name, f"cipher is {name!r}")
 
 
@@ -45,7 +45,7 @@ def group(trial: Trial) -> None:
     """The key-exchange group is named where the capabilities say so, and is None elsewhere."""
     for wanted in trial.versions:
         with trial.case(wanted):
-            name = trial.pair(version=wanted).handshake().client.group
+            name = trial.pair(version=wanted).handshake().client.facts.group
             if not trial.capabilities.reports_group:
                 require(name is None, f"group is {name!r}, and reports_group is False")
                 continue
@@ -60,7 +60,7 @@ def peer_certificate(trial: Trial) -> None:
         for wanted in trial.versions:
             with trial.case(f"{key}, {wanted}"):
                 certificate = trial.world.authority.issue(NAME, key=key)
-                found = trial.pair(certificate=certificate, version=wanted).handshake().client.peer_certificate
+                found = trial.pair(certificate=certificate, version=wanted).handshake().client.facts.peer_certificate
                 require(isinstance(found, bytes), f"peer_certificate is a {type(found).__name__}")
                 require(found == certificate.der, "peer_certificate is not what the server sent")
 
@@ -73,9 +73,11 @@ def peer_chain(trial: Trial) -> None:
     for wanted in trial.versions:
         with trial.case(wanted):
             client = trial.pair(certificate=certificate, version=wanted).handshake().client
-            chain = client.peer_chain
+            chain = client.facts.peer_chain
             require(isinstance(chain, tuple), f"peer_chain is a {type(chain).__name__}")
-            require(chain and chain[0] == client.peer_certificate, "peer_chain does not begin with peer_certificate")
+            require(
+                chain and chain[0] == client.facts.peer_certificate, "peer_chain does not begin with peer_certificate"
+            )
             length = sent if trial.capabilities.reports_chain else 1
             require(len(chain) == length, f"peer_chain has {len(chain)} certificates, not {length}")
             if trial.capabilities.reports_chain:
@@ -150,14 +152,14 @@ def certificate_requested(trial: Trial) -> None:
                 ca: dict[str, Any] = {"client_ca_pem": trial.world.clients.root_pem} if asks else {}
                 pair = trial.pair(version=wanted, parameters=watching, certificate=trial.world.certificate, **ca)
                 try:
-                    found = pair.handshake().client.certificate_requested
+                    found = pair.handshake().client.facts.certificate_requested
                 except Exception:
                     if trial.capabilities.client_keys or not asks:
                         raise
                     continue  # an engine without client certificates is refused by a server that wants one
                 expected = asks if trial.capabilities.reports_certificate_request else None
                 require(found is expected, f"certificate_requested is {found!r}, not {expected!r}")
-    found = trial.pair().handshake().client.certificate_requested
+    found = trial.pair().handshake().client.facts.certificate_requested
     require(found is None, f"certificate_requested is {found!r}, and nobody wanted to know")
 
 
@@ -188,7 +190,14 @@ def facts_remain(trial: Trial) -> None:
     stream = pair.client
 
     def told() -> tuple[object, ...]:
-        return stream.version, stream.cipher, stream.alpn, stream.peer_certificate, stream.peer_chain, stream.group
+        return (
+            stream.facts.version,
+            stream.facts.cipher,
+            stream.facts.alpn,
+            stream.facts.peer_certificate,
+            stream.facts.peer_chain,
+            stream.facts.group,
+        )
 
     before = told()
     pair.say(b"data")

@@ -13,7 +13,7 @@ from babar_tls.errors import CertificateError, ClientCertificateError, ConfigErr
 from babar_tls.testing.backend_checks._check import Trial, check, needs, raised, require
 from babar_tls.testing.backend_checks._pair import NAME
 from babar_tls.testing.certificates import CertificateAuthority
-from babar_tls.tls.contract import ClientCertificate
+from babar_tls.tls.parameters import ClientCertificate
 
 if TYPE_CHECKING:
     from babar_tls.backends import TlsParameters

@@ -11,8 +11,8 @@ from babar_tls.testing.backend_checks._check import Trial, check, needs, raised,
 from babar_tls.testing.backend_checks._tls13 import ALERT, DATA, Tls13Server
 
 if TYPE_CHECKING:
-    from babar_tls.backends import TlsStream
     from babar_tls.testing.backend_checks._pair import Pair
+    from babar_tls.tls.connection import TlsConnection
 
 _PLAIN = {
     "HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
@@ -158,9 +158,9 @@ def changed_records(trial: Trial) -> None:
                 _reads_then_fails(pair.client, b"before")
 
 
-def _reads_then_fails(stream: TlsStream, wanted: bytes) -> None:
+def _reads_then_fails(stream: TlsConnection, wanted: bytes) -> None:
     buffer = memoryview(bytearray(100))
-    read = bytes(buffer[: stream.read_into(buffer)])
+    read = bytes(buffer[: stream.read_into(buffer) or 0])
     require(read == wanted, f"read {read!r} for {wanted!r}")
     error = raised((TlsError, Closed), "read_into() of what is wrong", stream.read_into, buffer)
     require_dead(stream, shaken=True, write=isinstance(error, TlsError))  # who is hung up on may go on writing

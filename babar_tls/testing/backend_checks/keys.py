@@ -12,7 +12,7 @@ from babar_tls.testing.backend_checks._pyopenssl import PyOpenSslServer
 from babar_tls.testing.backend_checks._tls13 import DATA, HANDSHAKE, Tls13Server
 
 if TYPE_CHECKING:
-    from babar_tls.backends import TlsStream
+    from babar_tls.tls.connection import TlsConnection
 
 
 @check()
@@ -29,7 +29,7 @@ def wrong_key(trial: Trial) -> None:
                 _changed_key_exchange(trial, level)
 
 
-def _proven_or_refused(trial: Trial, level: TlsVerify, stream: TlsStream, connect: object) -> None:
+def _proven_or_refused(trial: Trial, level: TlsVerify, stream: TlsConnection, connect: object) -> None:
     unchecked = level is TlsVerify.NONE and not trial.capabilities.unverified_proven
     if not unchecked:
         raised(TlsError, "handshake with a server whose signature is wrong", connect)  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def _proven_or_refused(trial: Trial, level: TlsVerify, stream: TlsStream, connec
         connect()  # type: ignore[operator]
     except TlsError:
         return  # it does more than its capabilities say
-    require(stream.possession_proven is False, "possession_proven is not False")
+    require(stream.facts.possession_proven is False, "possession_proven is not False")
 
 
 def _changed_key_exchange(trial: Trial, level: TlsVerify) -> None:
@@ -65,7 +65,9 @@ def possession(trial: Trial) -> None:
         with trial.case(f"verify={level.value}"):
             stream = trial.pair(parameters=trial.parameters(verify=level)).handshake().client
             wanted = level is not TlsVerify.NONE or trial.capabilities.unverified_proven
-            require(stream.possession_proven is wanted, f"possession_proven is {stream.possession_proven!r}")
+            require(
+                stream.facts.possession_proven is wanted, f"possession_proven is {stream.facts.possession_proven!r}"
+            )
 
 
 @check()
@@ -80,7 +82,7 @@ def key_update(trial: Trial) -> None:
         stream.receive_data(server.update_keys(requested=requested))
         require(stream.read_into(buffer) == 0, "a key update is read as data")
         stream.receive_data(server.seal(DATA, word))
-        read = bytes(buffer[: stream.read_into(buffer)])
+        read = bytes(buffer[: stream.read_into(buffer) or 0])
         require(read == word, f"read {read!r} behind a key update")
         stream.write(b"answer")
         got = list(server.receive(stream.data_to_send()))
@@ -102,7 +104,7 @@ def session_tickets(trial: Trial) -> None:
             require(stream.read_into(buffer) == 0, "a ticket is read as data")
             require(not stream.peer_closed, "a ticket is taken for the end")
         stream.receive_data(server.seal(DATA, b"word"))
-        read = bytes(buffer[: stream.read_into(buffer)])
+        read = bytes(buffer[: stream.read_into(buffer) or 0])
         require(read == b"word", f"read {read!r} behind a ticket")
 
 

@@ -7,12 +7,13 @@ itself, and knows nothing of babar-tls.
 
 from __future__ import annotations
 
+from babar_tls.tls.context_files import context_files
+
 from babar_tls.backends import Capabilities, TlsBackend, TlsParameters
 from babar_tls.config import TlsVerify, TlsVersion
 from babar_tls.errors import ConfigError
 from babar_tls.tls.client_identity import KEY_FORMATS, load_identity
 from babar_tls.tls.context_cache import ContextCache
-from babar_tls.tls.context_files import context_files
 from babar_tls.tls.root_files import read_roots, unusable_root_file
 
 from . import _library as gnutls

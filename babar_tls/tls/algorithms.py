@@ -1,0 +1,180 @@
+"""Key-exchange groups and cipher suites: their names, and what a configuration selects.
+
+Groups have the names of IANA's registry (RFC 8446 §4.2.7); TLS libraries spell them differently (``prime256v1``,
+``P-256``, ``secp256r1``). Cipher suites of TLS 1.3 (RFC 8446 §B.4) differ from those of older versions. A version of
+which a configuration names none is not offered.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import ConfigError
+from ..modes import TlsVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .parameters import TlsParameters
+
+__all__ = [
+    "TLS13_SUITES",
+    "Selection",
+    "canonical_group",
+    "group_name",
+    "is_post_quantum",
+    "openssl_name",
+    "select",
+    "unknown_cipher",
+    "unknown_group",
+]
+
+_NAMES = {
+    0x0015: "secp224r1",
+    0x0016: "secp256k1",
+    0x0017: "secp256r1",
+    0x0018: "secp384r1",
+    0x0019: "secp521r1",
+    0x001A: "brainpoolP256r1",
+    0x001B: "brainpoolP384r1",
+    0x001C: "brainpoolP512r1",
+    0x001D: "x25519",
+    0x001E: "x448",
+    0x001F: "brainpoolP256r1tls13",
+    0x0020: "brainpoolP384r1tls13",
+    0x0021: "brainpoolP512r1tls13",
+    0x0029: "curveSM2",
+    0x0100: "ffdhe2048",
+    0x0101: "ffdhe3072",
+    0x0102: "ffdhe4096",
+    0x0103: "ffdhe6144",
+    0x0104: "ffdhe8192",
+    0x0200: "MLKEM512",
+    0x0201: "MLKEM768",
+    0x0202: "MLKEM1024",
+    0x11EB: "SecP256r1MLKEM768",
+    0x11EC: "X25519MLKEM768",
+    0x11ED: "SecP384r1MLKEM1024",
+    0x11EE: "curveSM2MLKEM768",
+}
+
+#: RFC 8446 §4.2.7 and §B.3.1.4: not in TLS 1.3.
+_TLS12_ONLY = ("secp224r1", "secp256k1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1")
+
+_ALIASES = {
+    "p-224": "secp224r1",
+    "p-256": "secp256r1",
+    "prime256v1": "secp256r1",
+    "p-384": "secp384r1",
+    "p-521": "secp521r1",
+    **{name.lower(): name for name in _NAMES.values()},
+}
+
+
+TLS13_SUITES = (
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_128_CCM_SHA256",
+    "TLS_AES_128_CCM_8_SHA256",
+)
+
+_IANA = re.compile(r"TLS_(?P<exchange>[A-Z_]+)_WITH_(?P<cipher>[A-Z0-9_]+)", re.IGNORECASE)
+
+
+class Selection(NamedTuple):
+    """What is to be offered.
+
+    Attributes:
+        min_version: The oldest version of TLS.
+        max_version: The newest, `None` for the newest of the TLS library.
+        tls12: Suites of TLS 1.2 by OpenSSL's names, empty for those of the TLS library.
+        tls13: Suites of TLS 1.3, empty for those of the TLS library.
+        groups: Key-exchange groups, by IANA's names where they have one; empty for those of the TLS library.
+    """
+
+    min_version: TlsVersion
+    max_version: TlsVersion | None
+    tls12: tuple[str, ...]
+    tls13: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+def select(parameters: TlsParameters) -> Selection:
+    """Return which versions, suites and groups are to be offered.
+
+    Raises:
+        ConfigError: No version remains.
+    """
+    tls13 = tuple(name.upper() for name in parameters.ciphers if name.upper() in TLS13_SUITES)
+    tls12 = tuple(openssl_name(name) for name in parameters.ciphers if name.upper() not in TLS13_SUITES)
+    groups = tuple(canonical_group(name) or name for name in parameters.groups)
+    oldest, newest = parameters.min_version, parameters.max_version
+    if parameters.ciphers and not tls13:
+        newest = TlsVersion.TLSV1_2
+    if parameters.ciphers and not tls12:
+        oldest = TlsVersion.TLSV1_3
+    if groups and oldest is TlsVersion.TLSV1_2 and all(name in _TLS12_ONLY for name in groups):
+        newest = TlsVersion.TLSV1_2
+    if oldest is TlsVersion.TLSV1_3 and newest is TlsVersion.TLSV1_2:
+        raise ConfigError(
+            "tls_ciphers names no cipher suite of a TLS version that is allowed",
+            remedy="TLS 1.3 has suites of its own (TLS_AES_256_GCM_SHA384, …): name some, or change tls_min_version "
+            "or tls_max_version.",
+        )
+    return Selection(oldest, newest, tls12, tls13, groups)
+
+
+def openssl_name(name: str) -> str:
+    """Return OpenSSL's name of a suite of TLS 1.2 that is given by IANA's; any other name is returned as it is.
+
+    ``TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`` is ``ECDHE-RSA-AES128-GCM-SHA256``.
+    """
+    found = _IANA.fullmatch(name)
+    if found is None:
+        return name
+    exchange, cipher = found["exchange"].upper().replace("_", "-"), found["cipher"].upper()
+    cipher = cipher.replace("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305").replace("CCM_8", "CCM8")
+    cipher = re.sub(r"^(AES|ARIA|CAMELLIA)_(\d+)_(?:CBC_)?", r"\1\2-", cipher).replace("_", "-")
+    return cipher if exchange == "RSA" else f"{exchange}-{cipher}"
+
+
+def group_name(code: int) -> str:
+    """Return the name of a code point; one without a name is shown as a number (``0x1a2b``)."""
+    return _NAMES.get(code, f"{code:#06x}")
+
+
+def canonical_group(name: str) -> str | None:
+    """Return IANA's name for another spelling, `None` if the group is not known here."""
+    return _ALIASES.get(name.lower())
+
+
+def is_post_quantum(name: str) -> bool:
+    """Return True if the group resists a quantum computer: those with ML-KEM (FIPS 203), alone or beside a curve."""
+    return "MLKEM" in name
+
+
+def unknown_group(name: str, backend: str) -> ConfigError:
+    """Return the error for a group that a TLS library does not have, or cannot be restricted to."""
+    return ConfigError(
+        f"the {backend} backend cannot be restricted to the key-exchange group {name!r}",
+        remedy="`babar-tls backends` shows the groups that each backend offers. Some cannot be selected, and some only "
+        "with TLS 1.2 or with TLS 1.3.",
+    )
+
+
+def unknown_cipher(parameters: TlsParameters, missing: Iterable[str], backend: str) -> ConfigError:
+    """Return the error for suites that a TLS library does not have.
+
+    Args:
+        parameters: Where they were named.
+        missing: Their names in OpenSSL's spelling.
+        backend: The backend.
+    """
+    wanted = set(missing)
+    given = [name for name in parameters.ciphers if openssl_name(name) in wanted or name.upper() in wanted]
+    return ConfigError(
+        f"the {backend} backend does not have the cipher suite {', '.join(given)}",
+        remedy="tls_ciphers names single suites: TLS_AES_256_GCM_SHA384, ECDHE-ECDSA-AES256-GCM-SHA384, …",
+    )

@@ -1,0 +1,347 @@
+"""One TLS connection, over memory: what is the same for all TLS libraries.
+
+A backend's stream (`contract`) does the cryptography. The connection decides:
+
+* Failure is permanent: after an error every call raises the same error. The alert that tells the server why is still
+  returned by `TlsConnection.data_to_send`.
+* Nothing is read or written before the handshake is complete and the certificate is verified, its host name included.
+  The name is compared as soon as the library shows the certificate. If it does not match, nothing that the library has
+  written since is sent, so that the server does not have a connection either.
+* If the server closes the connection without close_notify, reading raises `Closed` after the last plaintext.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from ..errors import CertificateError, ChannelBindingUnsupported, Closed, TlsError
+from ..modes import TlsVerify
+from ..x509.hostname import name_fault, name_to_send
+from .alerts import BAD_CERTIFICATE_RECORD, alert_error, alert_name
+from .chain_advice import with_advice
+from .context_cache import contexts
+from .contract import TlsFacts
+from .errors import (
+    eof_error,
+    failed_error,
+    missing_certificate_error,
+    no_name_error,
+    not_tls_error,
+    truncated_error,
+    unfinished_error,
+)
+from .hello import ClientOffer, client_offer
+from .key_exchange import KeyExchangeObserver
+from .trust import misused_anchor
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ..errors import Error
+    from .contract import TlsBackend
+    from .parameters import TlsParameters, TrustedRoots
+
+__all__ = ["TlsConnection", "first_offer"]
+
+#: The most plaintext that one record holds (RFC 8446 §5.1). TLS libraries return one record at a time, and some
+#: allocate what they are asked for.
+_RECORD = 1 << 14
+_EXPORTER_LABEL, _EXPORTER_LENGTH = b"EXPORTER-Channel-Binding", 32  # RFC 9266 §2
+
+
+class TlsConnection:
+    """A client connection. One thread at a time may use it.
+
+    Args:
+        backend: The TLS library.
+        parameters: What to verify and what to offer.
+        server_hostname: The name or address to verify and, if it is a name, to send as SNI.
+        binding_type: Channel binding data that the facts shall contain: ``tls-exporter`` or ``tls-unique``.
+
+    Raises:
+        ConfigError: A file is missing or unusable, the backend cannot do what the parameters require, or there is no
+            name to verify.
+
+    Attributes:
+        facts: What was negotiated; `None` until the handshake is complete.
+        trusted_roots: What the server's certificate is verified with; `None` if it is not verified.
+    """
+
+    def __init__(
+        self,
+        backend: TlsBackend,
+        parameters: TlsParameters,
+        server_hostname: str | None,
+        binding_type: str | None = None,
+    ) -> None:
+        verifies_name = parameters.verify is TlsVerify.FULL
+        if verifies_name and server_hostname is None:
+            raise no_name_error()
+        sni = name_to_send(server_hostname)
+        self._context = contexts.get(backend, parameters)
+        self.trusted_roots: TrustedRoots | None = self._context.roots.report
+        self._binding_type = binding_type
+        self._is_watched = parameters.watch_certificate_request
+        self._check_leaf = _LeafCheck(
+            server_hostname if verifies_name else None,
+            common_name=parameters.common_name and backend.capabilities.common_names,
+        )
+        self._stream = backend.create_stream(
+            self._context.context, sni if parameters.send_server_name else None, self._check_leaf
+        )
+        self._library_errors = self._stream.library_errors
+        self._observer = KeyExchangeObserver()
+        self._chain: tuple[bytes, ...] = ()
+        self._alert: bytes | None = None  # what is sent in place of what the library has written
+        self._failure: Error | None = None
+        self._eof = self._received_close_notify = self._sent_close_notify = self._is_closed = False
+        self.facts: TlsFacts | None = None
+
+    @property
+    def version(self) -> str:
+        """The version of TLS that the server selected (``TLSv1.3``); empty until it is known."""
+        return self._observer.version
+
+    @property
+    def hello_retried(self) -> bool:
+        """The server requested another ClientHello: it accepted none of the key shares (RFC 8446 §4.1.4)."""
+        return self._observer.retried
+
+    def do_handshake(self) -> bool:
+        """Continue the handshake. Return True when it is complete, and everything is verified.
+
+        Raises:
+            CertificateError: The server's certificate was not accepted.
+            TlsError: Anything else that ended the handshake.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self.facts is not None:
+            return True
+        if not self._observer.may_be_tls:
+            # The library might wait for the rest of a record, which may never come.
+            raise self._failed(not_tls_error(self._observer.head))
+        try:
+            is_complete = self._stream.do_handshake()
+            self._check_chain()
+            if is_complete:
+                self.facts = self._gather_facts()
+        except self._library_errors as exc:
+            self._fail(exc)
+        except BaseException:
+            self._failure = self._failure or failed_error()
+            raise
+        if self._eof and not is_complete:
+            raise self._failed(eof_error())
+        return is_complete
+
+    def receive_data(self, data: Buffer) -> None:
+        """Take ciphertext from the network."""
+        if self.facts is None:
+            self._observer.receive(data)
+        self._stream.receive_data(data)
+
+    def receive_eof(self) -> None:
+        """Note that the server has closed the connection."""
+        self._eof = True
+
+    def data_to_send(self) -> bytes:
+        """Return the ciphertext for the network, empty if there is none. Valid after any call, also one that raised."""
+        if self._alert is None:
+            return self._stream.data_to_send()
+        data, self._alert = self._alert, b""
+        return data
+
+    def read_into(self, buffer: memoryview) -> int | None:
+        """Put the plaintext of any number of records into `buffer`.
+
+        Plaintext that was decrypted before a fault is returned first; the next call raises the fault.
+
+        Returns:
+            The number of bytes; `None` if more ciphertext is needed; 0 if the server has sent close_notify.
+
+        Raises:
+            Closed: The server closed the connection without close_notify: data may be missing.
+            TlsError: The connection has failed.
+        """
+        if self._failure is not None or self.facts is None:
+            raise self._failure or unfinished_error()
+        if self._received_close_notify:
+            return 0
+        count, more = 0, None
+        read = self._stream.read_into
+        try:
+            while count < len(buffer) and (more := read(buffer[count : count + _RECORD])):
+                count += more
+        except self._library_errors as exc:
+            self._failed(self._translated(exc)).__cause__ = exc
+        except BaseException:
+            self._failure = failed_error()
+            raise
+        if count:
+            return count
+        if self._failure is not None:
+            raise self._failure
+        if more == 0:
+            self._received_close_notify = True
+            return 0
+        if self._eof and buffer:
+            raise self._failed(truncated_error())
+        return None
+
+    def write(self, data: Buffer) -> None:
+        """Encrypt all of `data`.
+
+        Raises:
+            TlsError: The connection has failed, or close_notify was sent.
+        """
+        self._check_established()
+        if self._sent_close_notify:
+            raise TlsError("nothing can be written after close_notify")
+        try:
+            self._stream.write(data)
+        except self._library_errors as exc:
+            self._fail(exc)
+        except BaseException:
+            self._failure = failed_error()
+            raise
+
+    def close_notify(self) -> None:
+        """Produce the alert close_notify (RFC 8446 §6.1), unless the connection has failed. Never raises."""
+        if self._failure is None and self.facts is not None and not self._sent_close_notify:
+            self._sent_close_notify = True
+            try:
+                self._stream.close_notify()
+            except self._library_errors:
+                pass  # nothing can be sent any more
+
+    def close(self) -> None:
+        """Release the resources of the TLS library. The connection cannot be used any more."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._failure = self._failure or Closed("the connection is closed")
+        self._alert = b""
+        self._stream.close()
+
+    def export_keying_material(self, label: bytes, length: int) -> bytes:
+        """Return exported keying material for an empty context (RFC 5705, RFC 8446 §7.5), `length` bytes.
+
+        Raises:
+            ChannelBindingUnsupported: The library has no exporter.
+            TlsError: The handshake is not complete.
+        """
+        self._check_established()
+        return self._stream.export_keying_material(label, length)
+
+    def first_finished_message(self) -> bytes:
+        """Return the first Finished message of the handshake (RFC 5929 §3).
+
+        Raises:
+            ChannelBindingUnsupported: The library does not expose it.
+            TlsError: The handshake is not complete.
+        """
+        self._check_established()
+        return self._stream.first_finished_message()
+
+    def _check_established(self) -> None:
+        if self._failure is not None or self.facts is None:
+            raise self._failure or unfinished_error()
+
+    def _check_chain(self) -> None:
+        """Check once, as soon as the library shows them, what the library has not checked of the certificates.
+
+        In TLS 1.2 the client's last flight is written before the handshake is complete, in TLS 1.3 when it is. It is
+        replaced with an alert that is not encrypted, because libraries do not encrypt alerts of their users. Servers
+        accept it until the flight arrives (OpenSSL's, at least).
+        """
+        if self._chain:
+            return
+        chain = self._stream.peer_chain()
+        if chain:
+            fault = self._check_leaf(chain[0]) or misused_anchor(self._context.anchors, chain)
+            if fault is not None:
+                self._stream.data_to_send()
+                self._alert = BAD_CERTIFICATE_RECORD
+                raise self._failed(fault)
+            self._chain = chain
+
+    def _gather_facts(self) -> TlsFacts:
+        if not self._chain:
+            raise self._failed(missing_certificate_error())
+        found = self._stream.facts()
+        return TlsFacts(
+            version=found.version,
+            cipher=found.cipher,
+            alpn=found.alpn,
+            group=self._observer.group,
+            peer_chain=self._chain,
+            possession_proven=found.possession_proven is True,
+            certificate_requested=found.certificate_requested if self._is_watched else None,
+            trusted_roots=self.trusted_roots,
+            binding_data=self._binding_data(),
+        )
+
+    def _binding_data(self) -> bytes | ChannelBindingUnsupported | None:
+        try:
+            if self._binding_type == "tls-exporter":
+                return self._stream.export_keying_material(_EXPORTER_LABEL, _EXPORTER_LENGTH)
+            if self._binding_type == "tls-unique":
+                return self._stream.first_finished_message()
+        except ChannelBindingUnsupported as exc:
+            return exc
+        return None
+
+    def _failed(self, error: Error) -> Error:
+        self._failure = error
+        return error
+
+    def _fail(self, exc: Exception) -> NoReturn:
+        raise self._failed(self._check_leaf.fault or self._translated(exc)) from exc
+
+    def _translated(self, exc: Exception) -> Error:
+        established = self.facts is not None
+        error = self._stream.translate(exc, established=established)
+        if isinstance(error, CertificateError):
+            return with_advice(error, self._context.roots, self._stream.peer_chain())
+        if established or not isinstance(error, TlsError):
+            return error
+        if error.alert is None and self._observer.alert is not None:  # libraries lack names for some
+            error = alert_error(alert_name(self._observer.alert))
+        if error.alert is not None and self._observer.certificate_sent:
+            error = alert_error(error.alert, after_certificate=True)
+        return error
+
+
+class _LeafCheck:
+    """Compares a host name with the server's certificate. Refers to no connection, so that a stream may keep it.
+
+    Attributes:
+        fault: The fault that was found last.
+    """
+
+    def __init__(self, host: str | None, *, common_name: bool) -> None:
+        self._host = host
+        self._common_name = common_name
+        self.fault: CertificateError | None = None
+
+    def __call__(self, certificate: bytes) -> CertificateError | None:
+        if self._host is not None:
+            self.fault = name_fault(certificate, self._host, common_name=self._common_name)
+        return self.fault
+
+
+def first_offer(backend: TlsBackend, parameters: TlsParameters) -> ClientOffer | None:
+    """Return what a backend offers in its ClientHello; `None` if it cannot be read.
+
+    Raises:
+        Error: No ClientHello can be made with these parameters.
+    """
+    connection = TlsConnection(backend, parameters, "offer.invalid")
+    try:
+        connection.do_handshake()
+        return client_offer(connection.data_to_send())
+    except ValueError:
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,73 @@
+"""Errors of a TLS connection that do not depend on the TLS library."""
+
+from __future__ import annotations
+
+from ..errors import CertificateError, Closed, ConfigError, TlsError
+from .banners import describe_service
+
+__all__ = [
+    "damaged_error",
+    "eof_error",
+    "failed_error",
+    "missing_certificate_error",
+    "no_name_error",
+    "not_tls_error",
+    "truncated_error",
+    "unfinished_error",
+]
+
+
+def no_name_error() -> ConfigError:
+    """Return the error for a name that is to be verified and is not there."""
+    return ConfigError("there is no host name to verify the server's certificate with")
+
+
+def unfinished_error() -> TlsError:
+    """Return the error for reading or writing before the handshake has succeeded."""
+    return TlsError("the TLS handshake is not finished")
+
+
+def failed_error() -> TlsError:
+    """Return the error for using a connection after an exception that is not an error of TLS."""
+    return TlsError("the TLS connection has failed")
+
+
+def eof_error() -> TlsError:
+    """Return the error for a server that closes the connection in the middle of the handshake."""
+    return TlsError(
+        "server closed the connection unexpectedly during the TLS handshake", remedy="The server's log has the reason."
+    )
+
+
+def truncated_error() -> Closed:
+    """Return the error for a connection that is closed without close_notify: data may be missing."""
+    return Closed("server closed the connection unexpectedly, without ending TLS")
+
+
+def missing_certificate_error() -> CertificateError:
+    """Return the error for a server without a certificate (anonymous cipher suites)."""
+    return CertificateError("the server presented no certificate", reason="missing")
+
+
+def not_tls_error(head: bytes = b"") -> TlsError:
+    """Return the error for a server whose first bytes, `head`, are not TLS."""
+    service = describe_service(head)
+    if service is not None:
+        return TlsError(
+            f"SSL error: the server does not speak TLS: {service} listens there",
+            remedy="Set host and port to those of the PostgreSQL server.",
+        )
+    return TlsError("SSL error: the server does not speak TLS", remedy="Is this the port of a PostgreSQL server?")
+
+
+def damaged_error(detail: str) -> TlsError:
+    """Return the error for data that is not valid TLS, from a server that had begun TLS.
+
+    Args:
+        detail: What the TLS library reports.
+    """
+    return TlsError(
+        f"SSL error: the connection was damaged or attacked: the data received is not valid TLS ({detail})",
+        remedy="Something between client and server changed, inserted or removed data. Connect again; if that repeats "
+        "itself, look for a faulty network device, a proxy, or a man in the middle.",
+    )

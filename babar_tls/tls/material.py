@@ -1,0 +1,99 @@
+"""The certificates, revocation lists and keys that a context is made of, read from their files for any TLS library."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from .client_identity import load_identity
+from .crl import revocation_lists, unusable_list
+from .pem_files import load_with_openssl
+from .root_files import read_roots, unusable_root_file
+from .trust import Trust, load_roots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..x509.signing import Certificate
+    from .client_identity import Identity
+    from .parameters import TlsParameters
+    from .pem_files import FileBlock
+    from .root_files import Roots
+
+__all__ = ["TlsMaterial"]
+
+
+class TlsMaterial:
+    """What one context is made of. Each part is read from its files when it is first used.
+
+    All TLS libraries are given content, and no path: so all of them refuse the same files.
+
+    Args:
+        parameters: Which files.
+        system_store: The TLS library loads the operating system's certificate store by itself (Windows).
+
+    Attributes:
+        valid_until: When the context must be built again, in seconds since 1970.
+        anchors: What `trust_anchors` has returned.
+    """
+
+    def __init__(self, parameters: TlsParameters, *, system_store: bool) -> None:
+        self._parameters = parameters
+        self._system_store = system_store
+        self.valid_until = float("inf")
+        self.anchors: list[Certificate] = []
+
+    @cached_property
+    def roots(self) -> Roots:
+        """The certificates to trust, empty if nothing is verified.
+
+        Raises:
+            ConfigError: A file is missing, unreadable, not a regular file or damaged, or there is nothing to trust.
+        """
+        return read_roots(self._parameters, system_store=self._system_store)
+
+    @cached_property
+    def revocation_lists(self) -> list[FileBlock]:
+        """The revocation lists that the parameters name. An empty directory has none, and then nothing is covered.
+
+        Raises:
+            ConfigError: A file is missing, unreadable or damaged, or holds no list.
+        """
+        return revocation_lists(self._parameters)
+
+    @property
+    def identity(self) -> Identity | None:
+        """The client certificate and its key, `None` if there is none. Read each time: it is not kept in memory.
+
+        Raises:
+            ConfigError: A file is missing, unreadable, accessible to others or damaged, or a password is missing.
+        """
+        source = self._parameters.client_certificate
+        return load_identity(source) if source is not None else None
+
+    def trust_anchors(self, library: str, now: float) -> list[Certificate]:
+        """Return the certificates to give to a library to which an anchor is only a name and a key, such as webpki.
+
+        Args:
+            library: Its name, for messages.
+            now: Seconds since 1970. The answer is right until `valid_until`.
+
+        Raises:
+            ConfigError: A certificate is damaged, or has trust settings, or none can be an anchor now.
+        """
+        trust = Trust(load_roots(self.roots))
+        self.valid_until = trust.until(now)
+        self.anchors = trust.anchors(now)
+        return self.anchors
+
+    def load_into_openssl(self, load: Callable[[str], None]) -> None:
+        """Load the trusted certificates and the revocation lists.
+
+        Args:
+            load: Loads a PEM file; raises `ValueError` with OpenSSL's reason.
+
+        Raises:
+            ConfigError: OpenSSL cannot read one of them; the error names its file and line.
+        """
+        load_with_openssl((*self.roots.certificates, *self.roots.lists), load, unusable_root_file)
+        load_with_openssl(self.revocation_lists, load, unusable_list)
