@@ -1,4 +1,4 @@
-"""The clients that are compared: this library on every engine that is installed, and whoever else is here.
+"""The clients that are compared: this library on every backend that is installed, its floors, and other drivers.
 
 All are driven the same way, whatever their style: `Client.open`, `close` and `stream` return a result, or something
 to await, and `Loop.run` makes the one of the other.
@@ -7,15 +7,15 @@ to await, and `Loop.run` makes the one of the other.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import inspect
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..aio import AsyncSession
 from ..backends import backend_status
 from ..session import Session
+from .floor import Floor
+from .peers import PEERS
+from .spec import FLOOR, OURS, Client, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -24,63 +24,7 @@ if TYPE_CHECKING:
     from .places import Place
     from .record import Record
 
-__all__ = ["FLOOR", "OURS", "STYLES", "Client", "Loop", "Spec", "find", "make", "miss", "our_specs", "usable"]
-
-OURS = "babar-tls"
-#: Neither ours nor anybody's: see `babar_tls.bench.floor`.
-FLOOR = "floor"
-STYLES = ("blocking", "asyncio")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spec:
-    """Which client, used how.
-
-    Attributes:
-        driver: `OURS`, `FLOOR`, or another's name in `babar_tls.bench.peers.PEERS`.
-        style: ``blocking`` or ``asyncio``.
-        backend: Our TLS engine.
-        direct: TLS from the first byte, without SSLRequest.
-        key_cache: Whether SCRAM keys are remembered; `None` for the default, or where the driver has no say.
-    """
-
-    driver: str = OURS
-    style: str = "blocking"
-    backend: str | None = None
-    direct: bool = False
-    key_cache: bool | None = None
-
-    @property
-    def name(self) -> str:
-        """For people, and unique."""
-        words = [f"{self.driver} {self.backend}" if self.backend else self.driver, self.style]
-        words += ["direct"] if self.direct else []
-        words += ["cached keys"] if self.key_cache else []
-        return ", ".join(words)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a document, or a child process."""
-        return dataclasses.asdict(self)
-
-
-class Client(ABC):
-    """One driver, ready to connect to one place."""
-
-    def __init__(self, spec: Spec, place: Place) -> None:
-        self.spec = spec
-        self.place = place
-
-    @abstractmethod
-    def open(self) -> Any:
-        """Connect; the session, or what to await for it."""
-
-    def close(self, session: Any) -> Any:
-        """Say goodbye to what `open` gave."""
-        return session.close()
-
-    @abstractmethod
-    def stream(self, session: Any, sql: str) -> Any:
-        """Run a ``COPY … TO STDOUT`` and forget the data; the number of bytes, or what to await for it."""
+__all__ = ["Loop", "make", "miss", "our_specs", "usable"]
 
 
 class Blocking(Client):
@@ -136,11 +80,7 @@ def make(spec: Spec, place: Place) -> Client:
     if spec.driver == OURS:
         return (Async if spec.style == "asyncio" else Blocking)(spec, place)
     if spec.driver == FLOOR:
-        from .floor import Floor  # noqa: PLC0415 - builds on this module
-
         return Floor(spec, place)
-    from .peers import PEERS  # noqa: PLC0415 - peers build on this module
-
     return PEERS[spec.driver].make(spec, place)
 
 
@@ -178,11 +118,6 @@ def miss(record: Record, spec: Spec, exc: Exception) -> None:
     message = getattr(exc, "message", None) or str(exc) or type(exc).__name__
     name = spec.driver if isinstance(exc, ImportError) and spec.driver != OURS else spec.name
     record.miss(name, _with_remedy(message, getattr(exc, "remedy", None)))
-
-
-def find(cases: Iterable[dict[str, Any]], **wanted: Any) -> dict[str, Any] | None:
-    """The first case with these fields, `None` if there is none."""
-    return next((case for case in cases if all(case.get(name) == value for name, value in wanted.items())), None)
 
 
 def _with_remedy(message: str, remedy: str | None) -> str:

@@ -1,8 +1,8 @@
 """From nothing to a ready session, and its end: TCP, TLS with verification, SCRAM, ready, closed.
 
 Every driver verifies certificate chain and hostname; `babar_tls.bench.peers` says which of them bind the channel.
-`floor` is not a driver but the minimum that the protocol requires (`babar_tls.bench.floor`): the difference is what a
-driver adds.
+`floor` is not a driver but the minimum that the protocol requires, by each TLS library (`babar_tls.bench.floor`): the
+difference is what a driver adds.
 
 CPU time is that of the whole process, native threads included. Work that a client leaves behind (psqlpy closes
 connections in the background) must not count for the next client: before each case the process comes to rest, and each
@@ -11,7 +11,8 @@ round has another order. The document, besides the fields in `babar_tls.bench.re
     "parameters": {"rounds": …, "far_rounds": with a simulated round trip, "rtt": [milliseconds],
                    "through": "pgbouncer" | null},
     "cases": [{…, "rtt": null | milliseconds, "wall": …, "cpu": …, "times_psycopg": {"wall": …, "cpu": …},
-               "timings": {phase: median seconds} (ours alone)}]
+               "times_floor": {"wall": …, "cpu": …} (only ours by SSLRequest: the floor of the same TLS library),
+               "timings": {phase: median seconds} (only ours)}]
 
 With a simulated round trip of `rtt` a case ends when the session is ready: how a client says goodbye is not counted.
 """
@@ -21,13 +22,14 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from .clients import FLOOR, OURS, STYLES, Client, Loop, Spec, find, our_specs, usable
+from .clients import Loop, our_specs, usable
 from .figures import median, ratio, target
 from .floor import floor_specs
 from .network import delayed
 from .peers import peer_specs
 from .places import server_place
 from .record import Record
+from .spec import FLOOR, OURS, STYLES, Client, Spec, find
 from .timing import PROCESS, Case, measure, settle
 
 if TYPE_CHECKING:
@@ -79,8 +81,8 @@ def _specs(record: Record) -> list[Spec]:
         for direct in (False, True):
             for cached in (False, True):
                 ours += our_specs(record, style=style, direct=direct, key_cache=cached)
-    engines = list(dict.fromkeys(spec.backend for spec in ours))
-    return sorted(ours, key=lambda spec: engines.index(spec.backend)) + peer_specs(direct=True) + floor_specs()
+    backends = list(dict.fromkeys(spec.backend for spec in ours))
+    return sorted(ours, key=lambda spec: backends.index(spec.backend)) + peer_specs(direct=True) + floor_specs(backends)
 
 
 def _measure(
@@ -100,10 +102,15 @@ def _measure(
         described.append(case)
     reference = find(described, driver="psycopg", style="blocking", direct=False)
     for case in described:
-        case["times_psycopg"] = {
-            clock: ratio(median(case, clock), median(reference, clock)) for clock in ("wall", "cpu")
-        }
+        case["times_psycopg"] = _times(case, reference)
+        if case["driver"] == OURS and not case["direct"]:
+            same = {"backend": case["backend"], "key_cache": case["key_cache"]}
+            case["times_floor"] = _times(case, find(described, driver=FLOOR, **same))
     return described
+
+
+def _times(case: dict[str, Any], reference: dict[str, Any] | None) -> dict[str, float | None]:
+    return {clock: ratio(median(case, clock), median(reference, clock)) for clock in ("wall", "cpu")}
 
 
 def _case(client: Client, loop: Loop, timings: list[dict[str, float]], *, ready: bool) -> Case:
@@ -131,10 +138,13 @@ def _medians(timings: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _targets(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What `stdlib`, the default engine, is wanted to reach in the same negotiation as its peers."""
+    """Return what is wanted: of `stdlib`, the default backend, against its peers; of each backend against its floor."""
     near = [case for case in cases if case["rtt"] is None and not case["direct"]]
-    ours = {cached: find(near, backend="stdlib", style="blocking", key_cache=cached) for cached in (False, True)}
-    ours_asyncio = find(near, backend="stdlib", style="asyncio", key_cache=False)
+    ours = {
+        cached: find(near, driver=OURS, backend="stdlib", style="blocking", key_cache=cached)
+        for cached in (False, True)
+    }
+    ours_asyncio = find(near, driver=OURS, backend="stdlib", style="asyncio", key_cache=False)
     psycopg = find(near, driver="psycopg", style="blocking")
     peers = [case for case in near if case["driver"] not in (OURS, FLOOR)]
 
@@ -160,5 +170,15 @@ def _targets(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
             ratio(median(ours_asyncio, "wall"), fastest("asyncio")),
             unit="times",
             at_most=1.0,
+        ),
+        *(
+            target(
+                f"wall clock of {case['backend']}, against its floor",
+                case["times_floor"]["wall"],
+                unit="times",
+                at_most=1.08,
+            )
+            for case in near
+            if case["driver"] == OURS and case["style"] == "blocking" and not case["key_cache"]
         ),
     ]

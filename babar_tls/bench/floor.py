@@ -1,9 +1,9 @@
-"""The least that a connect can be in Python: TLS by `ssl`, SCRAM in a straight line, and no questions asked.
+"""The least that a connect can be in Python: for each TLS library, SCRAM in a straight line.
 
-It is a measure for the others and no driver. It verifies the server in full, binds the channel, derives the keys with
-the compiled helper and checks the server's signature. It has no deadline, no policy, no report, and no words for a
-server that says anything else than PostgreSQL does when all goes well. What a blocking driver on `ssl` takes beyond it
-is what the driver's own code costs.
+A floor is a measure for drivers. It verifies the server in full, binds the channel, derives the keys with the compiled
+helper and checks the server's signature. It has no deadline, no policy and no report, and it does not handle a server
+that deviates from what PostgreSQL sends when all goes well. What a blocking driver takes beyond the floor of its TLS
+library is the cost of the driver's own code.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 from ..crypto import scram_keys, tls_server_end_point
 from ..errors import ProtocolError
 from ..protocol import messages
-from .clients import FLOOR, Client, Spec
+from .floor_tls import LIBRARIES
+from .spec import FLOOR, Client, Spec
 
 if TYPE_CHECKING:
-    import ssl
+    from collections.abc import Iterable
 
     from ..crypto import ScramKeys
+    from .floor_tls import Stream
     from .places import Place
 
 __all__ = ["Floor", "floor_specs"]
@@ -30,9 +32,14 @@ __all__ = ["Floor", "floor_specs"]
 _PATIENCE = 60.0  # seconds for each wait
 
 
-def floor_specs() -> list[Spec]:
-    """Without cached keys and with them."""
-    return [Spec(driver=FLOOR, key_cache=cached) for cached in (False, True)]
+def floor_specs(backends: Iterable[str | None]) -> list[Spec]:
+    """Return the floors of these backends, each without cached keys and with them."""
+    return [
+        Spec(driver=FLOOR, backend=backend, key_cache=cached)
+        for backend in backends
+        if backend in LIBRARIES
+        for cached in (False, True)
+    ]
 
 
 class Floor(Client):
@@ -40,33 +47,33 @@ class Floor(Client):
 
     def __init__(self, spec: Spec, place: Place) -> None:
         super().__init__(spec, place)
-        self._context = place.context()
-        self._context.set_ecdh_curve("prime256v1")  # PostgreSQL up to 17 would ask for it
+        self._start_tls = LIBRARIES[spec.backend or ""](place)
         self._startup = messages.startup([("user", place.user), ("database", place.database)])
         self._keys: dict[tuple[bytes, int], ScramKeys] = {}
 
-    def open(self) -> ssl.SSLSocket:
+    def open(self) -> Stream:
         """As above."""
         place = self.place
         sock = socket.create_connection((place.address or place.host, place.port), timeout=_PATIENCE)
+        stream: Stream = sock
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.sendall(messages.ssl_request())
             if sock.recv(1) != b"S":
                 raise ProtocolError("the server has no TLS")
-            sock = stream = self._context.wrap_socket(sock, server_hostname=place.host)
-            self._log_in(stream)
+            stream, certificate = self._start_tls(sock)
+            self._log_in(stream, certificate)
         except BaseException:
-            sock.close()
+            stream.close()
             raise
         return stream
 
-    def _log_in(self, stream: ssl.SSLSocket) -> None:
+    def _log_in(self, stream: Stream, certificate: bytes) -> None:
         place = self.place
         name, header, binding = b"SCRAM-SHA-256", b"n,,", b""
         if place.binds:
             name, header = b"SCRAM-SHA-256-PLUS", b"p=tls-server-end-point,,"
-            binding = tls_server_end_point(stream.getpeercert(binary_form=True) or b"")
+            binding = tls_server_end_point(certificate)
         bare = b"n=,r=" + base64.b64encode(os.urandom(18))
         first = header + bare
         body = name + b"\0" + len(first).to_bytes(4, "big") + first
@@ -89,13 +96,13 @@ class Floor(Client):
         while kind != b"Z":
             kind, _, data = _message(stream, data)
 
-    def close(self, session: ssl.SSLSocket) -> None:
+    def close(self, session: Stream) -> None:
         """As above."""
         session.sendall(messages.TERMINATE)
         session.close()
 
     def stream(self, session: Any, sql: str) -> int:
-        """It has no queries."""
+        """Raise: a floor has no queries."""
         raise NotImplementedError("it connects, and does nothing else")
 
     def _derived(self, salt: bytes, iterations: int) -> ScramKeys:
@@ -105,8 +112,8 @@ class Floor(Client):
         return keys
 
 
-def _message(stream: ssl.SSLSocket, data: bytes) -> tuple[bytes, bytes, bytes]:
-    """The next message's type and payload, and what has come behind it."""
+def _message(stream: Stream, data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the next message's type and payload, and the bytes after it."""
     while len(data) < 5 or len(data) <= int.from_bytes(data[1:5], "big"):
         more = stream.recv(1 << 14)
         if not more:

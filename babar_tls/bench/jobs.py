@@ -13,10 +13,11 @@ import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
-from .clients import OURS, Client, Loop, Spec, make
+from .clients import Loop, make
 from .figures import summary
 from .machine import busy_seconds, resident_bytes
 from .places import Place
+from .spec import OURS, Client, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,12 +14,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .children import run_job
-from .clients import STYLES, Loop, our_specs, usable
+from .clients import Loop, our_specs, usable
 from .figures import summary_of_known
 from .machine import resident_bytes
 from .peers import peer_specs
 from .places import server_place
 from .record import Record
+from .spec import STYLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

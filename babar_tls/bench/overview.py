@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..backends import backend_status
-from .clients import find
 from .record import Record
+from .spec import OURS, find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ def _engine(status: BackendStatus, documents: Mapping[str, dict[str, Any]]) -> d
             value = value[key] if value is not None else None
         return value
 
-    near = {"style": "blocking", "direct": False, "rtt": None}
+    near = {"driver": OURS, "style": "blocking", "direct": False, "rtt": None}
     sizes = [case["row_bytes"] for case in cases.get("stream", [])]
     return {
         "backend": status.name,

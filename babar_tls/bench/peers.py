@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from .clients import Client, Spec
+from .spec import Client, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .clients import FLOOR
 from .figures import percentile
 from .metrics import Metric, metrics
+from .spec import FLOOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,12 +18,13 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
-from .clients import OURS, STYLES, Client, Loop, Spec, make, miss, our_specs, usable
+from .clients import Loop, make, miss, our_specs, usable
 from .figures import target
 from .network import CountingProxy, delayed
 from .peers import peer_specs
 from .places import server_place
 from .record import Record
+from .spec import OURS, STYLES, Client, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,13 +18,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from .children import Child, run_job
-from .clients import Loop, Spec, our_specs, usable
+from .clients import Loop, our_specs, usable
 from .figures import median, ratio, target
 from .places import Place, server_place
 from .record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from .spec import Spec
 
 __all__ = ["run"]
 

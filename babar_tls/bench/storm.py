@@ -18,11 +18,12 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from .children import run_job
-from .clients import OURS, Loop, Spec, find, our_specs, usable
+from .clients import Loop, our_specs, usable
 from .figures import ratio, summary, summary_of_known, target
 from .peers import peer_specs
 from .places import server_place
 from .record import Record
+from .spec import OURS, Spec, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .clients import OURS, STYLES, Client, Loop, Spec, find, our_specs, usable
+from .clients import Loop, our_specs, usable
 from .figures import ratio, target
 from .peers import peer_specs
 from .places import server_place
 from .record import Record
+from .spec import OURS, STYLES, Client, Spec, find
 from .timing import PROCESS, Case, measure, settle
 
 if TYPE_CHECKING:

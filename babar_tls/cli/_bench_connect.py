@@ -58,10 +58,17 @@ def sheets(document: dict[str, Any]) -> list[Sheet]:
                 if parameters.get("through")
                 else "Ours and psycopg bind the channel."
             )
-            + " The floor is no driver: a straight line of Python on ssl and our helper, without deadlines, policy or "
-            "errors, to see what a driver's own code costs.",
+            + " A floor is not a driver: straight-line Python on one TLS library and our helper, without deadlines, "
+            "policy or errors.",
         )
     ]
+    compared = [case for case in near if case.get("times_floor")]
+    if compared:
+        rows = [
+            (short_name(case), *(times(case["times_floor"][clock]) for clock in ("wall", "cpu"))) for case in compared
+        ]
+        note = "What a driver takes beyond the floor is the cost of its own code."
+        tables.append(Sheet("Ours against the floor of its TLS library", ("client", "x floor", "its CPU"), rows, note))
     phased = [case for case in near if case.get("timings") and not case["direct"] and not case["key_cache"]]
     if phased:
         phases = list(phased[0]["timings"])

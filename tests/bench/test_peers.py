@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls.bench.clients import Loop, Spec
+from babar_tls.bench.clients import Loop
 from babar_tls.bench.peers import PEERS
 from babar_tls.bench.places import Place
+from babar_tls.bench.spec import Spec
 
 pytest.importorskip("cryptography")
 

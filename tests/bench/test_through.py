@@ -12,8 +12,8 @@ import pytest
 
 from babar_tls.backends import available_backends
 from babar_tls.bench import CONNECTING, WORKLOADS, connect, memory, roundtrips, scale, storm, stream
-from babar_tls.bench.clients import OURS, find
 from babar_tls.bench.places import server_place
+from babar_tls.bench.spec import OURS, find
 from babar_tls.errors import ConfigError, Error
 
 from .documents import Documents

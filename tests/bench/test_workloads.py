@@ -11,8 +11,8 @@ import pytest
 
 from babar_tls.backends import available_backends
 from babar_tls.bench import WORKLOADS, connect, scale
-from babar_tls.bench.clients import FLOOR, OURS, STYLES, find
 from babar_tls.bench.peers import PEERS
+from babar_tls.bench.spec import FLOOR, OURS, STYLES, find
 from babar_tls.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -111,14 +111,41 @@ def test_phases_of_connect(documents: Documents) -> None:
         assert psycopg["times_psycopg"] == {"wall": 1.0, "cpu": 1.0}
 
 
-def test_the_floor(documents: Documents) -> None:
-    """What a connect costs at least is measured, without cached keys and with them, and is nobody to be faster than."""
+def floors(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [case for case in cases if case["driver"] == FLOOR and case["rtt"] is None]
+
+
+def test_every_backend_has_a_floor(documents: Documents) -> None:
+    measured = [(case["backend"], case["key_cache"]) for case in floors(documents["connect"]["cases"])]
+    assert measured == [(backend, cached) for backend in available_backends() for cached in (False, True)]
+
+
+def test_connects_are_compared_with_the_floor_of_their_backend(documents: Documents) -> None:
     cases = documents["connect"]["cases"]
-    floor = [case for case in cases if case["driver"] == FLOOR and case["rtt"] is None]
-    assert [case["key_cache"] for case in floor] == [False, True]
+    for case in cases:
+        assert ("times_floor" in case) == (case["driver"] == OURS and not case["direct"])
+        if "times_floor" in case:
+            same = {name: case[name] for name in ("backend", "key_cache", "rtt")}
+            floor = find(cases, driver=FLOOR, **same)
+            assert floor is not None
+            assert case["times_floor"] == {
+                clock: case[clock]["median"] / floor[clock]["median"] for clock in ("wall", "cpu")
+            }
+
+
+def test_targets_name_the_floor_of_each_backend(documents: Documents) -> None:
+    document = documents["connect"]
+    wanted = {target["name"]: target for target in document["targets"] if "floor" in target["name"]}
+    assert list(wanted) == [f"wall clock of {backend}, against its floor" for backend in available_backends()]
+    assert {target["at_most"] for target in wanted.values()} == {1.08}
+
+
+def test_floor_does_not_count_as_a_peer(documents: Documents) -> None:
+    cases = documents["connect"]["cases"]
     without = [case for case in cases if case["driver"] != FLOOR]
     assert connect._targets(cases) == connect._targets(without) == documents["connect"]["targets"]
-    faster = [{**case, "wall": {**case["wall"], "median": 1e-9}} if case in floor else case for case in cases]
+    found = floors(cases)
+    faster = [{**case, "wall": {**case["wall"], "median": 1e-9}} if case in found else case for case in cases]
     assert connect._targets(faster) == connect._targets(without)
 
 

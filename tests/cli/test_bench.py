@@ -106,7 +106,7 @@ def test_interrupt(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("connect", "--rounds", "1", "--rtt", "1"), ("x psycopg", "Its phases", "across a network", "RTT 1 ms")),
+        (("connect", "--rounds", "1", "--rtt", "1"), ("x psycopg", "x floor", "Its phases", "RTT 1 ms")),
         (("handshake", "--rounds", "1"), ("by the certificate's key", "by the key-exchange group", "rsa4096")),
         (("stream", "--rounds", "1", "--megabytes", "1"), ("MB/s", "CPU s/GB", "rows of 1000 bytes")),
         (("storm", "--rounds", "1", "--count", "8", "--concurrency", "4"), ("stall, ms", "a loop with nothing to do")),
