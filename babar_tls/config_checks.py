@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
-from .hostnames import check_host
 from .modes import (
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
@@ -18,6 +17,7 @@ from .modes import (
     parse_require_auth,
 )
 from .validation import check_bool, check_not_uri, check_text, has_surrogates, is_number
+from .x509.idna import check_host
 
 if TYPE_CHECKING:
     from .config import Config

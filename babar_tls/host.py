@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import ConfigError
-from .hostnames import check_host
 from .validation import check_address, check_file_name, check_not_uri, check_text
+from .x509.idna import check_host
 
 __all__ = ["Host"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError
-from .hostnames import as_address, shown_host
+from .x509.idna import as_address, shown_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

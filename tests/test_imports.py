@@ -25,7 +25,6 @@ ORDER = (
     "telemetry",
     "tracebacks",
     "modes",
-    "hostnames",
     "x509",
     "validation",
     "files",

@@ -14,8 +14,8 @@ import threading
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import AuthError, Closed, ConfigError, IoError, Unreachable
-from ..hostnames import as_address, ascii_name
 from ..visible import visible
+from ..x509.idna import as_address, ascii_name
 
 if TYPE_CHECKING:
     from ..config import Config

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 from ..config import ChannelBinding, ClientCertMode, Config, TlsMode, TlsNegotiation, TlsVerify
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
-from ..hostnames import ascii_name
 from ..remembered import once
 from ..tls.banners import describe_service
 from ..tls.parameters import ALPN_POSTGRESQL, ClientCertificate, TlsParameters
 from ..x509.certificate import DerError, public_key_info
+from ..x509.idna import ascii_name
 from .messages import shown, ssl_request
 from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receive
 

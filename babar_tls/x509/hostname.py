@@ -20,9 +20,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..errors import CertificateError, ConfigError
-from ..hostnames import as_address, ascii_name
 from ..visible import visible
 from .certificate import CertificateNames, DerError, SubjectNames, certificate_names, subject_names
+from .idna import as_address, ascii_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

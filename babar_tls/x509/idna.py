@@ -13,8 +13,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from .errors import ConfigError
-from .visible import visible
+from ..errors import ConfigError
+from ..visible import visible
 
 __all__ = ["as_address", "ascii_name", "check_host", "shown_host"]
 

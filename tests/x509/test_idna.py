@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from babar_tls import Config, ConfigError, Host, connect
-from babar_tls.hostnames import as_address, ascii_name, check_host
 from babar_tls.net import sockets
 from babar_tls.net.interruption import Interruption
 from babar_tls.protocol.negotiation import endpoint, server_name
+from babar_tls.x509.idna import as_address, ascii_name, check_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
