@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import CertificateError, ConfigError, TlsError
 from ..tls.alerts import alert_error, alert_name, alert_named_in
 from ..tls.errors import damaged_error
-from ..x509.certificate import DerError, algorithm_identifier
+from ..x509.der import DerError
+from ..x509.signature_algorithm import algorithm_identifier
 from .openssl_errors import certificate_error, ssl_error
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .._native import functions
 from ..errors import ChannelBindingUnsupported
-from ..x509.certificate import DerError, algorithm_identifier, children, only_child, signature_algorithm
+from ..x509.der import DerError, elements, only_element
+from ..x509.signature_algorithm import algorithm_identifier, signature_algorithm
 
 if TYPE_CHECKING:
     from ..tls.contract import TlsFacts
@@ -204,16 +205,16 @@ def _pss_hash(parameters: bytes | None) -> str | None:
     """The hashAlgorithm of RSASSA-PSS-params (RFC 4055 §3.1), whose default is SHA-1."""
     if parameters is None:
         return None  # RFC 4055 §3.1: a signature must have its parameters
-    params = only_child(parameters)
+    params = only_element(parameters, strict=True)
     if params.tag != _SEQUENCE:
         raise DerError("malformed RSASSA-PSS-params")
-    fields = list(children(params.content)) if params.content else []
+    fields = list(elements(params.content, strict=True))
     tags = [field.tag for field in fields]
     if any(tag not in _PSS_FIELDS for tag in tags) or sorted(set(tags)) != tags:
         raise DerError("malformed RSASSA-PSS-params")
     if not tags or tags[0] != _HASH_ALGORITHM:
         return "sha1"
-    identifier = only_child(fields[0].content)
+    identifier = only_element(fields[0].content, strict=True)
     if identifier.tag != _SEQUENCE:
         raise DerError("malformed AlgorithmIdentifier")
     return _HASHES.get(algorithm_identifier(identifier.content).oid)

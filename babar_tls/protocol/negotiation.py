@@ -23,7 +23,8 @@ from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, Tls
 from ..remembered import once
 from ..tls.banners import describe_service
 from ..tls.parameters import ALPN_POSTGRESQL, ClientCertificate, TlsParameters
-from ..x509.certificate import DerError, public_key_info
+from ..x509.certificate import public_key_info
+from ..x509.der import DerError
 from ..x509.idna import ascii_name
 from .messages import shown, ssl_request
 from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receive

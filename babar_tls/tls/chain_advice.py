@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..conninfo.places import default_file
 from ..errors import CertificateError
 from ..visible import visible
-from ..x509.certificate import DerError, certificate_names, children
-from ..x509.signing import parse_certificate
+from ..x509.certificate import parse_certificate
+from ..x509.der import DerError, first_element
+from ..x509.names import subject_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ..x509.signing import Certificate
+    from ..x509.certificate import Certificate
     from .root_files import Roots
 
 __all__ = ["with_advice"]
@@ -114,7 +115,7 @@ def _outside_of_their_time(sent: Sequence[_Known], trusted: Sequence[_Known], no
 def _trusted(roots: Roots) -> Iterator[_Known]:
     for one in roots.certificates:
         try:
-            yield _Known(parse_certificate(next(children(one.der)).encoded), one.path, one.line)
+            yield _Known(parse_certificate(first_element(one.der).encoded), one.path, one.line)
         except DerError:
             continue
 
@@ -161,7 +162,7 @@ def _day(moment: float) -> str:
 
 def _name(der: bytes) -> str:
     try:
-        name = certificate_names(der).common_name or "(no common name)"
+        name = subject_names(der).readable_common_name or "(no common name)"
     except DerError:
         name = "(unreadable)"
     return visible(name, limit=_MAX_NAME)

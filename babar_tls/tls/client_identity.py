@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..files import NotRegularError
-from ..x509.certificate import DerError, children, only_child, public_key_info
+from ..x509.certificate import public_key_info
+from ..x509.der import DerError, elements, first_element, only_element
 from ..x509.pem import PemError, blocks, encode
 from .file_stamps import read_file
 from .memory_files import file_of
@@ -178,10 +179,10 @@ def _read_key(place: str | bytes, *, certificate: bool = False) -> bytes:
 
 
 def _is_pkcs12(data: bytes, name: str) -> bool:
-    """A PFX (RFC 7292 §4) begins with its version, 3; the file's name decides where the encoding is BER."""
+    """Return True for a PFX (RFC 7292 §4), which begins with its version, 3; a damaged file is told by its name."""
     try:
-        version, *rest = children(only_child(data).content)
-    except DerError:
+        version, *rest = elements(only_element(data).content)
+    except ValueError:  # DerError, or no element at all
         return name.lower().endswith((".p12", ".pfx")) and b"-----BEGIN " not in data
     return (version.tag, version.content) == (_INTEGER, b"\3") and bool(rest) and rest[0].tag == _SEQUENCE
 
@@ -192,7 +193,7 @@ def _chain(data: bytes, name: str) -> bytes:
         if _is_der(data):
             ders = [data]
         else:
-            ders = [next(children(block.der())).encoded for block in blocks(data, *_CERTIFICATES)]
+            ders = [first_element(block.der()).encoded for block in blocks(data, *_CERTIFICATES)]
         for der in ders:
             public_key_info(der)
     except PemError as exc:
@@ -206,7 +207,7 @@ def _chain(data: bytes, name: str) -> bytes:
 
 def _is_der(data: bytes) -> bool:
     try:
-        return only_child(data).tag == _SEQUENCE
+        return only_element(data).tag == _SEQUENCE
     except DerError:
         return False
 
@@ -232,8 +233,8 @@ def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
             label = "ENCRYPTED PRIVATE KEY"  # OpenSSL decrypts it under either label, and would prompt for a password
         return encode(label, der), label.startswith("ENCRYPTED")
     try:
-        first, second, *rest = children(only_child(data).content)
-    except (DerError, ValueError):
+        first, second, *rest = elements(only_element(data).content)
+    except ValueError:  # DerError, or too few elements
         raise _unusable_key(name, "no private key found", "Name the key's file: tls_client_key (sslkey=).") from None
     shape = (first.tag, second.tag)
     if shape == (_INTEGER, _SEQUENCE) and rest:
@@ -250,7 +251,7 @@ def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
 def _is_encrypted(der: bytes) -> bool:
     """Return True for an EncryptedPrivateKeyInfo (RFC 5958 §3); a private key begins with its version."""
     try:
-        return next(children(only_child(der).content)).tag == _SEQUENCE
+        return first_element(only_element(der).content).tag == _SEQUENCE
     except DerError:
         return False
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from ..x509.signing import Certificate
+    from ..x509.certificate import Certificate
     from .contract import TlsBackend
     from .parameters import TlsParameters
     from .root_files import Roots

@@ -14,7 +14,7 @@ from .trust import Trust, load_roots
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..x509.signing import Certificate
+    from ..x509.certificate import Certificate
     from .client_identity import Identity
     from .parameters import TlsParameters
     from .pem_files import FileBlock

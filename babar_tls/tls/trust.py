@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..x509.certificate import DerError, subject_names
-from ..x509.signing import Certificate, parse_certificate
+from ..x509.certificate import Certificate, parse_certificate
+from ..x509.der import DerError
+from ..x509.names import subject_names
 from .root_files import unusable_root_file
 
 if TYPE_CHECKING:

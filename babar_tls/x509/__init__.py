@@ -1,1 +1,1 @@
-"""Certificates as they are read here: DER, names, PEM. Nothing is verified in this package."""
+"""Read certificates, PEM and hostnames. Certificate chains are not verified in this package."""

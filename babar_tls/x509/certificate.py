@@ -1,255 +1,274 @@
-"""The three things the protocol reads from a certificate: how it was signed, its public key, and whom it names.
+"""Read the fields of a certificate (RFC 5280 §4.1, §4.2.1): its key, and what decides whether it may sign others.
 
-X.509 verification is the TLS library's part. What is here serves the end-point hash, which depends on the signature
-algorithm, pins of the public key, the comparison of names, and error messages, which name what a rejected certificate
-is for. The outline of a certificate is DER, because servers encode it again before they send it. What is signed is sent
-as the CA has encoded it, and is read by the rules of BER, as OpenSSL reads it (`ber`).
+The names of its subject are in `names`, its signature algorithm in `signature_algorithm`. Nothing is verified here.
 """
 
 from __future__ import annotations
 
-import ipaddress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from .ber import BerError, Element, elements, first_element, string
+from .der import CONSTRUCTED, DerError, Element, elements, first_element, only_element, string
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-_SEQUENCE, _OID, _BIT_STRING = 0x30, 0x06, 0x03
-_CONTEXT_0, _CONTEXT_3 = 0xA0, 0xA3
-_SAN_DNS, _SAN_IP, _CONSTRUCTED = 0x82, 0x87, 0x20
-_COMMON_NAME, _SUBJECT_ALT_NAME = b"\x55\x04\x03", b"\x55\x1d\x11"  # contents of 2.5.4.3 and 2.5.29.17
-_MAX_CERTIFICATE = 1 << 24
+__all__ = ["Certificate", "Fields", "parse_certificate", "public_key_info", "read_fields", "split_certificate"]
+
+_BOOLEAN, _INTEGER, _BIT_STRING, _OID, _UTC_TIME, _SEQUENCE = 0x01, 0x02, 0x03, 0x06, 0x17, 0x30
+_VERSION, _EXTENSIONS = 0xA0, 0xA3
+_KEY_IDENTIFIER = 0x80  # of an AuthorityKeyIdentifier
+_PERMITTED, _EXCLUDED, _DNS_NAME = 0xA0, 0xA1, 0x82
+_MAX_CERTIFICATE = 1 << 24  # bytes
+
+# Extensions, by the content of their identifiers.
+_SUBJECT_KEY, _KEY_USAGE, _SUBJECT_ALT_NAME = b"\x55\x1d\x0e", b"\x55\x1d\x0f", b"\x55\x1d\x11"
+_BASIC_CONSTRAINTS, _NAME_CONSTRAINTS, _AUTHORITY_KEY = b"\x55\x1d\x13", b"\x55\x1d\x1e", b"\x55\x1d\x23"
+_EXTENDED_KEY_USAGE = b"\x55\x1d\x25"
+_SERVER_AUTH = bytes.fromhex("2b06010505070301")
+
+# Bits of a key usage (RFC 5280 §4.2.1.3), the first the highest.
+_DIGITAL_SIGNATURE, _KEY_ENCIPHERMENT, _KEY_AGREEMENT, _KEY_CERT_SIGN = 0x80, 0x20, 0x08, 0x04
 
 
-class DerError(ValueError):
-    """Not the DER of a certificate."""
+class Fields(NamedTuple):
+    """The fields of a TBSCertificate that are read here, undecoded."""
+
+    is_first_version: bool
+    issuer: Element
+    validity: Element
+    subject: Element
+    key: Element
+    extensions: bytes | None
+
+    def find_extensions(self, *identifiers: bytes) -> dict[bytes, Element]:
+        """Return the values of the extensions with these identifiers, as far as the certificate has them.
+
+        Raises:
+            DerError: One occurs twice (RFC 5280 §4.2; OpenSSL considers such a certificate invalid), or is malformed.
+        """
+        found: dict[bytes, Element] = {}
+        for extension in elements(first_element(self.extensions).content) if self.extensions is not None else ():
+            parts = tuple(elements(extension.content))  # identifier, critical if it is not the default, value
+            if len(parts) < 2 or parts[0].tag != _OID:
+                raise DerError("malformed extension")
+            identifier = parts[0].content
+            if identifier in found:
+                raise DerError("an extension occurs twice")
+            if identifier in identifiers:
+                found[identifier] = first_element(string(parts[-1]))
+        return found
 
 
-class SignatureAlgorithm(NamedTuple):
-    """The certificate's outer signatureAlgorithm (RFC 5280 §4.1.1.2): OID, and its parameters as DER if it has any."""
+@dataclass(frozen=True)
+class Certificate:
+    """One certificate.
 
-    oid: str
-    parameters: bytes | None
+    Attributes:
+        der: The whole certificate.
+        issuer: The issuer's name, DER.
+        subject: The subject's name, DER.
+        key: The subject's public key, DER.
+        not_before: Seconds since 1970.
+        not_after: Seconds since 1970.
+        key_id: The identifier of the subject's key, if there is one.
+        authority_key_id: The identifier of the issuer's key, if there is one.
+        is_authority: ``CA:TRUE`` or ``CA:FALSE``, `None` without basic constraints.
+        path_length: How many CA certificates may follow, `None` for any number.
+        key_usage: The bits of the key usage, `None` if every use is allowed.
+        serves: The extended key usage is absent, or allows TLS servers.
+        permitted: The domains to which the certificate limits what it signs, `None` if it does not.
+        excluded: The domains for which the certificate must not sign.
+        has_name_constraints: There is a nameConstraints extension, of whatever kinds of names.
+        has_dns_names: There are alternative names that are dNSNames.
+        is_first_version: It is of X.509 version 1, which has no extensions.
+    """
 
+    der: bytes
+    issuer: bytes
+    subject: bytes
+    key: bytes
+    not_before: float
+    not_after: float
+    key_id: bytes | None = None
+    authority_key_id: bytes | None = None
+    is_authority: bool | None = None
+    path_length: int | None = None
+    key_usage: int | None = None
+    serves: bool = True
+    permitted: tuple[bytes, ...] | None = None
+    excluded: tuple[bytes, ...] = ()
+    has_name_constraints: bool = False
+    has_dns_names: bool = False
+    is_first_version: bool = False
 
-class CertificateNames(NamedTuple):
-    """Whom a certificate is for."""
-
-    common_name: str | None
-    alternative_names: tuple[str, ...]
+    def is_current(self, now: float) -> bool:
+        """Return True if the certificate is valid at this time."""
+        return self.not_before <= now <= self.not_after
 
     @property
-    def first(self) -> str | None:
-        """The name to show in a message: the first alternative name, else the common name."""
-        return self.alternative_names[0] if self.alternative_names else self.common_name
+    def is_self_signed(self) -> bool:
+        """Return True if the certificate names itself as its issuer; its signature is not verified."""
+        return self.subject == self.issuer and self.may_be_issued_by(self)
+
+    @property
+    def may_sign(self) -> bool:
+        """Return True for a CA certificate; a self-signed certificate of X.509 version 1 is one, as in OpenSSL."""
+        if self.key_usage is not None and not self.key_usage & _KEY_CERT_SIGN:
+            return False
+        if self.is_authority is None:
+            return self.key_usage is not None or (self.is_first_version and self.is_self_signed)
+        return self.is_authority
+
+    @property
+    def may_speak_tls(self) -> bool:
+        """Return True if the key may be used in a server's handshake."""
+        return self.key_usage is None or bool(
+            self.key_usage & (_DIGITAL_SIGNATURE | _KEY_ENCIPHERMENT | _KEY_AGREEMENT)
+        )
+
+    def may_be_issued_by(self, other: Certificate) -> bool:
+        """Return True if `other` is the issuer, by its name and the identifier of its key."""
+        known = self.authority_key_id is not None and other.key_id is not None
+        return self.issuer == other.subject and (not known or self.authority_key_id == other.key_id)
 
 
-class AlternativeName(NamedTuple):
-    """One dNSName, or the octets of one iPAddress (RFC 5280 §4.2.1.6)."""
+def split_certificate(der: bytes, *, strict: bool = False) -> tuple[Element, Element, Element]:
+    """Return the three parts of a certificate: what is signed, the signature algorithm, the signature.
 
-    is_address: bool
-    content: bytes
-
-
-class SubjectNames(NamedTuple):
-    """Every common name of the subject and every dNSName and iPAddress, in order, as they stand in the certificate."""
-
-    common_names: tuple[bytes, ...]
-    alternative_names: tuple[AlternativeName, ...]
-
-
-def signature_algorithm(der: bytes) -> SignatureAlgorithm:
-    """Read the outer signatureAlgorithm.
-
-    Raises:
-        DerError: `der` is not a certificate.
-    """
-    _tbs, algorithm, _signature = _certificate(der)
-    return algorithm_identifier(algorithm.content)
-
-
-def algorithm_identifier(content: bytes) -> SignatureAlgorithm:
-    """Read the inside of an AlgorithmIdentifier (RFC 5280 §4.1.1.2).
-
-    Raises:
-        DerError: It is none.
-    """
-    oid, *rest = children(content)
-    if oid.tag != _OID or len(rest) > 1:
-        raise DerError("malformed AlgorithmIdentifier")
-    return SignatureAlgorithm(_oid(oid.content), content[_element(content)[1] :] or None)
-
-
-def public_key_info(der: bytes) -> bytes:
-    """Read the SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), DER: what a pin of the public key hashes (RFC 7469 §2.4).
+    Args:
+        der: The certificate.
+        strict: Require DER of the certificate and its parts.
 
     Raises:
         DerError: `der` is not a certificate.
     """
-    info = _fields(der)[5]
-    try:
-        tags = [element.tag for element in elements(info.content)]
-    except BerError as exc:
-        raise DerError("malformed SubjectPublicKeyInfo") from exc
-    if info.tag != _SEQUENCE or tags != [_SEQUENCE, _BIT_STRING]:
-        raise DerError("malformed SubjectPublicKeyInfo")
-    return info.encoded
-
-
-def subject_names(der: bytes) -> SubjectNames:
-    """Read the names to compare a host with, undecoded.
-
-    Raises:
-        DerError: `der` is not a certificate.
-    """
-    fields = _fields(der)
-    extensions = next((field for field in fields[6:] if field.tag == _CONTEXT_3), None)
-    try:
-        alternative = tuple(_alternative_names(extensions.content)) if extensions else ()
-        return SubjectNames(tuple(_common_names(fields[4].content)), alternative)
-    except BerError as exc:
-        raise DerError(f"malformed names: {exc}") from exc
-
-
-def certificate_names(der: bytes) -> CertificateNames:
-    """Read the subject's common name (the first) and the alternative names (dNSName and iPAddress), for people.
-
-    Raises:
-        DerError: `der` is not a certificate.
-    """
-    names = subject_names(der)
-    common_name = names.common_names[0].decode("utf-8", "replace") if names.common_names else None
-    return CertificateNames(common_name, tuple(_texts(names)))
-
-
-def _texts(names: SubjectNames) -> Iterator[str]:
-    for name in names.alternative_names:
-        if not name.is_address:
-            yield name.content.decode("ascii", "replace")
-        elif len(name.content) in (4, 16):
-            yield str(ipaddress.ip_address(name.content))
-
-
-def children(content: bytes) -> Iterator[Element]:
-    """The elements that `content` is made of, none missing and nothing left over.
-
-    Raises:
-        DerError: It is not made of elements.
-    """
-    if not content:
-        raise DerError("empty where elements are expected")
-    position = 0
-    while position < len(content):
-        element, position = _element(content, position)
-        yield element
-
-
-def only_child(content: bytes) -> Element:
-    """The one element that `content` is made of.
-
-    Raises:
-        DerError: It is not made of exactly one.
-    """
-    element, end = _element(content)
-    if end != len(content):
-        raise DerError("more than one element where one is expected")
-    return element
-
-
-def _certificate(der: bytes) -> tuple[Element, Element, Element]:
     if len(der) > _MAX_CERTIFICATE:
         raise DerError("larger than any certificate")
-    certificate = only_child(der)
-    if certificate.tag != _SEQUENCE:
-        raise DerError("not a SEQUENCE")
-    parts = tuple(children(certificate.content))
-    if len(parts) != 3 or parts[0].tag != _SEQUENCE or parts[1].tag != _SEQUENCE:
+    certificate = only_element(der, strict=strict)
+    parts = tuple(elements(certificate.content, strict=strict))
+    if certificate.tag != _SEQUENCE or [part.tag for part in parts[:2]] != [_SEQUENCE, _SEQUENCE] or len(parts) != 3:
         raise DerError("not a Certificate")
     return parts
 
 
-def _fields(der: bytes) -> list[Element]:
-    """The TBSCertificate's, without the version: five up to the subject, the public key, and what may follow."""
-    tbs, _algorithm, _signature = _certificate(der)
-    try:
-        fields = list(elements(tbs.content))
-    except BerError as exc:
-        raise DerError(f"malformed TBSCertificate: {exc}") from exc
-    if fields and fields[0].tag == _CONTEXT_0:  # version, absent in version 1
+def read_fields(der: bytes) -> Fields:
+    """Read the fields of a certificate.
+
+    Raises:
+        DerError: `der` is not a certificate.
+    """
+    fields = list(elements(split_certificate(der)[0].content))
+    is_first_version = not fields or fields[0].tag != _VERSION
+    if not is_first_version:
         del fields[0]
-    if len(fields) < 6:  # serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo
+    if len(fields) < 6:
         raise DerError("malformed TBSCertificate")
-    return fields
+    _serial_number, _algorithm, issuer, validity, subject, key, *rest = fields
+    extensions = next((field.content for field in rest if field.tag == _EXTENSIONS), None)
+    return Fields(is_first_version, issuer, validity, subject, key, extensions)
 
 
-def _element(data: bytes, position: int = 0) -> tuple[Element, int]:
-    """The element that begins at `position`, and where it ends."""
-    start = position + 2
-    if len(data) < start or data[position] & 0x1F == 0x1F:
-        raise DerError("truncated element or multi-byte tag")
-    length = data[position + 1]
-    if length >= 0x80:
-        count = length & 0x7F
-        digits = data[start : start + count]
-        if not 1 <= count <= 4 or len(digits) < count:
-            raise DerError("indefinite, oversized or truncated length")
-        length = int.from_bytes(digits, "big")
-        if length < 0x80 or digits[0] == 0:
-            raise DerError("length not in its shortest form")
-        start += count
-    end = start + length
-    if end > len(data):
-        raise DerError("element longer than what encloses it")
-    return Element(data[position], data[start:end], data[position:end]), end
+def public_key_info(der: bytes) -> bytes:
+    """Read the SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), which a pin of the public key hashes (RFC 7469 §2.4).
+
+    Raises:
+        DerError: `der` is not a certificate.
+    """
+    key = read_fields(der).key
+    if key.tag != _SEQUENCE or [part.tag for part in elements(key.content)] != [_SEQUENCE, _BIT_STRING]:
+        raise DerError("malformed SubjectPublicKeyInfo")
+    return key.encoded
 
 
-def _oid(content: bytes) -> str:
-    """X.690 §8.19."""
-    if not content or content[-1] & 0x80 or len(content) > 64:
-        raise DerError("malformed object identifier")
-    arcs: list[int] = []
-    value = 0
-    for byte in content:
-        if not value and byte == 0x80:
-            raise DerError("object identifier not in its shortest form")
-        value = value << 7 | byte & 0x7F
-        if not byte & 0x80:
-            arcs.append(value)
-            value = 0
-    first = min(arcs[0] // 40, 2)
-    return ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:]]))
+def parse_certificate(der: bytes) -> Certificate:
+    """Read a certificate.
+
+    Raises:
+        DerError: The certificate is damaged.
+    """
+    try:
+        fields = read_fields(der)
+        not_before, not_after = map(_time, elements(fields.validity.content))
+        found = fields.find_extensions(*_INTERPRETERS)
+        interpreted: dict[str, object] = {}
+        for identifier, value in found.items():
+            interpreted.update(_INTERPRETERS[identifier](value))
+    except ValueError as exc:  # DerError, or another number of times
+        raise DerError("malformed certificate") from exc
+    return Certificate(
+        der=der,
+        issuer=fields.issuer.encoded,
+        subject=fields.subject.encoded,
+        key=fields.key.encoded,
+        not_before=not_before,
+        not_after=not_after,
+        is_first_version=fields.is_first_version,
+        **interpreted,  # type: ignore[arg-type]  # fields of their types
+    )
 
 
-def _common_names(subject: bytes) -> Iterator[bytes]:
-    for rdn in elements(subject):
-        for attribute in elements(rdn.content):
-            oid, value = _pair(attribute)
-            if oid.content == _COMMON_NAME:
-                yield string(value)
+def _basic_constraints(value: Element) -> dict[str, object]:
+    is_authority, length = False, None
+    for part in elements(value.content):
+        if part.tag == _BOOLEAN:
+            if len(part.content) != 1:
+                raise DerError("malformed BOOLEAN")
+            is_authority = part.content != b"\0"
+        elif part.tag == _INTEGER:
+            length = int.from_bytes(part.content, "big", signed=True)
+    return {"is_authority": is_authority, "path_length": length}
 
 
-def _pair(attribute: Element) -> tuple[Element, Element]:
-    parts = tuple(elements(attribute.content))
-    if len(parts) != 2:
-        raise DerError("malformed attribute")
-    return parts
+def _key_usage(value: Element) -> dict[str, object]:
+    if value.tag != _BIT_STRING or not value.content:
+        raise DerError("malformed key usage")
+    return {"key_usage": value.content[1] if len(value.content) > 1 else 0}
 
 
-def _alternative_names(extensions: bytes) -> Iterator[AlternativeName]:
-    found = [value for oid, value in _extensions(extensions) if oid == _SUBJECT_ALT_NAME]
-    if len(found) > 1:  # RFC 5280 §4.2; OpenSSL considers such a certificate invalid
-        raise DerError("two subjectAltName extensions")
-    for value in found:
-        for name in elements(first_element(string(value)).content):
-            if name.tag & ~_CONSTRUCTED in (_SAN_DNS, _SAN_IP):
-                yield AlternativeName(name.tag & ~_CONSTRUCTED == _SAN_IP, string(name))
+def _extended_key_usage(value: Element) -> dict[str, object]:
+    return {"serves": any(purpose.content == _SERVER_AUTH for purpose in elements(value.content))}
 
 
-def _extensions(data: bytes) -> Iterator[tuple[bytes, Element]]:
-    for extension in elements(first_element(data).content):
-        parts = tuple(elements(extension.content))  # identifier, critical if it is not the default, value
-        if len(parts) < 2 or parts[0].tag != _OID:
-            raise DerError("malformed extension")
-        yield parts[0].content, parts[-1]
+def _authority_key(value: Element) -> dict[str, object]:
+    parts = elements(value.content)
+    return {"authority_key_id": next((part.content for part in parts if part.tag == _KEY_IDENTIFIER), None)}
+
+
+def _name_constraints(value: Element) -> dict[str, object]:
+    found: dict[str, object] = {"has_name_constraints": True}
+    for side in elements(value.content):
+        bases = [first_element(subtree.content) for subtree in elements(side.content)]
+        domains = tuple(base.content.lower() for base in bases if base.tag == _DNS_NAME)
+        if domains and side.tag in (_PERMITTED, _EXCLUDED):
+            found["permitted" if side.tag == _PERMITTED else "excluded"] = domains
+    return found
+
+
+def _alternative_names(value: Element) -> dict[str, object]:
+    return {"has_dns_names": any(name.tag & ~CONSTRUCTED == _DNS_NAME for name in elements(value.content))}
+
+
+#: The fields of `Certificate` that an extension is about, by its identifier.
+_INTERPRETERS: dict[bytes, Callable[[Element], dict[str, object]]] = {
+    _SUBJECT_KEY: lambda value: {"key_id": string(value)},
+    _KEY_USAGE: _key_usage,
+    _SUBJECT_ALT_NAME: _alternative_names,
+    _BASIC_CONSTRAINTS: _basic_constraints,
+    _NAME_CONSTRAINTS: _name_constraints,
+    _AUTHORITY_KEY: _authority_key,
+    _EXTENDED_KEY_USAGE: _extended_key_usage,
+}
+
+
+def _time(moment: Element) -> float:
+    """Return seconds since 1970 (RFC 5280 §4.1.2.5): years of two digits are those from 1950 on."""
+    text = moment.content.decode("ascii")
+    if moment.tag == _UTC_TIME:
+        text = ("19" if text >= "5" else "20") + text
+    if len(text) != 15 or not text[:14].isdigit() or text[14] != "Z":
+        raise DerError("malformed time")
+    year, *rest = int(text[:4]), *(int(text[at : at + 2]) for at in range(4, 14, 2))
+    month, day, hour, minute, second = rest
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import CertificateError, ConfigError
 from ..visible import visible
-from .certificate import CertificateNames, DerError, SubjectNames, certificate_names, subject_names
+from .der import DerError
 from .idna import as_address, ascii_name
+from .names import SubjectNames, subject_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,14 +74,14 @@ def _fault(der: bytes, host: str, *, common_name: bool) -> CertificateError | No
             if _is_for(name, wanted, pattern=may_match_pattern):
                 return None
     if not common_name:
-        return _fault_of_alternative_names(host, der)
+        return _fault_of_alternative_names(names, host)
     if _common_name_counts(names, is_address=address is not None):
         name = names.common_names[0]
         if b"\0" in name:
             return _null_error()
         if _is_for(name, wanted, pattern=may_match_pattern):
             return None
-    return _fault_of_all(names, host, der)
+    return _fault_of_all(names, host)
 
 
 def name_to_send(host: str | None) -> str | None:
@@ -127,25 +128,24 @@ def _common_name_counts(names: SubjectNames, *, is_address: bool) -> bool:
     return bool(names.common_names) and is_address not in kinds
 
 
-def _fault_of_alternative_names(host: str, der: bytes) -> CertificateError:
+def _fault_of_alternative_names(names: SubjectNames, host: str) -> CertificateError:
     """Return the error where only alternative names count and none has matched."""
-    names = _readable(der)
-    if not names.alternative_names and names.common_name is not None:
+    readable, common_name = names.readable_alternative_names, names.readable_common_name
+    if not readable and common_name is not None:
         return CertificateError(
-            f'server certificate for "{_shown(names.common_name)}" does not match host name "{host}": it has only '
+            f'server certificate for "{_shown(common_name)}" does not match host name "{host}": it has only '
             "a common name, and names are looked for in the subjectAltName extension",
             reason="common-name-only",
             remedy="The server needs a certificate with a subjectAltName (RFC 9525 §6.3).",
         )
-    return _mismatch(names.alternative_names, host)
+    return _mismatch(readable, host)
 
 
-def _fault_of_all(names: SubjectNames, host: str, der: bytes) -> CertificateError:
+def _fault_of_all(names: SubjectNames, host: str) -> CertificateError:
     """Return the error where nothing has matched; it lists all that was compared, in that order."""
-    readable = _readable(der)
-    compared = list(readable.alternative_names)
-    if readable.common_name is not None and _common_name_counts(names, is_address=_packed(host) is not None):
-        compared.append(readable.common_name)
+    compared, common_name = names.readable_alternative_names, names.readable_common_name
+    if common_name is not None and _common_name_counts(names, is_address=_packed(host) is not None):
+        compared.append(common_name)
     return _mismatch(compared, host)
 
 
@@ -177,10 +177,3 @@ def _null_error() -> CertificateError:
 
 def _shown(name: str) -> str:
     return visible(name, limit=_MAX_SHOWN)
-
-
-def _readable(der: bytes) -> CertificateNames:
-    try:
-        return certificate_names(der)
-    except DerError:
-        return CertificateNames(None, ())

@@ -13,7 +13,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from .certificate import DerError, children
+from .der import DerError, elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,10 +82,12 @@ class Block(NamedTuple):
         except binascii.Error as exc:
             raise PemError(self.line, f"the {self.label} is not Base64") from exc
         try:
-            elements = len(list(children(der)))
-        except DerError as exc:
-            raise PemError(self.line, f"the {self.label} is truncated or damaged") from exc
-        if elements > (2 if self.label == "TRUSTED CERTIFICATE" else 1):
+            count = len(list(elements(der)))
+        except DerError:
+            count = 0
+        if not count:
+            raise PemError(self.line, f"the {self.label} is truncated or damaged")
+        if count > (2 if self.label == "TRUSTED CERTIFICATE" else 1):
             raise PemError(self.line, f"the {self.label} is followed by other data")
         return der
 

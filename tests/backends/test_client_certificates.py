@@ -19,6 +19,8 @@ from babar_tls.testing import CertificateAuthority, ServerCertificate
 from babar_tls.tls import memory_files
 from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.parameters import ClientCertificate
+from babar_tls.x509.der import elements, only_element
+from babar_tls.x509.pem import encode
 
 from . import unusual_certificates
 from .pairs import TLS_VERSIONS, Pair, only
@@ -226,6 +228,45 @@ def test_encrypted_key_under_the_label_of_a_plain_one_does_not_prompt(  # noqa: 
     seen = presented(backend, parameters, server, root, certificate=client.certificate_pem, key=key, password=PASSWORD)
     assert seen == client.der
     assert "pass phrase" not in capfd.readouterr().err
+
+
+def in_ber(der: bytes) -> bytes:
+    """Return an element of elements without its length, whose end is marked (X.690 §8.1.3.6)."""
+    return b"\x30\x80" + b"".join(each.encoded for each in elements(only_element(der).content)) + b"\0\0"
+
+
+@pytest.mark.parametrize("label", ["PRIVATE KEY", "ENCRYPTED PRIVATE KEY", None])
+def test_encrypted_key_in_ber_does_not_prompt(
+    backend: str,
+    label: str | None,
+    parameters: TlsParameters,
+    client: ServerCertificate,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """OpenSSL reads BER where DER is required."""
+    key = in_ber(client.private_key(password=PASSWORD, der=True))
+    key = encode(label, key) if label is not None else key
+    error = refused(backend, parameters, certificate=client.certificate_pem, key=key)
+    assert error.message == 'private key file "<bytes>" is encrypted'
+    assert "pass phrase" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("pem", [True, False])
+def test_certificate_and_key_in_ber_are_presented_or_refused(  # noqa: PLR0917 - fixtures
+    backend: str,
+    pem: bool,
+    parameters: TlsParameters,
+    server: ServerCertificate,
+    clients: CertificateAuthority,
+    client: ServerCertificate,
+) -> None:
+    certificate, key = in_ber(client.der), in_ber(client.private_key(der=True))
+    if pem:
+        certificate, key = encode("CERTIFICATE", certificate), encode("PRIVATE KEY", key)
+    if backend == "rustls":  # it requires DER
+        assert "could not " in refused(backend, parameters, certificate=certificate, key=key).message
+        return
+    assert presented(backend, parameters, server, clients.root_pem, certificate=certificate, key=key) == client.der
 
 
 def test_damaged_key_is_refused_with_its_line(

@@ -31,7 +31,7 @@ from babar_tls.backends.rustls_context import build_context
 from babar_tls.backends import rustls_context
 from babar_tls.backends.rustls_errors import rejected_certificate, rustls_error
 from babar_tls.tls.trust import Trust, fault
-from babar_tls.x509.signing import parse_certificate
+from babar_tls.x509.certificate import parse_certificate
 
 NAME = "db.example.com"
 DAY = timedelta(days=1)

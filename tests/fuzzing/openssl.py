@@ -41,6 +41,8 @@ _get_signature_info = _declare(
     "X509_get_signature_info", _int, _pointer, ctypes.POINTER(_int), _pointer, _pointer, _pointer
 )
 _short_name = _declare("OBJ_nid2sn", _text, _int)
+_get_public_key = _declare("X509_get_X509_PUBKEY", _pointer, _pointer)
+_encode_public_key = _declare("i2d_X509_PUBKEY", _int, _pointer, ctypes.POINTER(_text))
 _clear_errors = _declare("ERR_clear_error", None)
 
 _NEVER_CHECK_SUBJECT = 0x20
@@ -64,6 +66,17 @@ def parses(der: bytes) -> bool:
     """Return True if OpenSSL reads `der` as a certificate."""
     with _parsed(der) as certificate:
         return certificate is not None
+
+
+def public_key_info(der: bytes) -> bytes | None:
+    """Return the SubjectPublicKeyInfo in DER, `None` if there is no certificate."""
+    with _parsed(der) as certificate:
+        if certificate is None:
+            return None
+        key = _get_public_key(certificate)
+        encoded = ctypes.create_string_buffer(max(0, _encode_public_key(key, None)))
+        _encode_public_key(key, ctypes.byref(ctypes.cast(encoded, _text)))
+        return encoded.raw
 
 
 def signature_hash(der: bytes) -> str | None:

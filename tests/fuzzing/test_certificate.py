@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 from babar_tls.errors import ChannelBindingUnsupported
 from babar_tls.protocol import channel_binding
 from babar_tls.protocol.channel_binding import end_point_hash_name
-from babar_tls.x509 import certificate as module
-from babar_tls.x509.certificate import (
-    DerError,
-    certificate_names,
-    public_key_info,
-    signature_algorithm,
-    subject_names,
-)
+from babar_tls.x509 import names
+from babar_tls.x509 import signature_algorithm as module
+from babar_tls.x509.certificate import public_key_info
+from babar_tls.x509.der import DerError, Element, elements, first_element
+from babar_tls.x509.names import subject_names
+from babar_tls.x509.signature_algorithm import signature_algorithm
 
 from .mutations import mutated
 from .profile import certificate_seeds, corpus, failure, fuzz
@@ -158,7 +156,6 @@ def test_names_and_keys_are_those_that_cryptography_reads(der: bytes) -> None:
 def check_names(der: bytes) -> None:
     try:
         ours = subject_names(der)
-        certificate_names(der)
     except DerError:
         ours = None
     try:
@@ -174,15 +171,16 @@ def check_names(der: bytes) -> None:
         except Exception:  # as above
             return
     assert ours is not None
+    assert len(ours.readable_alternative_names) <= len(ours.alternative_names)
     assert key is not None
     assert key in parsed.tbs_certificate_bytes
     try:
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        alternative = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        names = []
-    dns = [name.value.encode() for name in names if isinstance(name, x509.DNSName)]
+        alternative = []
+    dns = [name.value.encode() for name in alternative if isinstance(name, x509.DNSName)]
     addresses = [
-        name.value.packed for name in names if isinstance(name, x509.IPAddress) and hasattr(name.value, "packed")
+        name.value.packed for name in alternative if isinstance(name, x509.IPAddress) and hasattr(name.value, "packed")
     ]
     assert [name.content for name in ours.alternative_names if not name.is_address] == dns
     assert [
@@ -208,15 +206,14 @@ def test_a_wrong_default_hash_of_pss_is_caught(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_reader_that_ignores_bytes_behind_the_certificate_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "only_child", lambda content: next(iter(module.children(content))))
-    monkeypatch.setattr(
-        "babar_tls.x509.certificate._certificate",
-        lambda der: tuple(module.children(module.only_child(der).content))[:3],
-    )
+    def broken(der: bytes, *, strict: bool) -> list[Element]:
+        return list(elements(first_element(der).content, strict=strict))[:3]
+
+    monkeypatch.setattr(module, "split_certificate", broken)
     assert failure(test_every_reader_names_the_same_hash) is not None
 
 
 def test_a_reader_that_overlooks_a_name_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    correct = module._alternative_names
-    monkeypatch.setattr(module, "_alternative_names", lambda extensions: list(correct(extensions))[:1])
+    correct = names._alternative_names
+    monkeypatch.setattr(names, "_alternative_names", lambda extension: list(correct(extension))[:1])
     assert isinstance(failure(test_names_and_keys_are_those_that_cryptography_reads), AssertionError)

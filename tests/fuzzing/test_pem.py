@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from babar_tls.tls.pem_files import parse_file
 from babar_tls.x509 import pem
-from babar_tls.x509.certificate import children
+from babar_tls.x509.der import elements
 from babar_tls.x509.pem import PemError, blocks
 
 from .mutations import edited
@@ -78,7 +78,7 @@ def read_by_cryptography(data: bytes) -> set[bytes]:
 
 def check_file(data: bytes, file: Path) -> None:
     try:
-        certificates = {next(children(one.der)).encoded for one in parse_file("", data, *CERTIFICATES)}
+        certificates = {next(elements(one.der)).encoded for one in parse_file("", data, *CERTIFICATES)}
         lists = {one.der for one in parse_file("", data, "X509 CRL")}
     except PemError:
         return

@@ -1,6 +1,13 @@
-"""Read BER (X.690 §8), which OpenSSL accepts inside of a certificate where RFC 5280 requires DER.
+"""Read elements of tag, length and value: BER (X.690 §8), and DER (§10), which has one form for every value.
 
-A certificate that the TLS library has accepted must not be rejected because its names are read with stricter rules.
+OpenSSL accepts BER where RFC 5280 requires DER. What the TLS library has accepted, or is going to judge, is read by the
+rules of BER: certificates and keys must not be rejected because they are read by stricter rules, and an encrypted key
+must not be mistaken for one that is not. That costs no security. An element has the same tag and the same content in
+every form, tags of several bytes included, and pins and fingerprints are computed from the bytes as they were sent.
+
+`strict` requires DER. It is for the signature algorithm, which determines the hash of the channel binding. OpenSSL
+encodes that part of a certificate again before it sends it, and the C helper reads it by the same rules.
+
 Every length is checked against what encloses it, and nesting is limited.
 """
 
@@ -11,13 +18,17 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CONSTRUCTED, _MULTI_BYTE_TAG, _INDEFINITE = 0x20, 0x1F, 0x80
+__all__ = ["CONSTRUCTED", "DerError", "Element", "elements", "first_element", "only_element", "string"]
+
+#: The bit of a tag that says that the content consists of elements.
+CONSTRUCTED = 0x20
+_MULTI_BYTE_TAG, _INDEFINITE = 0x1F, 0x80
 _END_OF_CONTENTS = b"\0\0"
 _MAX_DEPTH = 16  # OpenSSL allows 30 levels in an element and 5 in a string
 
 
-class BerError(ValueError):
-    """Not BER."""
+class DerError(ValueError):
+    """Not made of elements, or not of the elements that were expected."""
 
 
 class Element(NamedTuple):
@@ -30,24 +41,50 @@ class Element(NamedTuple):
     content: bytes
     encoded: bytes
 
+    @property
+    def is_der(self) -> bool:
+        """Return True if its tag is one byte and its length is in the shortest form (X.690 §10.1)."""
+        size = len(self.content)
+        digits = size.to_bytes((size.bit_length() + 7) // 8, "big")
+        header = bytes([self.tag, size]) if size < _INDEFINITE else bytes([self.tag, 0x80 | len(digits)]) + digits
+        return self.encoded == header + self.content
 
-def elements(data: bytes) -> Iterator[Element]:
-    """Yield the elements that `data` is made of.
+
+def elements(data: bytes, *, strict: bool = False) -> Iterator[Element]:
+    """Yield the elements that `data` is made of; empty data is made of none.
+
+    Args:
+        data: The content of an element, or a file.
+        strict: Require DER of these elements. Their contents are not looked into.
 
     Raises:
-        BerError: `data` is not made of whole elements.
+        DerError: `data` is not made of whole elements.
     """
     position = 0
     while position < len(data):
         element, position = _element(data, position, 0)
+        if strict and not element.is_der:
+            raise DerError("multi-byte tag, or length not in its shortest form")
         yield element
+
+
+def only_element(data: bytes, *, strict: bool = False) -> Element:
+    """Return the one element that `data` is made of.
+
+    Raises:
+        DerError: `data` is not exactly one element.
+    """
+    found = list(elements(data, strict=strict))
+    if len(found) != 1:
+        raise DerError(f"{len(found)} elements where one is expected")
+    return found[0]
 
 
 def first_element(data: bytes) -> Element:
     """Return the element that `data` begins with; OpenSSL ignores what follows the value of an extension.
 
     Raises:
-        BerError: `data` does not begin with a whole element.
+        DerError: `data` does not begin with a whole element.
     """
     return _element(data, 0, 0)[0]
 
@@ -56,16 +93,16 @@ def string(element: Element) -> bytes:
     """Return the content of a string; a constructed string is the concatenation of its parts (X.690 §8.7.3).
 
     Raises:
-        BerError: The parts are not elements, or they are nested too deeply.
+        DerError: The parts are not elements, or they are nested too deeply.
     """
     return b"".join(_parts(element, 0))
 
 
 def _parts(element: Element, depth: int) -> Iterator[bytes]:
-    if not element.tag & _CONSTRUCTED:
+    if not element.tag & CONSTRUCTED:
         yield element.content
     elif depth == _MAX_DEPTH:
-        raise BerError("string of too many levels")
+        raise DerError("string of too many levels")
     else:
         for part in elements(element.content):
             yield from _parts(part, depth + 1)
@@ -75,7 +112,7 @@ def _element(data: bytes, start: int, depth: int) -> tuple[Element, int]:
     """Return the element that begins at `start`, and where it ends."""
     tag, position = _tag(data, start)
     if position >= len(data):
-        raise BerError("truncated element")
+        raise DerError("truncated element")
     length = data[position]
     position += 1
     if length == _INDEFINITE:
@@ -83,12 +120,12 @@ def _element(data: bytes, start: int, depth: int) -> tuple[Element, int]:
     if length > _INDEFINITE:
         digits = data[position : position + (length & 0x7F)]
         if len(digits) < length & 0x7F:
-            raise BerError("truncated length")
+            raise DerError("truncated length")
         position += len(digits)
         length = int.from_bytes(digits, "big")
     end = position + length
     if end > len(data):
-        raise BerError("element longer than what encloses it")
+        raise DerError("element longer than what encloses it")
     return Element(tag, data[position:end], data[start:end]), end
 
 
@@ -113,8 +150,8 @@ def _tag(data: bytes, start: int) -> tuple[int, int]:
 
 def _indefinite(data: bytes, start: int, tag: int, content: int, depth: int) -> tuple[Element, int]:
     """Return an element without a length, which ends where its contents end (X.690 §8.1.3.6)."""
-    if not tag & _CONSTRUCTED or depth == _MAX_DEPTH:
-        raise BerError("element of indefinite length that is primitive, or nested too deeply")
+    if not tag & CONSTRUCTED or depth == _MAX_DEPTH:
+        raise DerError("element of indefinite length that is primitive, or nested too deeply")
     position = content
     while data[position : position + 2] != _END_OF_CONTENTS:
         _, position = _element(data, position, depth + 1)

@@ -7,13 +7,16 @@ from typing import NamedTuple
 import pytest
 from hypothesis import strategies as st
 
-from babar_tls.x509 import ber
-from babar_tls.x509.ber import BerError, elements, first_element, string
+from babar_tls.x509 import der as module
+from babar_tls.x509.certificate import parse_certificate, public_key_info, read_fields
+from babar_tls.x509.der import DerError, elements, first_element, string
 from babar_tls.x509.hostname import name_fault
+from babar_tls.x509.signature_algorithm import signature_algorithm
 
 from . import openssl
+from .mutations import mutated
 from .profile import failure, fuzz
-from .test_names import DNS, ECDSA_SHA256, IP, KEY, VALIDITY, element
+from .test_hostname import DNS, IP, element
 
 HOST = "db.example.com"
 OTHER_NAME = 0xA0
@@ -64,17 +67,20 @@ NAMES = st.lists(
 )
 
 
+ALGORITHM = Node(0x30, [Node(0x06, bytes.fromhex("2a8648ce3d040302"))])  # ECDSA with SHA-256
+VALIDITY = Node(0x30, [Node(0x17, b"250101000000Z"), Node(0x17, b"450101000000Z")])
+KEY = Node(0x30, [Node(0x30, [Node(0x06, bytes.fromhex("2b6570"))]), Node(0x03, bytes(33))])  # Ed25519
+
+
 @st.composite
 def certificates(draw: st.DrawFn) -> bytes:
-    """Return a certificate whose extension of names is in any form."""
+    """Return a certificate that is in any form, its extension of names included."""
     names = Node(0x30, draw(NAMES))  # type: ignore[arg-type]  # a list of nodes
-    value = draw(encodings(names))
-    extension = Node(0x30, [Node(0x06, b"\x55\x1d\x11"), Node(0x04, value)])
-    extensions = draw(encodings(Node(0xA3, [Node(0x30, [extension])])))
-    version, serial = element(0xA0, element(0x02, b"\2")), element(0x02, b"\1")
-    empty = element(0x30)
-    tbs = element(0x30, version, serial, ECDSA_SHA256, empty, VALIDITY, empty, KEY, extensions)
-    return element(0x30, tbs, ECDSA_SHA256, element(0x03, b"\0signature"))
+    extension = Node(0x30, [Node(0x06, b"\x55\x1d\x11"), Node(0x04, draw(encodings(names)))])
+    extensions = Node(0xA3, [Node(0x30, [extension])])
+    version, serial, empty = Node(0xA0, [Node(0x02, b"\2")]), Node(0x02, b"\1"), Node(0x30, [])
+    tbs = Node(0x30, [version, serial, ALGORITHM, empty, VALIDITY, empty, KEY, extensions])
+    return draw(encodings(Node(0x30, [tbs, ALGORITHM, Node(0x03, b"\0signature")])))
 
 
 @fuzz(3, der=certificates())
@@ -82,6 +88,38 @@ def test_a_name_that_openssl_finds_is_found(der: bytes) -> None:
     for host in (HOST, "127.0.0.1"):
         theirs = openssl.is_for(der, host.encode(), common_name=False)
         assert (name_fault(der, host, common_name=False) is None) is theirs
+
+
+@fuzz(3, der=certificates())
+def test_the_key_that_is_pinned_is_the_key_that_openssl_uses(der: bytes) -> None:
+    check_key(der)
+    assert plain(public_key_info(der)) == plain(KEY.encode())
+    assert parse_certificate(der).der == der
+
+
+@fuzz(4, der=certificates().flatmap(lambda der: mutated([der], most=2)))
+def test_what_openssl_reads_is_read(der: bytes) -> None:
+    check_key(der)
+
+
+def check_key(der: bytes) -> None:
+    theirs = openssl.public_key_info(der)
+    if theirs is None:
+        return
+    assert read_fields(der).subject.tag == 0x30
+    assert plain(public_key_info(der)) == plain(theirs)
+
+
+@fuzz(3, der=certificates())
+def test_the_signature_algorithm_is_read_from_der_only(der: bytes) -> None:
+    certificate = first_element(der)
+    parts = list(elements(certificate.content))
+    inner = list(elements(parts[1].content))
+    if all(each.is_der for each in (certificate, *parts, *inner)):
+        assert signature_algorithm(der).oid == "1.2.840.10045.4.3.2"
+    else:
+        with pytest.raises(DerError):
+            signature_algorithm(der)
 
 
 TREES: st.SearchStrategy[Node] = st.recursive(
@@ -113,29 +151,29 @@ def test_every_form_is_the_same_element(drawn: tuple[Node, bytes]) -> None:
 def test_any_bytes_are_elements_or_an_error(data: bytes) -> None:
     try:
         found = list(elements(data))
-    except BerError:
+    except DerError:
         return
     assert b"".join(each.encoded for each in found) == data
     for each in found:
         try:
             string(each)
-        except BerError:
+        except DerError:
             pass
 
 
 def test_nesting_is_limited() -> None:
-    with pytest.raises(BerError):
+    with pytest.raises(DerError):
         list(elements(b"\x30\x80" * 100_000))
     data = b""
     for _ in range(100):
         data = element(0x24, data)
-    with pytest.raises(BerError):
+    with pytest.raises(DerError):
         string(first_element(data))
 
 
 def test_a_reader_that_ignores_where_contents_end_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(data: bytes, start: int, content: int, _depth: int) -> tuple[ber.Element, int]:
-        return ber.Element(data[start], data[content:], data[start:]), len(data)
+    def broken(data: bytes, start: int, content: int, _depth: int) -> tuple[module.Element, int]:
+        return module.Element(data[start], data[content:], data[start:]), len(data)
 
-    monkeypatch.setattr(ber, "_indefinite", broken)
+    monkeypatch.setattr(module, "_indefinite", broken)
     assert failure(test_every_form_is_the_same_element) is not None

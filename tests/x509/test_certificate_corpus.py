@@ -9,7 +9,9 @@ import pytest
 
 from babar_tls.errors import ChannelBindingUnsupported
 from babar_tls.protocol.channel_binding import end_point_hash_name, tls_server_end_point
-from babar_tls.x509.certificate import certificate_names, public_key_info, signature_algorithm
+from babar_tls.x509.certificate import public_key_info
+from babar_tls.x509.names import subject_names
+from babar_tls.x509.signature_algorithm import signature_algorithm
 
 if TYPE_CHECKING:
     from babar_tls.testing import CertificateAuthority, ServerCertificate
@@ -74,12 +76,12 @@ def test_names(authorities: dict[str, CertificateAuthority]) -> None:
     """Names are read as `cryptography` reads them."""
     data = authorities["p256"].issue(*NAMES, common_name="old.example").der
     san = x509.load_der_x509_certificate(data).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    names = certificate_names(data)
-    assert names.common_name == "old.example"
+    names = subject_names(data)
+    assert names.readable_common_name == "old.example"
     dns, addresses = san.get_values_for_type(x509.DNSName), san.get_values_for_type(x509.IPAddress)
-    assert names.alternative_names == (*dns, *map(str, addresses)) == NAMES
-    plain = certificate_names(authorities["p256"].issue("db.example.com", san=False).der)
-    assert (plain.common_name, plain.alternative_names) == ("db.example.com", ())
+    assert tuple(names.readable_alternative_names) == (*dns, *map(str, addresses)) == NAMES
+    plain = subject_names(authorities["p256"].issue("db.example.com", san=False).der)
+    assert plain == ((b"db.example.com",), ())
 
 
 @pytest.mark.parametrize("key", ["rsa2048", "p256", "p521", "ed25519", "ed448"])

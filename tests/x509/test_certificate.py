@@ -1,4 +1,4 @@
-"""Two things are read from a certificate, and no certificate, however made, does more than raise `DerError`."""
+"""What is read from a certificate, and no certificate, however made, does more than raise `DerError`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from protocol.script import certificate, der, oid
 
-from babar_tls.x509.certificate import (
-    CertificateNames,
-    DerError,
-    SignatureAlgorithm,
-    certificate_names,
-    children,
-    public_key_info,
-    signature_algorithm,
-    subject_names,
-)
-
-from .script import certificate, der, oid
+from babar_tls.x509.certificate import parse_certificate, public_key_info
+from babar_tls.x509.der import DerError, elements, only_element
+from babar_tls.x509.names import SubjectNames, subject_names
+from babar_tls.x509.signature_algorithm import SignatureAlgorithm, signature_algorithm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,18 +68,18 @@ def test_names() -> None:
     addresses = [ipaddress.ip_address("192.0.2.7"), ipaddress.ip_address("2001:db8::1")]
     entries = [der(0x82, b"*.example.com"), der(0x81, b"mail@example.com")]
     entries += [der(0x87, address.packed) for address in addresses]
-    names = certificate_names(named(*entries))
-    assert names == CertificateNames("old.example", ("*.example.com", "192.0.2.7", "2001:db8::1"))
-    assert names.first == "*.example.com"
+    names = subject_names(named(*entries))
+    assert names.readable_common_name == "old.example"
+    assert names.readable_alternative_names == ["*.example.com", "192.0.2.7", "2001:db8::1"]
 
 
 def test_common_name_alone() -> None:
     """Without alternative names the first common name stands for the certificate, as it does to libpq."""
-    names = certificate_names(named(common_names=("first", "last"), extensions=False))
-    assert names == CertificateNames("first", ())
-    assert names.first == "first"
-    assert certificate_names(named(common_names=(), extensions=False)).first is None
-    assert certificate_names(named(version=False, extensions=False)).common_name == "old.example"
+    names = subject_names(named(common_names=("first", "last"), extensions=False))
+    assert names == SubjectNames((b"first", b"last"), ())
+    assert names.readable_common_name == "first"
+    assert subject_names(named(common_names=(), extensions=False)).readable_common_name is None
+    assert subject_names(named(version=False, extensions=False)).readable_common_name == "old.example"
 
 
 def test_undecoded_names() -> None:
@@ -108,7 +101,7 @@ def test_public_key() -> None:
 
 def test_odd_addresses() -> None:
     """An iPAddress that is neither 4 nor 16 bytes long (RFC 5280 §4.2.1.6) is no name."""
-    assert certificate_names(named(der(0x87, b"12345"), der(0x87, b""))).alternative_names == ()
+    assert subject_names(named(der(0x87, b"12345"), der(0x87, b""))).readable_alternative_names == []
 
 
 @pytest.mark.parametrize(
@@ -157,17 +150,90 @@ def test_what_is_no_certificate(data: bytes) -> None:
 def test_what_has_no_names(data: bytes) -> None:
     """A certificate whose inside is broken has no names to tell."""
     with pytest.raises(DerError):
-        certificate_names(data)
+        subject_names(data)
 
 
 def test_bytes_after_the_value_of_an_extension_are_ignored() -> None:
     """OpenSSL ignores them, and has judged the certificate."""
     twice = der(0x30, oid("2.5.29.17"), der(0x04, der(0x30), der(0x30)))
     tbs = der(0x30, *[der(0x30)] * 6, der(0xA3, der(0x30, twice)))
-    assert certificate_names(certificate(ECDSA, tbs=tbs)).alternative_names == ()
+    assert subject_names(certificate(ECDSA, tbs=tbs)).alternative_names == ()
 
 
-READERS: list[Callable[[bytes], object]] = [signature_algorithm, certificate_names, public_key_info, subject_names]
+def in_ber(data: bytes) -> bytes:
+    """Return an element of elements without its length, whose end is marked (X.690 §8.1.3.6)."""
+    return b"\x30\x80" + only_element(data).content + b"\0\0"
+
+
+def test_outline_in_ber_is_read_except_for_the_channel_binding() -> None:
+    plain = named(der(0x82, b"db.example.com"))
+    tbs, algorithm, signature = (each.encoded for each in elements(only_element(plain).content))
+    for outline in (in_ber(plain), der(0x30, in_ber(tbs), algorithm, signature), b"\x30\x82\0" + plain[2:]):
+        assert subject_names(outline) == subject_names(plain)
+        assert public_key_info(outline) == public_key_info(plain)
+        assert parse_certificate(outline).subject == parse_certificate(plain).subject
+        with pytest.raises(DerError):
+            signature_algorithm(outline)
+
+
+def with_extensions(*extensions: tuple[str, bytes]) -> bytes:
+    """A certificate with these extensions, by identifier and value."""
+    listed = (der(0x30, oid(identifier), der(0x04, value)) for identifier, value in extensions)
+    version, key = der(0xA0, der(0x02, b"\x02")), der(0x30, ALGORITHM, der(0x03, b"\0"))
+    fields = (version, der(0x02, b"\x01"), ALGORITHM, name("ca"), VALIDITY, name("ca"), key)
+    return certificate(ECDSA, tbs=der(0x30, *fields, der(0xA3, der(0x30, *listed))))
+
+
+BASIC_CONSTRAINTS, KEY_USAGE, NAME_CONSTRAINTS, EXTENDED_KEY_USAGE = "2.5.29.19", "2.5.29.15", "2.5.29.30", "2.5.29.37"
+CA_TRUE = (BASIC_CONSTRAINTS, der(0x30, der(0x01, b"\xff"), der(0x02, b"\x01")))
+
+
+def test_ca_certificate() -> None:
+    found = parse_certificate(with_extensions(CA_TRUE))
+    assert (found.is_authority, found.path_length, found.key_usage, found.serves) == (True, 1, None, True)
+    assert found.may_sign
+    assert found.is_self_signed
+    assert not found.is_first_version
+    assert not found.has_name_constraints
+    assert not parse_certificate(with_extensions((BASIC_CONSTRAINTS, der(0x30)))).may_sign
+
+
+def test_key_usage_without_certificate_signing_forbids_signing() -> None:
+    for bits, may_sign in ((b"\2\4", True), (b"\7\x80", False), (b"\0", False)):
+        assert parse_certificate(with_extensions(CA_TRUE, (KEY_USAGE, der(0x03, bits)))).may_sign is may_sign
+
+
+def test_extended_key_usage_without_servers_is_noticed() -> None:
+    for purpose, serves in (("1.3.6.1.5.5.7.3.1", True), ("1.3.6.1.5.5.7.3.2", False)):
+        assert parse_certificate(with_extensions((EXTENDED_KEY_USAGE, der(0x30, oid(purpose))))).serves is serves
+
+
+@pytest.mark.parametrize(
+    "base", [der(0x82, b"example.com"), der(0x87, bytes(8)), der(0xA4, name("x")), der(0x81, b"x")]
+)
+@pytest.mark.parametrize("side", [0xA0, 0xA1])
+def test_name_constraints_of_every_kind_are_noticed(base: bytes, side: int) -> None:
+    """A CA certificate that is limited to some addresses must not pass for one without limits."""
+    value = der(0x30, der(side, der(0x30, base)))
+    assert parse_certificate(with_extensions(CA_TRUE, (NAME_CONSTRAINTS, value))).has_name_constraints
+
+
+@pytest.mark.parametrize("extension", [CA_TRUE, (KEY_USAGE, der(0x03, b"\2\4")), (NAME_CONSTRAINTS, der(0x30))])
+def test_extension_that_occurs_twice_is_refused(extension: tuple[str, bytes]) -> None:
+    """OpenSSL considers such a certificate invalid (RFC 5280 §4.2); which of the two counted would be a guess."""
+    with pytest.raises(DerError):
+        parse_certificate(with_extensions(extension, extension))
+    unknown = ("1.3.6.1.4.1.1", b"")
+    assert not parse_certificate(with_extensions(unknown, unknown)).has_name_constraints
+
+
+@pytest.mark.parametrize("boolean", [b"", b"\xff\0", b"\0\xff"])
+def test_boolean_of_another_length_is_refused(boolean: bytes) -> None:
+    with pytest.raises(DerError):
+        parse_certificate(with_extensions((BASIC_CONSTRAINTS, der(0x30, der(0x01, boolean)))))
+
+
+READERS: list[Callable[[bytes], object]] = [signature_algorithm, subject_names, public_key_info, parse_certificate]
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
@@ -219,5 +285,5 @@ def test_many_elements_cost_linear_time() -> None:
     """Reading n elements copies each of their bytes a few times, not n times."""
     count = 20_000
     CountedBytes.copied = 0
-    assert sum(1 for _ in children(CountedBytes(b"\x05\x00" * count))) == count
+    assert sum(1 for _ in elements(CountedBytes(b"\x05\x00" * count))) == count
     assert CountedBytes.copied < 10 * count

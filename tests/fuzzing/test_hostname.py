@@ -9,8 +9,8 @@ import pytest
 from hypothesis import strategies as st
 
 from babar_tls.x509 import hostname as names
-from babar_tls.x509.certificate import subject_names
 from babar_tls.x509.hostname import name_fault
+from babar_tls.x509.names import subject_names
 
 from . import openssl
 from .profile import corpus_objects, failure, fuzz

@@ -1,0 +1,79 @@
+"""Read whom a certificate is for: the common names of its subject, and its alternative names.
+
+The TLS library has accepted the certificate, so that nothing is read by stricter rules than its own (see `der`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, NamedTuple
+
+from .certificate import read_fields
+from .der import CONSTRUCTED, DerError, elements, string
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .der import Element
+
+__all__ = ["AlternativeName", "SubjectNames", "subject_names"]
+
+_SAN_DNS, _SAN_IP = 0x82, 0x87
+_COMMON_NAME, _SUBJECT_ALT_NAME = b"\x55\x04\x03", b"\x55\x1d\x11"  # contents of 2.5.4.3 and 2.5.29.17
+
+
+class AlternativeName(NamedTuple):
+    """One dNSName, or the octets of one iPAddress (RFC 5280 §4.2.1.6)."""
+
+    is_address: bool
+    content: bytes
+
+
+class SubjectNames(NamedTuple):
+    """Every common name of the subject and every dNSName and iPAddress, in order, as they stand in the certificate."""
+
+    common_names: tuple[bytes, ...]
+    alternative_names: tuple[AlternativeName, ...]
+
+    @property
+    def readable_common_name(self) -> str | None:
+        """The first common name as text for messages."""
+        return self.common_names[0].decode("utf-8", "replace") if self.common_names else None
+
+    @property
+    def readable_alternative_names(self) -> list[str]:
+        """The alternative names as text for messages, without addresses of impossible lengths."""
+        return [
+            str(ipaddress.ip_address(content)) if is_address else content.decode("ascii", "replace")
+            for is_address, content in self.alternative_names
+            if not is_address or len(content) in (4, 16)
+        ]
+
+
+def subject_names(der: bytes) -> SubjectNames:
+    """Read the names to compare a host with, undecoded.
+
+    Raises:
+        DerError: `der` is not a certificate, or its names are malformed.
+    """
+    fields = read_fields(der)
+    extension = fields.find_extensions(_SUBJECT_ALT_NAME).get(_SUBJECT_ALT_NAME)
+    alternative = tuple(_alternative_names(extension)) if extension is not None else ()
+    return SubjectNames(tuple(_common_names(fields.subject)), alternative)
+
+
+def _common_names(subject: Element) -> Iterator[bytes]:
+    for relative_name in elements(subject.content):
+        for attribute in elements(relative_name.content):
+            parts = tuple(elements(attribute.content))
+            if len(parts) != 2:
+                raise DerError("malformed attribute")
+            if parts[0].content == _COMMON_NAME:
+                yield string(parts[1])
+
+
+def _alternative_names(extension: Element) -> Iterator[AlternativeName]:
+    for name in elements(extension.content):
+        kind = name.tag & ~CONSTRUCTED
+        if kind in (_SAN_DNS, _SAN_IP):
+            yield AlternativeName(kind == _SAN_IP, string(name))
