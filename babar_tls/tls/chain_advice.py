@@ -25,22 +25,48 @@ if TYPE_CHECKING:
     from ..x509.certificate import Certificate
     from .root_files import Roots
 
-__all__ = ["with_advice"]
+__all__ = ["AnchorFault", "KnownCertificate", "anchor_fault", "remedy_for_root", "with_advice"]
 
 _MAX_NAME = 80  # characters of a name that are shown
 _MOST = 3  # certificates that are named
 _MAX_PATH = 20  # certificates that are looked at on the way from the server's to its root
 
 
-class _Known(NamedTuple):
-    """A certificate, and the file and the line that it is from; without a path, the server has sent it."""
+class KnownCertificate(NamedTuple):
+    """A certificate, and the file and the line that it is from; without a path, the server has sent it.
+
+    Without a line, `path` describes a store that is not a file.
+    """
 
     certificate: Certificate
     path: str | None = None
     line: int = 0
 
     def describe(self) -> str:
-        return f'the CA certificate "{_name(self.certificate.der)}" in "{self.path}" (line {self.line})'
+        """Return words for one that is not the server's."""
+        place = f'"{self.path}" (line {self.line})' if self.line else self.path
+        kind = "CA certificate" if self.certificate.may_sign else "certificate"
+        return f'the {kind} "{_name(self.certificate.der)}" in {place}'
+
+
+class AnchorFault(NamedTuple):
+    """Why a certificate cannot be a trust anchor: `CertificateError.reason`, OpenSSL's text, words about it."""
+
+    reason: str
+    text: str
+    detail: str
+
+
+def anchor_fault(certificate: Certificate, now: float) -> AnchorFault | None:
+    """Return why a trusted certificate cannot be an anchor at this time (seconds since 1970), or None if it can."""
+    if not certificate.serves:
+        detail = "is not for TLS servers (its extendedKeyUsage has no serverAuth)"
+        return AnchorFault("purpose", "unsuitable certificate purpose", detail)
+    if certificate.not_after < now:
+        return AnchorFault("expired", "certificate has expired", _validity(certificate, "expired"))
+    if certificate.not_before > now:
+        return AnchorFault("not-yet-valid", "certificate is not yet valid", _validity(certificate, "not-yet-valid"))
+    return None
 
 
 def with_advice(error: CertificateError, roots: Roots, chain: Sequence[bytes] = ()) -> CertificateError:
@@ -56,16 +82,16 @@ def with_advice(error: CertificateError, roots: Roots, chain: Sequence[bytes] = 
     if error.reason not in ("expired", "not-yet-valid"):
         return error
     now = time.time()
-    found = _outside_of_their_time(list(map(_Known, _parsed(chain))), list(_trusted(roots)), now)
+    found = _outside_of_their_time(list(map(KnownCertificate, _parsed(chain))), list(_trusted(roots)), now)
     if not found:
         return _changed(error, remedy=_unknown(error.reason))
     first = found[0]
-    when = _when(first.certificate, error.reason)
+    when = _validity(first.certificate, error.reason)
     if chain and first.certificate.der == chain[0]:
         also = f' Replace it in "{first.path}" too.' if first.path is not None else ""
         return _changed(error, remedy=f"The server's certificate {when}. {error.remedy}{also}")
     if first.path is not None:
-        return _changed(error, text=f"{first.describe()} {when}", remedy=_remedy_for_root(first, error.reason))
+        return _changed(error, text=f"{first.describe()} {when}", remedy=remedy_for_root(first, error.reason))
     return _changed(
         error,
         remedy=f'The intermediate certificate "{_name(first.certificate.der)}" {when}. The server sends it: it must be '
@@ -78,15 +104,16 @@ def _with_sources(error: CertificateError, roots: Roots, chain: Sequence[bytes])
     advice = [error.remedy or ""]
     if roots.report is not None and roots.report.sources:
         advice.insert(0, f"The trusted certificates are those of {', '.join(map(_source, roots.report.sources))}.")
+    now = time.time()
     issuers = {one.issuer for one in _parsed(chain)}
-    past = [
-        one
+    unusable = [
+        (one, fault)
         for one in _trusted(roots)
-        if not one.certificate.is_current(time.time()) and (not chain or one.certificate.subject in issuers)
+        if (not chain or one.certificate.subject in issuers) and (fault := anchor_fault(one.certificate, now))
     ]
-    if past and len(past) <= _MOST:
-        moments = [f"{one.describe()} {_when(one.certificate, _reason_of(one.certificate))}" for one in past]
-        advice.insert(1, f"Not valid now, and so not trusted: {'; '.join(moments)}.")
+    if unusable and len(unusable) <= _MOST:
+        listed = "; ".join(f"{one.describe()} {fault.detail}" for one, fault in unusable)
+        advice.insert(1, f"Not usable, and so not trusted: {listed}.")
     return _changed(error, remedy=" ".join(filter(None, advice)))
 
 
@@ -95,12 +122,14 @@ def _source(source: str) -> str:
     return f"{source} (the default file of sslrootcert)" if source == str(default) else source
 
 
-def _outside_of_their_time(sent: Sequence[_Known], trusted: Sequence[_Known], now: float) -> list[_Known]:
+def _outside_of_their_time(
+    sent: Sequence[KnownCertificate], trusted: Sequence[KnownCertificate], now: float
+) -> list[KnownCertificate]:
     """Return those that may be in the path and are outside of their time, the uppermost first.
 
     A certificate beside which there is another of the same name that is valid is not at fault: that one was used.
     """
-    found: list[_Known] = []
+    found: list[KnownCertificate] = []
     step = list(sent[:1])
     for _ in range(_MAX_PATH):
         if not step:
@@ -112,10 +141,10 @@ def _outside_of_their_time(sent: Sequence[_Known], trusted: Sequence[_Known], no
     return found[::-1]
 
 
-def _trusted(roots: Roots) -> Iterator[_Known]:
+def _trusted(roots: Roots) -> Iterator[KnownCertificate]:
     for one in roots.certificates:
         try:
-            yield _Known(parse_certificate(first_element(one.der).encoded), one.path, one.line)
+            yield KnownCertificate(parse_certificate(first_element(one.der).encoded), one.path, one.line)
         except DerError:
             continue
 
@@ -127,9 +156,17 @@ def _parsed(chain: Iterable[bytes]) -> list[Certificate]:
         return []
 
 
-def _remedy_for_root(root: _Known, reason: str) -> str:
+def remedy_for_root(root: KnownCertificate, reason: str) -> str:
+    """Return what to do about a trusted certificate that cannot be used for this reason."""
+    if reason == "purpose":
+        return "Set tls_root_cert_path (sslrootcert) to the certificate of the CA that issues servers' certificates."
     if reason == "not-yet-valid":
         return f'Check this machine\'s clock, and whether "{root.path}" is the right file.'
+    if not root.certificate.may_sign:
+        return (
+            f'The server needs a new certificate, which must replace the one in "{root.path}". Check this machine\'s '
+            "clock if it should be valid."
+        )
     return (
         f'Replace it in "{root.path}" by the current certificate of this CA; the server\'s own certificate is not at '
         "fault. Check this machine's clock if it should be valid."
@@ -146,11 +183,7 @@ def _unknown(reason: str) -> str:
     )
 
 
-def _reason_of(certificate: Certificate) -> str:
-    return "expired" if certificate.not_after < time.time() else "not-yet-valid"
-
-
-def _when(certificate: Certificate, reason: str) -> str:
+def _validity(certificate: Certificate, reason: str) -> str:
     if reason == "not-yet-valid":
         return f"is valid from {_day(certificate.not_before)} on"
     return f"expired on {_day(certificate.not_after)}"

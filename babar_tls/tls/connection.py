@@ -12,6 +12,7 @@ A backend's stream (`contract`) does the cryptography. The connection decides:
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import CertificateError, ChannelBindingUnsupported, Closed, TlsError
@@ -259,7 +260,7 @@ class TlsConnection:
             return
         chain = self._stream.peer_chain()
         if chain:
-            fault = self._check_leaf(chain[0]) or misused_anchor(self._context.anchors, chain)
+            fault = self._check_leaf(chain[0]) or misused_anchor(self._context.barred, chain)
             if fault is not None:
                 self._stream.data_to_send()
                 self._alert = BAD_CERTIFICATE_RECORD
@@ -303,6 +304,9 @@ class TlsConnection:
         established = self.facts is not None
         error = self._stream.translate(exc, established=established)
         if isinstance(error, CertificateError):
+            trust = self._context.trust
+            if trust is not None and (fault := trust.fault(time.time())) is not None:
+                return fault
             return with_advice(error, self._context.roots, self._stream.peer_chain())
         if established or not isinstance(error, TlsError):
             return error

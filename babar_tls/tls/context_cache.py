@@ -34,13 +34,14 @@ from .material import TlsMaterial
 from .support import refuse_unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from typing import Any
 
     from ..x509.certificate import Certificate
     from .contract import TlsBackend
     from .parameters import TlsParameters
     from .root_files import Roots
+    from .trust import Trust
 
 __all__ = ["CachedContext", "ContextCache", "contexts"]
 
@@ -56,12 +57,14 @@ class CachedContext(NamedTuple):
     Attributes:
         context: What the backend made.
         roots: The certificates that it trusts.
-        anchors: The trust anchors, if `TlsMaterial.trust_anchors` has selected them.
+        trust: See `TlsMaterial.trust`.
+        barred: See `TlsMaterial.barred`.
     """
 
     context: Any
     roots: Roots
-    anchors: Sequence[Certificate] = ()
+    trust: Trust | None
+    barred: tuple[Certificate, ...]
 
 
 class _Folder(NamedTuple):
@@ -160,7 +163,7 @@ def _build(backend: TlsBackend, parameters: TlsParameters, material: TlsMaterial
     context = backend.create_context(parameters, material)
     if parameters.groups:
         _check_groups(backend, parameters, context)
-    return CachedContext(context, material.roots, material.anchors)
+    return CachedContext(context, material.roots, material.trust, material.barred)
 
 
 def _check_groups(backend: TlsBackend, parameters: TlsParameters, context: Any) -> None:

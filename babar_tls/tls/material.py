@@ -34,14 +34,16 @@ class TlsMaterial:
 
     Attributes:
         valid_until: When the context must be built again, in seconds since 1970.
-        anchors: What `trust_anchors` has returned.
+        trust: Which certificates are anchors, if the backend has asked for `trust_anchors`.
+        barred: The anchors that may not sign other certificates.
     """
 
     def __init__(self, parameters: TlsParameters, *, system_store: bool) -> None:
         self._parameters = parameters
         self._system_store = system_store
         self.valid_until = float("inf")
-        self.anchors: list[Certificate] = []
+        self.trust: Trust | None = None
+        self.barred: tuple[Certificate, ...] = ()
 
     @cached_property
     def roots(self) -> Roots:
@@ -71,7 +73,7 @@ class TlsMaterial:
         source = self._parameters.client_certificate
         return load_identity(source) if source is not None else None
 
-    def trust_anchors(self, library: str, now: float) -> list[Certificate]:
+    def trust_anchors(self, library: str, now: float) -> tuple[Certificate, ...]:
         """Return the certificates to give to a library to which an anchor is only a name and a key, such as webpki.
 
         Args:
@@ -79,12 +81,12 @@ class TlsMaterial:
             now: Seconds since 1970. The answer is right until `valid_until`.
 
         Raises:
-            ConfigError: A certificate is damaged, or has trust settings, or none can be an anchor now.
+            ConfigError: A certificate is damaged, or has trust settings.
         """
-        trust = Trust(load_roots(self.roots))
-        self.valid_until = trust.until(now)
-        self.anchors = trust.anchors(now)
-        return self.anchors
+        self.trust = Trust(load_roots(self.roots, library))
+        anchors, self.valid_until = self.trust.anchors(now)
+        self.barred = tuple(anchor for anchor in anchors if not anchor.may_sign)
+        return anchors
 
     def load_into_openssl(self, load: Callable[[str], None]) -> None:
         """Load the trusted certificates and the revocation lists.

@@ -1,122 +1,148 @@
-"""What is trusted, and what webpki, rustls's verifier, does not ask of a chain.
+"""Decide which certificates of the caller's files become trust anchors, for TLS libraries whose anchors are bare keys.
 
-To webpki every certificate that it is given as a root ends a chain: an intermediate, a server's, one that has expired.
-It looks at a root's name, key and name constraints and at nothing else, and at nobody's key usage. The rules here are
-those of the other engines, OpenSSL's: a chain ends at a self-signed certificate; whoever signs may do so, roots
-included; a self-signed server certificate is trusted where it is itself a root, and signs for nobody.
+webpki, the verifier of rustls, checks the name, the key and the name constraints of an anchor, and nothing else. An
+anchor that has expired, that is a server's own certificate or that is for clients only would end a chain. OpenSSL
+checks the certificate at the end of a chain like the others. The choice of the anchors gives the same verdicts here:
 
-Signatures are webpki's part, and which of several paths it took it does not say. Who *could* be in the path is told by
-names, and whoever could be must be without fault, so that no certificate that merely borrows a name hides another.
+* A root is self-signed. An intermediate is an anchor if an anchor without name constraints has issued it, by name and
+  key identifier: webpki would not apply the constraints of its issuer. Its signature is not verified.
+* An anchor is valid now, and an extended key usage, if it has one, contains serverAuth.
+* An intermediate that is an anchor may sign certificates. A self-signed certificate that may not (CA:FALSE, a key usage
+  without keyCertSign) authenticates only itself; `misused_anchor` is the check for that.
+
+The chain that a server sends is verified by the TLS library, and not walked here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import CertificateError
 from ..x509.certificate import Certificate, parse_certificate
 from ..x509.der import DerError
-from ..x509.names import subject_names
+from .chain_advice import KnownCertificate, anchor_fault, remedy_for_root
 from .root_files import unusable_root_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from ..errors import CertificateError
     from .root_files import Roots
 
-__all__ = ["Trust", "fault", "load_roots"]
+__all__ = ["Anchors", "Trust", "load_roots", "misused_anchor"]
 
-# Codes of OpenSSL (x509_vfy.h).
-NOT_YET_VALID, EXPIRED, PATH_LENGTH, PURPOSE, PERMITTED, EXCLUDED, INVALID_CA = 9, 10, 25, 26, 47, 48, 79
-_INVALID = 1  # no code of OpenSSL's: the text is the caller's
+_FAILED = "SSL error: certificate verify failed"
+_MOST = 3  # certificates that an error names
+
+
+class Anchors(NamedTuple):
+    """The trust anchors at a moment.
+
+    Attributes:
+        certificates: The anchors, roots first.
+        valid_until: The last moment, in seconds since 1970, for which these are the anchors for certain.
+    """
+
+    certificates: tuple[Certificate, ...]
+    valid_until: float
 
 
 class Trust:
-    """The roots of a context.
+    """The certificates that a context trusts, and which of them are anchors at a moment.
 
     Args:
-        certificates: What the files of roots hold.
+        certificates: The certificates of the root files and of the system's store.
     """
 
-    def __init__(self, certificates: Iterable[Certificate]) -> None:
-        different = list({one.der: one for one in certificates}.values())
-        self._roots = [one for one in different if one.is_self_signed]
-        self._others = [one for one in different if not one.is_self_signed]
+    def __init__(self, certificates: Iterable[KnownCertificate]) -> None:
+        first: dict[bytes, KnownCertificate] = {}
+        for one in certificates:
+            first.setdefault(one.certificate.der, one)
+        self._roots = [one for one in first.values() if one.certificate.is_self_signed]
+        self._others = [one.certificate for one in first.values() if not one.certificate.is_self_signed]
 
-    def anchors(self, now: float) -> list[Certificate]:
-        """What to give webpki as roots.
+    def anchors(self, now: float) -> Anchors:
+        """Return the anchors for connections that begin at this time (seconds since 1970)."""
+        anchors = [one.certificate for one in self._roots if anchor_fault(one.certificate, now) is None]
+        issuers = [one for one in anchors if one.may_sign and not one.has_name_constraints]
+        waiting = [one for one in self._others if one.may_sign and anchor_fault(one, now) is None]
+        while found := [one for one in waiting if any(map(one.may_be_issued_by, issuers))]:
+            anchors += found
+            waiting = [one for one in waiting if one not in found]
+            issuers = [one for one in found if not one.has_name_constraints]
+        return Anchors(tuple(anchors), self._valid_until(now))
 
-        Roots that have expired are not among them, except where there is no other: then whoever is verified with them
-        is told that they have expired, by `fault`. An intermediate is one where a root of the same files has issued it:
-        a server need not send what its clients have.
+    def _valid_until(self, now: float) -> float:
+        known = (*(one.certificate for one in self._roots), *self._others)
+        before = (math.nextafter(one.not_before, -math.inf) for one in known)
+        changes = (*before, *(one.not_after for one in known))
+        return min((moment for moment in changes if moment >= now), default=math.inf)
+
+    def fault(self, now: float) -> CertificateError | None:
+        """Return the error if `anchors` is empty: the roots at fault, with file and date.
+
+        Raise it where the TLS library finds no issuer. It is not a `ConfigError`, and not raised before the server has
+        sent its certificate: with OpenSSL an expired root is found during the handshake too, `sslmode=prefer` then goes
+        on as in libpq, and the root may be replaced while the program runs.
+
+        Returns:
+            `None` if there are anchors, or no root is at fault: then the server's certificate has no known issuer.
         """
-        current = [root for root in self._roots if root.is_current(now)]
-        if not current:
-            return self._roots
-        issuers, waiting = [root for root in current if root.may_sign], self._others
-        while True:
-            found = [other for other in waiting if other.is_current(now) and _follows(other, issuers)]
-            if not found:
-                return current
-            current, issuers = current + found, found
-            waiting = [other for other in waiting if other not in found]
-
-    def until(self, now: float) -> float:
-        """When `anchors` gives another answer at the earliest; seconds since 1970."""
-        times = (time for root in (*self._roots, *self._others) for time in (root.not_before, root.not_after))
-        return min((time for time in times if time >= now), default=float("inf"))
+        if self.anchors(now).certificates:
+            return None
+        faults = [(one, fault) for one in self._roots if (fault := anchor_fault(one.certificate, now))]
+        if not faults:
+            return None
+        root, first = faults[0]
+        shown = "; ".join(f"{one.describe()} {fault.detail}" for one, fault in faults[:_MOST])
+        return CertificateError(
+            f"{_FAILED}: {first.text}: {shown}", reason=first.reason, remedy=remedy_for_root(root, first.reason)
+        )
 
 
-def fault(anchors: Sequence[Certificate], chain: Sequence[bytes], now: float, *, common_name: bool) -> int | None:
-    """What OpenSSL has against a chain that webpki has accepted: its code, `None` for nothing.
+def misused_anchor(barred: Sequence[Certificate], chain: Sequence[bytes]) -> CertificateError | None:
+    """Return the error if an anchor that may not sign is named as the issuer of another certificate of the chain.
+
+    To webpki every anchor is a CA. Call this with the chain that it has accepted before anything else is sent: without
+    it, whoever has the key of a server whose self-signed certificate is trusted could issue certificates for any name.
 
     Args:
-        anchors: What webpki was given.
-        chain: What the server sent, its own certificate first.
-        now: Seconds since 1970.
-        common_name: The name may be found in the subject's common name, to which name constraints then apply.
+        barred: The anchors that may not sign.
+        chain: What the server sent, in any order.
     """
-    try:
-        leaf, *sent = map(parse_certificate, chain)
-    except DerError:
-        return _INVALID
-    if not leaf.may_speak_tls:
-        return PURPOSE
-    if any(leaf.der == anchor.der for anchor in anchors):
+    if not barred:
         return None
-    between = _above([leaf], [*sent, *(anchor for anchor in anchors if not anchor.is_self_signed)])
-    path = [leaf, *between]
-    issuers = {one.issuer for one in path}
-    ends = [anchor for anchor in anchors if anchor.is_self_signed and anchor.subject in issuers]
-    authorities = [*between, *ends]
-    if not all(one.may_sign for one in authorities):
-        return INVALID_CA
-    if not all(one.serves for one in authorities):
-        return PURPOSE
-    if not all(_is_short_enough(one, path) for one in authorities):
-        return PATH_LENGTH
-    if common_name and not leaf.has_dns_names:
-        found = _name_fault(leaf.der, authorities)
-        if found is not None:
-            return found
-    return next((_time_fault(one, now) for one in ends if not one.is_current(now)), None)
+    known = {anchor.der for anchor in barred}
+    try:
+        issuers = {parse_certificate(der).issuer for der in chain if der not in known}
+    except DerError:
+        return CertificateError(
+            f"{_FAILED}: the server's certificate, or one that it sent with it, cannot be read", reason="invalid"
+        )
+    if issuers.isdisjoint(anchor.subject for anchor in barred):
+        return None
+    return CertificateError(
+        f"{_FAILED}: invalid CA certificate",
+        reason="invalid",
+        remedy="The trusted certificate that is named as the issuer may not sign others (CA:FALSE, or a key usage "
+        "without keyCertSign). It authenticates only the server that presents it; trust the certificate of a CA.",
+    )
 
 
-def misused_anchor(anchors: Sequence[Certificate], chain: Sequence[bytes]) -> CertificateError | None:
-    """Return None."""
-    return None
-
-
-def load_roots(roots: Roots) -> list[Certificate]:
+def load_roots(roots: Roots, library: str) -> list[KnownCertificate]:
     """Parse the certificates that are to be trusted.
 
+    Args:
+        roots: What the files hold, and whether the system's store is used besides.
+        library: The TLS library, for errors.
+
     Raises:
-        ConfigError: A certificate is damaged, or has trust settings, which rustls does not have.
+        ConfigError: A certificate is damaged, or has trust settings, which the TLS library cannot apply.
     """
-    found: list[Certificate] = []
-    for one in roots.without_trust_settings("rustls"):
+    found: list[KnownCertificate] = []
+    for one in roots.without_trust_settings(library):
         try:
-            found.append(parse_certificate(one.der))
+            found.append(KnownCertificate(parse_certificate(one.der), one.path, one.line))
         except ValueError as exc:
             raise unusable_root_file(one.path, f"damaged certificate, line {one.line}") from exc
     if roots.system_store:
@@ -128,66 +154,9 @@ def load_roots(roots: Roots) -> list[Certificate]:
     return found
 
 
-def _readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:
+def _readable(certificates: Iterable[bytes]) -> Iterator[KnownCertificate]:
     for der in certificates:
         try:
-            yield parse_certificate(der)
+            yield KnownCertificate(parse_certificate(der), "the system's certificate store")
         except DerError:
             continue
-
-
-def _follows(other: Certificate, issuers: Iterable[Certificate]) -> bool:
-    """May it stand for one of its issuers? Not where that is limited to some names: webpki would not know them."""
-    return other.may_sign and any(
-        other.may_be_issued_by(issuer) and not issuer.has_name_constraints for issuer in issuers
-    )
-
-
-def _above(start: Sequence[Certificate], others: Sequence[Certificate]) -> list[Certificate]:
-    """Those of the others that may be above these in a path, by names."""
-    found: list[Certificate] = []
-    waiting, names = list(dict.fromkeys(others)), {one.issuer for one in start}
-    while names:
-        step = [one for one in waiting if one.subject in names and one not in start]
-        waiting = [one for one in waiting if one not in step]
-        found += step
-        names = {one.issuer for one in step}
-    return found
-
-
-def _is_short_enough(authority: Certificate, path: Collection[Certificate]) -> bool:
-    """RFC 5280 §4.2.1.9: how many authorities are below it, without those that certify themselves."""
-    if authority.path_length is None:
-        return True
-    below: set[tuple[bytes, bytes]] = set()
-    names = {authority.subject}
-    while names:
-        step = {
-            (one.subject, one.key) for one in path if one.issuer in names and one.subject != one.issuer and one.may_sign
-        } - below
-        below |= step
-        names = {subject for subject, _ in step}
-    return len(below - {(authority.subject, authority.key)}) <= authority.path_length
-
-
-def _name_fault(der: bytes, authorities: Iterable[Certificate]) -> int | None:
-    """Whether there is an authority that may not sign for the common names; webpki looks at alternative names alone."""
-    names = [name.lower().removeprefix(b"*.") for name in subject_names(der).common_names]
-    for authority in authorities:
-        for name in names:
-            if b"." not in name or b" " in name:
-                continue  # no host's
-            if authority.permitted is not None and not _is_within(name, authority.permitted):
-                return PERMITTED
-            if _is_within(name, authority.excluded):
-                return EXCLUDED
-    return None
-
-
-def _is_within(name: bytes, domains: Iterable[bytes]) -> bool:
-    """RFC 5280 §4.2.1.10."""
-    return any(not base or name == base or name.endswith(b"." + base.removeprefix(b".")) for base in domains)
-
-
-def _time_fault(certificate: Certificate, now: float) -> int:
-    return EXPIRED if certificate.not_after < now else NOT_YET_VALID

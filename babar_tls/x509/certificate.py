@@ -9,27 +9,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from .der import CONSTRUCTED, DerError, Element, elements, first_element, only_element, string
+from .der import DerError, Element, elements, first_element, only_element, string
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Certificate", "Fields", "parse_certificate", "public_key_info", "read_fields", "split_certificate"]
 
-_BOOLEAN, _INTEGER, _BIT_STRING, _OID, _UTC_TIME, _SEQUENCE = 0x01, 0x02, 0x03, 0x06, 0x17, 0x30
+_BOOLEAN, _BIT_STRING, _OID, _UTC_TIME, _SEQUENCE = 0x01, 0x03, 0x06, 0x17, 0x30
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _KEY_IDENTIFIER = 0x80  # of an AuthorityKeyIdentifier
-_PERMITTED, _EXCLUDED, _DNS_NAME = 0xA0, 0xA1, 0x82
 _MAX_CERTIFICATE = 1 << 24  # bytes
 
 # Extensions, by the content of their identifiers.
-_SUBJECT_KEY, _KEY_USAGE, _SUBJECT_ALT_NAME = b"\x55\x1d\x0e", b"\x55\x1d\x0f", b"\x55\x1d\x11"
+_SUBJECT_KEY, _KEY_USAGE = b"\x55\x1d\x0e", b"\x55\x1d\x0f"
 _BASIC_CONSTRAINTS, _NAME_CONSTRAINTS, _AUTHORITY_KEY = b"\x55\x1d\x13", b"\x55\x1d\x1e", b"\x55\x1d\x23"
 _EXTENDED_KEY_USAGE = b"\x55\x1d\x25"
 _SERVER_AUTH = bytes.fromhex("2b06010505070301")
 
-# Bits of a key usage (RFC 5280 §4.2.1.3), the first the highest.
-_DIGITAL_SIGNATURE, _KEY_ENCIPHERMENT, _KEY_AGREEMENT, _KEY_CERT_SIGN = 0x80, 0x20, 0x08, 0x04
+_KEY_CERT_SIGN = 0x04  # of a key usage (RFC 5280 §4.2.1.3), whose first bit is the highest
 
 
 class Fields(NamedTuple):
@@ -69,38 +67,28 @@ class Certificate:
         der: The whole certificate.
         issuer: The issuer's name, DER.
         subject: The subject's name, DER.
-        key: The subject's public key, DER.
         not_before: Seconds since 1970.
         not_after: Seconds since 1970.
         key_id: The identifier of the subject's key, if there is one.
         authority_key_id: The identifier of the issuer's key, if there is one.
         is_authority: ``CA:TRUE`` or ``CA:FALSE``, `None` without basic constraints.
-        path_length: How many CA certificates may follow, `None` for any number.
         key_usage: The bits of the key usage, `None` if every use is allowed.
         serves: The extended key usage is absent, or allows TLS servers.
-        permitted: The domains to which the certificate limits what it signs, `None` if it does not.
-        excluded: The domains for which the certificate must not sign.
         has_name_constraints: There is a nameConstraints extension, of whatever kinds of names.
-        has_dns_names: There are alternative names that are dNSNames.
         is_first_version: It is of X.509 version 1, which has no extensions.
     """
 
     der: bytes
     issuer: bytes
     subject: bytes
-    key: bytes
     not_before: float
     not_after: float
     key_id: bytes | None = None
     authority_key_id: bytes | None = None
     is_authority: bool | None = None
-    path_length: int | None = None
     key_usage: int | None = None
     serves: bool = True
-    permitted: tuple[bytes, ...] | None = None
-    excluded: tuple[bytes, ...] = ()
     has_name_constraints: bool = False
-    has_dns_names: bool = False
     is_first_version: bool = False
 
     def is_current(self, now: float) -> bool:
@@ -120,13 +108,6 @@ class Certificate:
         if self.is_authority is None:
             return self.key_usage is not None or (self.is_first_version and self.is_self_signed)
         return self.is_authority
-
-    @property
-    def may_speak_tls(self) -> bool:
-        """Return True if the key may be used in a server's handshake."""
-        return self.key_usage is None or bool(
-            self.key_usage & (_DIGITAL_SIGNATURE | _KEY_ENCIPHERMENT | _KEY_AGREEMENT)
-        )
 
     def may_be_issued_by(self, other: Certificate) -> bool:
         """Return True if `other` is the issuer, by its name and the identifier of its key."""
@@ -201,7 +182,6 @@ def parse_certificate(der: bytes) -> Certificate:
         der=der,
         issuer=fields.issuer.encoded,
         subject=fields.subject.encoded,
-        key=fields.key.encoded,
         not_before=not_before,
         not_after=not_after,
         is_first_version=fields.is_first_version,
@@ -210,15 +190,10 @@ def parse_certificate(der: bytes) -> Certificate:
 
 
 def _basic_constraints(value: Element) -> dict[str, object]:
-    is_authority, length = False, None
-    for part in elements(value.content):
-        if part.tag == _BOOLEAN:
-            if len(part.content) != 1:
-                raise DerError("malformed BOOLEAN")
-            is_authority = part.content != b"\0"
-        elif part.tag == _INTEGER:
-            length = int.from_bytes(part.content, "big", signed=True)
-    return {"is_authority": is_authority, "path_length": length}
+    flags = [part.content for part in elements(value.content) if part.tag == _BOOLEAN]
+    if any(len(flag) != 1 for flag in flags):
+        raise DerError("malformed BOOLEAN")
+    return {"is_authority": any(flag != b"\0" for flag in flags)}
 
 
 def _key_usage(value: Element) -> dict[str, object]:
@@ -236,27 +211,12 @@ def _authority_key(value: Element) -> dict[str, object]:
     return {"authority_key_id": next((part.content for part in parts if part.tag == _KEY_IDENTIFIER), None)}
 
 
-def _name_constraints(value: Element) -> dict[str, object]:
-    found: dict[str, object] = {"has_name_constraints": True}
-    for side in elements(value.content):
-        bases = [first_element(subtree.content) for subtree in elements(side.content)]
-        domains = tuple(base.content.lower() for base in bases if base.tag == _DNS_NAME)
-        if domains and side.tag in (_PERMITTED, _EXCLUDED):
-            found["permitted" if side.tag == _PERMITTED else "excluded"] = domains
-    return found
-
-
-def _alternative_names(value: Element) -> dict[str, object]:
-    return {"has_dns_names": any(name.tag & ~CONSTRUCTED == _DNS_NAME for name in elements(value.content))}
-
-
 #: The fields of `Certificate` that an extension is about, by its identifier.
 _INTERPRETERS: dict[bytes, Callable[[Element], dict[str, object]]] = {
     _SUBJECT_KEY: lambda value: {"key_id": string(value)},
     _KEY_USAGE: _key_usage,
-    _SUBJECT_ALT_NAME: _alternative_names,
     _BASIC_CONSTRAINTS: _basic_constraints,
-    _NAME_CONSTRAINTS: _name_constraints,
+    _NAME_CONSTRAINTS: lambda _: {"has_name_constraints": True},
     _AUTHORITY_KEY: _authority_key,
     _EXTENDED_KEY_USAGE: _extended_key_usage,
 }

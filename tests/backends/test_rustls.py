@@ -19,6 +19,7 @@ from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority, ServerCertificate
 from babar_tls.tls import memory_files
 from babar_tls.tls.connection import TlsConnection
+from babar_tls.tls.context_cache import ContextCache
 from babar_tls.tls.parameters import ClientCertificate
 from babar_tls.x509.pem import encode
 
@@ -26,12 +27,9 @@ from .pairs import TLS_VERSIONS, Pair, only
 
 pytest.importorskip("rtls")
 
-from babar_tls.backends.rustls_context import build_context
 
-from babar_tls.backends import rustls_context
+from babar_tls.backends import rustls
 from babar_tls.backends.rustls_errors import rejected_certificate, rustls_error
-from babar_tls.tls.trust import Trust, fault
-from babar_tls.x509.certificate import parse_certificate
 
 NAME = "db.example.com"
 DAY = timedelta(days=1)
@@ -96,54 +94,25 @@ def test_post_quantum(parameters: TlsParameters, authority: CertificateAuthority
         assert server.get_group_name() == "X25519MLKEM768"
 
 
-def anchors(trust: Trust, moment: datetime) -> list[bytes]:
-    return [anchor.der for anchor in trust.anchors(moment.timestamp())]
-
-
 def of(authority: CertificateAuthority) -> bytes:
     return authority._certificate.public_bytes(Encoding.DER)
 
 
-def test_roots_come_and_go() -> None:
-    """The roots in use are those that are valid at the moment, with what they have issued; the last ones stay."""
-    old = CertificateAuthority(not_before=NOW - 9 * DAY, not_after=NOW + DAY)
-    new = CertificateAuthority(not_before=NOW + DAY / 2, not_after=NOW + 9 * DAY)
-    below = new.intermediate(not_before=NOW, not_after=NOW + 8 * DAY)
-    trust = Trust(map(parse_certificate, [of(old), of(below), of(new), of(new)]))
-    assert anchors(trust, NOW) == [of(old)]
-    assert anchors(trust, NOW + DAY * 0.75) == [of(old), of(new), of(below)]
-    assert anchors(trust, NOW + 2 * DAY) == [of(new), of(below)]
-    assert anchors(trust, NOW + 20 * DAY) == [of(old), of(new)]
-    assert trust.until(NOW.timestamp()) <= (NOW + DAY / 2).timestamp()
-    assert trust.until((NOW + 2 * DAY).timestamp()) <= (NOW + 8 * DAY).timestamp()
-    assert trust.until((NOW + 20 * DAY).timestamp()) == float("inf")
-
-
-def test_a_root_expires_in_a_context(tmp_path: Path) -> None:
+def test_a_root_expires_in_a_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A context that was made before its root expired does not outlive it."""
     brief, lasting = CertificateAuthority(not_after=NOW + DAY), CertificateAuthority()
     path = tmp_path / "root.crt"
     path.write_bytes(brief.root_pem + lasting.root_pem)
-    context = build_context(TlsParameters(root_cert_path=str(path), default_roots=False))
-    builder, roots = context.current(NOW.timestamp())
-    assert [root.der for root in roots] == [of(brief), of(lasting)]
-    assert context.current(NOW.timestamp())[0] is builder
-    later, roots = context.current((NOW + 2 * DAY).timestamp())
-    assert later is not builder
-    assert [root.der for root in roots] == [of(lasting)]
-
-
-def test_limited_issuers_lend_no_trust(tmp_path: Path) -> None:
-    """An intermediate in the root file does not shake off the name constraints of its root: it must be sent."""
-    constraints = x509.NameConstraints([x509.DNSName("example.org")], None)
-    root = CertificateAuthority(extensions=[(constraints, True)])
-    below = root.intermediate()
-    path = tmp_path / "root.crt"
-    path.write_bytes(below.certificate_pem + root.root_pem)
-    parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
-    with pytest.raises(CertificateError):
-        Pair("rustls", parameters, NAME, below.issue(NAME)).handshake()
-    Pair("rustls", parameters, "db.example.org", below.issue("db.example.org")).handshake()
+    parameters, cache, now = TlsParameters(root_cert_path=str(path), default_roots=False), ContextCache(), NOW
+    monkeypatch.setattr("babar_tls.bounded_cache.time", lambda: now.timestamp())
+    monkeypatch.setattr("babar_tls.backends.rustls.time.time", lambda: now.timestamp())
+    first = cache.get(get_backend("rustls"), parameters)
+    assert cache.get(get_backend("rustls"), parameters) is first
+    now = NOW + 2 * DAY
+    later = cache.get(get_backend("rustls"), parameters)
+    assert later is not first
+    assert later.trust is not None
+    assert [root.der for root in later.trust.anchors(now.timestamp()).certificates] == [of(lasting)]
 
 
 def test_authority_as_server(parameters: TlsParameters, authority: CertificateAuthority) -> None:
@@ -180,7 +149,7 @@ def test_encrypted_keys_without_cryptography(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where cryptography is not installed rtls decrypts the key, and a wrong password is told as such."""
-    monkeypatch.setattr(rustls_context, "find_spec", lambda _: None)
+    monkeypatch.setattr(rustls, "find_spec", lambda _: None)
     key = client.private_key(form, password=b"secret")
     source = ClientCertificate(certificate=client.certificate_pem, key=key, password=b"secret")
     chosen = dataclasses.replace(parameters, client_certificate=source, alpn=("postgresql", form))
@@ -220,16 +189,3 @@ def test_key_log_leaves_nothing(
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     assert list(folder.iterdir()) == []
     assert len((tmp_path / "keys").read_text().splitlines()) == 2 * 5
-
-
-@pytest.mark.parametrize("junk", ["3006300030003000", "300730020000", "3000", ""])
-def test_unreadable_certificate_behind_a_good_one_is_a_fault(junk: str, authority: CertificateAuthority) -> None:
-    """A certificate that the chain does not need is not read by rustls."""
-    anchors = [parse_certificate(ca_der(authority))]
-    chain = [authority.issue(NAME).der, bytes.fromhex(junk)]
-    assert fault(anchors, chain[:1], NOW.timestamp(), common_name=True) is None
-    assert fault(anchors, chain, NOW.timestamp(), common_name=True) is not None
-
-
-def ca_der(authority: CertificateAuthority) -> bytes:
-    return x509.load_pem_x509_certificate(authority.root_pem).public_bytes(Encoding.DER)

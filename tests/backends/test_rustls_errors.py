@@ -70,7 +70,6 @@ REJECTED: dict[str, tuple[Callable[[CertificateAuthority], ServerCertificate], l
         lambda ca: issue(ca, extension("551d13", b"\x05\0"), NAMES),
         ["is damaged, or its encoding is not DER", "tls_backend='stdlib' or 'openssl'"],
     ),
-    "malformed key usage": (lambda ca: issue(ca, extension("551d0f", b"\x05\0"), NAMES), ["cannot be read"]),
     "not a certificate": (
         lambda ca: dataclasses.replace(issue(ca, NAMES), der=b"garbage"),
         ["is damaged, or its encoding is not DER"],

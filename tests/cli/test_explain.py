@@ -351,7 +351,6 @@ def test_what_the_engine_cannot_do(cli: Callable[..., Outcome], monkeypatch: pyt
     )["meaning"]
     for lack in (
         "revocation lists",
-        "common names",
         "log",
         "asks for our certificate",
         "/c.p12",

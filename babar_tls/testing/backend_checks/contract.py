@@ -56,8 +56,6 @@ def _unsupported(trial: Trial) -> Iterator[tuple[str, dict[str, Any]]]:
         path = trial.world.put("unused.crl", trial.world.authority.revocation_list())
         yield "crls", {"crl_path": path}
         yield "crls", {"crl_dir": str(trial.world.new_folder())}
-    if not stated.common_names:
-        yield "common_names", {"common_name": True}
     if not stated.key_log:
         yield "key_log", {"key_log_path": str(trial.world.new_folder() / "keys")}
     if not stated.os_roots:
