@@ -1,0 +1,1 @@
+"""Tests of what all TLS libraries share."""
