@@ -8,6 +8,8 @@ import pytest
 
 from tests.fuzzing.profile import LONG
 
+pytest.importorskip("cryptography")
+
 _HERE = Path(__file__).parent
 
 
