@@ -84,7 +84,7 @@ def check_startup(config: Config) -> None:
 
 def check_tls(config: Config) -> None:
     """Modes that contradict each other, and trust in nothing."""
-    if not isinstance(config.tls_backend, str) and not hasattr(config.tls_backend, "wrap"):
+    if not isinstance(config.tls_backend, str) and not hasattr(config.tls_backend, "create_stream"):
         raise ConfigError(
             "tls_backend must be a registered name or a TlsBackend", remedy='Use tls_backend="stdlib", or leave it out.'
         )

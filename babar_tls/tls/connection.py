@@ -179,13 +179,11 @@ class TlsConnection:
         except BaseException:
             self._failure = failed_error()
             raise
-        if count:
+        self._received_close_notify = more == 0
+        if count or self._received_close_notify:
             return count
         if self._failure is not None:
             raise self._failure
-        if more == 0:
-            self._received_close_notify = True
-            return 0
         if self._eof and buffer:
             raise self._failed(truncated_error())
         return None

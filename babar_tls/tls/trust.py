@@ -100,16 +100,17 @@ class Trust:
         )
 
 
-def misused_anchor(barred: Sequence[Certificate], chain: Sequence[bytes]) -> CertificateError | None:
+def misused_anchor(anchors: Iterable[Certificate], chain: Sequence[bytes]) -> CertificateError | None:
     """Return the error if an anchor that may not sign is named as the issuer of another certificate of the chain.
 
     To webpki every anchor is a CA. Call this with the chain that it has accepted before anything else is sent: without
     it, whoever has the key of a server whose self-signed certificate is trusted could issue certificates for any name.
 
     Args:
-        barred: The anchors that may not sign.
+        anchors: What the TLS library was given, or those of them that may not sign.
         chain: What the server sent, in any order.
     """
+    barred = [anchor for anchor in anchors if not anchor.may_sign]
     if not barred:
         return None
     known = {anchor.der for anchor in barred}

@@ -11,7 +11,7 @@ import pytest
 
 from babar_tls import Config, ConfigError, TlsVersion
 from babar_tls.backends import TlsParameters, get_backend, offer_of
-from babar_tls.tls.algorithms import choice, openssl_name
+from babar_tls.tls.algorithms import openssl_name, select
 from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.hello import ClientOffer, client_offer
 
@@ -185,9 +185,9 @@ def test_config_refuses_classes(field: str, value: object) -> None:
 
 def test_versions_left() -> None:
     """Naming suites of one version does without the other."""
-    only12 = choice(TlsParameters(ciphers=("ECDHE-RSA-AES256-GCM-SHA384",)))
+    only12 = select(TlsParameters(ciphers=("ECDHE-RSA-AES256-GCM-SHA384",)))
     assert (only12.min_version, only12.max_version) == (TlsVersion.TLSV1_2, TlsVersion.TLSV1_2)
-    only13 = choice(TlsParameters(ciphers=("tls_aes_256_gcm_sha384",)))
+    only13 = select(TlsParameters(ciphers=("tls_aes_256_gcm_sha384",)))
     assert (only13.min_version, only13.max_version, only13.tls13) == (TlsVersion.TLSV1_3, None, TLS13[:1])
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from babar_tls import CertificateError, ConfigError
 from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.backends.stdlib import StdlibBackend
 from babar_tls.testing import CertificateAuthority
 from babar_tls.tls import context_cache, file_stamps
 from babar_tls.tls.connection import TlsConnection
-from babar_tls.tls.context_cache import ContextCache
+from babar_tls.tls.context_cache import ContextCache, contexts
 from babar_tls.tls.parameters import ClientCertificate
 
 from .pairs import Pair
@@ -111,11 +112,10 @@ def test_file_that_never_rests_is_used_once(
     disturbed.before = lambda: other.write(path)
     disturbed.after = lambda: authority.write(path)
     parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
-    cache = get_backend(backend)._contexts  # type: ignore[attr-defined]
-    size = len(cache._contexts)
+    size = len(contexts._contexts)
     TlsConnection(get_backend(backend), parameters, NAME)
     assert 0 < disturbed.times < 1000
-    assert len(cache._contexts) == size or size == 32
+    assert len(contexts._contexts) == size
     disturbed.times = 0
     assert (reason(backend, parameters, authority), reason(backend, parameters, other)) == (None, "untrusted")
 
@@ -240,17 +240,19 @@ def test_certificate_and_key_that_are_replaced_one_after_the_other_fit(
 def test_password_is_asked_for_once_if_nothing_changes(parameters: TlsParameters) -> None:
     asked: list[int] = []
 
-    def build(_: TlsParameters) -> object:
-        asked.append(1)
-        raise ConfigError("wrong password")
+    class Refusing(StdlibBackend):
+        def create_context(self, *_: object) -> Any:
+            asked.append(1)
+            raise ConfigError("wrong password")
 
-    cache: ContextCache[object] = ContextCache(build, lambda _: ())
     with pytest.raises(ConfigError):
-        cache.get(parameters)
+        ContextCache().get(Refusing(), parameters)
     assert asked == [1]
 
 
-def test_foreign_builder_is_watched_by_its_links(parameters: TlsParameters, tmp_path: Path) -> None:
+def test_foreign_builder_is_watched_by_its_links(
+    parameters: TlsParameters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A backend that lets its library open the path is watched too, as far as links tell."""
     (tmp_path / "a").write_text("a")
     (tmp_path / "b").write_text("b")
@@ -258,7 +260,7 @@ def test_foreign_builder_is_watched_by_its_links(parameters: TlsParameters, tmp_
     flip(link, "a")
     turns = [1]
 
-    def build(_: TlsParameters) -> str:
+    def build(*_: object) -> str:
         if not turns:
             return link.read_text()
         turns.pop()
@@ -267,9 +269,11 @@ def test_foreign_builder_is_watched_by_its_links(parameters: TlsParameters, tmp_
         flip(link, "a")
         return found
 
-    cache: ContextCache[str] = ContextCache(build, lambda _: [str(link)])
-    assert cache.get(parameters) == "a"
-    assert cache.get(parameters) == "a"
+    monkeypatch.setattr(context_cache, "_files", lambda _: [str(link)])
+    monkeypatch.setattr(context_cache, "_build", build)
+    cache = ContextCache()
+    assert cache.get(StdlibBackend(), parameters) == "a"
+    assert cache.get(StdlibBackend(), parameters) == "a"
 
 
 def test_report_is_about_the_certificates_that_are_trusted(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls import ConfigError
-from babar_tls.backends import TlsParameters, get_backend, stdlib, stdlib_context
+from babar_tls.backends import TlsParameters, get_backend, stdlib
 from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.parameters import ClientCertificate
 
@@ -172,6 +172,10 @@ def test_certificate_request(
     source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
     parameters = dataclasses.replace(parameters, client_certificate=source)
     watching = dataclasses.replace(parameters, watch_certificate_request=True)
+    if not tells:
+        with pytest.raises(ConfigError, match="cannot report whether the server requests a client certificate"):
+            Pair(backend, watching, NAME, certificate)
+        watching = parameters
     for asks in (True, False, True):
         options = {"client_ca_pem": authority.root_pem} if asks else {}
         pair = Pair(backend, watching, NAME, certificate, **options, **only(version)).handshake()
@@ -210,8 +214,9 @@ def test_python_without_messages(
     parameters: TlsParameters, certificate: ServerCertificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Python that shows no TLS messages says that it cannot tell."""
-    for module in (stdlib, stdlib_context):
-        monkeypatch.setattr(module, "WATCHES_REQUESTS", False)
-    assert stdlib.StdlibBackend().capabilities.reports_certificate_request is False
-    watching = dataclasses.replace(parameters, watch_certificate_request=True, alpn=("postgresql", "unseen"))
-    assert Pair("stdlib", watching, NAME, certificate).handshake().client.facts.certificate_requested is None
+    monkeypatch.setattr(stdlib, "_WATCHES_REQUESTS", False)
+    backend = stdlib.StdlibBackend()
+    assert backend.capabilities.reports_certificate_request is False
+    watching = dataclasses.replace(parameters, watch_certificate_request=True)
+    with pytest.raises(ConfigError, match="cannot report whether the server requests a client certificate"):
+        Pair(backend, watching, NAME, certificate)

@@ -41,6 +41,7 @@ def test_lazy_import() -> None:
     program = """
 import sys
 import babar_tls, babar_tls.aio, babar_tls.session
+from babar_tls.tls.connection import TlsConnection
 from babar_tls.backends import TlsParameters, backend_names, get_backend
 from babar_tls.config import TlsVerify
 engines = {"OpenSSL", "cryptography", "rtls", "_rtls"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import CertificateError, ConfigError, TlsVerify
-from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.backends import TlsParameters, get_backend, stdlib
 from babar_tls.testing import CertificateAuthority
 from babar_tls.tls import context_cache
 from babar_tls.tls import default_roots as roots
@@ -120,20 +120,22 @@ def test_hashed_folders_are_looked_at_seldom(
     path = tmp_path / "01234567.0"
     path.touch()
     (tmp_path / "README").touch()
-    cache: ContextCache[object] = ContextCache(lambda _: object(), lambda _: [str(tmp_path)])
-    first = cache.get(parameters)
+    monkeypatch.setattr(context_cache, "_files", lambda _: [str(tmp_path)])
+    monkeypatch.setattr(context_cache, "_build", lambda *_: object())
+    cache, backend = ContextCache(), get_backend("stdlib")
+    first = cache.get(backend, parameters)
     (tmp_path / "README").write_bytes(b"not a root")
     path.write_bytes(b"x")
-    assert cache.get(parameters) is first
+    assert cache.get(backend, parameters) is first
     now += context_cache._FOLDER_AGE
-    second = cache.get(parameters)
+    second = cache.get(backend, parameters)
     assert second is not first
     now += context_cache._FOLDER_AGE
     (tmp_path / "README").write_bytes(b"still no root")
-    assert cache.get(parameters) is second
+    assert cache.get(backend, parameters) is second
     (tmp_path / "89abcdef.0").touch()
     os.utime(tmp_path, ns=(0, 0))
-    assert cache.get(parameters) is not second
+    assert cache.get(backend, parameters) is not second
 
 
 @pytest.mark.parametrize("level", TlsVerify)
@@ -304,27 +306,29 @@ def test_default_roots_rotate(
 
 
 def test_contexts_are_kept(backend: str, parameters: TlsParameters) -> None:
-    """Equal parameters find the same context; other parameters do not."""
-    cache = get_backend(backend)._contexts  # type: ignore[attr-defined]
+    """Equal parameters find the same context; other parameters, and other backends, do not."""
+    cache, library = ContextCache(), get_backend(backend)
     equal = dataclasses.replace(parameters)
-    assert cache.get(parameters) is cache.get(equal)
-    assert cache.get(dataclasses.replace(parameters, alpn=())) is not cache.get(parameters)
+    assert cache.get(library, parameters) is cache.get(library, equal)
+    assert cache.get(library, dataclasses.replace(parameters, alpn=())) is not cache.get(library, parameters)
+    assert cache.get(type(library)(), parameters) is not cache.get(library, parameters)
 
 
 def test_cache_is_bounded(parameters: TlsParameters) -> None:
     """The least recently used context goes when there are too many; a used one stays."""
-    built: list[TlsParameters] = []
+    built: list[int] = []
 
-    def build(chosen: TlsParameters) -> object:
-        built.append(chosen)
-        return object()
+    class Counting(stdlib.StdlibBackend):
+        def create_context(self, *arguments: Any) -> Any:
+            built.append(1)
+            return super().create_context(*arguments)
 
-    cache: ContextCache[object] = ContextCache(build, lambda _: ())
-    first = cache.get(parameters)
+    cache, backend = ContextCache(), Counting()
+    first = cache.get(backend, parameters)
     for index in range(100):
-        cache.get(dataclasses.replace(parameters, alpn=(str(index),)))
-        assert cache.get(parameters) is first
-    assert len(cache._contexts) == 32
+        cache.get(backend, dataclasses.replace(parameters, alpn=(str(index),)))
+        assert cache.get(backend, parameters) is first
+    assert len(cache._contexts) == context_cache._CAPACITY
     assert len(built) == 101
 
 

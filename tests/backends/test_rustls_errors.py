@@ -300,6 +300,6 @@ def test_every_verdict_of_rustls_itself_has_a_text(name: str) -> None:
     ],
 )
 def test_every_other_error_has_a_text(text: str, words: str) -> None:
-    error = rustls_error(text, first=False, after_certificate=False)
+    error = rustls_error(text, established=False)
     assert words in error.message
     assert not RAW.search(error.message.replace("ServerHello", ""))

@@ -1,4 +1,4 @@
-"""The contract of `TlsConnection`: ciphertext in any fragmentation, goodbyes, broken ends, and nothing before its time."""
+"""`TlsConnection`: ciphertext in any fragmentation, close_notify, truncation, nothing before the handshake is over."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_any_fragmentation(
     """Bytes may come one by one, and whole flights at once; what is said arrives, both ways."""
     pair = Pair(backend, parameters, NAME, certificate, fragment=fragment, **only(version)).handshake()
     assert pair.client.facts.version == version
-    assert pair.client.write(b"ping") == 4
+    pair.client.write(b"ping")
     assert pair.hear() == b"ping"
     pair.say(b"pong")
     assert pair.read() == b"pong"
@@ -52,7 +52,7 @@ def test_sizes_of_writes(
     pair.hear()
     data = bytes(range(256)) * (size // 256) + bytes(size % 256)
     for buffer in (data, bytearray(data), memoryview(data)):
-        assert pair.client.write(buffer) == size
+        pair.client.write(buffer)
         assert pair.hear() == data
     if not size:
         assert pair.client.data_to_send() == b""
@@ -67,7 +67,6 @@ def test_reading_into_nothing_is_no_goodbye(
     pair = Pair(backend, parameters, NAME, certificate).handshake()
     pair.say(b"here")
     assert pair.client.read_into(memoryview(b"")) is None
-    assert not pair.client.peer_closed
     assert pair.read() == b"here"
 
 
@@ -98,7 +97,7 @@ def test_close_notify_is_the_end(
     pair.carry()
     pair.client.receive_eof()
     assert pair.read() == b"last words"
-    assert pair.client.peer_closed
+    assert pair.client.read_into(memoryview(bytearray(10))) == 0
     assert pair.read() == b""
 
 
@@ -132,7 +131,6 @@ def test_truncation_is_no_end(
     for _ in range(2):
         with pytest.raises(Closed, match="closed the connection unexpectedly"):
             pair.client.read_into(buffer)
-    assert not pair.client.peer_closed
 
 
 @pytest.mark.parametrize("cut", [0, 5, 300])
@@ -218,7 +216,7 @@ def test_common_names(backend: str, parameters: TlsParameters, authority: Certif
     """With libpq's rules a common name will do where there is no alternative name, and another is refused."""
     lenient = dataclasses.replace(parameters, common_name=True)
     old = authority.issue(NAME, san=False)
-    if not get_backend(backend).capabilities().common_names:
+    if not get_backend(backend).capabilities.common_names:
         with pytest.raises(CertificateError) as caught:
             Pair(backend, lenient, NAME, old).handshake()
         assert caught.value.reason == "common-name-only"

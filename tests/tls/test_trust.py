@@ -17,8 +17,8 @@ from babar_tls.backends import TlsParameters
 from babar_tls.tls.chain_advice import KnownCertificate
 from babar_tls.tls.root_files import read_roots
 from babar_tls.tls.trust import Trust, load_roots, misused_anchor
+from babar_tls.x509.certificate import Certificate, parse_certificate
 from babar_tls.x509.pem import encode
-from babar_tls.x509.signing import Certificate, parse_certificate
 from tests.differential.certificates import NOW, SIGN_HANDSHAKES, SIGN_LISTS, Spec, below, certificate, leaf, root
 from tests.differential.table import NET, ORG
 

@@ -46,6 +46,7 @@ class Pair:
         fragment: How many bytes at a time the client gets; or a function that says so each time.
         tamper: What becomes of the server's bytes on the way.
         context: The server's context, in place of a new one of `certificate` and `options`.
+        binding_type: See `TlsConnection`.
         options: Those of the server's context.
 
     Attributes:
@@ -65,6 +66,7 @@ class Pair:
         fragment: int | Callable[[], int] | None = None,
         tamper: Callable[[bytes], bytes] = _whole,
         context: ssl.SSLContext | None = None,
+        binding_type: str | None = None,
         **options: Any,
     ) -> None:
         self.server_error: ssl.SSLError | None = None
@@ -74,7 +76,7 @@ class Pair:
         self._to_server, self._from_server = ssl.MemoryBIO(), ssl.MemoryBIO()
         context = context or server_context(certificate, **options)
         self.server = context.wrap_bio(self._to_server, self._from_server, server_side=True)
-        self.client: TlsConnection = TlsConnection(get_backend(backend), parameters, hostname)
+        self.client: TlsConnection = TlsConnection(get_backend(backend), parameters, hostname, binding_type)
         self._client_done = self._server_done = False
 
     @property
