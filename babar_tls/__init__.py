@@ -111,7 +111,8 @@ __all__ = [
 _MODULES = {
     "aio": ("AsyncSession", "connect_async"),
     "tls.registry": ("available_backends", "backend_names"),
-    "tls.contract": ("TlsBackend", "TlsParameters", "TlsStream"),
+    "tls.contract": ("TlsBackend", "TlsStream"),
+    "tls.parameters": ("TlsParameters",),
     "config": (
         "ChannelBinding",
         "ClientCertMode",

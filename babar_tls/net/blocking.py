@@ -7,7 +7,7 @@ this driver waits and computes (`gated_connection`); the event loop gets the soc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from ..backends import get_backend
 from ..crypto import derive_within
@@ -267,7 +267,8 @@ class BlockingConnection(Transport):
             raise
         self.tls = tls
         self.meter.mark(Phase.TLS)
-        return cast("TlsFacts", tls.facts)
+        assert tls.facts is not None  # noqa: S101 - the handshake is complete
+        return tls.facts
 
     def _new_tls(self, backend: TlsBackend, parameters: TlsParameters, request: StartTls) -> TlsConnection:
         return TlsConnection(backend, parameters, request.server_hostname, request.binding_type)

@@ -113,9 +113,9 @@ def load_identity(source: ClientCertificate) -> Identity:
     return Identity(chain, pem, password, name, key_name)
 
 
-def identity_files(source: ClientCertificate | None) -> Iterator[str]:
+def identity_files(source: ClientCertificate) -> Iterator[str]:
     """The files behind `load_identity`, for `ContextCache`."""
-    for place in (source.certificate, source.key) if source is not None else ():
+    for place in (source.certificate, source.key):
         if isinstance(place, str):
             yield place
 

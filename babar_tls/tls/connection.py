@@ -119,12 +119,14 @@ class TlsConnection:
             raise self._failure
         if self.facts is not None:
             return True
-        if not self._observer.may_be_tls:
+        has_answered = bool(self._observer.head)
+        if has_answered and not self._observer.may_be_tls:
             # The library might wait for the rest of a record, which may never come.
             raise self._failed(not_tls_error(self._observer.head))
         try:
             is_complete = self._stream.do_handshake()
-            self._check_chain()
+            if has_answered and not self._chain:
+                self._check_chain()
             if is_complete:
                 self.facts = self._gather_facts()
         except self._library_errors as exc:
@@ -169,10 +171,10 @@ class TlsConnection:
             raise self._failure or unfinished_error()
         if self._received_close_notify:
             return 0
-        count, more = 0, None
+        count, more, size = 0, None, len(buffer)
         read = self._stream.read_into
         try:
-            while count < len(buffer) and (more := read(buffer[count : count + _RECORD])):
+            while count < size and (more := read(buffer[count : count + _RECORD])):
                 count += more
         except self._library_errors as exc:
             self._failed(self._translated(exc)).__cause__ = exc
@@ -184,7 +186,7 @@ class TlsConnection:
             return count
         if self._failure is not None:
             raise self._failure
-        if self._eof and buffer:
+        if self._eof and size:
             raise self._failed(truncated_error())
         return None
 
@@ -194,7 +196,8 @@ class TlsConnection:
         Raises:
             TlsError: The connection has failed, or close_notify was sent.
         """
-        self._check_established()
+        if self._failure is not None or self.facts is None:
+            raise self._failure or unfinished_error()
         if self._sent_close_notify:
             raise TlsError("nothing can be written after close_notify")
         try:
@@ -254,16 +257,17 @@ class TlsConnection:
         replaced with an alert that is not encrypted, because libraries do not encrypt alerts of their users. Servers
         accept it until the flight arrives (OpenSSL's, at least).
         """
-        if self._chain:
-            return
         chain = self._stream.peer_chain()
-        if chain:
-            fault = self._check_leaf(chain[0]) or misused_anchor(self._context.barred, chain)
-            if fault is not None:
-                self._stream.data_to_send()
-                self._alert = BAD_CERTIFICATE_RECORD
-                raise self._failed(fault)
-            self._chain = chain
+        if not chain:
+            return
+        fault = self._check_leaf(chain[0])
+        if fault is None and self._context.barred:
+            fault = misused_anchor(self._context.barred, chain)
+        if fault is not None:
+            self._stream.data_to_send()
+            self._alert = BAD_CERTIFICATE_RECORD
+            raise self._failed(fault)
+        self._chain = chain
 
     def _gather_facts(self) -> TlsFacts:
         if not self._chain:
@@ -278,7 +282,7 @@ class TlsConnection:
             possession_proven=found.possession_proven is True,
             certificate_requested=found.certificate_requested if self._is_watched else None,
             trusted_roots=self.trusted_roots,
-            binding_data=self._binding_data(),
+            binding_data=self._binding_data() if self._binding_type is not None else None,
         )
 
     def _binding_data(self) -> bytes | ChannelBindingUnsupported | None:

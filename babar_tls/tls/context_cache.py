@@ -104,7 +104,7 @@ class ContextCache:
             ConfigError: A file is missing or unusable, or the backend cannot do what the parameters require.
         """
         log = prepare_key_log(parameters.key_log_path) if backend.capabilities.key_log else None
-        stamps = tuple(self._stamp(path, _FOLDER_AGE) for path in _files(parameters) if path is not None)
+        stamps = tuple([self._stamp(path, _FOLDER_AGE) for path in _files(parameters)])
         found = self._contexts.get((backend, parameters, log, stamps))
         if found is not None:
             return found
@@ -127,7 +127,7 @@ class ContextCache:
         return found
 
     def _look(self, parameters: TlsParameters) -> _Look:
-        paths = [path for path in _files(parameters) if path is not None]
+        paths = _files(parameters)
         key = tuple(self._stamp(path, 0) for path in paths)
         folders = [self._folders.get(path) for path in paths]
         stamps = {*key, *(stamp for folder in folders if folder is not None for stamp in folder.files)}
@@ -152,11 +152,14 @@ class ContextCache:
         return found
 
 
-def _files(parameters: TlsParameters) -> Iterator[str | None]:
-    """Yield the files, and the hashed directories, that a context of these parameters is made from."""
-    yield from root_files(parameters)
-    yield from identity_files(parameters.client_certificate)
-    yield from revocation_files(parameters)
+def _files(parameters: TlsParameters) -> list[str]:
+    """Return the files, and the hashed directories, that a context of these parameters is made from."""
+    files = [path for path in root_files(parameters) if path is not None]
+    if parameters.client_certificate is not None:
+        files += identity_files(parameters.client_certificate)
+    if parameters.crl_path is not None or parameters.crl_dir is not None:
+        files += revocation_files(parameters)
+    return files
 
 
 def _build(backend: TlsBackend, parameters: TlsParameters, material: TlsMaterial) -> CachedContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ class TlsMaterial:
         system_store: The TLS library loads the operating system's certificate store by itself (Windows).
 
     Attributes:
-        valid_until: When the context must be built again, in seconds since 1970.
+        valid_until: When the context must be built again, in seconds since 1970; `None`: not because of time.
         trust: Which certificates are anchors, if the backend has asked for `trust_anchors`.
         barred: The anchors that may not sign other certificates.
     """
@@ -41,7 +42,7 @@ class TlsMaterial:
     def __init__(self, parameters: TlsParameters, *, system_store: bool) -> None:
         self._parameters = parameters
         self._system_store = system_store
-        self.valid_until = float("inf")
+        self.valid_until: float | None = None
         self.trust: Trust | None = None
         self.barred: tuple[Certificate, ...] = ()
 
@@ -84,7 +85,8 @@ class TlsMaterial:
             ConfigError: A certificate is damaged, or has trust settings.
         """
         self.trust = Trust(load_roots(self.roots, library))
-        anchors, self.valid_until = self.trust.anchors(now)
+        anchors, until = self.trust.anchors(now)
+        self.valid_until = until if until < math.inf else None
         self.barred = tuple(anchor for anchor in anchors if not anchor.may_sign)
         return anchors
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from ..modes import TlsVerify, TlsVersion
@@ -90,6 +90,14 @@ class TlsParameters:
     watch_certificate_request: bool = False
     groups: tuple[str, ...] = ()
     ciphers: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        """Return the hash, computed once: each connect looks for its context."""
+        found: int | None = self.__dict__.get("_hash")
+        if found is None:
+            found = hash(tuple([getattr(self, field.name) for field in fields(self)]))
+            object.__setattr__(self, "_hash", found)
+        return found
 
     @property
     def is_verified(self) -> bool:

@@ -37,8 +37,8 @@ def lacks(parameters: TlsParameters, capabilities: Capabilities) -> Iterator[Lac
     """Yield what the parameters require and the capabilities exclude."""
     if parameters.wants_os_roots and not capabilities.os_roots:
         yield Lack(
-            "use the operating system's verifier: the package truststore does, with tls_backend='stdlib'",
-            "pip install 'babar-tls[truststore]', or leave out tls_os_roots",
+            "use the operating system's verifier (truststore)",
+            "leave out tls_os_roots. tls_backend='stdlib' can, after pip install 'babar-tls[truststore]'",
         )
     if parameters.wants_crls and not capabilities.crls:
         yield Lack("check certificate revocation lists", "leave out tls_crl_path and tls_crl_dir")

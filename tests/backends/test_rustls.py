@@ -170,7 +170,7 @@ def test_key_log_leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On their way to the log lines are in memory or in a temporary file, which is gone when the connection is closed."""
+    """Before they are logged, lines are in memory or in a temporary file, which `close` removes."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))

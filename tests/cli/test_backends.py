@@ -40,7 +40,7 @@ def test_json(cli: Callable[..., Outcome]) -> None:
     assert {name for name, engine in engines.items() if engine["available"]} == set(available_backends())
     assert "TLSv1.3" in engines["stdlib"]["tls_versions"]
     assert "tls-server-end-point" in engines["stdlib"]["channel_bindings"]
-    assert isinstance(engines["stdlib"]["reports_group"], bool)
+    assert isinstance(engines["stdlib"]["crls"], bool)
 
 
 @pytest.mark.usefixtures("one_missing")

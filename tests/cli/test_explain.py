@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import babar_tls.explanation
-from babar_tls.backends import get_backend
+from babar_tls.backends import Capabilities
 from babar_tls.config import Config
 from babar_tls.errors import BackendUnavailable, ConfigError
+from babar_tls.modes import TlsVersion
 from babar_tls.weaknesses import weaknesses
 
 if TYPE_CHECKING:
@@ -332,16 +333,15 @@ def test_what_the_engine_cannot_do(cli: Callable[..., Outcome], monkeypatch: pyt
     pytest.importorskip("OpenSSL")
     openssl = "host=h tls_backend=openssl"
     meaning = explained(cli, f"{openssl} tls_os_roots=1")["meaning"]
-    assert meaning["Engine"] == "openssl cannot use the operating system's verifier: connecting by TLS will fail."
+    lack = "openssl cannot use the operating system's verifier (truststore)"
+    assert meaning["Engine"] == f"{lack}: connecting by TLS will fail."
     for text in (openssl, f"{openssl} tls_os_roots=1 tls_verify=none", f"{openssl} tls_os_roots=1 sslmode=disable"):
         assert "Engine" not in explained(cli, text)["meaning"]
 
     class Poor:
-        def capabilities(self) -> object:
-            engine = get_backend("openssl")
-            return type(engine.capabilities)(
-                version="", tls_versions=(), channel_bindings=(), reports_group=False, reports_chain=False
-            )
+        capabilities = Capabilities(
+            version="", tls_versions=tuple(TlsVersion), channel_bindings=(), client_keys=("PEM",)
+        )
 
     monkeypatch.setattr(babar_tls.explanation, "get_backend", lambda _: Poor())
     meaning = explained(
@@ -352,7 +352,7 @@ def test_what_the_engine_cannot_do(cli: Callable[..., Outcome], monkeypatch: pyt
     for lack in (
         "revocation lists",
         "log",
-        "asks for our certificate",
+        "requests a client certificate",
         "/c.p12",
         "tls-server-end-point",
     ):

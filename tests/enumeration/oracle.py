@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from babar_tls.errors import CertificateError, Error, TlsError
 from babar_tls.protocol.requests import ScramKeys
+from babar_tls.tls.contract import TlsFacts
 
 from .alphabet import PLUS, SCRAM, VALID_SERVER_FIRST
 from .honest_server import (
@@ -69,27 +70,6 @@ _LONGEST, _LONGEST_REQUEST = 65536, 2000  # of any message before ReadyForQuery,
 
 class Violation(Exception):
     """The generator did what the rules do not allow."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a TLS backend reports."""
-
-    version: str
-    alpn: str | None
-    peer_certificate: bytes
-    possession_proven: bool
-    certificate_requested: bool | None
-    cipher: str = "TLS_AES_256_GCM_SHA384"
-    group: str | None = "x25519"
-    trusted_roots: None = None
-
-    def export_keying_material(self, label: bytes, length: int) -> bytes:
-        assert label == b"EXPORTER-Channel-Binding"
-        return b"E" * length
-
-    def first_finished_message(self) -> bytes:
-        return b"F" * 12
 
 
 @dataclass(frozen=True)
@@ -144,12 +124,15 @@ class Rules:
         self.direct = mode == "direct"
         self.unix = mode == "unix"
         transport, channel = situation.transport, situation.channel
-        self.facts = Facts(
-            channel.version,
-            transport.alpn,
-            channel.certificate,
-            channel.possession_proven,
-            situation.client_certificate.requested,
+        self.facts = TlsFacts(
+            version=channel.version,
+            cipher="TLS_AES_256_GCM_SHA384",
+            alpn=transport.alpn,
+            group="x25519",
+            peer_chain=(channel.certificate,),
+            possession_proven=channel.possession_proven,
+            certificate_requested=situation.client_certificate.requested,
+            binding_data={"tls-exporter": b"E" * 32, "tls-unique": b"F" * 12}.get(channel.binding_type or ""),
         )
         self.alpn_is_right = transport.alpn == "postgresql" or (transport.alpn is None and not self.direct)
         self.pinned = situation.verify == "none, pinned"
@@ -300,11 +283,13 @@ class Oracle:
             raise Violation(f"wait for the server, although: {due}")
         return None
 
-    def starts_tls(self, request: StartTls) -> Facts | Callable[[], Error]:
+    def starts_tls(self, request: StartTls) -> TlsFacts | Callable[[], Error]:
         """Judge a `StartTls`; return the facts, or what makes the error to throw."""
         if self._stage != "tls":
             raise Violation(f"TLS begins in the stage {self._stage!r}")
         if request.server_hostname != HOST or request.parameters.verify.value != self._rules.verified(encrypted=True):
+            raise Violation(f"TLS begins with {request}")
+        if request.binding_type not in (self._rules.situation.channel.binding_type, None):
             raise Violation(f"TLS begins with {request}")
         outcomes = self._rules.situation.transport.handshakes
         outcome = outcomes[min(self._handshakes, len(outcomes) - 1)]

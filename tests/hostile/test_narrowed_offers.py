@@ -277,20 +277,11 @@ def test_certificate_that_the_offer_excludes_in_tls_12(
             connect(trusting(config, server, backend), style)
 
 
-class _Selected:
-    """The facts of a stream after HelloRetryRequest."""
-
-    hello_retried, possession_proven = True, True
-
-    def __init__(self, group: str) -> None:
-        self.group = group
-
-
 @pytest.mark.parametrize("group", ["SecP256r1MLKEM768", "curveSM2", "0x1234", "brainpoolP256r1", "rot13"])
 def test_group_that_a_backend_cannot_select_is_not_learned(config: Config, backend: str, group: str) -> None:
     cache = KeyShareCache()
     server = Server(get_backend(backend), "server", "localhost", tls_parameters(config), ())
-    cache.learn(server, _Selected(group))  # type: ignore[arg-type]
+    cache.learn(server, group)
     assert cache.parameters(server).groups in ((), ("secp256r1",))
 
 
@@ -404,12 +395,12 @@ def test_memory_is_bounded_and_not_evicted_by_failures(config: Config, *, endles
     parameters = tls_parameters(config)
     backend = get_backend("openssl")
     known = Server(backend, "known", "localhost", parameters, ())
-    cache.learn(known, _Selected("secp384r1"))  # type: ignore[arg-type]
+    cache.learn(known, "secp384r1")
     for number in range(100):
         other = Server(backend, f"other {number}", "localhost", parameters, ())
         cache.forget(other)
         if endless:
-            cache.learn(other, _Selected("secp384r1"))  # type: ignore[arg-type]
+            cache.learn(other, "secp384r1")
     assert len(cache._selected) <= 4
     assert len(cache._refused) <= 4
     assert cache.parameters(known).groups == (() if endless else ("secp384r1",))
@@ -418,7 +409,7 @@ def test_memory_is_bounded_and_not_evicted_by_failures(config: Config, *, endles
 def test_selected_group_is_offered_for_ten_minutes(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = KeyShareCache()
     server = Server(get_backend("openssl"), "server", "localhost", tls_parameters(config), ())
-    cache.learn(server, _Selected("secp384r1"))  # type: ignore[arg-type]
+    cache.learn(server, "secp384r1")
     learned = time.time()
     for seconds, is_remembered in ((0, True), (590, True), (600, False)):
         monkeypatch.setattr(bounded_cache, "time", lambda now=learned + seconds: now)

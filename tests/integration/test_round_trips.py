@@ -10,7 +10,7 @@ import pytest
 
 from babar_tls import Config, Session, TlsError
 from babar_tls.backends import get_backend, offer_of
-from babar_tls.net import blocking
+from babar_tls.net import transport
 from babar_tls.tls.algorithms import is_post_quantum
 from babar_tls.tls.key_share_cache import key_share_cache
 
@@ -205,7 +205,7 @@ def test_socket_calls(
     config = bound(tls_server, backend, tls_negotiation=negotiation)
     for _ in range(2):
         Session.connect(config).close()
-    monkeypatch.setattr(blocking.socket, "socket", CountingSocket)
+    monkeypatch.setattr(transport.socket, "socket", CountingSocket)
     CountingSocket.calls = []
     session = Session.connect(config)
     connecting, CountingSocket.calls = CountingSocket.calls, []

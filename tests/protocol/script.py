@@ -12,6 +12,7 @@ from babar_tls.errors import ChannelBindingUnsupported, Error
 from babar_tls.protocol.messages import frame
 from babar_tls.protocol.requests import Connect, Derive, Fill, Receive, Send, StartTls
 from babar_tls.protocol.scram import ScramServer
+from babar_tls.tls.contract import TlsFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,15 +75,24 @@ class Facts:
     exported: bytes | None = b"E" * 32
     finished: bytes | None = b"F" * 12
 
-    def export_keying_material(self, label: bytes, length: int) -> bytes:
-        if self.exported is None:
-            raise ChannelBindingUnsupported(f"no exporter for {label!r}")
-        return self.exported[:length]
-
-    def first_finished_message(self) -> bytes:
-        if self.finished is None:
-            raise ChannelBindingUnsupported("no Finished")
-        return self.finished
+    def to_facts(self, binding_type: str | None = None) -> TlsFacts:
+        """Return what the driver sends back if the request has this binding type."""
+        binding_data: bytes | ChannelBindingUnsupported | None = None
+        if binding_type == "tls-exporter":
+            binding_data = self.exported or ChannelBindingUnsupported("no exporter")
+        if binding_type == "tls-unique":
+            binding_data = self.finished or ChannelBindingUnsupported("no Finished")
+        return TlsFacts(
+            version=self.version,
+            cipher=self.cipher,
+            alpn=self.alpn,
+            group=self.group,
+            peer_chain=(self.peer_certificate,),
+            possession_proven=self.possession_proven,
+            certificate_requested=self.certificate_requested,
+            trusted_roots=self.trusted_roots,
+            binding_data=binding_data,
+        )
 
 
 # The server's words ------------------------------------------------------------------------------------------------
@@ -254,7 +264,7 @@ class Driver:
             raise self.refused[number]
         self._answers = list(self.conversations[number]) if number < len(self.conversations) else []
 
-    def _start_tls(self, item: StartTls) -> Facts:
+    def _start_tls(self, item: StartTls) -> TlsFacts:
         facts = self.facts
         if isinstance(facts, list):
             facts = facts[min(len(self.tls), len(facts) - 1)]
@@ -262,7 +272,7 @@ class Driver:
         if isinstance(facts, Error):
             raise facts
         self._encrypted = True
-        return facts
+        return facts.to_facts(item.binding_type)
 
     def _receive(self) -> bytes:
         if not self._answers:
