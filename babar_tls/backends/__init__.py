@@ -1,9 +1,18 @@
-"""TLS libraries: the adapters in this package, and the names that an adapter in another package imports."""
+"""TLS libraries: the adapters in this package, and the names that an adapter in another package imports.
+
+``docs/writing-a-backend.md`` lists the names for adapters.
+"""
 
 from __future__ import annotations
 
+from ..modes import TlsVersion
+from ..tls.alerts import alert_error, alert_name, alert_named_in
+from ..tls.algorithms import openssl_name
+from ..tls.client_identity import KEY_FORMATS
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsFacts, TlsStream
+from ..tls.errors import chain_error, damaged_error
 from ..tls.hello import ClientOffer
+from ..tls.material import TlsMaterial
 from ..tls.parameters import TlsParameters, TrustedRoots
 from ..tls.registry import (
     ENTRY_POINT_GROUP,
@@ -14,21 +23,32 @@ from ..tls.registry import (
     get_backend,
     offer_of,
 )
+from ..tls.root_files import unusable_root_file
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "KEY_FORMATS",
     "BackendStatus",
     "Capabilities",
     "ClientOffer",
     "StreamFacts",
     "TlsBackend",
     "TlsFacts",
+    "TlsMaterial",
     "TlsParameters",
     "TlsStream",
+    "TlsVersion",
     "TrustedRoots",
+    "alert_error",
+    "alert_name",
+    "alert_named_in",
     "available_backends",
     "backend_names",
     "backend_status",
+    "chain_error",
+    "damaged_error",
     "get_backend",
     "offer_of",
+    "openssl_name",
+    "unusable_root_file",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import CertificateError, TlsError
 from ..tls.alerts import alert_error, alert_named_in
-from ..tls.errors import damaged_error
+from ..tls.errors import chain_error, damaged_error
 
 _REASONS = {
     9: "not-yet-valid",
@@ -84,18 +84,6 @@ _TEXTS = {
     79: "invalid CA certificate",
 }
 
-_REMEDIES = {
-    "expired": "The server needs a new certificate; check this machine's clock if it should be valid.",
-    "not-yet-valid": "Check this machine's clock, and the server's certificate.",
-    "untrusted": "Set tls_root_cert_path (sslrootcert=) to the certificate of the issuing CA.",
-    "self-signed": "If it is the server's own, set tls_root_cert_path (sslrootcert=) to this very certificate.",
-    "revoked": "Do not trust this server until it has a new certificate.",
-    "crl": "Every authority of the chain must have a current revocation list in tls_crl_path (sslcrl=) or tls_crl_dir "
-    "(sslcrldir=).",
-    "weak": "The certificate, or its issuer's, uses an algorithm that is not secure any more.",
-    "purpose": "The certificate may not be used by a TLS server.",
-}
-
 _VERSION_REASONS = (
     "UNSUPPORTED_PROTOCOL",
     "WRONG_SSL_VERSION",
@@ -127,10 +115,7 @@ def certificate_error(code: int, text: str) -> CertificateError:
         code: The X.509 verification code.
         text: OpenSSL's text for it, used where there is none here.
     """
-    reason = _REASONS.get(code, "invalid")
-    return CertificateError(
-        f"SSL error: certificate verify failed: {_TEXTS.get(code, text)}", reason=reason, remedy=_REMEDIES.get(reason)
-    )
+    return chain_error(_REASONS.get(code, "invalid"), _TEXTS.get(code, text))
 
 
 def unusable_certificate_error() -> CertificateError:

@@ -6,6 +6,7 @@ from ..errors import CertificateError, Closed, ConfigError, TlsError
 from .banners import describe_service
 
 __all__ = [
+    "chain_error",
     "damaged_error",
     "eof_error",
     "failed_error",
@@ -15,6 +16,19 @@ __all__ = [
     "truncated_error",
     "unfinished_error",
 ]
+
+#: What to do about a rejected chain, by `CertificateError.reason`.
+_CHAIN_REMEDIES = {
+    "expired": "The server needs a new certificate; check this machine's clock if it should be valid.",
+    "not-yet-valid": "Check this machine's clock, and the server's certificate.",
+    "untrusted": "Set tls_root_cert_path (sslrootcert=) to the certificate of the issuing CA.",
+    "self-signed": "If it is the server's own, set tls_root_cert_path (sslrootcert=) to this very certificate.",
+    "revoked": "Do not trust this server until it has a new certificate.",
+    "crl": "Every authority of the chain must have a current revocation list in tls_crl_path (sslcrl=) or tls_crl_dir "
+    "(sslcrldir=).",
+    "weak": "The certificate, or its issuer's, uses an algorithm that is not secure any more.",
+    "purpose": "The certificate may not be used by a TLS server.",
+}
 
 
 def no_name_error() -> ConfigError:
@@ -42,6 +56,18 @@ def eof_error() -> TlsError:
 def truncated_error() -> Closed:
     """Return the error for a connection that is closed without close_notify: data may be missing."""
     return Closed("server closed the connection unexpectedly, without ending TLS")
+
+
+def chain_error(reason: str, text: str) -> CertificateError:
+    """Return the error for a certificate chain that a TLS library has rejected.
+
+    Args:
+        reason: See `CertificateError.reason`.
+        text: The fault in words; OpenSSL's where it has some, because users search for these.
+    """
+    return CertificateError(
+        f"SSL error: certificate verify failed: {text}", reason=reason, remedy=_CHAIN_REMEDIES.get(reason)
+    )
 
 
 def missing_certificate_error() -> CertificateError:

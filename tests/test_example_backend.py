@@ -1,0 +1,261 @@
+"""The example is a package of its own: installed beside babar-tls it is found, passes every check, and connects."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("cryptography")
+
+import babar_tls
+from babar_tls import CertificateError, ConfigError
+from babar_tls.backends import TlsBackend, TlsParameters
+from babar_tls.testing import CertificateAuthority, PostgresServer
+from babar_tls.tls.connection import TlsConnection
+from babar_tls.tls.parameters import ClientCertificate
+from tests.backends.pairs import Pair, only
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from babar_tls.testing import ServerCertificate
+
+HANDSHAKES = 1000 if os.environ.get("BABAR_TLS_EXHAUSTIVE") == "1" else 200
+EXAMPLE = Path(__file__).parents[1] / "examples" / "babar-tls-gnutls"
+NAME = "db.example.com"
+MOST_LINES = 150
+
+pytestmark = pytest.mark.skipif(not EXAMPLE.is_dir(), reason="the examples are not part of this distribution")
+
+versions = pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the example and its metadata, built from a copy: building writes beside the sources."""
+    if find_spec("setuptools") is None:
+        pytest.skip("setuptools, which builds the example, is not installed")
+    try:
+        ctypes.CDLL("libgnutls.so.30")
+    except OSError:
+        pytest.skip("GnuTLS is not installed: libgnutls.so.30")
+    folder = tmp_path_factory.mktemp("example")
+    source, target = folder / "source", folder / "site"
+    for path in (*EXAMPLE.glob("*.*"), *EXAMPLE.glob("babar_tls_gnutls/*.py")):
+        copy = source / path.relative_to(EXAMPLE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    target.mkdir()
+    build = ["-c", "from setuptools import setup; setup()", "-q", "build_py", "--build-lib", str(target)]
+    command = [sys.executable, *build, "egg_info", "--egg-base", str(target)]  # a wheel would need another package
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)  # noqa: S603 - this Python
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def run(site: Path, code: str, *arguments: str) -> str:
+    """Run code in a Python that has the example, and return what it prints."""
+    head = f"import sys; sys.path[:0] = [{str(site)!r}, {str(Path(babar_tls.__file__).parents[1])!r}]\n"
+    command = [sys.executable, "-W", "error", "-c", head + code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this Python
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def backend(installed: Path) -> TlsBackend:
+    sys.path.insert(0, str(installed))
+    try:
+        module = importlib.import_module("babar_tls_gnutls")
+    finally:
+        sys.path.remove(str(installed))
+    found = module.GnuTlsBackend()
+    assert isinstance(found, TlsBackend)
+    return found
+
+
+@pytest.fixture(scope="module")
+def authority() -> CertificateAuthority:
+    return CertificateAuthority()
+
+
+@pytest.fixture(scope="module")
+def parameters(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> TlsParameters:
+    return trusting(tmp_path_factory.mktemp("roots") / "root.crt", authority.certificate_pem)
+
+
+def trusting(path: Path, pem: bytes, **options: object) -> TlsParameters:
+    path.write_bytes(pem)
+    return TlsParameters(root_cert_path=str(path), default_roots=False, **options)  # type: ignore[arg-type]  # any field
+
+
+def test_the_adapter_is_short() -> None:
+    files = {path.name: path for path in EXAMPLE.glob("*/*.py")}
+    assert sorted(files) == ["__init__.py", "_library.py"]
+    assert len(files["__init__.py"].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+    assert "from babar_tls" not in files["_library.py"].read_text(encoding="utf-8")
+
+
+@versions
+def test_data_travels_both_ways(
+    backend: TlsBackend, parameters: TlsParameters, authority: CertificateAuthority, version: str
+) -> None:
+    pair = Pair(backend, parameters, NAME, authority.issue(NAME), fragment=7, **only(version)).handshake()
+    facts = pair.client.facts
+    assert facts is not None
+    assert (facts.version, facts.cipher) == (version, pair.server.cipher()[0])  # type: ignore[index]  # it is complete
+    assert facts.possession_proven
+    pair.say(b"from the server")
+    assert pair.read() == b"from the server"
+    pair.client.write(bytes(100_000))
+    assert pair.hear() == bytes(100_000)
+
+
+@versions
+def test_gnutls_sends_the_alert_to_a_server_of_another_name(
+    backend: TlsBackend, parameters: TlsParameters, authority: CertificateAuthority, version: str
+) -> None:
+    pair = Pair(backend, parameters, NAME, authority.issue("other.example.com"), **only(version))
+    with pytest.raises(CertificateError) as caught:
+        pair.handshake()
+    assert caught.value.reason == "hostname-mismatch"
+    assert NAME in str(caught.value)
+    assert pair.server_error is not None
+    assert pair.server_error.reason == "SSLV3_ALERT_BAD_CERTIFICATE"
+
+
+@pytest.mark.parametrize(
+    ("reason", "make"),
+    [
+        ("untrusted", lambda _: CertificateAuthority().issue(NAME)),
+        ("purpose", lambda ca: ca.issue(NAME, usage="client")),
+        ("expired", lambda ca: ca.issue(NAME, not_after=datetime.now(UTC) - timedelta(days=1))),
+    ],
+)
+def test_rejected_chain_is_a_certificate_error(
+    backend: TlsBackend,
+    parameters: TlsParameters,
+    authority: CertificateAuthority,
+    reason: str,
+    make: Callable[[CertificateAuthority], ServerCertificate],
+) -> None:
+    with pytest.raises(CertificateError, match="certificate verify failed") as caught:
+        Pair(backend, parameters, NAME, make(authority)).handshake()
+    assert caught.value.reason == reason
+    assert caught.value.remedy
+
+
+def test_intermediate_in_the_root_file_is_not_a_root(
+    backend: TlsBackend, authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    intermediate = authority.intermediate()
+    parameters = trusting(tmp_path / "root.crt", intermediate.certificate_pem)
+    with pytest.raises(CertificateError) as caught:
+        Pair(backend, parameters, NAME, intermediate.issue(NAME)).handshake()
+    assert caught.value.reason == "untrusted"
+
+
+def test_exception_in_the_name_check_is_raised(
+    backend: TlsBackend, parameters: TlsParameters, authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GnuTLS calls the check, and what ctypes calls cannot raise: it would return 0, which accepts the certificate."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("babar_tls.tls.connection.name_fault", interrupted)
+    pair = Pair(backend, parameters, NAME, authority.issue(NAME))
+    with pytest.raises(KeyboardInterrupt):
+        pair.handshake()
+    assert pair.client.facts is None
+
+
+def test_key_of_another_certificate_is_refused(
+    backend: TlsBackend, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    one, other = authority.issue(usage="client"), authority.issue(usage="client")
+    source = ClientCertificate(certificate=one.certificate_pem, key=other.private_key_pem)
+    with pytest.raises(ConfigError, match="key values mismatch"):
+        TlsConnection(backend, replace(parameters, client_certificate=source), NAME)
+
+
+def test_entry_point_registers_the_backend(installed: Path) -> None:
+    """The entry point is all that registers it, and it is imported only when it is used."""
+    code = """if True:
+        from babar_tls.backends import available_backends, backend_names
+        assert "gnutls" in backend_names()
+        assert "babar_tls_gnutls" not in sys.modules
+        print(*available_backends())
+    """
+    assert "gnutls" in run(installed, code).split()
+
+
+def test_every_check_passes(installed: Path) -> None:
+    """Every check passes, except those that do not apply to its capabilities or to its kind of backend."""
+    code = f"""if True:
+        from babar_tls.testing import CheckOutcome, check_backend
+        report = check_backend("gnutls", handshakes={HANDSHAKES})
+        assert report.version.startswith("GnuTLS 3.")
+        print(*[each.name for each in report.results if each.outcome is CheckOutcome.NOT_APPLICABLE])
+    """
+    assert set(run(installed, code).split()) <= {
+        "handshake.groups",
+        "handshake.ciphers",
+        "facts.no_exporter",
+        "files.revocation",
+        "files.revocation_files",
+        "files.key_log",
+        "files.key_log_path",
+        "keys.renegotiation",  # where pyOpenSSL is not installed
+    }
+
+
+@versions
+def test_session_is_bound_to_the_channel(installed: Path, version: str) -> None:
+    code = """if True:
+        import json
+        from babar_tls import Config, Session
+        config = Config(**json.loads(sys.argv[1]), tls_backend="gnutls", channel_binding="require")
+        with Session.connect(config) as session:
+            print(json.dumps([session.security.tls_version, session.security.channel_binding_type]))
+    """
+    with PostgresServer(roles={"app": "secret"}) as server:
+        options = {
+            "host": server.host,
+            "port": server.port,
+            "user": "app",
+            "password": "secret",
+            "database": "postgres",
+            "tls_root_cert_path": str(server.root_cert_path),
+            "tls_min_version": version,
+            "tls_max_version": version,
+        }
+        received = json.loads(run(installed, code, json.dumps(options)))
+    assert received == [version, "tls-server-end-point"]
+
+
+def test_missing_library_is_an_import_error(tmp_path: Path) -> None:
+    code = f"""if True:
+        sys.path.insert(0, {str(EXAMPLE)!r})
+        import ctypes
+        def missing(name):
+            raise OSError(f"{{name}}: cannot open shared object file")
+        ctypes.CDLL = missing
+        try:
+            import babar_tls_gnutls
+        except ImportError as exc:
+            print(exc)
+    """
+    found = run(tmp_path, "sys.dont_write_bytecode = True\n" + code)
+    assert found == "GnuTLS is not installed: libgnutls.so.30: cannot open shared object file\n"
