@@ -1,25 +1,52 @@
-"""GnuTLS as an engine of babar-tls: how one is written. The contract is `babar_tls.tls.contract`.
+"""GnuTLS as a backend of babar-tls: an example of an adapter for a library that lets its user accept certificates.
 
-`GnuTlsBackend`, here, says what it can do, refuses the rest, and builds what connections share. `_stream.Stream` is one
-connection. Files and names are the business of babar-tls's own modules, which any engine may use; `_library` is GnuTLS
-itself, and knows nothing of babar-tls.
+All that babar-tls must be told of GnuTLS is here. `_library` is GnuTLS itself.
 """
 
 from __future__ import annotations
 
-from babar_tls.tls.context_files import context_files
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from babar_tls.backends import Capabilities, TlsBackend, TlsParameters
-from babar_tls.config import TlsVerify, TlsVersion
-from babar_tls.errors import ConfigError
-from babar_tls.tls.client_identity import KEY_FORMATS, load_identity
-from babar_tls.tls.context_cache import ContextCache
-from babar_tls.tls.root_files import read_roots, unusable_root_file
+from babar_tls.backends import (
+    KEY_FORMATS,
+    Capabilities,
+    StreamFacts,
+    TlsBackend,
+    TlsStream,
+    TlsVersion,
+    alert_error,
+    alert_name,
+    chain_error,
+    openssl_name,
+)
+from babar_tls.errors import TlsError
 
 from . import _library as gnutls
-from ._stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+    from babar_tls.backends import TlsMaterial, TlsParameters
+    from babar_tls.errors import CertificateError, Error
+
+    _Context = tuple[gnutls.Credentials, TlsParameters]
+    _CheckLeaf = Callable[[bytes], CertificateError | None]
 
 __all__ = ["GnuTlsBackend"]
+
+_VERSIONS = {TlsVersion.TLSV1_2: "VERS-TLS1.2", TlsVersion.TLSV1_3: "VERS-TLS1.3"}
+#: Bits of gnutls_certificate_status_t. The first that is set is reported: an untrusted chain often has others too.
+_FAULTS = {
+    10: ("expired", "certificate has expired"),
+    9: ("not-yet-valid", "certificate is not yet valid"),
+    6: ("untrusted", "unable to get issuer certificate"),
+    8: ("weak", "signature algorithm is not secure"),
+    18: ("purpose", "unsuitable certificate purpose"),
+}
 
 
 class GnuTlsBackend(TlsBackend):
@@ -28,41 +55,93 @@ class GnuTlsBackend(TlsBackend):
     name = "gnutls"
 
     def __init__(self) -> None:
-        self._credentials = ContextCache(_credentials, context_files)  # made anew when a file behind them changes
-
-    def capabilities(self) -> Capabilities:
-        """What GnuTLS can do. What is not named here cannot be had, and `wrap` refuses it."""
-        return Capabilities(
+        # What is not named here, babar-tls refuses. GnuTLS reads revocation lists, but accepts a chain where one is
+        # missing, so `crls` stays False.
+        self.capabilities = Capabilities(
             version=f"GnuTLS {gnutls.text('check_version', None)}",
-            tls_versions=tuple(TlsVersion),
+            tls_versions=tuple(_VERSIONS),
             channel_bindings=("tls-server-end-point", "tls-exporter"),
-            reports_group=True,
-            reports_chain=True,
             common_names=True,
             client_keys=KEY_FORMATS,
             unverified_proven=True,
         )
 
-    def wrap(self, parameters: TlsParameters, server_hostname: str | None) -> Stream:
-        """Begin a client connection."""
-        p = parameters
-        # GnuTLS reads revocation lists too, but is content where one is missing: that is not what is asked for here.
-        if p.crl_path or p.crl_dir or p.os_roots or p.key_log_path or p.groups or p.ciphers:
-            raise ConfigError("the gnutls engine has no revocation lists, system roots, key log, groups or ciphers")
-        if p.verify is TlsVerify.FULL and server_hostname is None:
-            raise ConfigError("there is no host name to verify the server's certificate with")
-        return Stream(self._credentials.get(p), p, server_hostname)
+    def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> _Context:
+        """Load the trust anchors and the client certificate; see `TlsBackend.create_context`."""
+        credentials = gnutls.Credentials()
+        if parameters.is_verified:
+            for anchor in material.trust_anchors("GnuTLS", time.time()):
+                credentials.trust(anchor.der)
+        identity = material.identity
+        if identity is not None:
+            try:
+                credentials.use_key(identity.chain, identity.key, identity.password)
+            except gnutls.GnuTlsError as exc:
+                raise identity.unusable("mismatch" if exc.code == gnutls.KEY_MISMATCH else str(exc)) from exc
+        return credentials, parameters
+
+    def create_stream(self, context: _Context, sni: str | None, check_leaf: _CheckLeaf) -> TlsStream:
+        """Begin a client connection; see `TlsBackend.create_stream`."""
+        return _Stream(*context, sni, check_leaf)
 
 
-def _credentials(parameters: TlsParameters) -> gnutls.Credentials:
-    """What connections with these parameters share. Every file that cannot be used is a ConfigError that names it."""
-    credentials = gnutls.Credentials()
-    for root in read_roots(parameters, windows_store=False).without_trust_settings("GnuTLS"):
-        if credentials.trust(root.der) <= 0:
-            raise unusable_root_file(root.path, f"damaged certificate, line {root.line}")
-    if parameters.client_certificate is not None:
-        identity = load_identity(parameters.client_certificate)
-        code = credentials.use_key(identity.chain, identity.key, identity.password)
-        if code < 0:
-            raise identity.unusable("mismatch" if code == gnutls.KEY_MISMATCH else gnutls.text("strerror", code))
-    return credentials
+def _is_accepted(is_verified: bool, check_leaf: _CheckLeaf, session: gnutls.Session) -> bool:
+    chain = session.peers()
+    return bool(chain) and (not is_verified or session.verify() == 0) and check_leaf(chain[0]) is None
+
+
+class _Stream(TlsStream):
+    library_errors = (gnutls.GnuTlsError,)
+
+    def __init__(
+        self, credentials: gnutls.Credentials, parameters: TlsParameters, sni: str | None, check_leaf: _CheckLeaf
+    ) -> None:
+        oldest, newest = parameters.min_version.value, (parameters.max_version or TlsVersion.TLSV1_3).value
+        versions = [f"+{word}" for version, word in _VERSIONS.items() if oldest <= version.value <= newest]
+        accept = partial(_is_accepted, parameters.is_verified, check_leaf)  # refers to no stream, which refers to it
+        priorities = ":".join(["NORMAL", "-VERS-ALL", *versions])
+        self._session = gnutls.Session(credentials, priorities, accept)
+        self._session.offer(parameters.alpn, sni)
+
+    def do_handshake(self) -> bool:
+        return self._session.handshake()
+
+    def receive_data(self, data: Buffer) -> None:
+        self._session.incoming += memoryview(data)
+
+    def data_to_send(self) -> bytes:
+        data = bytes(self._session.outgoing)
+        self._session.outgoing.clear()
+        return data
+
+    def read_into(self, buffer: memoryview) -> int | None:
+        return self._session.receive(buffer)
+
+    def write(self, data: Buffer) -> None:
+        self._session.send(memoryview(data).cast("B"))
+
+    def close_notify(self) -> None:
+        self._session.close_notify()
+
+    def peer_chain(self) -> tuple[bytes, ...]:
+        return self._session.peers()
+
+    def facts(self) -> StreamFacts:
+        version = gnutls.text("protocol_get_name", self._session.call("protocol_get_version"))
+        return StreamFacts(
+            version=version.replace("TLS", "TLSv"),
+            cipher=openssl_name(gnutls.text("ciphersuite_get", self._session.handle)),
+            alpn=self._session.alpn(),
+            possession_proven=True,  # GnuTLS checks the server's signature, whatever the callback returns
+        )
+
+    def translate(self, error: Any, *, established: bool) -> Error:
+        if error.alert is not None:
+            return alert_error(alert_name(error.alert), established=established)
+        if error.code == gnutls.CERTIFICATE_ERROR:
+            faults = (fault for bit, fault in _FAULTS.items() if self._session.status >> bit & 1)
+            return chain_error(*next(faults, ("invalid", "the certificate chain is not valid")))
+        return TlsError(f"SSL error: {error}")
+
+    def export_keying_material(self, label: bytes, length: int) -> bytes:
+        return self._session.export(label, length)

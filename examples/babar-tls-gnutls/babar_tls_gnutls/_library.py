@@ -1,6 +1,6 @@
-"""As much of GnuTLS as a client needs, by ctypes: numbers and bytes, nothing of babar-tls.
+"""The part of GnuTLS that a client needs, by ctypes: numbers and bytes, and nothing of babar-tls.
 
-A C library of another kind would come with a Python package in this file's place.
+For most libraries a Python package stands in this file's place.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import ctypes
 import errno
 from ctypes import CFUNCTYPE, byref, c_char_p, c_int, c_size_t, c_ssize_t, c_uint, c_void_p, string_at
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 try:
     _lib = ctypes.CDLL("libgnutls.so.30")
 except OSError as exc:
-    raise ImportError(f"GnuTLS is not installed: {exc}") from exc  # by this babar-tls knows that an engine is absent
+    raise ImportError(f"GnuTLS is not installed: {exc}") from exc  # by this babar-tls knows that the backend is absent
 
-AGAIN, ALERT_RECEIVED, REHANDSHAKE, CERTIFICATE_ERROR, KEY_MISMATCH = -28, -12, -37, -43, -60
-PREMATURE_END = -110
-ENDS = (PREMATURE_END, -9)  # the latter: within a record's header
+CERTIFICATE_ERROR, KEY_MISMATCH = -43, -60
+_AGAIN, _ALERT_RECEIVED, _REHANDSHAKE = -28, -12, -37
 _DER, _PEM, _CLIENT, _NONBLOCK, _SHUT_WR, _KEY_PURPOSE = 0, 1, 2, 8, 1, 2
 _SERVER_AUTH = b"1.3.6.1.5.5.7.3.1"
+_INVALID = 1 << 1  # GNUTLS_CERT_INVALID
+_RECORD = 1 << 14  # the most plaintext in one record, in bytes
 
 
 class _Datum(ctypes.Structure):  # gnutls_datum_t
@@ -41,57 +42,75 @@ class _Expected(ctypes.Structure):  # gnutls_typed_vdata_st
     _fields_ = (("type", c_int), ("data", c_char_p), ("size", c_uint))
 
 
-for _name in ("alert_get_name", "check_version", "ciphersuite_get", "group_get_name", "protocol_get_name", "strerror"):
+for _name in ("check_version", "ciphersuite_get", "protocol_get_name", "strerror"):
     getattr(_lib, f"gnutls_{_name}").restype = c_char_p
 _lib.gnutls_certificate_get_peers.restype = ctypes.POINTER(_Datum)
 _lib.gnutls_record_send.restype = _lib.gnutls_record_recv.restype = c_ssize_t
 
 
 def text(name: str, *arguments: Any) -> str:
-    """What a function that returns a string returns."""
+    """Call a function that returns a string."""
     return (getattr(_lib, f"gnutls_{name}")(*arguments) or b"").decode()
 
 
-def is_fatal(code: int) -> bool:
-    """Is the session over?"""
-    return bool(code < 0 and _lib.gnutls_error_is_fatal(code))
+class GnuTlsError(Exception):
+    """A failure that ends a session.
+
+    Attributes:
+        code: GnuTLS's number of it.
+        alert: The number of the alert that the server sent, `None` if it sent none.
+    """
+
+    def __init__(self, code: int, alert: int | None = None) -> None:
+        super().__init__(text("strerror", code))
+        self.code, self.alert = code, alert
 
 
 class Credentials:
-    """What sessions share: roots, and our own certificate."""
+    """The trust anchors and the client certificate that sessions share."""
 
     def __init__(self) -> None:
         self.handle = c_void_p()
         _lib.gnutls_certificate_allocate_credentials(byref(self.handle))
+        finalize(self, _lib.gnutls_certificate_free_credentials, self.handle).atexit = False
         _lib.gnutls_certificate_set_verify_function(self.handle, _verify)
 
-    def __del__(self) -> None:
-        _lib.gnutls_certificate_free_credentials(self.handle)
+    def trust(self, der: bytes) -> None:
+        """Add a trust anchor. One that GnuTLS cannot read is not trusted."""
+        _lib.gnutls_certificate_set_x509_trust_mem(self.handle, byref(_Datum.of(der)), _DER)
 
-    def trust(self, der: bytes) -> int:
-        """Add a root; return 1, or a negative number if it cannot be read."""
-        return int(_lib.gnutls_certificate_set_x509_trust_mem(self.handle, byref(_Datum.of(der)), _DER))
-
-    def use_key(self, chain: bytes, key: bytes, password: bytes | None) -> int:
-        certificate, private = _Datum.of(chain), _Datum.of(key)
-        arguments = (byref(certificate), byref(private), _PEM, password, 0)
-        return int(_lib.gnutls_certificate_set_x509_key_mem2(self.handle, *arguments))
+    def use_key(self, chain: bytes, key: bytes, password: bytes | None) -> None:
+        """Set the client certificate and its key, PEM."""
+        arguments = (byref(_Datum.of(chain)), byref(_Datum.of(key)), _PEM, password, 0)
+        code = int(_lib.gnutls_certificate_set_x509_key_mem2(self.handle, *arguments))
+        if code < 0:
+            raise GnuTlsError(code)
 
 
 class Session:
     """A client's session over memory.
 
     Args:
-        credentials: What to verify with.
+        credentials: The trust anchors and the client certificate.
         priorities: Versions and algorithms, in GnuTLS's language.
-        judge: Called within the handshake when the server's certificates are there; `False` ends it.
+        accept: Called within the handshake when the server's certificates are there. `False` ends the handshake.
+
+    Attributes:
+        incoming: Ciphertext from the server.
+        outgoing: Ciphertext for the server.
+        status: What `verify` returned last.
+        is_accepted: What `accept` returned.
+        raised: What `accept` raised, until the call that led to it raises it again.
     """
 
-    def __init__(self, credentials: Credentials, priorities: str, judge: Callable[[Session], bool]) -> None:
+    def __init__(self, credentials: Credentials, priorities: str, accept: Callable[[Session], bool]) -> None:
         self.handle = c_void_p()
         _lib.gnutls_init(byref(self.handle), c_uint(_CLIENT | _NONBLOCK))
-        self.incoming, self.outgoing, self.eof = bytearray(), bytearray(), False
-        self.judge = judge
+        finalize(self, _lib.gnutls_deinit, self.handle).atexit = False  # other threads may still use it then
+        self.incoming, self.outgoing = bytearray(), bytearray()
+        self.accept, self.is_accepted = accept, False
+        self.status = 0
+        self.raised: BaseException | None = None
         self._credentials = credentials
         _sessions[self.handle.value or 0] = self
         _lib.gnutls_transport_set_ptr(self.handle, self.handle)
@@ -100,52 +119,90 @@ class Session:
         _lib.gnutls_credentials_set(self.handle, 1, credentials.handle)
         _lib.gnutls_priority_set_direct(self.handle, priorities.encode(), None)
 
-    def __del__(self) -> None:
-        _lib.gnutls_deinit(self.handle)
-
     def call(self, name: str, *arguments: Any) -> int:
-        """A function of a session."""
+        """Call a function of a session."""
         return int(getattr(_lib, f"gnutls_{name}")(self.handle, *arguments))
 
     def offer(self, protocols: tuple[str, ...], server_name: str | None) -> None:
-        """ALPN and SNI."""
+        """Set ALPN and SNI."""
         names = [name.encode() for name in protocols]
         self.call("alpn_set_protocols", (_Datum * len(names))(*map(_Datum.of, names)), len(names), 0)
         if server_name is not None:
             self.call("server_name_set", 1, server_name.encode(), c_size_t(len(server_name)))
 
-    def receive(self, buffer: memoryview) -> int:
-        return self.call("record_recv", byref(ctypes.c_char.from_buffer(buffer)), c_size_t(len(buffer)))
+    def handshake(self) -> bool:
+        """Continue the handshake; return True when it is complete."""
+        if self._advance("handshake") is None:
+            return False
+        if not self.is_accepted:  # an exception prevented the callback from answering: ctypes returns 0 then
+            raise GnuTlsError(CERTIFICATE_ERROR)
+        return True
 
-    def send(self, chunk: bytes) -> int:
-        return self.call("record_send", chunk, c_size_t(len(chunk)))
+    def receive(self, buffer: memoryview) -> int | None:
+        """Decrypt one record; return its length, `None` if more ciphertext is needed, 0 at close_notify."""
+        return self._advance("record_recv", byref(ctypes.c_char.from_buffer(buffer)), c_size_t(len(buffer)))
 
-    def goodbye(self) -> None:
+    def send(self, data: memoryview) -> None:
+        """Encrypt all of `data`."""
+        while data:
+            chunk = bytes(data[:_RECORD])
+            data = data[self._advance("record_send", chunk, c_size_t(len(chunk))) or 0 :]
+
+    def close_notify(self) -> None:
+        """Send close_notify, and wait for nothing."""
         self.call("bye", _SHUT_WR)
 
+    def _advance(self, name: str, *arguments: Any) -> int | None:
+        """Call a function until it succeeds or needs more ciphertext (`None`).
+
+        Raises:
+            GnuTlsError: The session has failed. The alert that tells the server why is in `outgoing`.
+        """
+        while True:
+            before = len(self.incoming)
+            code = self.call(name, *arguments)
+            if self.raised is not None:
+                raised, self.raised = self.raised, None
+                raise raised
+            if code >= 0:
+                return code
+            if code == _AGAIN and len(self.incoming) == before:
+                return None  # otherwise it has used some: it returns after a session ticket, too
+            if code == _ALERT_RECEIVED:
+                raise GnuTlsError(code, self.call("alert_get"))
+            if code == _REHANDSHAKE or _lib.gnutls_error_is_fatal(code):
+                self.call("alert_send_appropriate", code)
+                raise GnuTlsError(code)
+
     def peers(self) -> tuple[bytes, ...]:
-        """The server's certificates, as it sent them."""
+        """Return the server's certificates, as it sent them; none before they were received."""
         count = c_uint()
         sent = _lib.gnutls_certificate_get_peers(self.handle, byref(count))
         return tuple(bytes(sent[index]) for index in range(count.value))
 
     def verify(self) -> int:
-        """The bits of gnutls_certificate_status_t for a TLS server's chain; 0 if all is well."""
+        """Return the bits of gnutls_certificate_status_t for a TLS server's chain; 0 if it is accepted."""
         status, purpose = c_uint(), _Expected(_KEY_PURPOSE, _SERVER_AUTH, 0)
         code = self.call("certificate_verify_peers", byref(purpose), 1, byref(status))
-        return status.value or code
+        self.status = status.value or (_INVALID if code < 0 else 0)
+        return self.status
 
     def alpn(self) -> str | None:
+        """Return the protocol that the server selected."""
         selected = _Datum()
         return bytes(selected).decode() if self.call("alpn_get_selected_protocol", byref(selected)) == 0 else None
 
-    def export(self, label: bytes, length: int) -> bytes | None:
+    def export(self, label: bytes, length: int) -> bytes:
+        """Return keying material for an empty context."""
         out = ctypes.create_string_buffer(length)
         sizes = c_size_t(len(label)), c_size_t(0), c_size_t(length)
-        return out.raw if self.call("prf_rfc5705", sizes[0], label, sizes[1], b"", sizes[2], out) == 0 else None
+        code = self.call("prf_rfc5705", sizes[0], label, sizes[1], b"", sizes[2], out)
+        if code < 0:
+            raise GnuTlsError(code)
+        return out.raw
 
 
-# GnuTLS calls these with a session's address. They find the session by it and hold none: nothing but its user does.
+# GnuTLS calls these with a session's address. They find the session by it and keep none alive.
 _sessions: WeakValueDictionary[int, Session] = WeakValueDictionary()
 
 
@@ -158,7 +215,7 @@ def _push(address: int, data: int, size: int) -> int:
 @CFUNCTYPE(c_ssize_t, c_void_p, c_void_p, c_size_t)
 def _pull(address: int, data: int, size: int) -> int:
     session = _sessions[address]
-    if not session.incoming and not session.eof:
+    if not session.incoming:
         session.call("transport_set_errno", errno.EAGAIN)
         return -1
     chunk = bytes(session.incoming[:size])
@@ -169,8 +226,9 @@ def _pull(address: int, data: int, size: int) -> int:
 
 @CFUNCTYPE(c_int, c_void_p)
 def _verify(address: int) -> int:
+    session = _sessions[address]
     try:
-        session = _sessions[address]
-        return 0 if session.judge(session) else CERTIFICATE_ERROR
-    except BaseException:  # ctypes would report it and return 0: accepted
-        return CERTIFICATE_ERROR
+        session.is_accepted = session.accept(session)
+    except BaseException as exc:  # raised again by the call that led here
+        session.raised = exc
+    return 0 if session.is_accepted else CERTIFICATE_ERROR
