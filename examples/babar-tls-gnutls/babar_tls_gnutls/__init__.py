@@ -63,6 +63,7 @@ class GnuTlsBackend(TlsBackend):
             channel_bindings=("tls-server-end-point", "tls-exporter"),
             common_names=True,
             client_keys=KEY_FORMATS,
+            reports_certificate_request=True,
             unverified_proven=True,
         )
 
@@ -133,6 +134,7 @@ class _Stream(TlsStream):
             cipher=openssl_name(gnutls.text("ciphersuite_get", self._session.handle)),
             alpn=self._session.alpn(),
             possession_proven=True,  # GnuTLS checks the server's signature, whatever the callback returns
+            certificate_requested=self._session.call("certificate_client_get_request_status") == 1,
         )
 
     def translate(self, error: Any, *, established: bool) -> Error:
