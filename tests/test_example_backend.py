@@ -22,6 +22,7 @@ import babar_tls
 from babar_tls import CertificateError, ConfigError
 from babar_tls.backends import TlsBackend, TlsParameters
 from babar_tls.testing import CertificateAuthority, PostgresServer
+from babar_tls.tls.alerts import BAD_CERTIFICATE_RECORD
 from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.parameters import ClientCertificate
 from tests.backends.pairs import Pair, only
@@ -133,6 +134,8 @@ def test_gnutls_sends_the_alert_to_a_server_of_another_name(
     assert NAME in str(caught.value)
     assert pair.server_error is not None
     assert pair.server_error.reason == "SSLV3_ALERT_BAD_CERTIFICATE"
+    is_plain = BAD_CERTIFICATE_RECORD in pair.sent  # in TLS 1.3 only the library can encrypt it
+    assert is_plain is (version == "TLSv1.2")
 
 
 @pytest.mark.parametrize(
