@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from ..modes import TlsVersion
 from ..tls.alerts import alert_error, alert_name, alert_named_in
-from ..tls.algorithms import openssl_name
-from ..tls.client_identity import KEY_FORMATS
-from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsFacts, TlsStream
+from ..tls.algorithms import openssl_name, select, unknown_cipher, unknown_group
+from ..tls.contract import Capabilities, CheckLeaf, StreamFacts, TlsBackend, TlsFacts, TlsStream
 from ..tls.errors import chain_error, damaged_error
 from ..tls.hello import ClientOffer
 from ..tls.material import TlsMaterial
@@ -23,13 +22,12 @@ from ..tls.registry import (
     get_backend,
     offer_of,
 )
-from ..tls.root_files import unusable_root_file
 
 __all__ = [
     "ENTRY_POINT_GROUP",
-    "KEY_FORMATS",
     "BackendStatus",
     "Capabilities",
+    "CheckLeaf",
     "ClientOffer",
     "StreamFacts",
     "TlsBackend",
@@ -50,5 +48,7 @@ __all__ = [
     "get_backend",
     "offer_of",
     "openssl_name",
-    "unusable_root_file",
+    "select",
+    "unknown_cipher",
+    "unknown_group",
 ]

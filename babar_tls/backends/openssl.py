@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,7 +13,6 @@ from OpenSSL import SSL, crypto
 from ..errors import ChannelBindingUnsupported, ConfigError
 from ..modes import TlsVersion
 from ..tls.algorithms import TLS13_SUITES, select, unknown_cipher, unknown_group
-from ..tls.client_identity import KEY_FORMATS
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
 from ..tls.errors import eof_error
 from ..tls.key_log import append_line
@@ -60,7 +59,7 @@ class OpenSslBackend(TlsBackend):
             common_names=True,
             crls=True,
             key_log=True,
-            client_keys=KEY_FORMATS,
+            client_certificates=True,
             reports_certificate_request=True,
             selects_groups="one",
             selects_ciphers="all" if _SELECTS_TLS13_SUITES else "TLSv1.2",
@@ -190,7 +189,7 @@ class _Stream(TlsStream):
             raise ChannelBindingUnsupported("OpenSSL gives no Finished message")
         return data
 
-    def translate(self, error: Exception, *, established: bool) -> Error:
+    def translate(self, error: Any, *, established: bool) -> Error:
         if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
             return eof_error()
         reason = _reason_of(error)

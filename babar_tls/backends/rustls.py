@@ -6,10 +6,9 @@ handshake). The classes below it are used instead.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rtls import SSLCertVerificationError, SSLError
 from rtls._rustls import RustlsConfigBuilder, aws_lc_rs_version, rustls_version
@@ -17,7 +16,6 @@ from rtls._rustls import RustlsConfigBuilder, aws_lc_rs_version, rustls_version
 from ..errors import ConfigError
 from ..modes import TlsVersion
 from ..tls.algorithms import openssl_name, select, unknown_cipher
-from ..tls.client_identity import KEY_FORMATS
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
 from ..tls.key_log import KeyLogSpool
 from .rustls_errors import rejected_certificate, rejected_identity, rustls_error
@@ -69,7 +67,7 @@ class RustlsBackend(TlsBackend):
             version=f"rustls {rustls_version()} (aws-lc-rs {aws_lc_rs_version()})",
             tls_versions=tuple(_VERSIONS),
             key_log=True,
-            client_keys=KEY_FORMATS if find_spec("cryptography") is not None else KEY_FORMATS[:-1],
+            client_certificates=True,
             system_store=True,
             selects_ciphers="TLSv1.2",
         )
@@ -86,7 +84,7 @@ class RustlsBackend(TlsBackend):
         builder.set_verify_mode(_CERT_REQUIRED if parameters.is_verified else _CERT_NONE)
         anchors = 0
         if parameters.is_verified:
-            anchors = sum(_add_root(builder, one.der) for one in material.trust_anchors("rustls", time.time()))
+            anchors = sum(_add_root(builder, one.der) for one in material.trust_anchors("rustls"))
         builder.set_check_hostname(not anchors)  # rtls requires it where there is no root; no chain is accepted then
         identity = material.identity
         if identity is not None:
@@ -179,7 +177,7 @@ class _Stream(TlsStream):
             possession_proven=self._is_verified,  # without verification rtls does not check the server's signature
         )
 
-    def translate(self, error: Exception, *, established: bool) -> Error:
+    def translate(self, error: Any, *, established: bool) -> Error:
         text = str(error.args[0] if error.args else error)
         if isinstance(error, SSLCertVerificationError):
             return rejected_certificate(text)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 from ..errors import ChannelBindingUnsupported, ConfigError
 from ..modes import TlsVersion
 from ..tls.algorithms import select, unknown_cipher, unknown_group
-from ..tls.client_identity import KEY_FORMATS
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
 from ..tls.errors import eof_error
 from ..tls.key_log import open_key_log
@@ -53,7 +52,7 @@ class StdlibBackend(TlsBackend):
             common_names=True,
             crls=True,
             key_log=hasattr(ssl.SSLContext, "keylog_filename"),
-            client_keys=KEY_FORMATS if find_spec("cryptography") is not None else KEY_FORMATS[:-1],
+            client_certificates=True,
             reports_certificate_request=_WATCHES_REQUESTS,
             os_roots=find_spec("truststore") is not None,
             system_store=True,
@@ -163,7 +162,7 @@ class _Stream(TlsStream):
             raise ChannelBindingUnsupported("this Python's ssl gives no Finished message")
         return data
 
-    def translate(self, error: Exception, *, established: bool) -> Error:
+    def translate(self, error: Any, *, established: bool) -> Error:
         if isinstance(error, ssl.SSLCertVerificationError):
             return certificate_error(error.verify_code, error.verify_message)
         if isinstance(error, ssl.SSLZeroReturnError):

@@ -84,7 +84,7 @@ def _abilities(status: BackendStatus) -> str:
     abilities = {
         "revocation lists": facts.crls,
         "key log": facts.key_log,
-        "client keys": bool(facts.client_keys),
+        "client certificates": facts.client_certificates,
         "libpq's names": facts.common_names,
     }
     words += [name if has else f"no {name}" for name, has in abilities.items()]

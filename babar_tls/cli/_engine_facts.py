@@ -70,7 +70,7 @@ FACTS = (
     Fact("common names (libpq's rules)", lambda facts, _: _yes(facts.common_names)),
     Fact("revocation lists", lambda facts, _: _yes(facts.crls)),
     Fact("key log", lambda facts, _: _yes(facts.key_log)),
-    Fact("client keys", lambda facts, _: facts.client_keys or ["none"], told_by_machine=True),
+    Fact("client certificates", lambda facts, _: _yes(facts.client_certificates)),
     Fact("tells of certificate requests", lambda facts, _: _yes(facts.reports_certificate_request)),
     Fact("system's own verifier", lambda facts, _: _yes(facts.os_roots), told_by_machine=True),
     Fact("FIPS 140 mode", _fips, told_by_machine=True),

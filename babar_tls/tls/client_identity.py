@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 
     from .parameters import ClientCertificate
 
-__all__ = ["KEY_FORMATS", "Identity", "identity_files", "load_identity"]
-
-#: What a private key may come in; the last needs `cryptography`.
-KEY_FORMATS = ("PEM", "DER", "PKCS #12")
+__all__ = ["Identity", "identity_files", "load_identity"]
 
 _KEYS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY")
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from ..errors import ChannelBindingUnsupported
 
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from .material import TlsMaterial
     from .parameters import TlsParameters, TrustedRoots
 
-__all__ = ["Capabilities", "StreamFacts", "TlsBackend", "TlsFacts", "TlsStream"]
+__all__ = ["Capabilities", "CheckLeaf", "StreamFacts", "TlsBackend", "TlsFacts", "TlsStream"]
+
+#: Compares the host name with a server's certificate (DER); returns the fault.
+CheckLeaf: TypeAlias = "Callable[[bytes], CertificateError | None]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ class Capabilities:
             names compared (libpq's rules); otherwise a certificate must have alternative names.
         crls: Revocation lists can be checked.
         key_log: The connection's secrets can be logged.
-        client_keys: The kinds of private key file that can be used.
+        client_certificates: A client certificate and its key, both in PEM, can be loaded (`TlsMaterial.identity`).
         reports_certificate_request: `StreamFacts.certificate_requested` is known.
         os_roots: The operating system's verifier can be used.
         system_store: The library loads the operating system's certificate store (Windows) by itself.
@@ -73,7 +76,7 @@ class Capabilities:
     common_names: bool = False
     crls: bool = False
     key_log: bool = False
-    client_keys: Sequence[str] = ()
+    client_certificates: bool = False
     reports_certificate_request: bool = False
     os_roots: bool = False
     system_store: bool = False
@@ -175,7 +178,9 @@ class TlsStream(ABC):
         """Return the certificates that the server sent, its own first, DER, exactly as they were sent.
 
         Called at any time after ``do_handshake()`` was called, also after it raised. Empty while the library does not
-        show them. The connection compares the host name as soon as they are shown.
+        show them. The connection compares the host name as soon as they are shown: a library that shows them before
+        the handshake is complete lets it do that before the client's last flight of TLS 1.2 is sent. With one that does
+        not, ``check_leaf`` should be called within the handshake.
         """
 
     @abstractmethod
@@ -183,7 +188,7 @@ class TlsStream(ABC):
         """Return what was negotiated. Called once, when the handshake is complete."""
 
     @abstractmethod
-    def translate(self, error: Exception, *, established: bool) -> Error:
+    def translate(self, error: Any, *, established: bool) -> Error:
         """Return the error for an exception of the library.
 
         Args:
@@ -234,9 +239,7 @@ class TlsBackend(ABC):
         """
 
     @abstractmethod
-    def create_stream(
-        self, context: Any, sni: str | None, check_leaf: Callable[[bytes], CertificateError | None]
-    ) -> TlsStream:
+    def create_stream(self, context: Any, sni: str | None, check_leaf: CheckLeaf) -> TlsStream:
         """Begin a client connection.
 
         Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from .trust import Trust, load_roots
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..errors import ConfigError
     from ..x509.certificate import Certificate
     from .client_identity import Identity
     from .parameters import TlsParameters
@@ -74,21 +76,26 @@ class TlsMaterial:
         source = self._parameters.client_certificate
         return load_identity(source) if source is not None else None
 
-    def trust_anchors(self, library: str, now: float) -> tuple[Certificate, ...]:
+    def trust_anchors(self, library: str) -> tuple[Certificate, ...]:
         """Return the certificates to give to a library to which an anchor is only a name and a key, such as webpki.
+
+        The answer is right until `valid_until`.
 
         Args:
             library: Its name, for messages.
-            now: Seconds since 1970. The answer is right until `valid_until`.
 
         Raises:
             ConfigError: A certificate is damaged, or has trust settings.
         """
         self.trust = Trust(load_roots(self.roots, library))
-        anchors, until = self.trust.anchors(now)
+        anchors, until = self.trust.anchors(time.time())
         self.valid_until = until if until < math.inf else None
         self.barred = tuple(anchor for anchor in anchors if not anchor.may_sign)
         return anchors
+
+    def unusable_root(self, root: FileBlock) -> ConfigError:
+        """Return the error for one of `roots` that the TLS library cannot read."""
+        return unusable_root_file(root.path, f"damaged certificate, line {root.line}")
 
     def load_into_openssl(self, load: Callable[[str], None]) -> None:
         """Load the trusted certificates and the revocation lists.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..modes import TlsVerify, TlsVersion
@@ -74,11 +74,12 @@ class TlsParameters:
             library. A version of TLS of which none is named is not offered.
     """
 
-    verify: TlsVerify = TlsVerify.FULL
+    # Contexts are found by the hash at each connect, and members of an Enum compute theirs in Python.
+    verify: TlsVerify = field(default=TlsVerify.FULL, hash=False)
     root_cert_path: str | None = None
     default_roots: bool = True
-    min_version: TlsVersion = TlsVersion.TLSV1_2
-    max_version: TlsVersion | None = None
+    min_version: TlsVersion = field(default=TlsVersion.TLSV1_2, hash=False)
+    max_version: TlsVersion | None = field(default=None, hash=False)
     alpn: tuple[str, ...] = (ALPN_POSTGRESQL,)
     send_server_name: bool = True
     common_name: bool = False
@@ -90,14 +91,6 @@ class TlsParameters:
     watch_certificate_request: bool = False
     groups: tuple[str, ...] = ()
     ciphers: tuple[str, ...] = ()
-
-    def __hash__(self) -> int:
-        """Return the hash, computed once: each connect looks for its context."""
-        found: int | None = self.__dict__.get("_hash")
-        if found is None:
-            found = hash(tuple([getattr(self, field.name) for field in fields(self)]))
-            object.__setattr__(self, "_hash", found)
-        return found
 
     @property
     def is_verified(self) -> bool:

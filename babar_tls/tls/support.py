@@ -46,12 +46,8 @@ def lacks(parameters: TlsParameters, capabilities: Capabilities) -> Iterator[Lac
         yield Lack("log the secrets of TLS", "leave out tls_key_log_path")
     if parameters.watch_certificate_request and not capabilities.reports_certificate_request:
         yield Lack("report whether the server requests a client certificate", "leave out tls_client_cert_mode=require")
-    if parameters.client_certificate is not None:
-        source = parameters.client_certificate.certificate
-        if not capabilities.client_keys:
-            yield Lack("present a client certificate", "leave out tls_client_cert")
-        elif "PKCS #12" not in capabilities.client_keys and _is_pkcs12(source):
-            yield Lack(f"read {source!r} (PKCS #12)", "convert the file to PEM: openssl pkcs12 -nodes")
+    if parameters.client_certificate is not None and not capabilities.client_certificates:
+        yield Lack("present a client certificate", "leave out tls_client_cert")
     if parameters.groups and capabilities.selects_groups == "no":
         yield Lack(
             f"be restricted to the key-exchange group {', '.join(map(repr, parameters.groups))}",
@@ -70,10 +66,6 @@ def lacks(parameters: TlsParameters, capabilities: Capabilities) -> Iterator[Lac
         yield Lack(
             f"use {' or '.join(version.value for version in allowed)}", "change tls_min_version or tls_max_version"
         )
-
-
-def _is_pkcs12(source: str | bytes) -> bool:
-    return isinstance(source, str) and source.lower().endswith((".p12", ".pfx"))
 
 
 def refuse_unsupported(backend: TlsBackend, parameters: TlsParameters) -> None:

@@ -340,7 +340,9 @@ def test_what_the_engine_cannot_do(cli: Callable[..., Outcome], monkeypatch: pyt
 
     class Poor:
         capabilities = Capabilities(
-            version="", tls_versions=tuple(TlsVersion), channel_bindings=(), client_keys=("PEM",)
+            version="",
+            tls_versions=tuple(TlsVersion),
+            channel_bindings=(),
         )
 
     monkeypatch.setattr(babar_tls.explanation, "get_backend", lambda _: Poor())
@@ -353,7 +355,7 @@ def test_what_the_engine_cannot_do(cli: Callable[..., Outcome], monkeypatch: pyt
         "revocation lists",
         "log",
         "requests a client certificate",
-        "/c.p12",
+        "present a client certificate",
         "tls-server-end-point",
     ):
         assert lack in meaning["Engine"]

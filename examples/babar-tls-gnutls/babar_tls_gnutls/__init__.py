@@ -5,12 +5,10 @@ All that babar-tls must be told of GnuTLS is here. `_library` is GnuTLS itself.
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.backends import (
-    KEY_FORMATS,
     Capabilities,
     StreamFacts,
     TlsBackend,
@@ -26,15 +24,12 @@ from babar_tls.errors import TlsError
 from . import _library as gnutls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from typing_extensions import Buffer
 
-    from babar_tls.backends import TlsMaterial, TlsParameters
-    from babar_tls.errors import CertificateError, Error
+    from babar_tls.backends import CheckLeaf, TlsMaterial, TlsParameters
+    from babar_tls.errors import Error
 
     _Context = tuple[gnutls.Credentials, TlsParameters]
-    _CheckLeaf = Callable[[bytes], CertificateError | None]
 
 __all__ = ["GnuTlsBackend"]
 
@@ -62,7 +57,7 @@ class GnuTlsBackend(TlsBackend):
             tls_versions=tuple(_VERSIONS),
             channel_bindings=("tls-server-end-point", "tls-exporter"),
             common_names=True,
-            client_keys=KEY_FORMATS,
+            client_certificates=True,
             reports_certificate_request=True,
             unverified_proven=True,
         )
@@ -71,7 +66,7 @@ class GnuTlsBackend(TlsBackend):
         """Load the trust anchors and the client certificate; see `TlsBackend.create_context`."""
         credentials = gnutls.Credentials()
         if parameters.is_verified:
-            for anchor in material.trust_anchors("GnuTLS", time.time()):
+            for anchor in material.trust_anchors("GnuTLS"):
                 credentials.trust(anchor.der)
         identity = material.identity
         if identity is not None:
@@ -81,12 +76,12 @@ class GnuTlsBackend(TlsBackend):
                 raise identity.unusable("mismatch" if exc.code == gnutls.KEY_MISMATCH else str(exc)) from exc
         return credentials, parameters
 
-    def create_stream(self, context: _Context, sni: str | None, check_leaf: _CheckLeaf) -> TlsStream:
+    def create_stream(self, context: _Context, sni: str | None, check_leaf: CheckLeaf) -> TlsStream:
         """Begin a client connection; see `TlsBackend.create_stream`."""
         return _Stream(*context, sni, check_leaf)
 
 
-def _is_accepted(is_verified: bool, check_leaf: _CheckLeaf, session: gnutls.Session) -> bool:
+def _is_accepted(is_verified: bool, check_leaf: CheckLeaf, session: gnutls.Session) -> bool:
     chain = session.peers()
     return bool(chain) and (not is_verified or session.verify() == 0) and check_leaf(chain[0]) is None
 
@@ -95,7 +90,7 @@ class _Stream(TlsStream):
     library_errors = (gnutls.GnuTlsError,)
 
     def __init__(
-        self, credentials: gnutls.Credentials, parameters: TlsParameters, sni: str | None, check_leaf: _CheckLeaf
+        self, credentials: gnutls.Credentials, parameters: TlsParameters, sni: str | None, check_leaf: CheckLeaf
     ) -> None:
         oldest, newest = parameters.min_version.value, (parameters.max_version or TlsVersion.TLSV1_3).value
         versions = [f"+{word}" for version, word in _VERSIONS.items() if oldest <= version.value <= newest]
