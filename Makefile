@@ -24,14 +24,14 @@ test: $(VENV)/tox.stamp
 ifdef TOXARGS
 	@$(TOX) run $(TOXARGS)
 else
-	@$(TOX) run -e lint,types,minimal,engines,full
+	@$(TOX) run -e lint,types,minimal,check_backend,full
 endif
 
 # What `make test` does not run. Environments with one extra run one test at a time, so two environments run in parallel.
 test-all: $(VENV)/tox.stamp
 	@$(TOX) run-parallel --parallel 2 --parallel-no-spinner \
 	    -e extra-native,extra-openssl,extra-rustls,extra-cli,extra-demo,extra-bench,extra-truststore
-	@BABAR_TLS_EXHAUSTIVE=1 $(TOX) run -e engines
+	@BABAR_TLS_EXHAUSTIVE=1 $(TOX) run -e check_backend
 	@$(TOX) run -e $(call list,$(OTHERS) oldest)
 	@$(MAKE) --no-print-directory warnings sanitize fuzz-native FUZZ_RUNS=100000
 

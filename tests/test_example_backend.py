@@ -219,7 +219,6 @@ def test_every_check_passes(installed: Path) -> None:
         "files.revocation",
         "files.revocation_files",
         "files.key_log",
-        "files.key_log_path",
         "keys.renegotiation",  # where pyOpenSSL is not installed
     }
 

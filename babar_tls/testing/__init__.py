@@ -13,7 +13,7 @@
 * `ScriptedServer`, `ScriptedPeer`: a server that says exactly what your script says.
 * `TlsInterceptor`: a man in the middle.
 * `ScramServer`: a server that binds by every registered type, as PostgreSQL does not.
-* `check_backend`: does a TLS engine keep the contract?
+* `check_backend`: checks that a TLS backend keeps the contract
 
 The names are resolved when first used, so importing this package costs nothing and needs nothing; using them needs
 ``pip install 'babar-tls[demo]'``.

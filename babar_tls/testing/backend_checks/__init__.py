@@ -1,18 +1,18 @@
-"""The checks that every TLS engine passes: `check_backend`.
+"""The checks that every TLS backend passes: `check_backend`.
 
 ::
 
     from babar_tls.testing import check_backend
 
-    print(check_backend(MyBackend(), raising=False))
+    print(check_backend(MyBackend, raising=False))
 
-Without pytest, without PostgreSQL: the other end of each connection is the standard library's `ssl` in memory, or a
-TLS 1.3 server of our own that can do what no library's server does. A check is a function in the module of its subject;
-its docstring is the sentence that it proves. Where the engine's `Capabilities` say that it can do something, it is
-checked that it does; where they say that it cannot, that it refuses.
+They need neither pytest nor PostgreSQL: the other end of each connection is the standard library's `ssl` in memory, or
+a TLS 1.3 server in Python that does what a library's server cannot be made to do. A check is a function of assert
+statements in the module of its subject; its docstring is the sentence that it proves. A backend is checked as it is
+used, under `TlsConnection`. What its `Capabilities` state is checked; what they exclude is not applicable.
 
-An engine that never finishes a handshake, loops or waits is reported. What no check in the same process can bound is an
-engine that loops in C without releasing the interpreter's lock.
+Each check runs in a process of its own, so that a backend that hangs, in Python or in C, or crashes, is reported, and
+the other checks are run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a ClientHello says (RFC 8446 §4.1.2), read from the bytes on the wire."""
+"""The content of a ClientHello (RFC 8446 §4.1.2), read from the bytes on the wire."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SERVER_NAME, _GROUPS, _ALPN, _VERSIONS, _KEY_SHARE = 0, 10, 16, 43, 51
 
 
 def records(data: bytes) -> list[tuple[int, bytes]]:
-    """The whole TLS records at the start of `data`: content type and fragment (RFC 8446 §5.1)."""
+    """Return the whole TLS records at the start of `data`: content type and fragment (RFC 8446 §5.1)."""
     found = []
     position = 0
     while len(data) - position >= 5:
@@ -51,7 +51,7 @@ class ClientHello:
         random: The client's random.
         session_id: To be echoed.
         ciphers: Cipher suites, in order.
-        server_name: SNI (RFC 6066 §3), `None` where there is none.
+        server_name: SNI (RFC 6066 §3), `None` if there is none.
         alpn: Protocols (RFC 7301), in order.
         versions: Of ``supported_versions``; empty from a client that offers no TLS 1.3.
         groups: Of ``supported_groups``, in order.
@@ -70,7 +70,7 @@ class ClientHello:
 
     @classmethod
     def parse(cls, sent: bytes) -> ClientHello | None:
-        """Of what a client has sent first; `None` while it is not all there."""
+        """Return the ClientHello at the start of what a client has sent; `None` while it is not complete."""
         flight = b"".join(body for kind, body in records(sent) if kind == _HANDSHAKE)
         if len(flight) < 4 or len(flight) < 4 + int.from_bytes(flight[1:4], "big"):
             return None

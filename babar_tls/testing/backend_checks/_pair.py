@@ -1,11 +1,11 @@
-"""An engine's client and the standard library's server, joined in memory."""
+"""A backend's client and the standard library's server, joined in memory."""
 
 from __future__ import annotations
 
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from babar_tls.backends import TlsBackend, TlsParameters, get_backend
+from babar_tls.backends import TlsBackend, TlsFacts, TlsParameters, get_backend
 from babar_tls.testing._wire import server_context
 from babar_tls.testing.backend_checks._hello import ClientHello
 from babar_tls.tls.connection import TlsConnection
@@ -15,19 +15,15 @@ if TYPE_CHECKING:
 
     from babar_tls.testing.certificates import ServerCertificate
 
-__all__ = ["NAME", "TLS_VERSIONS", "Pair", "PairError", "only"]
+__all__ = ["NAME", "TLS_VERSIONS", "Pair", "facts_of", "only"]
 
 NAME = "db.example.com"
 TLS_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _MAX_ROUNDS = 50  # a handshake has two or three; a client that never finishes is not waited for
 
 
-class PairError(Exception):
-    """The two ends got nowhere."""
-
-
 def only(version: str) -> dict[str, Any]:
-    """A server's options that leave one version of TLS."""
+    """Return a server's options that leave one version of TLS."""
     return {"minimum_version": TLS_VERSIONS[version], "maximum_version": TLS_VERSIONS[version]}
 
 
@@ -35,22 +31,28 @@ def _whole(data: bytes) -> bytes:
     return data
 
 
+def facts_of(connection: TlsConnection) -> TlsFacts:
+    """Return the facts of a connection whose handshake is complete."""
+    assert connection.facts is not None, "the handshake is not complete"
+    return connection.facts
+
+
 class Pair:
     """Both ends of one connection.
 
     Args:
-        backend: The engine.
-        parameters: What it is asked for.
-        hostname: What it is to verify.
+        backend: The backend.
+        parameters: The client's.
+        hostname: The name to verify.
         certificate: The server's.
-        fragment: How many bytes at a time the client gets; or a function that says so each time.
-        tamper: What becomes of the server's bytes on the way.
+        fragment: How many bytes at a time the client gets; or a function that returns that each time.
+        tamper: Changes the server's bytes on the way.
         context: The server's context, in place of a new one of `certificate` and `options`.
         binding_type: See `TlsConnection`.
         options: Those of the server's context.
 
     Attributes:
-        client: The engine's stream.
+        client: The client's connection.
         server: The standard library's side.
         server_error: What ended the server's handshake.
         sent: Every byte that the client has sent.
@@ -80,35 +82,35 @@ class Pair:
         self._client_done = self._server_done = False
 
     @property
+    def facts(self) -> TlsFacts:
+        """The client's facts of the connection."""
+        return facts_of(self.client)
+
+    @property
     def hello(self) -> ClientHello:
         """The client's first message."""
         hello = ClientHello.parse(bytes(self.sent))
-        if hello is None:
-            raise PairError("the client has sent no whole ClientHello")
+        assert hello is not None, "the client has not sent a whole ClientHello"
         return hello
 
     @property
     def server_name(self) -> str | None:
-        """What the client sent as SNI."""
+        """The client's SNI."""
         return self.hello.server_name
 
     def handshake(self) -> Pair:
-        """Run it to its end on both sides; raises what the client's side raises.
-
-        Raises:
-            PairError: It has no end.
-        """
+        """Run the handshake to its end on both sides; raises what the client's side raises."""
         for _ in range(_MAX_ROUNDS):
             if not self._client_done:
                 self._step()
             moved = self.carry()
             self._serve()
             if not (self.carry() or moved or self._client_done):
-                self.client.receive_eof()  # nobody has anything to say: the server has given up
+                self.client.receive_eof()  # neither side sends: the server has given up
                 self._step()
             if self._client_done and (self._server_done or self.server_error is not None):
                 return self
-        raise PairError(f"the handshake was not finished after {_MAX_ROUNDS} rounds")
+        raise AssertionError(f"the handshake was not complete after {_MAX_ROUNDS} rounds")
 
     def _step(self) -> None:
         try:
@@ -135,7 +137,7 @@ class Pair:
             self.server_error = exc
 
     def carry(self) -> bool:
-        """Move what is waiting between the two; was there anything?"""
+        """Move what is waiting between the two. Return True if there was anything."""
         up, down = self._send(), self._tamper(self._from_server.read())
         if not self._fragment:
             if down:
@@ -151,12 +153,12 @@ class Pair:
         return bool(up or down)
 
     def say(self, data: bytes) -> None:
-        """The server sends."""
+        """Send data from the server."""
         self.server.write(data)
         self.carry()
 
     def hear(self) -> bytes:
-        """What the server has received."""
+        """Return what the server has received."""
         self.carry()
         heard = bytearray()
         try:
@@ -167,14 +169,14 @@ class Pair:
         return bytes(heard)
 
     def hear_or_nothing(self) -> bytes:
-        """The same of a server whose handshake may have failed."""
+        """Return the same of a server whose handshake may have failed."""
         try:
             return self.hear()
         except ssl.SSLError:
             return b""
 
     def read(self, size: int = 1 << 16) -> bytes:
-        """What the client can read now."""
+        """Return what the client can read now."""
         received = bytearray()
         buffer = memoryview(bytearray(size))
         while count := self.client.read_into(buffer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from babar_tls.testing.backend_checks._check import Failure, NotApplicable
+from babar_tls.testing.backend_checks._check import NotApplicable
 
 if TYPE_CHECKING:
     from babar_tls.testing.certificates import ServerCertificate
@@ -18,7 +18,7 @@ class PyOpenSslServer:
 
     Args:
         certificate: What it presents.
-        version: The one version of TLS that it speaks.
+        version: The only version of TLS that it accepts.
 
     Raises:
         NotApplicable: pyOpenSSL is not installed.
@@ -44,17 +44,17 @@ class PyOpenSslServer:
         self._connection.set_accept_state()
 
     def connect(self, client: TlsConnection) -> None:
-        """Runs the handshake of an engine's stream to its end."""
+        """Run the handshake of a connection to its end."""
         for _ in range(6):
             done = client.do_handshake()
             self.receive(client.data_to_send())
             if done:
                 return
             client.receive_data(self.flush())
-        raise Failure("the handshake is not finished")
+        raise AssertionError("the handshake is not complete")
 
     def receive(self, data: bytes) -> None:
-        """Takes ciphertext, and goes on with whatever handshake there is."""
+        """Take ciphertext, and continue the handshake, if there is one."""
         if data:
             self._connection.bio_write(data)
         try:
@@ -64,21 +64,21 @@ class PyOpenSslServer:
             pass
 
     def flush(self) -> bytes:
-        """Ciphertext for the client."""
+        """Return ciphertext for the client."""
         try:
             return self._connection.bio_read(1 << 20)
         except self._want_read:
             return b""
 
     def renegotiate(self) -> None:
-        """Asks for another handshake."""
+        """Request another handshake."""
         self._connection.renegotiate()
         self.receive(b"")
 
     def renegotiations(self) -> int:
-        """How many further handshakes were finished."""
+        """Return how many further handshakes were completed."""
         return self._connection.total_renegotiations() if not self._connection.renegotiate_pending() else 0
 
     def export(self, label: bytes, length: int) -> bytes:
-        """Exported keying material for an empty context (RFC 5705)."""
+        """Return exported keying material for an empty context (RFC 5705)."""
         return self._connection.export_keying_material(label, length, b"")

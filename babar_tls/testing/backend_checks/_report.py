@@ -1,4 +1,4 @@
-"""What `check_backend` has found out: a value, a readable table, and an exception that holds both."""
+"""The result of `check_backend`: a value, a table of text, and an exception that holds both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CheckOutcome(Enum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check of an engine.
+    """One check of a backend.
 
     Attributes:
         name: Subject and name, ``closing.truncation``.
@@ -42,11 +42,11 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class BackendReport:
-    """Every check of one engine.
+    """Every check of one backend.
 
     Attributes:
-        backend: The engine's name.
-        version: What it says of itself, empty where it could not even say that.
+        backend: The backend's name.
+        version: The version that it states, empty if it states none.
         results: The checks, in the order in which they ran.
     """
 
@@ -79,11 +79,11 @@ class BackendReport:
 
 
 class BackendCheckError(AssertionError):
-    """An engine does not keep the contract; `report` has every check, and the message those that failed."""
+    """A backend does not keep the contract; `report` has every check, and the message those that failed."""
 
     def __init__(self, report: BackendReport) -> None:
         self.report = report
-        lines = [f"TLS engine {report.backend!r} fails {len(report.failures)} of {len(report.results)} checks"]
+        lines = [f"TLS backend {report.backend!r} fails {len(report.failures)} of {len(report.results)} checks"]
         for failure in report.failures:
             lines.append(f"  {failure.name}: {failure.description}")
             lines += [f"      {line}" for line in failure.detail.splitlines()]

@@ -1,7 +1,7 @@
-"""A TLS 1.3 server from the bytes up (RFC 8446), for what no library's server can be made to do.
+"""A TLS 1.3 server from the bytes up (RFC 8446), for what a library's server cannot be made to do.
 
-It proves itself with a wrong key, updates keys when told to, sends alerts of any kind, and knows the exporter's secret.
-One cipher suite (TLS_AES_128_GCM_SHA256), two groups, no resumption: it serves checks and nothing else.
+It signs with a wrong key, updates keys on request, sends alerts of any kind, and exposes the exporter's secret.
+One cipher suite (TLS_AES_128_GCM_SHA256), two groups, no resumption: it is only for checks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hmac
 import os
 from typing import TYPE_CHECKING
 
-from babar_tls.testing.backend_checks._check import Failure, NotApplicable
+from babar_tls.testing.backend_checks._check import NotApplicable
 from babar_tls.testing.backend_checks._hello import ClientHello, records
 
 try:
@@ -61,7 +61,7 @@ class _Direction:
         self._sequence = 0
 
     def update(self) -> None:
-        """The next generation of keys (§7.2)."""
+        """Switch to the next generation of keys (§7.2)."""
         self._start(_expand(self.secret, b"traffic upd", b"", 32))
 
     def _nonce(self) -> bytes:
@@ -91,7 +91,7 @@ class Tls13Server:
 
     Args:
         certificate: What it presents; its key must be ``p256``.
-        prover: Whose key it proves itself with. Default: the certificate's.
+        prover: Whose key it signs with. Default: the certificate's.
     """
 
     def __init__(self, certificate: ServerCertificate, *, prover: ServerCertificate | None = None) -> None:
@@ -105,16 +105,16 @@ class Tls13Server:
         self.exporter_secret = b""
 
     def answer(self, sent: bytes) -> bytes:
-        """The whole flight that answers a ClientHello.
+        """Return the whole flight that answers a ClientHello.
 
         Raises:
-            NotApplicable: The client offers nothing that this server knows.
+            NotApplicable: The client offers nothing that this server has.
         """
         hello = ClientHello.parse(sent)
         if hello is None:
-            raise Failure("the first flight holds no whole ClientHello")
+            raise AssertionError("the first flight does not hold a whole ClientHello")
         if 0x0304 not in hello.versions or _SUITE not in hello.ciphers:
-            raise NotApplicable("the engine offers no TLS 1.3 with TLS_AES_128_GCM_SHA256")
+            raise NotApplicable("the backend does not offer TLS 1.3 with TLS_AES_128_GCM_SHA256")
         group, share, shared = self._agree(hello)
         extensions = b"\0\x2b\0\2\3\4" + b"\0\x33" + _vector(2, group.to_bytes(2, "big") + _vector(2, share))
         body = b"\3\3" + os.urandom(32) + _vector(1, hello.session_id) + _SUITE.to_bytes(2, "big") + b"\0"
@@ -143,21 +143,21 @@ class Tls13Server:
         return self._server.seal(HANDSHAKE, message)
 
     def accept(self, sent: bytes) -> None:
-        """Takes the client's last flight.
+        """Take the client's last flight.
 
         Raises:
-            Failure: Its Finished message is not there, or is wrong.
+            AssertionError: Its Finished message is missing or wrong.
         """
         for kind, content in self.receive(sent):
             if kind == HANDSHAKE and content[:1] == b"\x14":
                 if content[4:] != self._expected:
-                    raise Failure("the client's Finished message is wrong")
+                    raise AssertionError("the client's Finished message is wrong")
                 self._client = self._application[0]
                 return
-        raise Failure("the client has sent no Finished message")
+        raise AssertionError("the client has not sent a Finished message")
 
     def receive(self, sent: bytes) -> Iterator[tuple[int, bytes]]:
-        """The records in what the client has sent, decrypted: content type and content."""
+        """Yield the records in what the client has sent, decrypted: content type and content."""
         for kind, body in records(sent):
             if kind == DATA:
                 opened = self._client.open(body)
@@ -168,26 +168,26 @@ class Tls13Server:
                 yield kind, body
 
     def seal(self, kind: int, content: bytes) -> bytes:
-        """A record for the client."""
+        """Return a record for the client."""
         return self._server.seal(kind, content)
 
     def update_keys(self, *, requested: bool) -> bytes:
-        """A KeyUpdate (§4.6.3); what is sealed after it is sealed with the new keys."""
+        """Return a KeyUpdate (§4.6.3); what is sealed after it is sealed with the new keys."""
         record = self.seal(HANDSHAKE, _message(24, bytes([requested])))
         self._server.update()
         return record
 
     def export(self, label: bytes, length: int) -> bytes:
-        """Exported keying material for an empty context (§7.5)."""
+        """Return exported keying material for an empty context (§7.5)."""
         return _expand(_expand(self.exporter_secret, label, _EMPTY, 32), b"exporter", _EMPTY, length)
 
     def connect(self, client: TlsConnection, behind: bytes = b"") -> Tls13Server:
-        """Runs the handshake of an engine's stream to its end; `behind` goes out in one piece with the flight."""
+        """Run the handshake of a connection to its end; `behind` is sent in one piece with the flight."""
         client.do_handshake()
         flight = self.answer(client.data_to_send())
         client.receive_data(flight + (self.seal(DATA, behind) if behind else b""))
         if not client.do_handshake():
-            raise Failure("the handshake is not finished after the server's Finished message")
+            raise AssertionError("the handshake is not complete after the server's Finished message")
         self.accept(client.data_to_send())
         return self
 
@@ -202,7 +202,7 @@ class Tls13Server:
             form = serialization.PublicFormat.UncompressedPoint
             share = own.public_key().public_bytes(serialization.Encoding.X962, form)
             return _P256, share, own.exchange(ec.ECDH(), point)
-        raise NotApplicable("the engine offers a key share of neither x25519 nor secp256r1")
+        raise NotApplicable("the backend offers a key share of neither x25519 nor secp256r1")
 
     def _hash(self) -> bytes:
         return hashlib.sha256(self._transcript).digest()

@@ -1,38 +1,38 @@
-"""The certificates, keys and files that checks share: made when first asked for, gone with the folder."""
+"""The certificates, keys and files that checks share: made at first use, removed with the folder."""
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babar_tls.testing._wire import server_context
-from babar_tls.testing.backend_checks._pair import NAME, only
+from babar_tls.testing.backend_checks._pair import NAME, TLS_VERSIONS, only
 from babar_tls.testing.certificates import CertificateAuthority, ServerCertificate
 
 if TYPE_CHECKING:
     import ssl
-    from pathlib import Path
 
 __all__ = ["World"]
 
 
 class World:
-    """One authority that is trusted, and what belongs to it.
+    """One trusted CA, and what belongs to it.
 
     Args:
-        folder: Where files are put.
+        folder: Where files are written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.RLock()
         self._contexts: dict[str | None, ssl.SSLContext] = {}
-        self._count = 0
 
     @cached_property
     def authority(self) -> CertificateAuthority:
-        """The authority whose root is trusted."""
+        """The CA whose root is trusted."""
         return CertificateAuthority()
 
     @cached_property
@@ -47,16 +47,22 @@ class World:
 
     @cached_property
     def clients(self) -> CertificateAuthority:
-        """The authority that signs clients' certificates."""
+        """The CA that signs client certificates."""
         return CertificateAuthority()
 
     @cached_property
     def client(self) -> ServerCertificate:
-        """A good client's certificate."""
+        """A good client certificate."""
         return self.clients.issue(usage="client", common_name="app", key="rsa2048")
 
+    def prepare(self) -> None:
+        """Make what most checks use, before they run in processes of their own."""
+        _ = self.root_path, self.client
+        for version in (None, *TLS_VERSIONS):
+            self.context(version)
+
     def context(self, version: str | None) -> ssl.SSLContext:
-        """A server's context with the good certificate; of one version of TLS, or of all."""
+        """Return a server's context with the good certificate; of one version of TLS, or of all."""
         with self._lock:
             if version not in self._contexts:
                 limits = only(version) if version is not None else {}
@@ -64,16 +70,12 @@ class World:
             return self._contexts[version]
 
     def put(self, name: str, data: bytes, mode: int = 0o600) -> str:
-        """Writes a file; returns its path."""
+        """Write a file; return its path."""
         path = self.folder / name
         path.write_bytes(data)
         path.chmod(mode)
         return str(path)
 
     def new_folder(self) -> Path:
-        """A folder of its own for a check."""
-        with self._lock:
-            self._count += 1
-            folder = self.folder / f"check{self._count}"
-        folder.mkdir()
-        return folder
+        """Return a new folder."""
+        return Path(tempfile.mkdtemp(dir=self.folder))

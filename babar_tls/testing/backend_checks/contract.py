@@ -1,124 +1,172 @@
-"""Checks of what an engine says of itself, and of what it refuses because it cannot do it."""
+"""Checks of a backend without the connection above it: it is complete, and everything has the right type."""
 
 from __future__ import annotations
 
-import dataclasses
+import ssl
 from typing import TYPE_CHECKING, Any
 
-from babar_tls.backends import Capabilities
-from babar_tls.config import TlsVerify, TlsVersion
-from babar_tls.errors import ConfigError
-from babar_tls.testing.backend_checks._check import Trial, check, needs, raised, require
-from babar_tls.tls.connection import TlsConnection
-from babar_tls.tls.parameters import ClientCertificate
+from babar_tls.backends import Capabilities, StreamFacts, TlsBackend, TlsStream
+from babar_tls.errors import ConfigError, Error
+from babar_tls.modes import TlsVerify, TlsVersion
+from babar_tls.testing.backend_checks._check import Trial, check, raised
+from babar_tls.testing.backend_checks._pair import NAME
+from babar_tls.tls.material import TlsMaterial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
 _BINDINGS = {"tls-server-end-point", "tls-unique", "tls-exporter"}
+_ROUNDS = 10  # a handshake has two or three
+_ALERT = b"\x15\3\3\0\2\2\x28"  # handshake_failure
+
+
+@check(is_essential=True)
+def complete(trial: Trial) -> None:
+    """The backend has every attribute and method of the contract, and they are of the right types."""
+    _check_attributes(trial.backend)
+    server = trial.world.context(None)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    peer = server.wrap_bio(incoming, outgoing, server_side=True)
+    stream = _stream(trial)
+    for _ in range(_ROUNDS):
+        is_complete = _call(stream, "do_handshake", bool)
+        incoming.write(_call(stream, "data_to_send", bytes))
+        if is_complete:
+            break
+        try:
+            peer.do_handshake()
+        except ssl.SSLError:
+            pass  # it needs more, or has failed; an alert is on its way then
+        _call(stream, "receive_data", type(None), outgoing.read())
+    assert is_complete, "do_handshake() did not return True when all that the server had sent was received"
+    chain = _call(stream, "peer_chain", tuple)
+    assert chain, "peer_chain() returned () after the handshake: the server's certificate must be in it"
+    assert all(type(each) is bytes for each in chain), "peer_chain() must return a tuple of bytes (DER)"
+    _check_facts(_call(stream, "facts", StreamFacts))
+    _call(stream, "write", type(None), b"data")
+    _call(stream, "read_into", (int, type(None)), memoryview(bytearray(100)))
+    _call(stream, "close_notify", type(None))
+    _call(stream, "close", type(None))
+    _check_translation(_stream(trial))
+
+
+def _check_attributes(backend: TlsBackend) -> None:
+    name = _try("the attribute `name`", lambda: getattr(backend, "name", None))
+    assert isinstance(name, str), f"the attribute `name` of {type(backend).__name__} must be a str, not {name!r}"
+    assert name, f"the attribute `name` of {type(backend).__name__} is empty"
+    stated: Any = _try("the attribute `capabilities`", lambda: getattr(backend, "capabilities", None))
+    assert not callable(stated), "`capabilities` must be an attribute, not a method"
+    assert isinstance(stated, Capabilities), f"the attribute `capabilities` must be a Capabilities, not {stated!r}"
+    assert isinstance(stated.version, str), f"capabilities.version must be a str, not {stated.version!r}"
+    for field, kind in (("tls_versions", TlsVersion), ("channel_bindings", str)):
+        values: Any = getattr(stated, field)
+        is_sequence = isinstance(values, tuple | list) and all(isinstance(each, kind) for each in values)
+        assert is_sequence, f"capabilities.{field} must be a tuple of {kind.__name__}, not {values!r}"
+    for field, default in vars(Capabilities(version="", tls_versions=())).items():
+        if isinstance(default, bool):
+            value = getattr(stated, field)
+            assert isinstance(value, bool), f"capabilities.{field} must be a bool, not {value!r}"
+
+
+def _stream(trial: Trial) -> TlsStream:
+    backend = trial.backend
+    parameters = trial.parameters(verify=TlsVerify.NONE)
+    material = TlsMaterial(parameters, system_store=backend.capabilities.system_store)
+    context = _try("create_context()", lambda: backend.create_context(parameters, material))
+    stream: Any = _try("create_stream()", lambda: backend.create_stream(context, NAME, lambda _: None))
+    assert isinstance(stream, TlsStream), f"create_stream() must return a TlsStream, not {_kind(stream)}"
+    errors: Any = getattr(stream, "library_errors", None)
+    is_tuple = isinstance(errors, tuple) and all(
+        isinstance(kind, type) and issubclass(kind, Exception) for kind in errors
+    )
+    assert is_tuple, (
+        f"the attribute `library_errors` of {type(stream).__name__} must be a tuple of exception types, not {errors!r}"
+    )
+    return stream
+
+
+def _check_facts(facts: StreamFacts) -> None:
+    versions = [version.value for version in TlsVersion]
+    assert facts.version in versions, f"facts().version must be one of {versions}, not {facts.version!r}"
+    assert isinstance(facts.cipher, str), f"facts().cipher must be a str, not {facts.cipher!r}"
+    assert isinstance(facts.alpn, str | None), f"facts().alpn must be a str or None, not {facts.alpn!r}"
+    proven, requested = facts.possession_proven, facts.certificate_requested
+    assert isinstance(proven, bool), f"facts().possession_proven must be a bool, not {proven!r}"
+    assert isinstance(requested, bool | None), (
+        f"facts().certificate_requested must be a bool or None, not {requested!r}"
+    )
+
+
+def _check_translation(stream: TlsStream) -> None:
+    stream.do_handshake()
+    stream.data_to_send()
+    stream.receive_data(_ALERT)
+    found = raised(Exception, "do_handshake() after an alert", stream.do_handshake)
+    if not isinstance(found, Error):  # the backend may translate by itself
+        is_listed = isinstance(found, stream.library_errors)
+        assert is_listed, f"do_handshake() raised {_kind(found)}, which is not one of `library_errors`: {found}"
+        error: Any = _try("translate()", lambda: stream.translate(found, established=False))
+        assert isinstance(error, Error), f"translate() must return a babar_tls.Error, not {_kind(error)}"
+    _call(stream, "data_to_send", bytes)
+    _call(stream, "peer_chain", tuple)
+    _call(stream, "close", type(None))
+
+
+def _call(stream: TlsStream, method: str, kind: type | tuple[type, ...], *arguments: Any) -> Any:
+    result = _try(f"{method}()", lambda: getattr(stream, method)(*arguments))
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    wanted = " or ".join("None" if each is type(None) else each.__name__ for each in kinds)
+    is_right = isinstance(result, kinds) and (bool in kinds or not isinstance(result, bool))
+    assert is_right, f"{method}() must return {wanted}, not {_kind(result)}"
+    return result
+
+
+def _try(what: str, call: Callable[[], Any]) -> Any:
+    """Return what a call returns; fail with its description if it raises."""
+    try:
+        return call()
+    except Exception as exc:
+        raise AssertionError(f"{what} raised {_kind(exc)}: {exc}") from exc
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 @check()
 def capabilities(trial: Trial) -> None:
-    """Capabilities are complete, of the right types, and the same each time."""
+    """Capabilities are plausible, and the same each time."""
     stated = trial.capabilities
-    require(isinstance(stated, Capabilities), f"capabilities() returns {type(stated).__name__}")
-    require(stated == trial.backend.capabilities, "capabilities() answers differently the second time")
-    require(isinstance(stated.version, str) and stated.version, "version is empty")
+    assert stated == trial.backend.capabilities, "capabilities differ the second time"
+    assert stated.version, "version is empty"
     versions = list(stated.tls_versions)
-    require(versions, "tls_versions is empty")
-    require(all(isinstance(each, TlsVersion) for each in versions), "tls_versions holds something else than TlsVersion")
-    require(versions == [each for each in TlsVersion if each in versions], "tls_versions is not in order, oldest first")
+    assert versions, "tls_versions is empty"
+    assert versions == [each for each in TlsVersion if each in versions], "tls_versions is not in order, oldest first"
     unknown = set(stated.channel_bindings) - _BINDINGS
-    require(not unknown, f"channel_bindings holds {sorted(unknown)}; there are {sorted(_BINDINGS)}")
-    require(stated.selects_groups in ("no", "one", "list"), f"selects_groups is {stated.selects_groups!r}")
-    require(stated.selects_ciphers in ("no", "TLSv1.2", "all"), f"selects_ciphers is {stated.selects_ciphers!r}")
-    require(stated.fips in (True, False, None), f"fips is {stated.fips!r}")
-    require(stated.unverified_proven in (True, False), f"unverified_proven is {stated.unverified_proven!r}")
-    name = getattr(trial.backend, "name", None)
-    require(isinstance(name, str) and name, f"the engine's name is {name!r}")
+    assert not unknown, f"channel_bindings holds {sorted(unknown)}; there are {sorted(_BINDINGS)}"
+    assert stated.selects_groups in ("no", "one", "list"), f"selects_groups is {stated.selects_groups!r}"
+    assert stated.selects_ciphers in ("no", "TLSv1.2", "all"), f"selects_ciphers is {stated.selects_ciphers!r}"
+    assert stated.fips in (True, False, None), f"fips is {stated.fips!r}"
 
 
 @check()
-def wrap_does_nothing(trial: Trial) -> None:
-    """A new stream has sent nothing, is a `TlsConnection`, and each is its own."""
-    first, second = trial.wrap(), trial.wrap()
-    require(isinstance(first, TlsConnection), f"wrap() returns {type(first).__name__}, which is no TlsConnection")
-    require(first is not second, "wrap() returns the same stream twice")
-    require(first.peer_closed is False, "peer_closed is set on a new stream")
-    require(first.possession_proven is False, "possession_proven is set on a new stream")
-    require(first.data_to_send() == b"", "there is data to send before do_handshake()")
-
-
-def _unsupported(trial: Trial) -> Iterator[tuple[str, dict[str, Any]]]:
-    stated = trial.capabilities
-    if not stated.crls:
-        path = trial.world.put("unused.crl", trial.world.authority.revocation_list())
-        yield "crls", {"crl_path": path}
-        yield "crls", {"crl_dir": str(trial.world.new_folder())}
-    if not stated.key_log:
-        yield "key_log", {"key_log_path": str(trial.world.new_folder() / "keys")}
-    if not stated.os_roots:
-        yield "os_roots", {"os_roots": True, "default_roots": True, "root_cert_path": None}
-    if not stated.client_keys:
-        client = trial.world.client
-        source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
-        yield "client_keys", {"client_certificate": source}
-    if stated.selects_groups == "no":
-        yield "selects_groups", {"groups": ("secp256r1",)}
-    if stated.selects_groups == "one":
-        yield "selects_groups", {"groups": ("secp256r1", "x25519")}
-    if stated.selects_ciphers == "no":
-        yield "selects_ciphers", {"ciphers": ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",)}
-    if stated.selects_ciphers == "TLSv1.2":
-        yield "selects_ciphers", {"ciphers": ("TLS_AES_128_GCM_SHA256",)}
-    for version in TlsVersion:
-        if version not in stated.tls_versions:
-            yield "tls_versions", {"min_version": version, "max_version": version}
-
-
-@check()
-def refusals(trial: Trial) -> None:
-    """What the capabilities say that the engine cannot do is refused by wrap() with a ConfigError, never ignored."""
-    cases = list(_unsupported(trial))
-    needs(cases, "the engine says that it can do everything")
-    for capability, changes in cases:
-        names = ", ".join(changes)
-        with trial.case(f"{capability} is denied"):
-            error = raised(
-                ConfigError, f"wrap() with {names}", trial.wrap, "db.example.com", trial.parameters(**changes)
-            )
-            require(error.message, "the ConfigError has no message")
+def new_streams(trial: Trial) -> None:
+    """create_stream() returns another stream each time, which has nothing to send before do_handshake()."""
+    first, second = trial.connection(), trial.connection()
+    assert first._stream is not second._stream, "create_stream() returned the same stream twice"
+    assert first.data_to_send() == b"", "there is data to send before do_handshake()"
+    first.do_handshake()
+    assert second.data_to_send() == b"", "one stream's data are sent by another"
 
 
 @check()
 def unknown_choices(trial: Trial) -> None:
-    """A key-exchange group or cipher suite that does not exist is refused by wrap() with a ConfigError."""
+    """A group or cipher suite that does not exist, or cannot be chosen, is a ConfigError of create_context()."""
     for field in ("groups", "ciphers"):
         with trial.case(field):
             wanted = trial.parameters(**{field: ("no-such-thing",)})
-            raised(ConfigError, f"wrap() with {field}=('no-such-thing',)", trial.wrap, "db.example.com", wanted)
-
-
-@check()
-def name_needed(trial: Trial) -> None:
-    """Full verification without a name is refused by wrap(), not waved through; the lower levels need no name."""
-    raised(ConfigError, "wrap() without a name, to verify one", trial.wrap, None)
-    for level in (TlsVerify.CA, TlsVerify.NONE):
-        with trial.case(f"verify={level.value}"):
-            trial.pair(None, parameters=trial.parameters(verify=level)).handshake()
-
-
-@check()
-def parameters_are_left_alone(trial: Trial) -> None:
-    """An equal value of parameters makes an equal connection, and different ones are not mistaken for each other."""
-    strict, lax = trial.parameters(), trial.parameters(verify=TlsVerify.CA)
-    before = dataclasses.astuple(strict)
-    for wanted, good in ((strict, False), (lax, True), (trial.parameters(), False)):
-        pair = trial.pair("other.example.com", parameters=wanted)
-        with trial.case(f"verify={wanted.verify.value}"):
-            if good:
-                pair.handshake()
-            else:
-                raised(Exception, "handshake with a server of another name", pair.handshake)
-    require(dataclasses.astuple(strict) == before, "the parameters were changed")
+            raised(ConfigError, f"{field}=('no-such-thing',)", trial.connection, NAME, wanted)
+    if trial.capabilities.selects_ciphers == "TLSv1.2":
+        with trial.case("ciphers, one of TLS 1.3"):
+            wanted = trial.parameters(ciphers=("TLS_AES_128_GCM_SHA256",))
+            raised(ConfigError, "ciphers=('TLS_AES_128_GCM_SHA256',)", trial.connection, NAME, wanted)

@@ -1,4 +1,4 @@
-"""Checks of the files behind a connection: roots, revocation lists, key log, our own certificate."""
+"""Checks of a connection's files: roots, revocation lists, key log, client certificate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from babar_tls.config import TlsVerify
 from babar_tls.errors import CertificateError, ClientCertificateError, ConfigError
-from babar_tls.testing.backend_checks._check import Trial, check, needs, raised, require
+from babar_tls.testing.backend_checks._check import Trial, check, raised
 from babar_tls.testing.backend_checks._pair import NAME
 from babar_tls.testing.certificates import CertificateAuthority
 from babar_tls.tls.parameters import ClientCertificate
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from babar_tls.testing.certificates import ServerCertificate
 
 _LINE = re.compile(r"#.*|[A-Z0-9_]+ ([0-9a-f]{64}) [0-9a-f]{64,128}")
+_UNUSED = ClientCertificate(certificate=b"")
 _PASSWORD = "open-sesame-7"  # noqa: S105 - of a key that lives for a second
 
 
@@ -35,20 +36,13 @@ def root_file(trial: Trial) -> None:
     for path in (folder / "missing", folder, *(folder / what for what in contents)):
         with trial.case(path.name):
             wanted = trial.parameters(root_cert_path=str(path))
-            error = raised(ConfigError, "wrap()", trial.wrap, NAME, wanted)
-            require(str(path) in str(error), f"the error does not name the file: {error}")
-
-
-@check()
-def root_file_unverified(trial: Trial) -> None:
-    """Who verifies nothing needs no root file: one that is missing does no harm."""
-    missing = str(trial.world.new_folder() / "missing")
-    trial.pair(parameters=trial.parameters(root_cert_path=missing, verify=TlsVerify.NONE)).handshake()
+            error = raised(ConfigError, "create_context()", trial.connection, NAME, wanted)
+            assert str(path) in str(error), f"the error does not name the file: {error}"
 
 
 @check()
 def root_file_rotates(trial: Trial) -> None:
-    """A root file that is replaced or rewritten counts at the next wrap(), and so does one that is gone."""
+    """A root file that is replaced or rewritten is used by the next connection, and one that is missing is an error."""
     folder = trial.world.new_folder()
     path = folder / "root.crt"
     old, new = trial.world.authority, CertificateAuthority()
@@ -66,15 +60,15 @@ def root_file_rotates(trial: Trial) -> None:
                 path.write_bytes(root.certificate_pem)
             trial.pair(parameters=wanted, certificate=accepted or trial.world.certificate).handshake()
             pair = trial.pair(parameters=wanted, certificate=refused or trial.world.certificate)
-            raised(CertificateError, "handshake with who was trusted before", pair.handshake)
+            raised(CertificateError, "handshake with a certificate of the old root", pair.handshake)
     path.unlink()
-    raised(ConfigError, "wrap() when the file is gone", trial.wrap, NAME, wanted)
+    raised(ConfigError, "create_context() when the file is gone", trial.connection, NAME, wanted)
 
 
 @check()
 def revocation(trial: Trial) -> None:
     """Every certificate of the chain must be covered by a current list that does not name it."""
-    needs(trial.capabilities.crls, "the engine's capabilities say that it checks no revocation lists")
+    trial.needs(crl_path="unused")
     root = trial.world.authority
     middle = root.intermediate()
     leaf = middle.issue(NAME)
@@ -88,7 +82,7 @@ def revocation(trial: Trial) -> None:
         "intermediate revoked": ([root.revocation_list([middle]), middle.revocation_list()], "revoked"),
         "only the root's list": ([root.revocation_list()], "crl"),
         "only the intermediate's": ([middle.revocation_list()], "crl"),
-        "another authority's": ([CertificateAuthority().revocation_list()], "crl"),
+        "another CA's": ([CertificateAuthority().revocation_list()], "crl"),
         "expired": ([root.revocation_list(), middle.revocation_list(**old)], "crl"),
         "forged": ([forger.revocation_list(), middle.revocation_list()], "crl"),
     }
@@ -115,33 +109,35 @@ def _verdict(trial: Trial, changes: dict[str, str], leaf: ServerCertificate, rea
             pair.handshake()
             continue
         error = raised(CertificateError, f"handshake with verify={level.value}", pair.handshake)
-        require(error.reason == reason, f"reason is {error.reason!r}, not {reason!r}")
+        assert error.reason == reason, f"reason is {error.reason!r}, not {reason!r}"
     trial.pair(certificate=leaf, parameters=trial.parameters(**changes, verify=TlsVerify.NONE)).handshake()
 
 
 @check()
 def revocation_files(trial: Trial) -> None:
-    """A file of lists that is missing or has none is a ConfigError, and a certificate in it is not trusted."""
-    needs(trial.capabilities.crls, "the engine's capabilities say that it checks no revocation lists")
+    """A file without revocation lists is a ConfigError, and a certificate in such a file is not trusted."""
+    trial.needs(crl_path="unused")
     folder = trial.world.new_folder()
     (folder / "empty").write_bytes(b"")
     for path in (folder / "missing", folder / "empty"):
         with trial.case(path.name):
-            error = raised(ConfigError, "wrap()", trial.wrap, NAME, trial.parameters(crl_path=str(path)))
-            require(str(path) in str(error), f"the error does not name the file: {error}")
+            error = raised(
+                ConfigError, "create_context()", trial.connection, NAME, trial.parameters(crl_path=str(path))
+            )
+            assert str(path) in str(error), f"the error does not name the file: {error}"
     other = CertificateAuthority()
     lists = other.root_pem + other.revocation_list() + trial.world.authority.revocation_list()
     (folder / "lists").write_bytes(lists)
     wanted = trial.parameters(crl_path=str(folder / "lists"))
     pair = trial.pair(certificate=other.issue(NAME), parameters=wanted)
-    fault = raised(CertificateError, "handshake with an authority from the file of lists", pair.handshake)
-    require(fault.reason == "untrusted", f"reason is {fault.reason!r}")
+    fault = raised(CertificateError, "handshake with a CA from the file of lists", pair.handshake)
+    assert fault.reason == "untrusted", f"reason is {fault.reason!r}"
 
 
 @check()
 def key_log(trial: Trial) -> None:
-    """Secrets are appended in NSS's format under the connection's client random, to a file for its owner alone."""
-    needs(trial.capabilities.key_log, "the engine's capabilities say that it logs no keys")
+    """Secrets are appended in NSS's format, with the client random, to a file that only its owner can read."""
+    trial.needs(key_log_path="unused")
     for version in trial.versions:
         with trial.case(version):
             path = trial.world.new_folder() / "keys"
@@ -150,27 +146,15 @@ def key_log(trial: Trial) -> None:
             randoms = {pair.hello.random.hex() for pair in pairs}
             text = path.read_text()
             lines = [_LINE.fullmatch(line) for line in text.splitlines()]
-            require(all(lines), "a line is not in NSS's format")
+            assert all(lines), "a line is not in NSS's format"
             seen = {line[1] for line in lines if line is not None and line[1]}
-            require(seen == randoms, f"the log is of {len(seen)} connections, or of others, not of the two")
+            assert seen == randoms, f"the log is of {len(seen)} connections, or of others, not of the two"
             label = "CLIENT_RANDOM" if version == "TLSv1.2" else "CLIENT_TRAFFIC_SECRET_0"
-            require(label in text, f"the log has no {label}")
+            assert label in text, f"the log has no {label}"
             mode = stat.S_IMODE(path.stat().st_mode)
-            require(os.name == "nt" or mode == 0o600, f"the file's mode is {mode:o}")
+            assert os.name == "nt" or mode == 0o600, f"the file's mode is {mode:o}"
             trial.pair(version=version).handshake()
-            require(path.read_text() == text, "connections are logged that did not ask for it")
-
-
-@check()
-def key_log_path(trial: Trial) -> None:
-    """A key log that cannot be written, or that others can open, is a ConfigError of wrap()."""
-    needs(trial.capabilities.key_log, "the engine's capabilities say that it logs no keys")
-    folder = trial.world.new_folder()
-    shared = folder / "shared"
-    shared.touch()
-    shared.chmod(0o644)
-    for path in (folder, folder / "none" / "keys", *([shared] if os.name != "nt" else [])):
-        raised(ConfigError, f"wrap() with {path.name}", trial.wrap, NAME, trial.parameters(key_log_path=str(path)))
+            assert path.read_text() == text, "connections without a key log are logged"
 
 
 def _source(trial: Trial, client: ServerCertificate, form: str) -> dict[str, Any]:
@@ -188,16 +172,15 @@ def _source(trial: Trial, client: ServerCertificate, form: str) -> dict[str, Any
 
 @check()
 def client_certificate(trial: Trial) -> None:
-    """Our certificate reaches a server that asks for it, from every kind of file that the capabilities name."""
-    kinds = list(trial.capabilities.client_keys)
-    needs(kinds, "the engine's capabilities say that it has no client certificates")
+    """A client certificate reaches the server, from every kind of file."""
+    trial.needs(client_certificate=_UNUSED)
     client = trial.world.client
     for version in trial.versions:
-        for form in [*kinds, *(["PEM, encrypted"] if "PEM" in kinds else [])]:
+        for form in ("PEM", "PEM, encrypted", "DER", "PKCS #12"):
             with trial.case(f"{form}, {version}"):
                 pair = _asking(trial, version, _with(trial, **_source(trial, client, form))).handshake()
                 seen = pair.server.getpeercert(binary_form=True)
-                require(seen == client.der, "the server has got another certificate, or none")
+                assert seen == client.der, "the server received another certificate, or none"
 
 
 def _with(trial: Trial, **source: Any) -> TlsParameters:
@@ -211,11 +194,11 @@ def _asking(trial: Trial, version: str, parameters: TlsParameters) -> Any:
 
 @check()
 def client_certificate_refused(trial: Trial) -> None:
-    """A server that wants another certificate of us is a ClientCertificateError: at once, or by reading in TLS 1.3."""
+    """A client certificate that the server refuses is a ClientCertificateError, in TLS 1.3 of read_into()."""
     sources: dict[str, TlsParameters] = {"none": trial.parameters()}
-    if trial.capabilities.client_keys:
-        stranger = CertificateAuthority().issue(usage="client", common_name="app")
-        sources["a stranger's"] = _with(trial, certificate=stranger.certificate_pem, key=stranger.private_key_pem)
+    if trial.capabilities.client_certificates:
+        other = CertificateAuthority().issue(usage="client", common_name="app")
+        sources["another CA's"] = _with(trial, certificate=other.certificate_pem, key=other.private_key_pem)
     for version in trial.versions:
         for what, parameters in sources.items():
             with trial.case(f"{what}, {version}"):
@@ -227,39 +210,40 @@ def client_certificate_refused(trial: Trial) -> None:
 
 @check()
 def client_certificate_files(trial: Trial) -> None:
-    """A client certificate or key that is missing, another's, or locked by another password is a ConfigError."""
-    needs(trial.capabilities.client_keys, "the engine's capabilities say that it has no client certificates")
-    client, stranger = trial.world.client, trial.world.clients.issue(usage="client", key="rsa2048")
+    """A client certificate or key that is missing, of another pair, or has another password is a ConfigError."""
+    trial.needs(client_certificate=_UNUSED)
+    client, other = trial.world.client, trial.world.clients.issue(usage="client", key="rsa2048")
     missing = str(trial.world.new_folder() / "missing")
     good = {"certificate": client.certificate_pem, "key": client.private_key_pem}
     locked = {**good, "key": client.private_key(password=b"another")}
     sources: dict[str, dict[str, Any]] = {
         "missing certificate": {**good, "certificate": missing},
         "missing key": {**good, "key": missing},
-        "another's key": {**good, "key": stranger.private_key_pem},
+        "another's key": {**good, "key": other.private_key_pem},
         "garbage": {**good, "key": b"\0\xff" * 50},
         "wrong password": {**locked, "password": _PASSWORD},
         "no password": locked,
     }
     for what, source in sources.items():
         with trial.case(what):
-            error = raised(ConfigError, "wrap()", trial.wrap, NAME, _with(trial, **source))
+            error = raised(ConfigError, "create_context()", trial.connection, NAME, _with(trial, **source))
             _keeps_secret(error)
 
 
 def _keeps_secret(error: BaseException | None) -> None:
     while error is not None:
-        require(_PASSWORD not in f"{error!r} {error} {error.args!r}", f"{type(error).__name__} has the key's password")
+        assert _PASSWORD not in f"{error!r} {error} {error.args!r}", f"{type(error).__name__} has the key's password"
         error = error.__cause__
 
 
 @check()
 def secrets_stay_secret(trial: Trial) -> None:
-    """Neither the engine's repr nor a stream's shows a key or its password."""
-    needs(trial.capabilities.client_keys, "the engine's capabilities say that it has no client certificates")
+    """The repr of the backend, its contexts and its streams shows neither a key nor a password."""
+    trial.needs(client_certificate=_UNUSED)
     client = trial.world.client
     key = client.private_key(password=_PASSWORD.encode())
-    stream = trial.wrap(NAME, _with(trial, certificate=client.certificate_pem, key=key, password=_PASSWORD))
-    for thing in (trial.backend, stream, trial.capabilities):
-        require(_PASSWORD not in f"{thing!r} {thing}", f"the repr of {type(thing).__name__} has the password")
-        require("PRIVATE KEY" not in f"{thing!r}", f"the repr of {type(thing).__name__} has the key")
+    parameters = _with(trial, certificate=client.certificate_pem, key=key, password=_PASSWORD)
+    connection = trial.connection(NAME, parameters)
+    for thing in (trial.backend, connection._context.context, connection._stream):
+        assert _PASSWORD not in f"{thing!r} {thing}", f"the repr of {type(thing).__name__} has the password"
+        assert "PRIVATE KEY" not in f"{thing!r}", f"the repr of {type(thing).__name__} has the key"

@@ -8,33 +8,30 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import ChannelBindingUnsupported, Config, ConfigError, Session, TlsVerify
-from babar_tls.backends import Capabilities, TlsBackend, TlsParameters, TlsStream
+from babar_tls.backends import Capabilities, StreamFacts, TlsParameters
 from babar_tls.testing import CertificateAuthority, ScramServer
 
-from .broken_engines import Engine, Stream
+from .broken_backends import Backend, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-class Silent(Engine):
-    """It leaves out all that has a default."""
+class Silent(Backend):
+    """A backend that states only what has no default."""
 
     name = "silent"
 
     class stream(Stream):  # noqa: N801
-        possession_proven = TlsStream.possession_proven  # type: ignore[assignment]
+        def facts(self) -> StreamFacts:
+            found = super().facts()
+            return StreamFacts(found.version, found.cipher, found.alpn)
 
-    def capabilities(self) -> Capabilities:
-        inner = self.inner.capabilities
-        return Capabilities(
-            version=inner.version,
-            tls_versions=inner.tls_versions,
-            channel_bindings=inner.channel_bindings,
-            reports_group=True,
-            reports_chain=True,
-        )
+    def __init__(self) -> None:
+        super().__init__()
+        found = self.capabilities
+        self.capabilities = Capabilities(version=found.version, tls_versions=found.tls_versions)
 
 
 @pytest.fixture(scope="module")
@@ -87,28 +84,21 @@ def test_no_pin_matches_a_certificate_whose_key_was_not_proven(
 
 def test_what_a_backend_does_not_state_is_a_no() -> None:
     """A new field whose default could let something through has to be added here deliberately."""
-    stated: dict[str, Any] = {
-        "version": "0",
-        "tls_versions": (),
-        "channel_bindings": (),
-        "reports_group": False,
-        "reports_chain": False,
-    }
+    stated: dict[str, Any] = {"version": "0", "tls_versions": ()}
     defaults = {name: value for name, value in vars(Capabilities(**stated)).items() if name not in stated}
     assert defaults == {
+        "channel_bindings": ("tls-server-end-point",),  # needs nothing of the backend but the certificate
         "common_names": False,
         "crls": False,
         "key_log": False,
-        "client_keys": (),
+        "client_certificates": False,
         "reports_certificate_request": False,
         "os_roots": False,
+        "system_store": False,
         "selects_groups": "no",
         "selects_ciphers": "no",
         "fips": None,
         "unverified_proven": False,
     }
-    facts = {name: value for name, value in vars(TlsStream).items() if isinstance(value, bool)}
-    assert facts == {"peer_closed": False, "possession_proven": False}
-    assert TlsStream.trusted_roots is None
+    assert StreamFacts._field_defaults == {"possession_proven": False, "certificate_requested": None}
     assert TlsParameters().verify is TlsVerify.FULL
-    assert isinstance(Silent(), TlsBackend)

@@ -1,4 +1,4 @@
-"""Checking an engine takes certificates, and these take cryptography."""
+"""check_backend needs cryptography."""
 
 from __future__ import annotations
 
