@@ -11,7 +11,7 @@ import os
 
 __all__ = ["GATHERING", "Flow", "borrow", "give_back"]
 
-#: The length of a pause in seconds. An event loop's timers may round it up to a millisecond. Measured in pairs, with COPY
+#: The length of a pause in seconds; timers of event loops may round it up to a millisecond. Measured in pairs, with COPY
 #: TO STDOUT and rows of 8000 bytes, pauses save 25 to 43 % of the client's CPU with ssl, 28 % with rustls, 16 % with
 #: pyOpenSSL, and do not lower the rate (docs/performance.md). Shorter pauses save less, longer ones not more.
 GATHERING = 0.0003

@@ -139,10 +139,22 @@ class TlsConnection:
         return is_complete
 
     def receive_data(self, data: Buffer) -> None:
-        """Take ciphertext from the network."""
+        """Take ciphertext from the network; after a failure it is ignored.
+
+        Raises:
+            TlsError: The connection has failed.
+        """
+        if self._failure is not None:
+            return
         if self.facts is None:
             self._observer.receive(data)
-        self._stream.receive_data(data)
+        try:
+            self._stream.receive_data(data)
+        except self._library_errors as exc:
+            self._fail(exc)
+        except BaseException:
+            self._failure = failed_error()
+            raise
 
     def receive_eof(self) -> None:
         """Note that the server has closed the connection."""

@@ -25,7 +25,7 @@ except for ``data_to_send()``, ``peer_chain()`` and ``close()``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from ..errors import ChannelBindingUnsupported
@@ -106,8 +106,7 @@ class StreamFacts(NamedTuple):
     certificate_requested: bool | None = None
 
 
-@dataclass(frozen=True)
-class TlsFacts:
+class TlsFacts(NamedTuple):
     """What is known of a TLS connection after its handshake.
 
     Attributes:
@@ -131,12 +130,17 @@ class TlsFacts:
     possession_proven: bool = False
     certificate_requested: bool | None = None
     trusted_roots: TrustedRoots | None = None
-    binding_data: bytes | ChannelBindingUnsupported | None = field(default=None, repr=False)
+    binding_data: bytes | ChannelBindingUnsupported | None = None
 
     @property
     def peer_certificate(self) -> bytes:
         """The server's own certificate, DER, exactly as it was sent."""
         return self.peer_chain[0]
+
+    def __repr__(self) -> str:
+        """Return the facts without the binding data, which only the two ends of the connection may know."""
+        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "binding_data")
+        return f"TlsFacts({', '.join(shown)})"
 
 
 class TlsStream(ABC):

@@ -113,7 +113,7 @@ def _load(name: str) -> TlsBackend:
     factory, remedy = _factory(name)
     try:
         backend = factory()()
-    except (ImportError, AttributeError) as exc:  # the module is missing, or has no such engine
+    except (ImportError, AttributeError, TypeError) as exc:  # no such module or class, or the class is incomplete
         raise BackendUnavailable(f"TLS backend {name!r} cannot be used: {exc}", remedy=remedy) from exc
     if not isinstance(backend, TlsBackend):
         what = f"it is no TlsBackend but a {type(backend).__name__}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Lack", "lacks", "refuse_unsupported"]
 
 _ORDER = list(TlsVersion)
+_OTHER = "Use tls_backend='stdlib' or 'openssl' (`babar-tls backends` shows what each can do)"
 
 
 class Lack(NamedTuple):
@@ -26,11 +27,11 @@ class Lack(NamedTuple):
 
     Attributes:
         what: The thing, as a verb with its object.
-        options: What to leave out, or to change, to do without it.
+        remedy: How to get it, or to do without it.
     """
 
     what: str
-    options: str
+    remedy: str
 
 
 def lacks(parameters: TlsParameters, capabilities: Capabilities) -> Iterator[Lack]:
@@ -38,34 +39,34 @@ def lacks(parameters: TlsParameters, capabilities: Capabilities) -> Iterator[Lac
     if parameters.wants_os_roots and not capabilities.os_roots:
         yield Lack(
             "use the operating system's verifier (truststore)",
-            "leave out tls_os_roots. tls_backend='stdlib' can, after pip install 'babar-tls[truststore]'",
+            "Use tls_backend='stdlib' and pip install 'babar-tls[truststore]', or leave out tls_os_roots.",
         )
     if parameters.wants_crls and not capabilities.crls:
-        yield Lack("check certificate revocation lists", "leave out tls_crl_path and tls_crl_dir")
+        yield Lack("check certificate revocation lists", f"{_OTHER}, or leave out tls_crl_path and tls_crl_dir.")
     if parameters.key_log_path is not None and not capabilities.key_log:
-        yield Lack("log the secrets of TLS", "leave out tls_key_log_path")
+        yield Lack("log the secrets of TLS", f"{_OTHER}, or leave out tls_key_log_path.")
     if parameters.watch_certificate_request and not capabilities.reports_certificate_request:
-        yield Lack("report whether the server requests a client certificate", "leave out tls_client_cert_mode=require")
-    if parameters.client_certificate is not None and not capabilities.client_certificates:
-        yield Lack("present a client certificate", "leave out tls_client_cert")
-    if parameters.groups and capabilities.selects_groups == "no":
         yield Lack(
-            f"be restricted to the key-exchange group {', '.join(map(repr, parameters.groups))}",
-            "leave out tls_groups",
+            "report whether the server requests a client certificate",
+            f"{_OTHER}, or leave out tls_client_cert_mode=require (sslcertmode).",
         )
+    if parameters.client_certificate is not None and not capabilities.client_certificates:
+        yield Lack("present a client certificate", f"{_OTHER}, or leave out tls_client_cert (sslcert).")
+    if parameters.groups and capabilities.selects_groups == "no":
+        names = ", ".join(map(repr, parameters.groups))
+        yield Lack(f"be restricted to the key-exchange group {names}", f"{_OTHER}, or leave out tls_groups.")
     if len(parameters.groups) > 1 and capabilities.selects_groups == "one":
+        names = ", ".join(parameters.groups)
         yield Lack(
-            f"be restricted to a list of key-exchange groups ({', '.join(parameters.groups)}), only to one",
-            "name one group in tls_groups, or none",
+            f"be restricted to a list of key-exchange groups ({names}), only to one", "Name one in tls_groups, or none."
         )
     if parameters.ciphers and capabilities.selects_ciphers == "no":
-        yield Lack("be restricted to cipher suites", "leave out tls_ciphers")
+        yield Lack("be restricted to cipher suites", f"{_OTHER}, or leave out tls_ciphers.")
     newest = parameters.max_version or _ORDER[-1]
     allowed = _ORDER[_ORDER.index(parameters.min_version) : _ORDER.index(newest) + 1]
     if not set(allowed) & set(capabilities.tls_versions):
-        yield Lack(
-            f"use {' or '.join(version.value for version in allowed)}", "change tls_min_version or tls_max_version"
-        )
+        names = " or ".join(version.value for version in allowed)
+        yield Lack(f"use {names}", f"{_OTHER}, or change tls_min_version or tls_max_version.")
 
 
 def refuse_unsupported(backend: TlsBackend, parameters: TlsParameters) -> None:
@@ -75,7 +76,4 @@ def refuse_unsupported(backend: TlsBackend, parameters: TlsParameters) -> None:
         ConfigError: It cannot; the error names the first thing.
     """
     for lack in lacks(parameters, backend.capabilities):
-        raise ConfigError(
-            f"the {backend.name} backend cannot {lack.what}",
-            remedy=f"Use another tls_backend (`babar-tls backends` shows what each can do), or {lack.options}.",
-        )
+        raise ConfigError(f"the {backend.name} backend cannot {lack.what}", remedy=lack.remedy)

@@ -156,6 +156,7 @@ def test_exporter(version: str, parameters: TlsParameters, authority: Certificat
             pass
     assert done
     assert client.facts.version == version
+    assert str(client.facts.binding_data) not in repr(client.facts)
     for length in (1, 32, 100):
         assert client.export_keying_material(LABEL, length) == server.export_keying_material(LABEL, length, b"")
     if version == "TLSv1.3":

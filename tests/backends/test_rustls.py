@@ -177,6 +177,7 @@ def test_key_log_leaves_nothing(
     if not memory:
         monkeypatch.setattr(memory_files, "_in_memory", lambda: None)
     chosen = dataclasses.replace(parameters, key_log_path=str(tmp_path / "keys"))
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for name in (NAME, "other.example.com"):
         pair = Pair("rustls", chosen, name, authority.issue(NAME))

@@ -102,8 +102,10 @@ def _instance(backend: object) -> tuple[TlsBackend | None, str]:
         instance = backend() if isinstance(backend, type) else backend
         if isinstance(instance, str):
             instance = get_backend(instance)
-    except BackendUnavailable:
-        raise
+    except BackendUnavailable as exc:
+        if not isinstance(exc.__cause__, TypeError):
+            raise
+        return None, f"the backend cannot be created: {exc.__cause__}"
     except Exception as exc:
         return None, f"the backend cannot be created: {type(exc).__name__}: {exc}"
     if isinstance(instance, TlsBackend):
