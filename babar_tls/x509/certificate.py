@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Certificate", "Fields", "parse_certificate", "public_key_info", "read_fields", "split_certificate"]
 
-_BOOLEAN, _BIT_STRING, _OID, _UTC_TIME, _SEQUENCE = 0x01, 0x03, 0x06, 0x17, 0x30
+_BOOLEAN, _INTEGER, _BIT_STRING, _OID, _UTC_TIME, _SEQUENCE = 0x01, 0x02, 0x03, 0x06, 0x17, 0x30
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _KEY_IDENTIFIER = 0x80  # of an AuthorityKeyIdentifier
 _MAX_CERTIFICATE = 1 << 24  # bytes
@@ -190,16 +190,25 @@ def parse_certificate(der: bytes) -> Certificate:
 
 
 def _basic_constraints(value: Element) -> dict[str, object]:
-    flags = [part.content for part in elements(value.content) if part.tag == _BOOLEAN]
-    if any(len(flag) != 1 for flag in flags):
-        raise DerError("malformed BOOLEAN")
-    return {"is_authority": any(flag != b"\0" for flag in flags)}
+    """Read cA, false by default, and pathLenConstraint; OpenSSL considers a certificate with anything else invalid."""
+    parts = list(elements(value.content))
+    authority = parts.pop(0).content if parts and parts[0].tag == _BOOLEAN else b"\0"
+    length = parts.pop(0) if parts and parts[0].tag == _INTEGER else None
+    if value.tag != _SEQUENCE or parts or len(authority) != 1:
+        raise DerError("malformed basic constraints")
+    if length is not None and (not length.content or length.content[0] & 0x80):
+        raise DerError("negative path length")
+    return {"is_authority": authority != b"\0"}
 
 
 def _key_usage(value: Element) -> dict[str, object]:
-    if value.tag != _BIT_STRING or not value.content:
+    """Read the first eight bits. Those that are declared unused count as zero, as in OpenSSL (X.690 §8.6.2)."""
+    if value.tag != _BIT_STRING or not value.content or value.content[0] > 7:
         raise DerError("malformed key usage")
-    return {"key_usage": value.content[1] if len(value.content) > 1 else 0}
+    unused, *octets = value.content
+    if len(octets) == 1:
+        octets[0] &= 0xFF << unused
+    return {"key_usage": octets[0] if octets else 0}
 
 
 def _extended_key_usage(value: Element) -> dict[str, object]:

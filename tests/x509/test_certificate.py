@@ -203,6 +203,35 @@ def test_key_usage_without_certificate_signing_forbids_signing() -> None:
         assert parse_certificate(with_extensions(CA_TRUE, (KEY_USAGE, der(0x03, bits)))).may_sign is may_sign
 
 
+@pytest.mark.parametrize("bits", [b"\7\x84", b"\3\x06", b"\6\x0c"])
+def test_bits_of_the_key_usage_that_are_declared_unused_do_not_count(bits: bytes) -> None:
+    """OpenSSL clears them. A trusted server's certificate with keyCertSign among them could issue others."""
+    assert not parse_certificate(with_extensions((KEY_USAGE, der(0x03, bits)))).may_sign
+    assert not parse_certificate(with_extensions(CA_TRUE, (KEY_USAGE, der(0x03, bits)))).may_sign
+    assert parse_certificate(with_extensions((KEY_USAGE, der(0x03, b"\7\x06\x80")))).may_sign
+
+
+def test_more_unused_bits_than_an_octet_has_are_refused() -> None:
+    with pytest.raises(DerError):
+        parse_certificate(with_extensions((KEY_USAGE, der(0x03, b"\x09\4"))))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        der(0x30, der(0x01, b"\0"), der(0x01, b"\xff")),
+        der(0x30, der(0x01, b"\xff"), der(0x02, b"\xff")),
+        der(0x30, der(0x01, b"\xff"), der(0x02)),
+        der(0x30, der(0x01, b"\xff"), der(0x04, b"\0")),
+        der(0x30, der(0x02, b"\1"), der(0x01, b"\xff")),
+        der(0x31, der(0x01, b"\xff")),
+    ],
+)
+def test_basic_constraints_that_openssl_considers_invalid_are_refused(value: bytes) -> None:
+    with pytest.raises(DerError):
+        parse_certificate(with_extensions((BASIC_CONSTRAINTS, value)))
+
+
 def test_extended_key_usage_without_servers_is_noticed() -> None:
     for purpose, serves in (("1.3.6.1.5.5.7.3.1", True), ("1.3.6.1.5.5.7.3.2", False)):
         assert parse_certificate(with_extensions((EXTENDED_KEY_USAGE, der(0x30, oid(purpose))))).serves is serves
