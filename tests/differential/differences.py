@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
+#: Extensions that OpenSSL reads and webpki does not: Netscape type, IP address blocks, AS numbers, proxy certificate.
+_UNREAD = (_NETSCAPE_TYPE, "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8", "1.3.6.1.5.5.7.1.14")
 _WEAK_HASHES = ("sha224", "sha3-256")
 
 
@@ -59,6 +61,10 @@ def _without_criticality(spec: Spec) -> Spec:
     return spec.but(more=tuple((value, False) for value, _ in spec.more))
 
 
+def _without_unread(spec: Spec) -> Spec:
+    return spec.but(more=tuple(one for one in spec.more if one[0].oid.dotted_string not in _UNREAD))
+
+
 def _without_common_name(world: World) -> World:
     return dataclasses.replace(world, common_name=False) if world.verify is TlsVerify.CA else world
 
@@ -75,6 +81,10 @@ LENIENCIES = (
         lambda world: _changed(world, lambda spec: spec.but(path_length=None), "trusted"),
     ),
     Leniency("critical extensions of an anchor", lambda world: _changed(world, _without_criticality, "trusted")),
+    Leniency(
+        "extensions of CAs that webpki does not read",
+        lambda world: _changed(world, _without_unread, "sent", "trusted"),
+    ),
     Leniency("authorityKeyIdentifier", lambda world: _changed(world, _with_identifiers, "leaf", "sent")),
     Leniency("common names that are not compared", _without_common_name),
 )

@@ -17,6 +17,10 @@ DIRECTORY = (x509.DirectoryName(x509.Name([x509.NameAttribute(x509.NameOID.COMMO
 STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 POLICIES = x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("1.3.6.1.4.1.99999.2"), None)])
 NETSCAPE_CLIENT = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.16.840.1.113730.1.1"), b"\x03\x02\x07\x80")
+MALFORMED = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.5.5.7.1.7"), b"\x05\x00")
+PROXY = x509.UnrecognizedExtension(
+    x509.ObjectIdentifier("1.3.6.1.5.5.7.1.14"), bytes.fromhex("300c300a06082b06010505071501")
+)
 
 R, S = root(), root("second root")
 I = below(R)  # noqa: E741 - as R for the root
@@ -120,6 +124,8 @@ TABLE: dict[str, World] = {
     "root with path length 1, two intermediates": chain(leaf(below(I, "b")), below(I, "b"), I, R.but(path_length=1)),
     "root with an unknown critical extension": with_root(R.but(more=((STRANGE, True),))),
     "root with an unknown extension": with_root(R.but(more=((STRANGE, False),))),
+    "root with a malformed extension": with_root(R.but(more=((MALFORMED, False),))),
+    "root with the extension of proxy certificates": with_root(R.but(more=((PROXY, False),))),
     "root with a damaged signature": with_root(R.but(damaged=True)),
     "self-issued root that another key has signed": with_root(R.but(signer="another")),
     # Server's certificates that are trusted themselves.
@@ -149,6 +155,8 @@ TABLE: dict[str, World] = {
     "intermediate of version 1": with_intermediate(version=1),
     "intermediate for clients": with_intermediate(purposes=("client",)),
     "intermediate for any purpose": with_intermediate(purposes=("any",)),
+    "intermediate with a malformed extension": with_intermediate(more=((MALFORMED, False),)),
+    "intermediate with the extension of proxy certificates": with_intermediate(more=((PROXY, False),)),
     "intermediate with path length 0": with_intermediate(path_length=0),
     "intermediate with path length 0, another below": chain(
         leaf(below(I.but(path_length=0), "b")), below(I.but(path_length=0), "b"), I.but(path_length=0), R
