@@ -19,7 +19,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CertificateError
-from ..x509.certificate import Certificate, parse_certificate
+from ..x509.certificate import Certificate, parse_certificate, public_key_info
 from ..x509.der import DerError
 from .chain_advice import KnownCertificate, anchor_fault, remedy_for_root
 from .root_files import unusable_root_file
@@ -27,6 +27,7 @@ from .root_files import unusable_root_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from ..errors import ConfigError
     from .root_files import Roots
 
 __all__ = ["Anchors", "Trust", "load_roots", "misused_anchor"]
@@ -133,19 +134,29 @@ def misused_anchor(anchors: Iterable[Certificate], chain: Sequence[bytes]) -> Ce
 def load_roots(roots: Roots, library: str) -> list[KnownCertificate]:
     """Parse the certificates that are to be trusted.
 
+    One with a malformed extension or time is left out, because OpenSSL loads it with the others and accepts no chain
+    that ends there. A bundle must not become unusable by it.
+
     Args:
         roots: What the files hold, and whether the system's store is used besides.
         library: The TLS library, for errors.
 
     Raises:
-        ConfigError: A certificate is damaged, or has trust settings, which the TLS library cannot apply.
+        ConfigError: A certificate is damaged, or there is none without a malformed extension or time, or one has trust
+            settings, which the TLS library cannot apply.
     """
     found: list[KnownCertificate] = []
+    unusable: ConfigError | None = None
     for one in roots.without_trust_settings(library):
         try:
             found.append(KnownCertificate(parse_certificate(one.der), one.path, one.line))
-        except ValueError as exc:
-            raise unusable_root_file(one.path, f"damaged certificate, line {one.line}") from exc
+        except DerError as exc:
+            error = unusable_root_file(one.path, f"damaged certificate, line {one.line}")
+            if not _has_outline(one.der):
+                raise error from exc
+            unusable = unusable or error
+    if unusable is not None and not found and not roots.system_store:
+        raise unusable
     if roots.system_store:
         import ssl  # noqa: PLC0415 - only for the store of Windows
 
@@ -153,6 +164,14 @@ def load_roots(roots: Roots, library: str) -> list[KnownCertificate]:
         context.load_default_certs()
         found += _readable(context.get_ca_certs(binary_form=True))
     return found
+
+
+def _has_outline(der: bytes) -> bool:
+    try:
+        public_key_info(der)
+    except DerError:
+        return False
+    return True
 
 
 def _readable(certificates: Iterable[bytes]) -> Iterator[KnownCertificate]:

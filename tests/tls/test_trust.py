@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("cryptography")
 
+from cryptography import x509
+
 from babar_tls import ConfigError
 from babar_tls.backends import TlsParameters
 from babar_tls.tls.chain_advice import KnownCertificate
@@ -248,5 +250,17 @@ def test_damaged_certificate_in_a_root_file_is_a_configuration_error(tmp_path: P
     with pytest.raises(ConfigError, match=r"root\.crt"):
         load_roots(read_roots(TlsParameters(root_cert_path=str(path), default_roots=False)), "rustls")
     path.write_bytes(encode("CERTIFICATE", bytes.fromhex("3006300030003000")))
+    with pytest.raises(ConfigError, match="damaged certificate, line 1"):
+        load_roots(read_roots(TlsParameters(root_cert_path=str(path), default_roots=False)), "rustls")
+
+
+def test_certificate_that_openssl_considers_invalid_does_not_spoil_a_bundle(tmp_path: Path) -> None:
+    path = tmp_path / "root.crt"
+    usage = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.15"), b"\x03\x02\x09\x04")
+    odd = certificate(S.but(usage=None, more=((usage, False),)))
+    path.write_bytes(encode("CERTIFICATE", odd) + encode("CERTIFICATE", certificate(R)))
+    roots = read_roots(TlsParameters(root_cert_path=str(path), default_roots=False))
+    assert [one.certificate for one in load_roots(roots, "rustls")] == [parsed(R)]
+    path.write_bytes(encode("CERTIFICATE", odd))
     with pytest.raises(ConfigError, match="damaged certificate, line 1"):
         load_roots(read_roots(TlsParameters(root_cert_path=str(path), default_roots=False)), "rustls")
