@@ -84,7 +84,9 @@ class RustlsBackend(TlsBackend):
         builder.set_verify_mode(_CERT_REQUIRED if parameters.is_verified else _CERT_NONE)
         anchors = 0
         if parameters.is_verified:
-            anchors = sum(_add_root(builder, one.der) for one in material.trust_anchors("rustls"))
+            # rtls gives certificates that are not self-signed to webpki as intermediates, and not as anchors.
+            found = material.trust_anchors("rustls", with_intermediates=True)
+            anchors = sum(_add_root(builder, one.der) for one in found)
         builder.set_check_hostname(not anchors)  # rtls requires it where there is no root; no chain is accepted then
         identity = material.identity
         if identity is not None:

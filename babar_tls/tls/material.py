@@ -76,19 +76,23 @@ class TlsMaterial:
         source = self._parameters.client_certificate
         return load_identity(source) if source is not None else None
 
-    def trust_anchors(self, library: str) -> tuple[Certificate, ...]:
+    def trust_anchors(self, library: str, *, with_intermediates: bool = False) -> tuple[Certificate, ...]:
         """Return the certificates to give to a library to which an anchor is only a name and a key, such as webpki.
 
         The answer is right until `valid_until`.
 
         Args:
             library: Its name, for messages.
+            with_intermediates: Add intermediates that an anchor has issued, by name. Only for a library that verifies
+                their signatures: one that ends a chain at them would trust whoever has used the anchor's name.
 
         Raises:
             ConfigError: A certificate is damaged, or has trust settings.
         """
         self.trust = Trust(load_roots(self.roots, library))
         anchors, until = self.trust.anchors(time.time())
+        if not with_intermediates:
+            anchors = tuple(anchor for anchor in anchors if anchor.is_self_signed)
         self.valid_until = until if until < math.inf else None
         self.barred = tuple(anchor for anchor in anchors if not anchor.may_sign)
         return anchors

@@ -17,6 +17,7 @@ from cryptography import x509
 from babar_tls import ConfigError
 from babar_tls.backends import TlsParameters
 from babar_tls.tls.chain_advice import KnownCertificate
+from babar_tls.tls.material import TlsMaterial
 from babar_tls.tls.root_files import read_roots
 from babar_tls.tls.trust import Trust, load_roots, misused_anchor
 from babar_tls.x509.certificate import Certificate, parse_certificate
@@ -264,3 +265,11 @@ def test_certificate_that_openssl_considers_invalid_does_not_spoil_a_bundle(tmp_
     path.write_bytes(encode("CERTIFICATE", odd))
     with pytest.raises(ConfigError, match="damaged certificate, line 1"):
         load_roots(read_roots(TlsParameters(root_cert_path=str(path), default_roots=False)), "rustls")
+
+
+def test_intermediates_are_anchors_only_for_libraries_that_verify_their_signatures(tmp_path: Path) -> None:
+    path = tmp_path / "root.crt"
+    path.write_bytes(encode("CERTIFICATE", certificate(R)) + encode("CERTIFICATE", certificate(I)))
+    material = TlsMaterial(TlsParameters(root_cert_path=str(path), default_roots=False), system_store=False)
+    assert material.trust_anchors("a library") == (parsed(R),)
+    assert material.trust_anchors("rustls", with_intermediates=True) == (parsed(R), parsed(I))
