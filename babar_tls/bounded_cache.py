@@ -75,10 +75,14 @@ class BoundedCache(Generic[_K, _V]):
             self._entries.clear()
 
     def _reset_after_fork(self) -> None:
-        """Replace the lock if a thread of the parent holds it, and the entries, which it may have been changing."""
+        """Replace the lock if a thread of the parent holds it, and copy the entries, whose order it may be changing.
+
+        The entries themselves are complete at any moment. They are not dropped: every child would build its contexts
+        and derive its keys again.
+        """
         if self._lock.locked():
             self._lock = threading.Lock()
-            self._entries = OrderedDict()
+            self._entries = OrderedDict(dict.items(self._entries))
 
 
 _caches: weakref.WeakSet[BoundedCache[Any, Any]] = weakref.WeakSet()
