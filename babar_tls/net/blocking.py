@@ -28,6 +28,7 @@ from ..protocol.requests import (
     StartTls,
 )
 from ..telemetry import warn
+from ..tls.alerts import UNEXPECTED_MESSAGE_RECORD
 from ..tls.connection import TlsConnection
 from ..tls.key_share_cache import Server, key_share_cache
 from .buffers import borrow, give_back
@@ -50,8 +51,6 @@ _T = TypeVar("_T")
 #: Ciphertext that a server may send before the session is ready. Floods of HelloRequests, of session tickets and of
 #: empty records produce no plaintext, so that the limits of the message reader do not see them.
 _MAX_CIPHERTEXT = MAX_STARTUP_BYTES + MAX_TARGET_SESSION_BYTES
-#: A fatal alert in plain text: unexpected_message (RFC 8446 §6.2).
-_UNEXPECTED_MESSAGE = b"\x15\x03\x03\x00\x02\x02\x0a"
 
 #: Makes the connection for one host.
 Connector: TypeAlias = "Callable[[Config, Meter], BlockingConnection]"
@@ -334,7 +333,7 @@ class BlockingConnection(Transport):
 
     def _refuse_flood(self, tls: TlsConnection) -> NoReturn:
         if self.tls is None:
-            self._send_alert(_UNEXPECTED_MESSAGE)
+            self._send_alert(UNEXPECTED_MESSAGE_RECORD)
         else:
             tls.close_notify()
             self._send_alert(tls.data_to_send())

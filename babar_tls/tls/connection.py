@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..errors import CertificateError, ChannelBindingUnsupported, Closed, TlsError
 from ..modes import TlsVerify
 from ..x509.hostname import name_fault, name_to_send
-from .alerts import BAD_CERTIFICATE_RECORD, alert_error, alert_name
+from .alerts import BAD_CERTIFICATE_RECORD, UNEXPECTED_MESSAGE_RECORD, alert_error, alert_name
 from .chain_advice import with_advice
 from .context_cache import contexts
 from .contract import TlsFacts
@@ -122,7 +122,7 @@ class TlsConnection:
         has_answered = bool(self._observer.head)
         if has_answered and not self._observer.may_be_tls:
             # The library might wait for the rest of a record, which may never come.
-            raise self._failed(not_tls_error(self._observer.head))
+            raise self._withheld(not_tls_error(self._observer.head), UNEXPECTED_MESSAGE_RECORD)
         try:
             is_complete = self._stream.do_handshake()
             if has_answered and not self._chain:
@@ -276,14 +276,12 @@ class TlsConnection:
         if fault is None and self._context.barred:
             fault = misused_anchor(self._context.barred, chain)
         if fault is not None:
-            self._stream.data_to_send()
-            self._alert = BAD_CERTIFICATE_RECORD
-            raise self._failed(fault)
+            raise self._withheld(fault, BAD_CERTIFICATE_RECORD)
         self._chain = chain
 
     def _gather_facts(self) -> TlsFacts:
         if not self._chain:
-            raise self._failed(missing_certificate_error())
+            raise self._withheld(missing_certificate_error(), BAD_CERTIFICATE_RECORD)
         found = self._stream.facts()
         return TlsFacts(
             version=found.version,
@@ -306,6 +304,12 @@ class TlsConnection:
         except ChannelBindingUnsupported as exc:
             return exc
         return None
+
+    def _withheld(self, error: Error, alert: bytes) -> Error:
+        """Fail, and send this record in place of what the library has written."""
+        self._stream.data_to_send()
+        self._alert = alert
+        return self._failed(error)
 
     def _failed(self, error: Error) -> Error:
         self._failure = error

@@ -77,7 +77,8 @@ def missing_certificate_error() -> CertificateError:
 
 def not_tls_error(head: bytes = b"") -> TlsError:
     """Return the error for a server whose first bytes, `head`, are not TLS."""
-    service = describe_service(head)
+    begins_a_record = head[:1] in (b"\x15", b"\x16")
+    service = describe_service(head) if not begins_a_record else None
     if service is not None:
         return TlsError(
             f"SSL error: the server does not speak TLS: {service} listens there",

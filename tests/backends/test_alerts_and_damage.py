@@ -69,6 +69,21 @@ def error_after(backend: str, *chunks: bytes) -> TlsError:
     return caught.value
 
 
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 400 Bad Request\r\n", b"\x16\x03\x03\0\0", b"\x16\x03\x03\xff\xff", b"\x17\x03\x03"]
+)
+def test_server_that_does_not_speak_tls_receives_an_alert(backend: str, head: bytes) -> None:
+    stream = TlsConnection(get_backend(backend), TlsParameters(verify=TlsVerify.NONE), NAME)
+    stream.do_handshake()
+    stream.data_to_send()
+    stream.receive_data(head)
+    with pytest.raises(TlsError, match="the server does not speak TLS") as caught:
+        stream.do_handshake()
+    assert "requires TLS" not in str(caught.value)
+    assert stream.data_to_send() == alert(10)
+    assert stream.data_to_send() == b""
+
+
 @pytest.mark.parametrize("number", range(256))
 def test_each_alert_is_reported_by_its_name_or_number(backend: str, number: int) -> None:
     error = error_after(backend, alert(number))
