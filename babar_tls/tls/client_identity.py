@@ -1,8 +1,8 @@
-"""Our own certificate and its private key, from whatever file or bytes they are in, for any engine.
+"""The client certificate and its private key, from any form of file or bytes, for any TLS library.
 
-What leaves here is always the same: certificates in PEM, ours first, and one private key in PEM. A key that is
-encrypted stays so, with its password beside it: an engine decrypts it. OpenSSL, left to itself, would ask for that
-password on the terminal; here it is known beforehand whether one is needed.
+The result has always the same form: certificates in PEM, the client's first, and one private key in PEM. A key that is
+encrypted stays encrypted, with its password beside it, and the TLS library decrypts it. Without a password OpenSSL
+would ask for it on the terminal, so it is determined before whether one is needed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _KEY_MODE_REMEDY = (
 
 @dataclass(frozen=True, repr=False)
 class Identity:
-    """A certificate and its key, ready for an engine.
+    """A certificate and its key, ready for a TLS library.
 
     Attributes:
         chain: Our certificate and the intermediates after it, PEM.
@@ -65,7 +65,7 @@ class Identity:
             yield chain, key
 
     def unusable(self, reason: str) -> ConfigError:
-        """The error for what an engine would not load; `reason` is OpenSSL's, in either of its spellings."""
+        """Return the error for what a TLS library would not load; `reason` is OpenSSL's, in either of its spellings."""
         reason = reason.lower().replace("_", " ")
         if "mismatch" in reason or "no certificate assigned" in reason:
             return ConfigError(
@@ -76,7 +76,7 @@ class Identity:
             return ConfigError(f'could not read certificate file "{self.certificate_name}": {reason}')
         if self.password is not None:
             return _unusable_key(self.key_name, "the password is wrong, or the key is damaged")
-        return _unusable_key(self.key_name, "it is damaged, or of a kind that this engine does not know")
+        return _unusable_key(self.key_name, "it is damaged, or of a kind that this backend does not know")
 
 
 def load_identity(source: ClientCertificate) -> Identity:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from ..errors import CertificateError, ChannelBindingUnsupported, Closed, TlsError
+from ..errors import CertificateError, ChannelBindingUnsupported, Closed, Error, TlsError
 from ..modes import TlsVerify
 from ..x509.hostname import name_fault, name_to_send
 from .alerts import BAD_CERTIFICATE_RECORD, UNEXPECTED_MESSAGE_RECORD, alert_error, alert_name
@@ -38,7 +38,6 @@ from .trust import misused_anchor
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..errors import Error
     from .contract import TlsBackend
     from .parameters import TlsParameters, TrustedRoots
 
@@ -129,10 +128,12 @@ class TlsConnection:
                 self._check_chain()
             if is_complete:
                 self.facts = self._gather_facts()
+        except Error as error:  # before the library's, which may be any OSError
+            raise self._failed(error)  # noqa: B904 - it is the same error
         except self._library_errors as exc:
             self._fail(exc)
         except BaseException:
-            self._failure = self._failure or failed_error()
+            self._failure = failed_error()
             raise
         if self._eof and not is_complete:
             raise self._failed(eof_error())
@@ -320,6 +321,7 @@ class TlsConnection:
 
     def _translated(self, exc: Exception) -> Error:
         established = self.facts is not None
+        self._failure = failed_error()  # if the translation fails
         error = self._stream.translate(exc, established=established)
         if isinstance(error, CertificateError):
             trust = self._context.trust

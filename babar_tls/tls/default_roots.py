@@ -2,7 +2,7 @@
 
 Python's and cryptography's wheels carry an OpenSSL whose compiled-in paths may be empty on the machine they run on,
 so the look-up goes on where OpenSSL's own would end: the environment, OpenSSL's paths, the bundles of the common
-distributions, certifi if it is installed. Every engine is given the same answer.
+distributions, certifi if it is installed. Every backend gets the same answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What the hellos of a TLS handshake say in the clear (RFC 8446 §4.1, RFC 5246 §7.4.1).
+"""Read the hellos of a TLS handshake, which are not encrypted (RFC 8446 §4.1, RFC 5246 §7.4.1).
 
-`ClientOffer` is read from an engine's first flight, so that a table of engines shows what each really offers and not
-what somebody once wrote down about it.
+`ClientOffer` is read from the first flight of a backend, so that a table of backends shows what each offers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Which key-exchange group a handshake came to, read from the server's side of it.
 
 The hellos travel in the clear, and the transcript that both ends sign covers them: once the handshake has succeeded,
-what was read here is what the engine has used. So every engine can tell, also one that has no word for it.
+what was read here is what the TLS library has used. So the group is known for every library, also for one that does not
+report it.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class KeyExchangeObserver:
         return self._certificate_sent
 
     def receive(self, data: Buffer) -> None:
-        """Take what came from the wire; anything that is no TLS is the engine's to complain of."""
+        """Take what came from the wire; what is not TLS is the library's error."""
         view = memoryview(data)
         if len(self.head) < _TAIL:
             self.head = (self.head + bytes(view[:_TAIL]))[:_TAIL]

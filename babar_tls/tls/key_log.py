@@ -117,10 +117,10 @@ def _identity(status: os.stat_result) -> Hashable:
 
 
 class KeyLogSpool:
-    """Where an engine that writes a line in pieces writes those of one connection, on their way to the log.
+    """A file for the lines of one connection, for a TLS library that writes a line in pieces; `close` logs them whole.
 
     Attributes:
-        path: The file to give the engine. It is in memory where that can be had.
+        path: The file for the TLS library. It is in memory if the system can do that.
     """
 
     def __init__(self, log: str) -> None:

@@ -1,4 +1,4 @@
-"""Bytes under a path, for an engine that reads files alone."""
+"""Bytes under a path, for a TLS library that reads only files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["file_of"]
 
 @contextmanager
 def file_of(data: bytes) -> Iterator[str]:
-    """A path that holds `data` inside the ``with``.
+    """Yield a path that holds `data` inside the ``with``.
 
-    On Linux nothing touches a disk. Elsewhere it is a temporary file that its owner alone can read.
+    On Linux nothing touches a disk. Elsewhere it is a temporary file that only its owner can read.
     """
     descriptor = _in_memory()
     if descriptor is None:

@@ -1,7 +1,7 @@
-"""The registry of TLS engines: names, entry points, lazy imports.
+"""The registry of TLS backends: names, entry points, lazy imports.
 
-An engine is imported when it is first used and not before, and a missing one is an error only then. The group
-``babar_tls.backends`` of entry points holds third parties' engines; the ones named here need no metadata, so that a
+A backend is imported when it is first used and not before, and a missing one is an error only then. The group
+``babar_tls.backends`` of entry points holds third parties' backends; the ones named here need no metadata, so that a
 checkout without an installation has them too.
 """
 
@@ -52,7 +52,7 @@ _instances: dict[str, TlsBackend] = {}
 
 
 class BackendStatus(NamedTuple):
-    """Whether an engine can be used here: its capabilities and what it offers to servers, or why it cannot."""
+    """Whether a backend can be used here: its capabilities and what it offers to servers, or why it cannot."""
 
     name: str
     capabilities: Capabilities | None
@@ -61,10 +61,10 @@ class BackendStatus(NamedTuple):
 
 
 def get_backend(backend: str | TlsBackend) -> TlsBackend:
-    """The engine of this name, the same object each time; an engine is returned as it is.
+    """Return the backend of this name, the same object each time; a backend is returned as it is.
 
     Raises:
-        BackendUnavailable: No engine has this name, or what it needs is not installed.
+        BackendUnavailable: No backend has this name, or what it needs is not installed.
     """
     if isinstance(backend, TlsBackend):
         return backend
@@ -74,17 +74,17 @@ def get_backend(backend: str | TlsBackend) -> TlsBackend:
 
 
 def backend_names() -> tuple[str, ...]:
-    """Every engine that is known, installed or not."""
+    """Return the names of all backends that are known, installed or not."""
     return tuple(dict.fromkeys([*_BUILT_IN, *sorted(_entry_points())]))
 
 
 def available_backends() -> tuple[str, ...]:
-    """Every engine that can be used here; imports them."""
+    """Return the names of all backends that can be used here; imports them."""
     return tuple(status.name for status in backend_status() if status.problem is None)
 
 
 def backend_status() -> list[BackendStatus]:
-    """Every known engine with its capabilities or what is missing; imports them."""
+    """Return all known backends with their capabilities or what is missing; imports them."""
     statuses = []
     for name in backend_names():
         try:

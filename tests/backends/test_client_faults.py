@@ -163,7 +163,7 @@ def test_weak_certificate(backend: str, parameters: TlsParameters, clients: Cert
     weak = clients.issue(usage="client", common_name="app", key="rsa1024")
     error = refused(backend, parameters, certificate=weak.certificate_pem, key=weak.private_key_pem)
     assert error.message == (
-        'could not load private key file "<bytes>": it is damaged, or of a kind that this engine does not know'
+        'could not load private key file "<bytes>": it is damaged, or of a kind that this backend does not know'
         if backend == "rustls"
         else 'could not read certificate file "<bytes>": ee key too small'
     )

@@ -1,0 +1,92 @@
+"""`TlsConnection` with backends that do what a library should not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls import CertificateError, TlsError
+from babar_tls.backends import TlsParameters, stdlib
+from babar_tls.testing import CertificateAuthority
+from babar_tls.testing.backend_checks._pair import Pair
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from babar_tls.errors import Error
+
+NAME = "db.example.com"
+
+
+def backend_with(stream: type[stdlib._Stream]) -> stdlib.StdlibBackend:
+    class Backend(stdlib.StdlibBackend):
+        def create_stream(self, context: Any, sni: str | None, check_leaf: object) -> stdlib._Stream:
+            return stream(context, sni)
+
+    return Backend()
+
+
+@pytest.fixture(scope="module")
+def authority() -> CertificateAuthority:
+    pytest.importorskip("cryptography")
+    return CertificateAuthority()
+
+
+@pytest.fixture
+def parameters(authority: CertificateAuthority, tmp_path: Path) -> TlsParameters:
+    path = tmp_path / "root.crt"
+    authority.write(path)
+    return TlsParameters(root_cert_path=str(path), default_roots=False)
+
+
+def test_own_errors_are_not_translated_although_the_library_raises_any_os_error(
+    authority: CertificateAuthority, parameters: TlsParameters
+) -> None:
+    class Stream(stdlib._Stream):
+        library_errors = (OSError,)  # type: ignore[assignment]
+
+    pair = Pair(backend_with(Stream), parameters, NAME, authority.issue("other.example.com"))
+    with pytest.raises(CertificateError) as caught:
+        pair.handshake()
+    assert caught.value.reason == "hostname-mismatch"
+    assert caught.value.__cause__ is None
+
+
+def test_connection_whose_error_cannot_be_translated_has_failed(
+    authority: CertificateAuthority, parameters: TlsParameters
+) -> None:
+    class Stream(stdlib._Stream):
+        def translate(self, error: Any, *, established: bool) -> Error:
+            raise LookupError(error, established)
+
+    pair = Pair(backend_with(Stream), parameters, NAME, CertificateAuthority().issue(NAME))
+    with pytest.raises(LookupError):
+        pair.handshake()
+    with pytest.raises(TlsError, match="has failed"):
+        pair.client.do_handshake()
+    pair = Pair(backend_with(Stream), parameters, NAME, authority.issue(NAME)).handshake()
+    pair.client.receive_data(b"\x17\x03\x03\0\x20" + bytes(32))
+    buffer = memoryview(bytearray(10))
+    with pytest.raises(LookupError):
+        pair.client.read_into(buffer)
+    for call in (lambda: pair.client.read_into(buffer), lambda: pair.client.write(b"secret")):
+        with pytest.raises(TlsError, match="has failed"):
+            call()
+
+
+def test_library_errors_while_ciphertext_is_received_are_translated(
+    authority: CertificateAuthority, parameters: TlsParameters
+) -> None:
+    class Stream(stdlib._Stream):
+        def receive_data(self, data: Any) -> None:
+            if bytes(data) == b"bad":
+                raise stdlib.ssl.SSLError(1, "[SSL: BAD_RECORD_TYPE]")
+            super().receive_data(data)
+
+    pair = Pair(backend_with(Stream), parameters, NAME, authority.issue(NAME)).handshake()
+    with pytest.raises(TlsError):
+        pair.client.receive_data(b"bad")
+    pair.client.receive_data(b"bad")  # ignored, like everything after a failure
+    with pytest.raises(TlsError):
+        pair.client.write(b"secret")
