@@ -22,10 +22,10 @@ import babar_tls
 from babar_tls import CertificateError, ConfigError
 from babar_tls.backends import TlsBackend, TlsParameters
 from babar_tls.testing import CertificateAuthority, PostgresServer
+from babar_tls.testing.backend_checks._pair import Pair, only
 from babar_tls.tls.alerts import BAD_CERTIFICATE_RECORD
 from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.parameters import ClientCertificate
-from tests.backends.pairs import Pair, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable

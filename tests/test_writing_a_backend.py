@@ -21,8 +21,8 @@ from babar_tls import CertificateError, ConfigError
 from babar_tls.backends import TlsBackend, TlsParameters
 from babar_tls.modes import TlsVersion
 from babar_tls.testing import CertificateAuthority, check_backend
+from babar_tls.testing.backend_checks._pair import Pair, only
 from babar_tls.tls.connection import TlsConnection
-from tests.backends.pairs import Pair, only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

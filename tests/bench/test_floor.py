@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+pytest.importorskip("cryptography")
+
 from babar_tls.backends import available_backends
 from babar_tls.bench.clients import make
 from babar_tls.bench.floor import floor_specs

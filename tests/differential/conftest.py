@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from tests.fuzzing.profile import LONG
+from fuzzing.profile import LONG
 
 pytest.importorskip("cryptography")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from fuzzing.profile import fuzz
 from hypothesis import strategies as st
 
 from babar_tls.modes import TlsVerify
-from tests.fuzzing.profile import fuzz
 
 from .agreement import check
 from .certificates import NAME, SIGN_CERTIFICATES, SIGN_HANDSHAKES, SIGN_LISTS, Spec, World, below, leaf, root

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+pytest.importorskip("cryptography")
+
 from babar_tls import CertificateError, TlsError
 from babar_tls.backends import TlsParameters, stdlib
 from babar_tls.testing import CertificateAuthority
@@ -29,7 +31,6 @@ def backend_with(stream: type[stdlib._Stream]) -> stdlib.StdlibBackend:
 
 @pytest.fixture(scope="module")
 def authority() -> CertificateAuthority:
-    pytest.importorskip("cryptography")
     return CertificateAuthority()
 
 

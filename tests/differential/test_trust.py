@@ -1,4 +1,4 @@
-"""Which certificates become anchors. That the verdicts are OpenSSL's is tested in `tests.differential`."""
+"""Which certificates become anchors. That the verdicts are OpenSSL's is tested in `test_chains`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from babar_tls.tls.root_files import read_roots
 from babar_tls.tls.trust import Trust, load_roots, misused_anchor
 from babar_tls.x509.certificate import Certificate, parse_certificate
 from babar_tls.x509.pem import encode
-from tests.differential.certificates import NOW, SIGN_HANDSHAKES, SIGN_LISTS, Spec, below, certificate, leaf, root
-from tests.differential.table import NET, ORG
+
+from .certificates import NOW, SIGN_HANDSHAKES, SIGN_LISTS, Spec, below, certificate, leaf, root
+from .table import NET, ORG
 
 if TYPE_CHECKING:
     from pathlib import Path
