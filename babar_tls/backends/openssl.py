@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..tls.material import TlsMaterial
     from ..tls.parameters import TlsParameters
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14  # bytes: pyOpenSSL allocates and clears as many for each read
 _VERSIONS = {TlsVersion.TLSV1_2: SSL.TLS1_2_VERSION, TlsVersion.TLSV1_3: SSL.TLS1_3_VERSION}
 #: Since pyOpenSSL 25.2.
 _SELECTS_TLS13_SUITES = hasattr(SSL.Context, "set_tls13_ciphersuites")
