@@ -153,8 +153,10 @@ class Session(SessionBase):
         in_doubt = False
         try:
             if not self._lock.acquire(blocking=False):
+                self._check_usable()  # perhaps another thread holds it to close the session
                 raise busy()
             self._owner = this_thread
+            self._check_usable()  # it may have been closed since
             in_doubt = True
             result = self._connection.drive(operation)
             in_doubt = False
