@@ -294,7 +294,7 @@ def _use_identity(context: SSL.Context, identity: Identity) -> None:
 def _fault_code(connection: SSL.Connection) -> int | None:
     """Return OpenSSL's code of the fault in the server's chain; pyOpenSSL has no public method for that."""
     try:
-        code: int = SSL._lib.SSL_get_verify_result(connection._ssl)  # type: ignore[attr-defined]
+        code: int = SSL._lib.SSL_get_verify_result(connection._ssl)  # type: ignore[attr-defined]  # private
     except AttributeError:
         return None
     return code

@@ -21,10 +21,10 @@ from .openssl_errors import certificate_error, ssl_error
 if TYPE_CHECKING:
     from ..tls.client_identity import Identity
 
-__all__ = ["EXPIRED", "NOT_YET_VALID", "rejected_certificate", "rejected_identity", "rustls_error"]
+__all__ = ["rejected_certificate", "rejected_identity", "rustls_error"]
 
 SIGNATURE_FAILURE, NOT_YET_VALID, EXPIRED, UNTRUSTED, CHAIN_TOO_LONG, PATH_LENGTH, PURPOSE = 7, 9, 10, 20, 22, 25, 26
-CRITICAL_EXTENSION, PERMITTED, EXCLUDED, WEAK_DIGEST, INVALID_CA = 34, 47, 48, 68, 79
+CRITICAL_EXTENSION, PERMITTED, WEAK_DIGEST, INVALID_CA = 34, 47, 68, 79
 
 _OTHER = "tls_backend='stdlib' or 'openssl'"
 _CHAIN = "the server's certificate, or one of a CA in its chain,"

@@ -61,7 +61,7 @@ def _openssl(place: Place) -> StartTls:
     context.set_alpn_protos([b"postgresql"])
     context.set_tmp_ecdh(ec.SECP256R1())  # PostgreSQL up to 17 would request it
     # pyOpenSSL has no public method for the hostname.
-    lib: Any = SSL._lib  # type: ignore[attr-defined]
+    lib: Any = SSL._lib  # type: ignore[attr-defined]  # private
     verification = lib.SSL_CTX_get0_param(context._context)
     name: bytes | None = place.host.encode()
     if _is_address(place.host):

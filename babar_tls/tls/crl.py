@@ -7,9 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..x509.pem import PemError
-from .file_stamps import read_file
-from .pem_files import parse_file
+from .pem_files import read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +19,6 @@ __all__ = ["revocation_files", "revocation_lists", "unusable_list"]
 
 _HASHED = re.compile(r"[0-9a-fA-F]{8}\.r[0-9]+")
 _DER = b"\x30"  # the tag of a SEQUENCE
-_MAX_FILE = 1 << 26  # bytes; authorities with millions of certificates have lists of tens of megabytes
 
 
 def revocation_lists(parameters: TlsParameters) -> list[FileBlock]:
@@ -77,18 +74,12 @@ def _entries(folder: str) -> list[str]:
 
 def _read(path: str) -> list[FileBlock]:
     try:
-        data, _ = read_file(path, _MAX_FILE)
+        lists, data = read_blocks(path, unusable_list, "X509 CRL")
     except FileNotFoundError:
         raise ConfigError(
             f'certificate revocation list file "{path}" does not exist',
             remedy="Provide the file, or leave it out: tls_crl_path (sslcrl=).",
         ) from None
-    except (OSError, ValueError) as exc:
-        raise unusable_list(path, getattr(exc, "strerror", None) or str(exc)) from exc
-    try:
-        lists = parse_file(path, data, "X509 CRL")
-    except PemError as exc:
-        raise unusable_list(path, str(exc)) from exc
     if not lists and data[:1] == _DER:
         raise unusable_list(path, "it is DER, not PEM", f"Convert it: openssl crl -inform DER -in {path} -out NEW_FILE")
     if not lists:

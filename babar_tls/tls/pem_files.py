@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..x509.pem import blocks, encode
+from .file_stamps import read_file
 from .memory_files import file_of
 
 if TYPE_CHECKING:
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
 
     from ..errors import ConfigError
 
-__all__ = ["FileBlock", "load_with_openssl", "parse_file"]
+__all__ = ["FileBlock", "load_with_openssl", "parse_file", "read_blocks"]
+
+_MAX_FILE = 1 << 26  # bytes; CAs with millions of certificates have lists of tens of megabytes
 
 
 class FileBlock(NamedTuple):
@@ -43,6 +46,31 @@ def parse_file(path: str, data: bytes, *labels: str) -> list[FileBlock]:
         PemError: It is damaged.
     """
     return [FileBlock(path, block.line, block.label, block.der()) for block in blocks(data, *labels)]
+
+
+def read_blocks(path: str, unusable: Callable[[str, str], ConfigError], *labels: str) -> tuple[list[FileBlock], bytes]:
+    """Read the blocks of these labels in a file that a context is made from.
+
+    Args:
+        path: The file.
+        unusable: Makes the error from a path and a reason.
+        labels: The labels.
+
+    Returns:
+        The blocks, and the content of the file.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ConfigError: The file is unreadable, not a regular file, too large or damaged.
+    """
+    try:
+        data, _ = read_file(path, _MAX_FILE)
+        found = parse_file(path, data, *labels)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as exc:  # PemError is a ValueError
+        raise unusable(path, getattr(exc, "strerror", None) or str(exc)) from exc
+    return found, data
 
 
 def load_with_openssl(

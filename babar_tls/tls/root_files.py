@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..x509.pem import PemError
 from .default_roots import DefaultRoots, roots_for
-from .file_stamps import read_file
 from .parameters import TrustedRoots
-from .pem_files import FileBlock, parse_file
+from .pem_files import FileBlock, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Roots", "read_roots", "trusted_roots", "unusable_root_file"]
 
-_MAX_FILE = 1 << 26  # bytes
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 _LIST = "X509 CRL"
 _DER = b"\x30"  # the tag of a SEQUENCE
@@ -129,17 +126,13 @@ def _read_defaults(defaults: DefaultRoots, *, with_lists: bool) -> Iterator[File
 
 def _read_file(path: str) -> list[FileBlock]:
     try:
-        data, _ = read_file(path, _MAX_FILE)
+        found, data = read_blocks(path, unusable_root_file, *_CERTIFICATES, _LIST)
     except FileNotFoundError:
         raise ConfigError(
             f'root certificate file "{path}" does not exist',
             remedy="Provide the file, use the system's trusted roots with sslrootcert=system, or change sslmode to "
             "disable server certificate verification.",
         ) from None
-    except (OSError, ValueError) as exc:
-        why = getattr(exc, "strerror", None) or str(exc)
-        raise unusable_root_file(path, why) from exc
-    found = _parse(path, data, *_CERTIFICATES, _LIST)
     if not any(one.label != _LIST for one in found):
         if data[:1] == _DER:
             remedy = f"Convert it: openssl x509 -inform DER -in {path} -out NEW_FILE"
@@ -160,22 +153,12 @@ def _read_folder(folder: str, *, with_lists: bool) -> Iterator[FileBlock]:
             continue
         path = os.path.join(folder, name)  # noqa: PTH118
         try:
-            data, _ = read_file(path, _MAX_FILE)
+            found, data = read_blocks(path, unusable_root_file, *([_LIST] if kind[1] else _CERTIFICATES))
         except FileNotFoundError:
             continue  # a link whose target is gone: that certificate was removed
-        except (OSError, ValueError) as exc:
-            raise unusable_root_file(path, getattr(exc, "strerror", None) or str(exc)) from exc
-        found = _parse(path, data, *([_LIST] if kind[1] else _CERTIFICATES))
         if data and not found:
             raise unusable_root_file(path, "no certificate or crl found")
         yield from found
-
-
-def _parse(path: str, data: bytes, *labels: str) -> list[FileBlock]:
-    try:
-        return parse_file(path, data, *labels)
-    except PemError as exc:
-        raise unusable_root_file(path, str(exc)) from exc
 
 
 def _check_environment() -> None:
