@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Generator, Iterator, Mapping
 
-    from .host import Host
+    from .config.host import Host
     from .net.establish import Ready
     from .protocol.query import Row
     from .protocol.requests import Exchange, Request
     from .security import SecurityReport
-
-__all__ = ["Copy", "SessionBase", "as_config", "busy", "closed", "survives"]
 
 
 class _Connection(Protocol):

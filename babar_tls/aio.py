@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from ._session_base import Copy, SessionBase, as_config, busy, survives
+from .diagnostics.tracebacks import clears_locals
 from .errors import Error
 from .net import connect_threads
 from .net.asyncio import AsyncioConnection, deliver_cancel_async
 from .net.deadline import Meter
 from .net.establish import Ready, establish
 from .protocol.messages import TERMINATE
-from .tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -11,13 +11,13 @@ import os
 from typing import TYPE_CHECKING
 
 from . import _native
+from .config.validation import as_bytes
+from .diagnostics.tracebacks import clears_locals
 from .errors import AuthError, ConfigError, TimeoutError
 from .protocol import channel_binding
 from .protocol.requests import ScramKeys
 from .protocol.saslprep import saslprep
 from .protocol.scram import SCRAM_SHA_256, keys_from_salted_password
-from .tracebacks import clears_locals
-from .validation import as_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -38,7 +38,7 @@ import builtins
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .visible import visible
+from .diagnostics.escaping import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._session_base import Copy, SessionBase, as_config, busy, survives
+from .diagnostics.tracebacks import clears_locals
 from .net.blocking import BlockingConnection, deliver_cancel
 from .net.deadline import Meter
 from .net.establish import Ready, establish
 from .protocol.messages import TERMINATE
-from .tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from types import TracebackType

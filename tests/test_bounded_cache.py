@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babar_tls import bounded_cache
-from babar_tls.bounded_cache import BoundedCache
+from babar_tls.tls import bounded_cache
+from babar_tls.tls.bounded_cache import BoundedCache
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from babar_tls import remembered
 from babar_tls.config import (
     AUTH_METHODS,
     ChannelBinding,
@@ -26,11 +25,12 @@ from babar_tls.config import (
     TlsNegotiation,
     TlsVerify,
     TlsVersion,
+    remembered,
 )
+from babar_tls.config.enums import parse_require_auth
+from babar_tls.config.remembered import once
 from babar_tls.errors import ConfigError
-from babar_tls.modes import parse_require_auth
 from babar_tls.protocol.negotiation import tls_parameters
-from babar_tls.remembered import once
 
 KEY = bytes(range(32))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from babar_tls.files import NotRegularError, read_regular
+from babar_tls.config.files import NotRegularError, read_regular
 
 
 def test_limits(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Imports follow the arrows and never turn back, and what is not needed is not loaded."""
+"""The order of imports, their cycles, and the modules that an import loads."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(babar_tls.__file__).parent
 
-#: The house from the cellar to the roof: a module imports from its own line and from those above it.
+#: A module imports only from its own line and from those above it.
 ORDER = (
-    "visible",
+    "diagnostics.escaping",
+    "diagnostics.log",
+    "diagnostics.tracebacks",
     "errors",
     "_native",
-    "telemetry",
-    "tracebacks",
-    "modes",
+    "config.enums",
     "x509",
-    "validation",
-    "files",
-    "pins",
-    "host",
-    "config_checks",
-    "remembered",
-    "bounded_cache",
+    "config.validation",
+    "config.files",
+    "config.pins",
+    "config.host",
+    "config.checks",
+    "config.remembered",
     "config",
-    "conninfo.places",
-    "passfile",
+    "conninfo.paths",
+    "conninfo.passfile",
     "conninfo.keywords",
     "conninfo.foreign_syntax",
     "conninfo.syntax",
@@ -44,8 +43,8 @@ ORDER = (
     "conninfo.sources",
     "conninfo.own",
     "conninfo.hosts",
-    "conninfo.trust",
-    "conninfo.meaning",
+    "conninfo.tls_options",
+    "conninfo.interpret",
     "conninfo",
     "conninfo.format",
     "tls.parameters",
@@ -58,7 +57,7 @@ ORDER = (
     "protocol.channel_binding",
     "protocol.negotiation",
     "protocol.policy",
-    "protocol.refusals",
+    "protocol.server_errors",
     "protocol.authentication",
     "protocol.query",
     "protocol.target_session",
@@ -68,8 +67,7 @@ ORDER = (
     "security",
     "tls",
     "backends",
-    "weaknesses",
-    "explanation",
+    "explain",
     "net.interruption",
     "net.sockets",
     "net.buffers",
@@ -98,22 +96,25 @@ ORDER = (
 #: Imports inside functions that point the other way, each for a convenience on the public face.
 LATE = {("config", "conninfo"), ("config", "conninfo.format")}
 
-#: No input, no output, no clock, no threads.
+#: Packages whose `__init__` has only a docstring.
+EMPTY = ("diagnostics", "explain", "net", "protocol", "tls", "x509")
+
+#: Modules for input, output, clocks and threads.
 SANS_IO = {"socket", "ssl", "asyncio", "threading", "time", "select", "selectors", "subprocess", "concurrent", "signal"}
 
-#: Rooms that an extra furnishes.
-FURNISHED = ("_native", "backends.openssl", "backends.rustls", "integrations", "testing", "bench", "cli")
+#: Modules that need an extra.
+NEED_AN_EXTRA = ("_native", "backends.openssl", "backends.rustls", "integrations", "testing", "bench", "cli")
 
 
 class Import(NamedTuple):
-    """What one import statement brings, and whether it stands at the top of its module."""
+    """The module that an import statement names, and whether the statement is at the top of its module."""
 
     target: str
     at_top: bool
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the package by its name, without the package's own."""
+    """Return the file of every module of the package, by its name."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -127,7 +128,7 @@ MODULES = modules()
 
 
 def imports(name: str, *, for_types: bool = False) -> Iterator[Import]:
-    """Yield the imports of a module as it runs, and those for type checkers if wanted."""
+    """Yield the imports of a module; those for type checkers only with `for_types`."""
     path = MODULES[name]
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
 
@@ -149,26 +150,26 @@ def imports(name: str, *, for_types: bool = False) -> Iterator[Import]:
 
 
 def line(name: str) -> int:
-    """The line of `ORDER` on which a module stands: that of its longest prefix."""
+    """Return the position in `ORDER` of the longest prefix of a module."""
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         prefix = ".".join(parts[:length])
         if prefix in ORDER:
             return ORDER.index(prefix)
-    raise AssertionError(f"babar_tls.{name} has no line in ORDER: where does it stand?")
+    raise AssertionError(f"babar_tls.{name} has no line in ORDER")
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_no_arrow_turns_back(name: str) -> None:
-    """A module imports only what stands above it, or beside it in its own room."""
-    if name in ("protocol", "net", "tls", "x509"):
+def test_imports_follow_the_order(name: str) -> None:
+    """A module imports only from its own line of ORDER and from those above it."""
+    if name in EMPTY:
         assert not list(imports(name))
         return
     here = line(name)
     backwards = []
     for target, _ in imports(name):
         inner = target.removeprefix("babar_tls.")
-        if target == "babar_tls" or not target.startswith("babar_tls.") or inner in ("protocol", "net", "tls", "x509"):
+        if target == "babar_tls" or not target.startswith("babar_tls.") or inner in EMPTY:
             continue
         if line(inner) > here and (name, inner) not in LATE:
             backwards.append(inner)
@@ -190,30 +191,32 @@ def reachable(name: str, known: dict[str, set[str]]) -> set[str]:
 
 
 def test_no_import_cycle() -> None:
-    """No module of these packages imports itself by way of others, not even for type checkers."""
+    """No module imports itself by way of others, not even for type checkers."""
     known: dict[str, set[str]] = {}
     circular = {
-        name
-        for name in MODULES
-        if name.startswith(("x509", "tls", "backends", "protocol", "net", "bench")) and name in reachable(name, known)
+        name for name in MODULES if not name.startswith(("config", "conninfo")) and name in reachable(name, known)
     }
     assert circular == set()
 
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in MODULES if name.startswith("protocol") or name in ("tls.contract", "config", "modes", "errors")],
+    [
+        name
+        for name in MODULES
+        if name.startswith("protocol") or name in ("tls.contract", "config", "config.enums", "errors")
+    ],
 )
 def test_the_core_has_no_input_or_output(name: str) -> None:
-    """The protocol and what it stands on import no socket, no TLS engine, no loop, no thread and no clock."""
+    """The protocol and the modules under it import no socket, TLS library, event loop, thread or clock."""
     roots = {target.split(".")[0] for target, _ in imports(name)}
     assert roots & SANS_IO == set()
     assert roots <= {*sys.stdlib_module_names, "babar_tls"}
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith(FURNISHED)])
-def test_the_base_needs_nobody_else(name: str) -> None:
-    """Without an extra no module imports anything that is not Python's."""
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith(NEED_AN_EXTRA)])
+def test_base_needs_no_other_package(name: str) -> None:
+    """Modules that need no extra import only the standard library."""
     foreign = {target.split(".")[0] for target, at_top in imports(name) if at_top} - {
         *sys.stdlib_module_names,
         "babar_tls",
@@ -234,8 +237,8 @@ def test_the_base_needs_nobody_else(name: str) -> None:
         ("babar_tls.session", "OpenSSL asyncio rtls"),
     ],
 )
-def test_what_an_import_loads(module: str, absent: str) -> None:
-    """Importing a module loads nothing of what it does not need."""
+def test_modules_loaded_by_an_import(module: str, absent: str) -> None:
+    """Importing a module does not load these other modules."""
     code = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); import {module}; print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", code]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603 - this Python

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls.config import Config
-from babar_tls.passfile import find_password, password_for
+from babar_tls.conninfo.passfile import find_password, password_for
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ import babar_tls.backends
 import babar_tls.errors
 from babar_tls import CertificateError, ConfigError
 from babar_tls.backends import TlsBackend, TlsParameters
-from babar_tls.modes import TlsVersion
+from babar_tls.config.enums import TlsVersion
 from babar_tls.testing import CertificateAuthority, check_backend
 from babar_tls.testing.backend_checks._pair import Pair, only
 from babar_tls.tls.connection import TlsConnection

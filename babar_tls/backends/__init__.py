@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ..modes import TlsVersion
+from ..config.enums import TlsVersion
 from ..tls.alerts import alert_error, alert_name, alert_named_in
 from ..tls.algorithms import openssl_name, select, unknown_cipher, unknown_group
 from ..tls.contract import Capabilities, CheckLeaf, StreamFacts, TlsBackend, TlsFacts, TlsStream

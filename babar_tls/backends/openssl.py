@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
+from ..config.enums import TlsVersion
 from ..errors import ChannelBindingUnsupported, ConfigError
-from ..modes import TlsVersion
 from ..tls.algorithms import TLS13_SUITES, select, unknown_cipher, unknown_group
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
 from ..tls.errors import eof_error

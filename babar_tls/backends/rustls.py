@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rtls import SSLCertVerificationError, SSLError
 from rtls._rustls import RustlsConfigBuilder, aws_lc_rs_version, rustls_version
 
+from ..config.enums import TlsVersion
 from ..errors import ConfigError
-from ..modes import TlsVersion
 from ..tls.algorithms import openssl_name, select, unknown_cipher
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
 from ..tls.key_log import KeyLogSpool

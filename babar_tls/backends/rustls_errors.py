@@ -21,7 +21,6 @@ from .openssl_errors import certificate_error, ssl_error
 if TYPE_CHECKING:
     from ..tls.client_identity import Identity
 
-__all__ = ["rejected_certificate", "rejected_identity", "rustls_error"]
 
 SIGNATURE_FAILURE, NOT_YET_VALID, EXPIRED, UNTRUSTED, CHAIN_TOO_LONG, PATH_LENGTH, PURPOSE = 7, 9, 10, 20, 22, 25, 26
 CRITICAL_EXTENSION, PERMITTED, WEAK_DIGEST, INVALID_CA = 34, 47, 68, 79

@@ -9,8 +9,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
+from ..config.enums import TlsVersion
 from ..errors import ChannelBindingUnsupported, ConfigError
-from ..modes import TlsVersion
 from ..tls.algorithms import select, unknown_cipher, unknown_group
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
 from ..tls.errors import eof_error

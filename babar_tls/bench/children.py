@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Child", "run_job"]
 
 _PATIENCE = 10.0  # seconds for a child that was told to end
 _PROGRAM = "from babar_tls.bench.jobs import main; main()"

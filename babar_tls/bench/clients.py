@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from .places import Place
     from .record import Record
 
-__all__ = ["Loop", "make", "miss", "our_specs", "usable"]
-
 
 class Blocking(Client):
     """`Session`."""

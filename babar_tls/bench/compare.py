@@ -23,7 +23,6 @@ from .metrics import metrics
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["compare", "load"]
 
 _NOISE = 0.05  # of a figure: below it nothing is called better or worse
 _IGNORED = ("load", "versions")

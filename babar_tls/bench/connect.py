@@ -35,8 +35,6 @@ from .timing import PROCESS, Case, measure, settle
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["far_rounds", "run"]
-
 
 def run(
     *,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["median", "percentile", "ratio", "summary", "summary_of_known", "target"]
 
 _DIGITS = 9  # a nanosecond: more would be noise, and a longer document
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .floor_tls import Stream
     from .places import Place
 
-__all__ = ["Floor", "floor_specs"]
 
 _PATIENCE = 60.0  # seconds for each wait
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     #: Performs a handshake; returns the connection, and the server's certificate (DER).
     StartTls = Callable[[socket.socket], "tuple[Stream, bytes]"]
 
-__all__ = ["LIBRARIES", "Stream"]
 
 _CHUNK = 1 << 14  # bytes
 

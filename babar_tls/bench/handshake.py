@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from ..backends import TlsBackend
     from ..testing import CertificateAuthority, ServerCertificate
 
-__all__ = ["GROUPS", "KEYS", "run"]
 
 #: The kinds of key that a server's certificate has.
 KEYS = ("rsa2048", "rsa3072", "rsa4096", "p256", "p384", "ed25519")

@@ -22,7 +22,6 @@ from .spec import OURS, Client, Spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["JOBS", "main"]
 
 _TICK = 0.001  # seconds
 _WORST = 10

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-__all__ = ["BULK", "FLOOR_CYCLES", "run"]
 
 #: Derivations in one bulk call.
 BULK = 96

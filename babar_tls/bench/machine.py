@@ -12,8 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["busy_seconds", "cpu_clock_hz", "describe_machine", "describe_versions", "resident_bytes"]
-
 _CPU_INFO = Path("/proc/cpuinfo")
 _MEMORY = Path("/proc/self/statm")
 _STATISTICS = Path("/proc/stat")

@@ -25,7 +25,6 @@ from .spec import STYLES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["run"]
 
 _WARMUP = 10  # sessions, so that what is loaded and cached at first does not count
 _SPARE = 20

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Kind", "Metric", "metrics"]
-
 
 class Kind(NamedTuple):
     """What is measured.

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from .places import Place
 
-__all__ = ["CountingProxy", "DelayProxy", "delayed"]
 
 _CHUNK = 1 << 18
 _CONNECT_PATIENCE = 10.0  # seconds

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from ..backends import BackendStatus
 
-__all__ = ["run"]
-
 
 def run(documents: Mapping[str, dict[str, Any]], parameters: dict[str, Any]) -> dict[str, Any]:
     """Put together what the workloads have measured.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from .places import Place
 
-__all__ = ["PEERS", "Peer", "peer_specs"]
-
 
 class Peer(NamedTuple):
     """A driver.

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
+from ..conninfo.passfile import password_for
 from ..errors import ConfigError, Error
-from ..passfile import password_for
 from ..session import Session
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from ..testing import PostgresServer
 
-__all__ = ["Place", "server_place"]
 
 _LOOPBACK = "127.0.0.1"
 _SPARE = 5  # connections to the server that a pooler leaves to others

@@ -15,7 +15,6 @@ from .spec import FLOOR
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["FORMATS", "draw", "require_matplotlib"]
 
 FORMATS = ("png", "svg")
 

@@ -23,8 +23,6 @@ from .. import __version__
 from ..crypto import implementation
 from .machine import describe_machine, describe_versions
 
-__all__ = ["SCHEMA", "Record"]
-
 SCHEMA = 1
 
 

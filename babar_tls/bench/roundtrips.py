@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from .places import Place
 
-__all__ = ["run"]
 
 _WANTED = {True: 4, False: 5}
 

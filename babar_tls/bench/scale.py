@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from .spec import Spec
 
-__all__ = ["run"]
 
 _EDGE = 1000  # connects
 _GROWTH = 4 << 20  # bytes, over all connects

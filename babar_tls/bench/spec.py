@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from .places import Place
 
-__all__ = ["FLOOR", "OURS", "STYLES", "Client", "Spec", "find"]
 
 OURS = "babar-tls"
 #: The lower limit of a TLS library, not a driver: see `babar_tls.bench.floor`.

@@ -28,7 +28,6 @@ from .spec import OURS, Spec, find
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["run"]
 
 _SPARE = 20  # connections that the server has beyond
 

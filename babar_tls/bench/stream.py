@@ -26,7 +26,6 @@ from .timing import PROCESS, Case, measure, settle
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["ROW_BYTES", "run"]
 
 #: Of a row, by default: small ones and big ones.
 ROW_BYTES = (1000, 8000)

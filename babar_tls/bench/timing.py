@@ -14,7 +14,6 @@ from .figures import summary
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["PROCESS", "THREAD", "Case", "Sample", "Series", "measure", "settle"]
 
 #: The whole process's CPU time, in nanoseconds: threads of native code are in it.
 PROCESS: Callable[[], int] = time.process_time_ns

@@ -36,8 +36,6 @@ from ._errors import INTERRUPTED, READER_GONE, UNEXPECTED, describe, error_docum
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main"]
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.

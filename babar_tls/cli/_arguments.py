@@ -9,8 +9,6 @@ from typing import NoReturn
 from .. import __version__
 from ._errors import UsageError
 
-__all__ = ["parse"]
-
 _COMMANDS = ("connect", "explain", "backends", "demo", "verifier", "bench")
 
 _EPILOG = """\

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-__all__ = ["QUICK_ROUNDS", "ROUNDS", "configure", "inner", "measure", "sheets", "steps"]
 
 # Of a short run; 0: each workload's own idea of one.
 ROUNDS = 0

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from ._terminal import Terminal
 
-__all__ = ["QUICK_ROUNDS", "ROUNDS", "configure", "draw", "measure", "sheets", "steps"]
 
 ROUNDS = 200
 QUICK_ROUNDS = 20

@@ -13,8 +13,6 @@ from ._bench_tables import markdown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["update"]
-
 
 def update(path: str, document: dict[str, Any]) -> list[str]:
     """Write a document's tables, and those of the documents in it, between their marks in a file.

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-__all__ = ["QUICK_ROUNDS", "ROUNDS", "configure", "measure", "sheets", "steps"]
 
 ROUNDS = 5
 QUICK_ROUNDS = 1

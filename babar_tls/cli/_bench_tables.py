@@ -9,23 +9,6 @@ if TYPE_CHECKING:
 
     from ._terminal import Terminal
 
-__all__ = [
-    "Sheet",
-    "count",
-    "draw",
-    "draw_comparison",
-    "draw_machine",
-    "draw_sheets",
-    "draw_verdicts",
-    "kilobytes",
-    "markdown",
-    "milliseconds",
-    "short_name",
-    "spread",
-    "target_words",
-    "times",
-]
-
 
 class Sheet(NamedTuple):
     """One table: its first column names things, the others have figures."""

@@ -24,20 +24,6 @@ if TYPE_CHECKING:
     from ..security import SecurityReport
     from ..testing import PostgresServer
 
-__all__ = [
-    "ROUNDS",
-    "SERVER_NAME",
-    "STYLES",
-    "Connection",
-    "Interception",
-    "Refusal",
-    "ServerView",
-    "Timing",
-    "connect_all",
-    "intercept",
-    "measure",
-    "refusals",
-]
 
 #: The name that the demo's server has a certificate for; nobody looks it up.
 SERVER_NAME = "db.example.com"

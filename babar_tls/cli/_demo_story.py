@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from ._demo_checks import Connection, Interception, Refusal, Timing
 
-__all__ = ["Findings", "Narrator"]
-
 
 @dataclass
 class Findings:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from ._demo_checks import Connection, Interception, Refusal
 
-__all__ = ["Illustrator"]
 
 _WIDE = 98  # columns
 _VERIFIED = {"full": "chain and name", "ca": "chain, but no name", "none": "not verified"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..diagnostics.escaping import visible
 from ..errors import (
     AuthError,
     BackendUnavailable,
@@ -16,20 +17,6 @@ from ..errors import (
     TargetSessionError,
     TlsError,
 )
-from ..visible import visible
-
-__all__ = [
-    "INTERRUPTED",
-    "READER_GONE",
-    "UNEXPECTED",
-    "MissingExtra",
-    "UsageError",
-    "describe",
-    "error_document",
-    "exit_status",
-    "headline",
-    "require_rich",
-]
 
 UNEXPECTED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as a shell has it

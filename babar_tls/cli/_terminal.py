@@ -10,14 +10,13 @@ from rich import box
 from rich.console import Console
 from rich.text import Text
 
-from ..visible import visible
+from ..diagnostics.escaping import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.box import Box
 
-__all__ = ["HEADING", "Terminal", "terminal"]
 
 #: The style of headings and of a table's first column.
 HEADING = "bold cyan"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["milliseconds", "print_json"]
-
 
 def milliseconds(seconds: float) -> str:
     """A duration, to a hundredth of a millisecond, so that the digits of a column stand below one another."""

@@ -16,7 +16,6 @@ from ._errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Problem", "Row", "ask", "open_source", "read_csv", "read_lines"]
 
 _MAX_LINE = 1 << 20  # bytes; memory stays constant whatever is fed in
 _HEADER = ["role", "password"]

@@ -21,7 +21,6 @@ from ._errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["FORMATS", "check_destination", "destination", "render"]
 
 #: What `render` knows.
 FORMATS = ("lines", "csv", "sql", "json")

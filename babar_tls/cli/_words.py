@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..security import SecurityReport
 
-__all__ = ["binding", "verification", "warnings"]
 
 _LEAST_ITERATIONS = 4096  # RFC 7677 §4
 

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     if drawn:
         require_rich()
     from ..backends import backend_status  # noqa: PLC0415 - importing the engines is slow
-    from ._engine_facts import document, markdown  # noqa: PLC0415
+    from ._backend_facts import document, markdown  # noqa: PLC0415
 
     statuses = backend_status()
     if options.json:
@@ -62,7 +62,7 @@ def _default_roots() -> dict[str, Any]:
 def _draw(statuses: list[BackendStatus]) -> None:
     from rich.table import Table  # noqa: PLC0415 - optional
 
-    from ._engine_facts import FACTS  # noqa: PLC0415
+    from ._backend_facts import FACTS  # noqa: PLC0415
     from ._terminal import HEADING, terminal  # noqa: PLC0415
 
     console = terminal()
@@ -88,7 +88,7 @@ def _draw(statuses: list[BackendStatus]) -> None:
 
 
 def _cell(console: Terminal, answer: object) -> Text:
-    from ._engine_facts import Good  # noqa: PLC0415
+    from ._backend_facts import Good  # noqa: PLC0415
 
     if isinstance(answer, Good):
         return console.verdict(answer.good, answer.text)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..config import Config
-    from ..explanation import Advice, Explanation
-    from ..host import Host
+    from ..config.host import Host
+    from ..explain.explanation import Advice, Explanation
     from ._terminal import Terminal
 
 HELP = "say what a connection string means here, and what is weak in it, without connecting"
@@ -61,9 +61,9 @@ def run(options: argparse.Namespace) -> int:
         require_rich()
     from ..config import Config  # noqa: PLC0415 - the rest of the library, which --help does not need
     from ..conninfo import interpret, resolve  # noqa: PLC0415
-    from ..conninfo.trust import DEFAULT  # noqa: PLC0415
+    from ..conninfo.tls_options import DEFAULT  # noqa: PLC0415
     from ..conninfo.values import CONNECTION_STRING  # noqa: PLC0415
-    from ..explanation import explain  # noqa: PLC0415
+    from ..explain.explanation import explain  # noqa: PLC0415
 
     allow_files = not options.untrusted
     overrides = {} if options.backend is None else {"tls_backend": options.backend}
@@ -93,7 +93,7 @@ def _source(keyword: str | None, source: str) -> str:
 
 
 def _parameters(config: Config, sources: dict[str, str]) -> list[Parameter]:
-    from ..conninfo.trust import DEFAULT  # noqa: PLC0415 - as in `run`
+    from ..conninfo.tls_options import DEFAULT  # noqa: PLC0415 - as in `run`
 
     hidden = {"host", "port", "hostaddr"} if config.hosts else {"hosts"}
     return [
@@ -139,7 +139,7 @@ def _mended(
     Secrets are left out of that. It is `None` where there is nothing to advise, and where something weak would remain
     that has a remedy.
     """
-    from ..weaknesses import Advice, weaknesses  # noqa: PLC0415 - as in `run`
+    from ..explain.weaknesses import Advice, weaknesses  # noqa: PLC0415 - as in `run`
 
     pairs = {keyword: value for keyword, value in own.items() if not _is_secret(keyword)}
     kept = []

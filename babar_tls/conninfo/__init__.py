@@ -11,6 +11,6 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
 
 from __future__ import annotations
 
-from .meaning import Field, Setting, config_fields, elsewhere, interpret, parse, read, resolve
+from .interpret import Field, Setting, config_fields, elsewhere, interpret, parse, read, resolve
 
 __all__ = ["Field", "Setting", "config_fields", "elsewhere", "interpret", "parse", "read", "resolve"]

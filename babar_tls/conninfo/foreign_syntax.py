@@ -9,8 +9,6 @@ import re
 
 from ..errors import ConfigError
 
-__all__ = ["as_text", "check_characters", "check_host", "explain", "explain_parameter"]
-
 _QUOTES = "\"'`“”„‘’‚«»‹›<>()[]"  # noqa: RUF001 - typographic quotes are the point
 _INVISIBLE = "\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff"
 _UNPRINTED = re.compile(f"[\x00-\x1f\x7f{_INVISIBLE}]")

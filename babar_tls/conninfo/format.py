@@ -11,20 +11,19 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ..config import Config
+from ..config.host import Host
+from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
-from ..host import Host
-from ..tracebacks import clears_locals
+from .interpret import interpret
 from .keywords import OWN, STANDALONE
-from .meaning import interpret
 from .own import unwritable, write_own
 from .sources import Setting, resolve
 from .syntax import quote
-from .trust import SSL_MODES
+from .tls_options import SSL_MODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["to_conninfo"]
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
 _OWN = frozenset(keyword.name for keyword in OWN)

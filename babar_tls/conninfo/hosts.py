@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config.host import Host
 from ..errors import ConfigError
-from ..host import Host
-from . import places
+from . import paths
 from .foreign_syntax import check_host
 from .syntax import names_secret
 from .values import Setting, as_integer, refuse
@@ -16,7 +16,6 @@ from .values import Setting, as_integer, refuse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Places", "read_hosts"]
 
 _DEFAULT = Host()
 
@@ -91,7 +90,7 @@ def _port(setting: Setting, text: str) -> int:
 
 
 def _default_host(port: int) -> str:
-    for directory in places.SOCKET_DIRECTORIES:
-        if places.exists(Path(directory, f".s.PGSQL.{port}")):
+    for directory in paths.SOCKET_DIRECTORIES:
+        if paths.exists(Path(directory, f".s.PGSQL.{port}")):
             return directory
     return _DEFAULT.host

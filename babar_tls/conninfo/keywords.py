@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ALIAS", "KEYWORDS", "OWN", "SAME", "STANDALONE", "Keyword", "rivals"]
-
 
 @dataclass(frozen=True)
 class Keyword:

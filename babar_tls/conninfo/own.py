@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..config.enums import CHANNEL_BINDING_TYPES, ClientCertMode, TlsMode, TlsNegotiation, TlsVerify, TlsVersion
 from ..errors import ConfigError
-from ..modes import CHANNEL_BINDING_TYPES, ClientCertMode, TlsMode, TlsNegotiation, TlsVerify, TlsVersion
 from .keywords import OWN
 from .syntax import quote, split_pairs
 from .values import Setting, boolean, member, number, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-__all__ = ["read_own", "unwritable", "write_own"]
 
 
 def read_own(settings: Mapping[str, Setting], defaults: Mapping[str, Any]) -> dict[str, Any]:

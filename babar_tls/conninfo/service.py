@@ -12,15 +12,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config.files import read_regular
 from ..errors import ConfigError
-from ..files import read_regular
 from .keywords import KEYWORDS
-from .places import default_file, exists
+from .paths import default_file, exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["find_service"]
 
 #: What libpq reads of a line, its end included. A longer one is an error, not two.
 _LONGEST_LINE = 1022

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
-from ..tracebacks import clears_locals
 from .keywords import KEYWORDS, STANDALONE, rivals
 from .service import find_service
 from .syntax import names_secret, split

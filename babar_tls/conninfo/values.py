@@ -9,31 +9,15 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from ..config.enums import AUTH_METHODS, TlsVersion
+from ..config.validation import has_surrogates
 from ..errors import ConfigError
-from ..modes import AUTH_METHODS, TlsVersion
-from ..validation import has_surrogates
 from .syntax import names_secret
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from enum import Enum
 
-__all__ = [
-    "CONNECTION_STRING",
-    "Setting",
-    "as_integer",
-    "boolean",
-    "check_protocol_versions",
-    "integer",
-    "member",
-    "number",
-    "refuse",
-    "require_auth",
-    "scram_key",
-    "secret_text",
-    "tls_version",
-    "word",
-]
 
 _E = TypeVar("_E", bound="Enum")
 

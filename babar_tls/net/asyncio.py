@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from ..tls.connection import TlsConnection
 
-__all__ = ["AsyncioConnection", "deliver_cancel_async"]
 
 _T = TypeVar("_T")
 _READS_BETWEEN_PAUSES = 16

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from ..backends import get_backend
+from ..config.enums import TlsMode, TlsVersion
 from ..crypto import derive_within
+from ..diagnostics.log import warn
 from ..errors import CertificateError, Closed, ConfigError, Error, IoError, ServerError, TlsError, at_endpoint
-from ..modes import TlsMode, TlsVersion
 from ..protocol.handshake import cancel
 from ..protocol.messages import MAX_STARTUP_BYTES, MAX_TARGET_SESSION_BYTES
 from ..protocol.requests import (
@@ -27,7 +28,6 @@ from ..protocol.requests import (
     Send,
     StartTls,
 )
-from ..telemetry import warn
 from ..tls.alerts import UNEXPECTED_MESSAGE_RECORD
 from ..tls.connection import TlsConnection
 from ..tls.key_share_cache import Server, key_share_cache
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from ..tls.parameters import TlsParameters
     from .interruption import Interruption
 
-__all__ = ["BlockingConnection", "Connector", "Opened", "deliver_cancel", "name_error", "sealed"]
 
 _T = TypeVar("_T")
 #: Ciphertext that a server may send before the session is ready. Floods of HelloRequests, of session tickets and of

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["GATHERING", "Flow", "borrow", "give_back"]
-
 #: The length of a pause in seconds; timers of event loops may round it up to a millisecond. In paired runs of COPY with
 #: rows of 8000 bytes, pauses saved 25 to 43 % of the client's CPU with ssl, 28 % with rustls, 16 % with pyOpenSSL, and
 #: did not lower the rate (docs/performance.md). Shorter pauses saved less, longer ones not more.

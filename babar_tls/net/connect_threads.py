@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from .blocking import Connector
     from .deadline import Meter
 
-__all__ = ["run"]
 
 _T = TypeVar("_T")
 

@@ -8,8 +8,6 @@ import time
 from ..errors import TimeoutError
 from ..protocol.requests import Phase
 
-__all__ = ["Meter", "timeout_error"]
-
 _LONGEST_TIMEOUT = 1_000_000.0  # seconds; the operating system counts milliseconds in an int
 _LEAST_SECONDS_FOR_AN_ADDRESS = 1.0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..config.enums import TlsVerify
 from ..errors import Error, InvalidPassword
-from ..modes import TlsVerify
 from ..protocol.handshake import handshake
 from ..protocol.hosts import search
 from ..protocol.negotiation import server_name
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..protocol.handshake import Established
     from .blocking import BlockingConnection, Connector
     from .deadline import Meter
-
-__all__ = ["Ready", "establish"]
 
 
 class Ready(NamedTuple):
@@ -70,7 +68,7 @@ def _with_password(config: Config) -> Config:
     """Return the configuration with the password from its password file, if it needs one and the file has one."""
     if config.passfile is None or config.password is not None or config.scram_client_key is not None:
         return config
-    from ..passfile import password_for  # noqa: PLC0415 - rarely needed; connecting should not pay for its import
+    from ..conninfo.passfile import password_for  # noqa: PLC0415 - rarely needed; connecting should not pay for its import
 
     password = password_for(config)
     return config if password is None else config.replace(password=password)

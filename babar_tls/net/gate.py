@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from .interruption import Interruption
 
-__all__ = ["QUANTUM", "Gate", "Turn", "Waiting"]
 
 QUANTUM = 0.005  # seconds of computing
 LOCAL_PATIENCE = 0.025  # seconds

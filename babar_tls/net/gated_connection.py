@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ..tls.parameters import TlsParameters
     from .deadline import Meter
 
-__all__ = ["GatedConnection", "Interrupted"]
 
 #: A derivation of more iterations runs outside the gate, one at a time.
 _LONG_DERIVATION = 20_000

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LONGEST_WAIT", "Interruption", "shut_down"]
 
 #: Seconds that a wait may last before the owner looks at the flag again, where `socket.shutdown` does not wake every
 #: wait: outside Linux it fails on a socket that is still connecting.

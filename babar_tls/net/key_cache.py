@@ -6,12 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from .._native import functions
-from ..bounded_cache import BoundedCache
+from ..tls.bounded_cache import BoundedCache
 
 if TYPE_CHECKING:
     from ..protocol.requests import Derive, ScramKeys
 
-__all__ = ["KeyCache", "key_cache"]
 
 _CAPACITY = 256
 

@@ -13,8 +13,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..diagnostics.escaping import visible
 from ..errors import AuthError, Closed, ConfigError, IoError, Unreachable
-from ..visible import visible
 from ..x509.idna import as_address, ascii_name
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from .gate import Gate, Turn, Waiting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["THREAD_NAME", "Job", "ThreadPool", "no_thread"]
 
 #: The name of the threads, including the starter.
 THREAD_NAME = "babar-tls connect"

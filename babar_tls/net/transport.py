@@ -27,7 +27,6 @@ from .sockets import (
 if TYPE_CHECKING:
     from ..config import Config
 
-__all__ = ["CONNECTING_READ", "Transport"]
 
 #: A socket's timeout may exceed the time that is left by this factor: each change is a system call.
 _TOLERANCE = 1 + 1 / 64

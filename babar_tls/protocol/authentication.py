@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from ..errors import AuthError, ProtocolError, ServerError, UnsupportedAuth
 from . import messages
 from .policy import Mechanism, Policy
-from .refusals import refusal
 from .requests import Derive, Exchange, Phase, ScramKeys, Send, fill
 from .saslprep import saslprep
 from .scram import ScramClient
+from .server_errors import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,8 +29,8 @@ from ..errors import (
 from . import messages
 from .authentication import Authenticated, authenticate, next_message
 from .negotiation import Attempt, attempts, matching_pin, negotiate, secure, start_tls, verified
-from .refusals import CANNOT_CONNECT_NOW, refusal
 from .requests import Endpoint, Exchange, Phase, Receive, Send
+from .server_errors import CANNOT_CONNECT_NOW, refusal
 from .target_session import check_session
 
 if TYPE_CHECKING:

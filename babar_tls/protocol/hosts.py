@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..config import LoadBalanceHosts, TargetSessionAttrs
 from ..errors import Error, ServerError, TargetSessionError, TimeoutError, Unreachable, after
-from .refusals import CANNOT_CONNECT_NOW
+from .server_errors import CANNOT_CONNECT_NOW
 
 if TYPE_CHECKING:
     from collections.abc import Generator

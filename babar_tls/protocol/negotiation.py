@@ -19,8 +19,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..config import ChannelBinding, ClientCertMode, Config, TlsMode, TlsNegotiation, TlsVerify
+from ..config.remembered import once
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
-from ..remembered import once
 from ..tls.banners import describe_service
 from ..tls.parameters import ALPN_POSTGRESQL, ClientCertificate, TlsParameters
 from ..x509.certificate import public_key_info

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import ChannelBinding, ClientCertMode, Config, TlsVerify
+from ..diagnostics.escaping import visible
 from ..errors import (
     ChannelBindingError,
     ChannelBindingUnsupported,
@@ -19,7 +20,6 @@ from ..errors import (
     ProtocolError,
     UnsupportedAuth,
 )
-from ..visible import visible
 from .channel_binding import DEFAULT_TYPE, Binding, channel_binding_data
 from .negotiation import matching_pin, verified
 from .scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS

@@ -34,8 +34,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from ..diagnostics.escaping import visible
 from ..errors import Closed
-from ..visible import visible
 
 if TYPE_CHECKING:
     from ..config import Config

@@ -16,8 +16,8 @@ from __future__ import annotations
 import stringprep
 import unicodedata
 
+from ..config.validation import as_bytes
 from ..errors import ConfigError
-from ..validation import as_bytes
 
 _PROHIBITED = (  # RFC 4013 §2.3; C.1.1 (the ASCII space) is allowed
     stringprep.in_table_c12,

@@ -24,8 +24,8 @@ import re
 from typing import NamedTuple
 
 from .._native import functions
+from ..diagnostics.escaping import visible
 from ..errors import AuthError, ProtocolError, ServerSignatureError
-from ..visible import visible
 from .requests import ScramKeys
 
 SCRAM_SHA_256 = "SCRAM-SHA-256"

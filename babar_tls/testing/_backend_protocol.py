@@ -15,17 +15,6 @@ from babar_tls.protocol.messages import PROTOCOL_3_0
 if TYPE_CHECKING:
     from babar_tls.testing.peers import ScriptedPeer
 
-__all__ = [
-    "PROTOCOL_VIOLATION",
-    "RefusedError",
-    "answer_queries",
-    "get_ready",
-    "parse_sasl_initial_response",
-    "parse_startup",
-    "receive_sasl_response",
-    "send_fatal",
-    "send_request",
-]
 
 PROTOCOL_VIOLATION = "08P01"
 _CANCEL_REQUEST = 80877102

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from babar_tls.testing._processes import Account
 
-__all__ = ["discard_copies", "find_binaries", "icu_environment", "server_version"]
 
 _lock = threading.Lock()
 _copies: dict[Path, Path] = {}

@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from babar_tls.testing._processes import Account
     from babar_tls.testing.certificates import ServerCertificate
 
-__all__ = [
-    "DEFAULT_SETTINGS",
-    "SUPERUSER",
-    "Configuration",
-    "Role",
-    "complaints",
-    "default_hba",
-    "quote_identifier",
-    "role_statements",
-    "write_file",
-]
 
 SUPERUSER = "postgres"
 

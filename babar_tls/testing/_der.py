@@ -9,8 +9,6 @@ it is signed once more.
 
 from __future__ import annotations
 
-__all__ = ["WEAK_ALGORITHMS", "assemble_certificate", "replace_signature_algorithm"]
-
 _SEQUENCE = 0x30
 _BIT_STRING = 0x03
 

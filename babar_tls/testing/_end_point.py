@@ -14,8 +14,6 @@ try:
 except ImportError as exc:
     raise demo_extra_missing(exc) from exc
 
-__all__ = ["end_point_hash"]
-
 
 def end_point_hash(der: bytes) -> bytes | None:
     """Hash a server's certificate with the hash function of its signature, or with SHA-256 for MD5 and SHA-1.

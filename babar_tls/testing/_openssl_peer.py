@@ -27,7 +27,6 @@ except ImportError as exc:
 if TYPE_CHECKING:
     from babar_tls.testing.certificates import ServerCertificate
 
-__all__ = ["OpenSslPeer"]
 
 _CHUNK = 1 << 16
 _VERSIONS: dict[ssl.TLSVersion | None, int] = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["demo_extra_missing"]
-
 
 def demo_extra_missing(exc: ImportError) -> ImportError:
     """The error to raise from `exc`, which came of importing something that the `demo` extra brings."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from babar_tls.testing._processes import Account
 
-__all__ = ["HOST", "Daemon", "PostgresError", "PostgresStartError", "Postmaster"]
 
 HOST = "127.0.0.1"
 

@@ -16,14 +16,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = [
-    "Account",
-    "Reaper",
-    "clean_environment",
-    "make_temporary_folder",
-    "uninterrupted",
-    "unprivileged_account",
-]
 
 _SOCKET_PATH_LIMIT = 103  # bytes; sun_path holds 104 with its NUL on macOS and the BSDs, 108 on Linux
 _REAPER_SCRIPT = Path(__file__).with_name("_reaper.py")

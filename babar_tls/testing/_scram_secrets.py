@@ -16,7 +16,6 @@ from babar_tls.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ScramSecret", "Secrets", "parse_verifier"]
 
 _PREFIX = "SCRAM-SHA-256$"
 _BASE64 = "([A-Za-z0-9+/]+={0,2})"

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from babar_tls.testing.certificates import ServerCertificate
     from babar_tls.testing.peers import ScriptedPeer
 
-__all__ = ["EXPORTER_LABEL", "EXPORTER_LENGTH", "ServerTls", "accept_with_openssl", "accept_with_stdlib"]
 
 EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 §2, with an empty context
 EXPORTER_LENGTH = 32

@@ -15,18 +15,6 @@ try:
 except ImportError as exc:
     raise demo_extra_missing(exc) from exc
 
-__all__ = [
-    "HashName",
-    "KeyForm",
-    "KeyKind",
-    "Padding",
-    "PrivateKey",
-    "encode_key",
-    "encode_pkcs12",
-    "generate_key",
-    "hash_for",
-    "sign_certificate",
-]
 
 KeyForm: TypeAlias = Literal["pkcs8", "traditional"]
 KeyKind: TypeAlias = Literal["rsa1024", "rsa2048", "rsa3072", "rsa4096", "p256", "p384", "p521", "ed25519", "ed448"]

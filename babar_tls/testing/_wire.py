@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from babar_tls.testing.certificates import ServerCertificate
 
-__all__ = ["ALPN", "GSSENC_REQUEST", "SSL_REQUEST", "client_context", "request_tls", "server_context", "wrap"]
 
 # https://www.postgresql.org/docs/current/protocol-message-formats.html: length, then a code in place of a version
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from babar_tls.testing._signing import HashName, KeyForm, KeyKind, Padding, PrivateKey
 
-__all__ = ["CertificateAuthority", "ServerCertificate"]
 
 _PEM = serialization.Encoding.PEM
 

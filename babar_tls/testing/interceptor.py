@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from babar_tls.testing.certificates import ServerCertificate
     from babar_tls.testing.peers import ScriptedPeer
 
-__all__ = ["TlsInterceptor"]
 
 _SEEN_LIMIT = 1 << 20  # bytes
 _AUTHENTICATION_SASL = 10  # https://www.postgresql.org/docs/current/protocol-message-formats.html

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from babar_tls.testing.certificates import ServerCertificate
 
-__all__ = ["PeerDisconnected", "ScriptedPeer", "ScriptedServer"]
 
 _TLS_HANDSHAKE_RECORD = 0x16
 _JOIN_PATIENCE = 5.0  # seconds

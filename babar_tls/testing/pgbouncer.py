@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from babar_tls.testing.certificates import ServerCertificate
     from babar_tls.testing.postgres import PostgresServer
 
-__all__ = ["PgBouncer", "find_program"]
 
 _USERS = """\
 SELECT format('"%s" "%s"', replace(rolname, '"', '""'), rolpassword)

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
+from babar_tls.config.enums import CHANNEL_BINDING_TYPES
 from babar_tls.errors import AuthError, ConfigError, ProtocolError
-from babar_tls.modes import CHANNEL_BINDING_TYPES
 from babar_tls.protocol import scram
 from babar_tls.testing._backend_protocol import (
     PROTOCOL_VIOLATION,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from babar_tls.testing.certificates import ServerCertificate
 
-__all__ = ["ScramLogin", "ScramRefusal", "ScramServer"]
 
 _MECHANISMS = (scram.SCRAM_SHA_256_PLUS, scram.SCRAM_SHA_256)
 _ACCEPT = {"stdlib": accept_with_stdlib, "openssl": accept_with_openssl}

@@ -9,8 +9,6 @@ import re
 
 from ..errors import ClientCertificateError, TlsError
 
-__all__ = ["BAD_CERTIFICATE_RECORD", "UNEXPECTED_MESSAGE_RECORD", "alert_error", "alert_name", "alert_named_in"]
-
 # Fatal alerts (RFC 8446 §6) as records without encryption.
 BAD_CERTIFICATE_RECORD = bytes.fromhex("15 03 03 00 02 02 2a")
 UNEXPECTED_MESSAGE_RECORD = bytes.fromhex("15 03 03 00 02 02 0a")

@@ -10,25 +10,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..config.enums import TlsVersion
 from ..errors import ConfigError
-from ..modes import TlsVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .parameters import TlsParameters
 
-__all__ = [
-    "TLS13_SUITES",
-    "Selection",
-    "canonical_group",
-    "group_name",
-    "is_post_quantum",
-    "openssl_name",
-    "select",
-    "unknown_cipher",
-    "unknown_group",
-]
 
 _NAMES = {
     0x0015: "secp224r1",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["describe_service"]
-
 #: SSH servers send their version at once (RFC 4253 §4.2). The S may have been read as the answer to SSLRequest.
 _SERVICES = (
     (re.compile(rb"S?SH-[12]\.\d+-"), "an SSH server"),

@@ -12,9 +12,9 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..conninfo.places import default_file
+from ..conninfo.paths import default_file
+from ..diagnostics.escaping import visible
 from ..errors import CertificateError
-from ..visible import visible
 from ..x509.certificate import parse_certificate
 from ..x509.der import DerError, first_element
 from ..x509.names import subject_names
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..x509.certificate import Certificate
     from .root_files import Roots
 
-__all__ = ["AnchorFault", "KnownCertificate", "anchor_fault", "remedy_for_root", "with_advice"]
 
 _MAX_NAME = 80  # characters of a name that are shown
 _MOST = 3  # certificates that are named

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..config.files import NotRegularError
 from ..errors import ConfigError
-from ..files import NotRegularError
 from ..x509.certificate import public_key_info
 from ..x509.der import DerError, elements, first_element, only_element
 from ..x509.pem import PemError, blocks, encode
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from .parameters import ClientCertificate
 
-__all__ = ["Identity", "identity_files", "load_identity"]
 
 _KEYS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY")
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")

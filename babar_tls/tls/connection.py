@@ -15,8 +15,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NoReturn
 
+from ..config.enums import TlsVerify
 from ..errors import CertificateError, ChannelBindingUnsupported, Closed, Error, TlsError
-from ..modes import TlsVerify
 from ..x509.hostname import name_fault, name_to_send
 from .alerts import BAD_CERTIFICATE_RECORD, UNEXPECTED_MESSAGE_RECORD, alert_error, alert_name
 from .chain_advice import with_advice
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from .contract import TlsBackend
     from .parameters import TlsParameters, TrustedRoots
 
-__all__ = ["TlsConnection", "first_offer"]
 
 #: The most plaintext that one record holds (RFC 8446 §5.1). TLS libraries return one record at a time, and some
 #: allocate what they are asked for.

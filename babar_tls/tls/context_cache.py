@@ -21,9 +21,9 @@ from stat import S_ISDIR
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..bounded_cache import BoundedCache
 from ..errors import ConfigError
 from .algorithms import select, unknown_group
+from .bounded_cache import BoundedCache
 from .client_identity import identity_files
 from .crl import revocation_files
 from .default_roots import root_files
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from .root_files import Roots
     from .trust import Trust
 
-__all__ = ["CachedContext", "ContextCache", "contexts"]
 
 _CAPACITY = 64
 _FOLDER_AGE = 1.0  # seconds

@@ -35,12 +35,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from ..config.enums import TlsVersion
     from ..errors import CertificateError, Error
-    from ..modes import TlsVersion
     from .material import TlsMaterial
     from .parameters import TlsParameters, TrustedRoots
 
-__all__ = ["Capabilities", "CheckLeaf", "StreamFacts", "TlsBackend", "TlsFacts", "TlsStream"]
 
 #: Compares the host name with a server's certificate (DER); returns the fault.
 CheckLeaf: TypeAlias = "Callable[[bytes], CertificateError | None]"

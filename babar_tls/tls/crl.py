@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .parameters import TlsParameters
     from .pem_files import FileBlock
 
-__all__ = ["revocation_files", "revocation_lists", "unusable_list"]
 
 _HASHED = re.compile(r"[0-9a-fA-F]{8}\.r[0-9]+")
 _DER = b"\x30"  # the tag of a SEQUENCE

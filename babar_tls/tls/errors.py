@@ -5,18 +5,6 @@ from __future__ import annotations
 from ..errors import CertificateError, Closed, ConfigError, TlsError
 from .banners import describe_service
 
-__all__ = [
-    "chain_error",
-    "damaged_error",
-    "eof_error",
-    "failed_error",
-    "missing_certificate_error",
-    "no_name_error",
-    "not_tls_error",
-    "truncated_error",
-    "unfinished_error",
-]
-
 #: What to do about a rejected chain, by `CertificateError.reason`.
 _CHAIN_REMEDIES = {
     "expired": "The server needs a new certificate; check this machine's clock if it should be valid.",

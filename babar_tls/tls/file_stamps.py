@@ -13,13 +13,12 @@ from pathlib import Path
 from stat import S_ISLNK
 from typing import TYPE_CHECKING
 
-from ..files import read_regular
+from ..config.files import read_regular
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Hashable, Iterator
 
-__all__ = ["link_stamps", "note_read", "read_file", "recorded_reads", "stamp"]
 
 _MAX_LINKS = 40  # as many as Linux follows
 _reads: ContextVar[set[Hashable] | None] = ContextVar("reads", default=None)

@@ -14,7 +14,6 @@ from .algorithms import group_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["HANDSHAKE_RECORD", "VERSIONS", "ClientOffer", "ServerChoice", "client_offer", "server_choice"]
 
 HANDSHAKE_RECORD = 22
 _RECORD_HEADER = 5

@@ -16,7 +16,6 @@ from .hello import HANDSHAKE_RECORD, VERSIONS, server_choice
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["KeyExchangeObserver"]
 
 _FIRST_BYTES = (b"", b"\x15", b"\x16")
 _MAJOR_VERSION = (b"", b"\x03")

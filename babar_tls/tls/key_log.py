@@ -16,7 +16,6 @@ from .memory_files import file_of
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-__all__ = ["KeyLogSpool", "append_line", "open_key_log", "prepare_key_log"]
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 # O_NONBLOCK: not to wait for a reader, if it is a pipe. O_NOFOLLOW: who may write to the directory could have the

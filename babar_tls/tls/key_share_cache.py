@@ -22,15 +22,14 @@ from functools import lru_cache
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..bounded_cache import BoundedCache
 from .algorithms import is_post_quantum
+from .bounded_cache import BoundedCache
 from .registry import offer_of
 
 if TYPE_CHECKING:
     from .contract import TlsBackend
     from .parameters import TlsParameters
 
-__all__ = ["KeyShareCache", "Server", "key_share_cache"]
 
 _CAPACITY = 1024
 _LIFETIME = 600.0  # seconds: the server may have learned a better group meanwhile

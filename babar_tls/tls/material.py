@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .pem_files import FileBlock
     from .root_files import Roots
 
-__all__ = ["TlsMaterial"]
-
 
 class TlsMaterial:
     """What one context is made of. Each part is read from its files when it is first used.

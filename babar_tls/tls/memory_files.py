@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["file_of"]
-
 
 @contextmanager
 def file_of(data: bytes) -> Iterator[str]:

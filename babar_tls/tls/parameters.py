@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..modes import TlsVerify, TlsVersion
+from ..config.enums import TlsVerify, TlsVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ALPN_POSTGRESQL", "ClientCertificate", "TlsParameters", "TrustedRoots"]
 
 #: The protocol identifier that IANA registered for PostgreSQL.
 ALPN_POSTGRESQL = "postgresql"

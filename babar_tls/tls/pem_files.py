@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from ..errors import ConfigError
 
-__all__ = ["FileBlock", "load_with_openssl", "parse_file", "read_blocks"]
 
 _MAX_FILE = 1 << 26  # bytes; CAs with millions of certificates have lists of tens of megabytes
 

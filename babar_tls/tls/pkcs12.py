@@ -9,8 +9,6 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["read_pkcs12"]
-
 
 def read_pkcs12(data: bytes, name: str, password: Callable[[], bytes]) -> tuple[bytes, bytes]:
     """The certificates of a PKCS #12 file, ours first, and its key, both PEM and the key not encrypted.

@@ -11,9 +11,9 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..config.enums import TlsVerify
+from ..diagnostics.escaping import visible
 from ..errors import BackendUnavailable, Error
-from ..modes import TlsVerify
-from ..visible import visible
 from .connection import first_offer
 from .contract import Capabilities, TlsBackend
 from .parameters import TlsParameters
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 
     from .hello import ClientOffer
 
-__all__ = [
-    "ENTRY_POINT_GROUP",
-    "BackendStatus",
-    "available_backends",
-    "backend_names",
-    "backend_status",
-    "get_backend",
-    "offer_of",
-]
 
 ENTRY_POINT_GROUP = "babar_tls.backends"
 

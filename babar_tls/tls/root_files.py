@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from .parameters import TlsParameters
 
-__all__ = ["Roots", "read_roots", "trusted_roots", "unusable_root_file"]
 
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 _LIST = "X509 CRL"

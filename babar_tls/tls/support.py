@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..config.enums import TlsVersion
 from ..errors import ConfigError
-from ..modes import TlsVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .contract import Capabilities, TlsBackend
     from .parameters import TlsParameters
 
-__all__ = ["Lack", "lacks", "refuse_unsupported"]
 
 _ORDER = list(TlsVersion)
 _OTHER = "Use tls_backend='stdlib' or 'openssl' (`babar-tls backends` shows what each can do)"

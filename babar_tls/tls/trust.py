@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ..errors import ConfigError
     from .root_files import Roots
 
-__all__ = ["Anchors", "Trust", "load_roots", "misused_anchor"]
 
 _FAILED = "SSL error: certificate verify failed"
 _MOST = 3  # certificates that an error names

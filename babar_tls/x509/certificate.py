@@ -14,7 +14,6 @@ from .der import DerError, Element, elements, first_element, only_element, strin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Certificate", "Fields", "parse_certificate", "public_key_info", "read_fields", "split_certificate"]
 
 _BOOLEAN, _INTEGER, _BIT_STRING, _OID, _UTC_TIME, _SEQUENCE = 0x01, 0x02, 0x03, 0x06, 0x17, 0x30
 _VERSION, _EXTENSIONS = 0xA0, 0xA3

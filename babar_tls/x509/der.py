@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CONSTRUCTED", "DerError", "Element", "elements", "first_element", "only_element", "string"]
 
 #: The bit of a tag that says that the content consists of elements.
 CONSTRUCTED = 0x20

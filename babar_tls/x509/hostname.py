@@ -19,8 +19,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ..diagnostics.escaping import visible
 from ..errors import CertificateError, ConfigError
-from ..visible import visible
 from .der import DerError
 from .idna import as_address, ascii_name
 from .names import SubjectNames, subject_names

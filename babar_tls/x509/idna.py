@@ -13,10 +13,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from ..diagnostics.escaping import visible
 from ..errors import ConfigError
-from ..visible import visible
-
-__all__ = ["as_address", "ascii_name", "check_host", "shown_host"]
 
 _MAX_NAME, _MAX_LABEL = 253, 63  # RFC 1035 §2.3.4, without the dot at the end
 _MAX_ADDRESS, _MAX_ZONE = 45, 64

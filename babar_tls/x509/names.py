@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from .der import Element
 
-__all__ = ["AlternativeName", "SubjectNames", "subject_names"]
 
 _SAN_DNS, _SAN_IP = 0x82, 0x87
 _COMMON_NAME, _SUBJECT_ALT_NAME = b"\x55\x04\x03", b"\x55\x1d\x11"  # contents of 2.5.4.3 and 2.5.29.17

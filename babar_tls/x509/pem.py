@@ -18,7 +18,6 @@ from .der import DerError, elements
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Block", "PemError", "blocks", "encode"]
 
 _BOM = b"\xef\xbb\xbf"  # of UTF-8; OpenSSL skips one at the start of a file and behind each block
 _BLANKS = bytes(range(1, 33))  # what OpenSSL removes at the end of a line

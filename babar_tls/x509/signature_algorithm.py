@@ -10,8 +10,6 @@ from typing import NamedTuple
 from .certificate import split_certificate
 from .der import DerError, elements
 
-__all__ = ["SignatureAlgorithm", "algorithm_identifier", "signature_algorithm"]
-
 _OID = 0x06
 
 

@@ -105,7 +105,7 @@ def test_a_root_expires_in_a_context(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path.write_bytes(brief.root_pem + lasting.root_pem)
     parameters, cache = TlsParameters(root_cert_path=str(path), default_roots=False), ContextCache()
     clock = [NOW.timestamp()]
-    monkeypatch.setattr("babar_tls.bounded_cache.time", lambda: clock[0])
+    monkeypatch.setattr("babar_tls.tls.bounded_cache.time", lambda: clock[0])
     monkeypatch.setattr("babar_tls.tls.material.time.time", lambda: clock[0])
     first = cache.get(get_backend("rustls"), parameters)
     assert cache.get(get_backend("rustls"), parameters) is first

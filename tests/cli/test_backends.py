@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls.backends import BackendStatus, available_backends, backend_names, backend_status
-from babar_tls.cli._engine_facts import FACTS
+from babar_tls.cli._backend_facts import FACTS
 from babar_tls.errors import BackendUnavailable, ConfigError
 
 if TYPE_CHECKING:

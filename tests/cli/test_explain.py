@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import babar_tls.explanation
+import babar_tls.explain.explanation
 from babar_tls.backends import Capabilities
 from babar_tls.config import Config
+from babar_tls.config.enums import TlsVersion
 from babar_tls.errors import BackendUnavailable, ConfigError
-from babar_tls.modes import TlsVersion
-from babar_tls.weaknesses import weaknesses
+from babar_tls.explain.weaknesses import weaknesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -323,7 +323,7 @@ def test_an_engine_that_is_not_installed(cli: Callable[..., Outcome], monkeypatc
     def missing(name: str) -> None:
         raise BackendUnavailable(f"TLS backend {name!r} cannot be used: it is away")
 
-    monkeypatch.setattr(babar_tls.explanation, "get_backend", missing)
+    monkeypatch.setattr(babar_tls.explain.explanation, "get_backend", missing)
     meaning = explained(cli, "host=h", "--backend", "openssl")["meaning"]
     assert meaning["Engine"] == "TLS backend 'openssl' cannot be used: it is away. Connecting will fail."
 
@@ -345,7 +345,7 @@ def test_what_the_engine_cannot_do(cli: Callable[..., Outcome], monkeypatch: pyt
             channel_bindings=(),
         )
 
-    monkeypatch.setattr(babar_tls.explanation, "get_backend", lambda _: Poor())
+    monkeypatch.setattr(babar_tls.explain.explanation, "get_backend", lambda _: Poor())
     meaning = explained(
         cli,
         "host=h sslmode=verify-full sslrootcert=/ca.pem sslcrl=/crl.pem sslkeylogfile=/keys sslcert=/c.p12 "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from babar_tls.conninfo import places
+from babar_tls.conninfo import paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,5 +20,5 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path / "etc"))
-    monkeypatch.setattr(places, "SOCKET_DIRECTORIES", ())
+    monkeypatch.setattr(paths, "SOCKET_DIRECTORIES", ())
     return tmp_path

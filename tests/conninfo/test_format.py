@@ -25,7 +25,7 @@ from babar_tls.config import (
     TlsVerify,
     TlsVersion,
 )
-from babar_tls.conninfo import places
+from babar_tls.conninfo import paths
 from babar_tls.conninfo.keywords import KEYWORDS
 from babar_tls.errors import ConfigError
 
@@ -122,7 +122,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Any:
             if keyword.envvar:
                 patch.setenv(keyword.envvar, "hostile")
         patch.setenv("PGREQUIRESSL", "1")
-        patch.setattr(places, "SOCKET_DIRECTORIES", (str(home),))
+        patch.setattr(paths, "SOCKET_DIRECTORIES", (str(home),))
         yield home
 
 

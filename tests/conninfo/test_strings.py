@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from babar_tls.config import Config, TlsMode, TlsVerify
-from babar_tls.conninfo import config_fields, parse, places
+from babar_tls.conninfo import config_fields, parse, paths
 from babar_tls.errors import ConfigError
 
-DIRECTORIES = places.SOCKET_DIRECTORIES
+DIRECTORIES = paths.SOCKET_DIRECTORIES
 
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -353,7 +353,7 @@ def test_a_home_that_is_closed(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Path, "exists", closed)
     assert Config.from_conninfo("host=h user=u sslmode=require").tls_verify is TlsVerify.NONE
     assert Config.from_conninfo("user=u").host == "localhost"
-    monkeypatch.setattr(places, "home", lambda _: None)
+    monkeypatch.setattr(paths, "home", lambda _: None)
     assert Config.from_conninfo("host=h user=u sslmode=prefer").tls_root_cert_path is None
     refused("sslmode=verify-full", "needs a root certificate file")
 
@@ -459,7 +459,7 @@ def test_connect_timeout(text: str, seconds: float | None) -> None:
 
 def test_the_default_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a host libpq goes to the socket directory where a server listens, else to localhost."""
-    monkeypatch.setattr(places, "SOCKET_DIRECTORIES", (str(tmp_path),))
+    monkeypatch.setattr(paths, "SOCKET_DIRECTORIES", (str(tmp_path),))
     assert config_fields("")["host"] == "localhost"
     (tmp_path / ".s.PGSQL.5433").touch()
     assert config_fields("port=5433")["host"] == str(tmp_path)

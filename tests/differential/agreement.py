@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from babar_tls.modes import TlsVerify
+from babar_tls.config.enums import TlsVerify
 
 from .connection import BACKENDS, Server, Verdict
 from .differences import EVERY_PATH, LENIENCIES, STRICTNESSES, forgiven, smaller

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from babar_tls.modes import TlsVerify
+from babar_tls.config.enums import TlsVerify
 from babar_tls.testing._der import _element, _span, assemble_certificate
 from babar_tls.testing._signing import HashName, KeyKind, PrivateKey, generate_key, sign_certificate
 from babar_tls.testing.certificates import _key_usage

@@ -21,7 +21,7 @@ from .certificates import NAME, World, certificate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from babar_tls.modes import TlsVerify
+    from babar_tls.config.enums import TlsVerify
 
 BACKENDS = tuple(name for name in ("stdlib", "openssl", "rustls") if name in available_backends())
 _files = itertools.count()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 
-from babar_tls.modes import TlsVerify
+from babar_tls.config.enums import TlsVerify
 
 from .certificates import SIGN_CERTIFICATES, SIGN_HANDSHAKES, Spec, World
 

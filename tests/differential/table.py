@@ -7,7 +7,7 @@ import ipaddress
 
 from cryptography import x509
 
-from babar_tls.modes import TlsVerify
+from babar_tls.config.enums import TlsVerify
 
 from .certificates import NAME, SIGN_CERTIFICATES, SIGN_LISTS, Spec, World, below, chain, leaf, root
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from fuzzing.profile import fuzz
 from hypothesis import strategies as st
 
-from babar_tls.modes import TlsVerify
+from babar_tls.config.enums import TlsVerify
 
 from .agreement import check
 from .certificates import NAME, SIGN_CERTIFICATES, SIGN_HANDSHAKES, SIGN_LISTS, Spec, World, below, leaf, root

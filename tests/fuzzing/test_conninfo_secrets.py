@@ -11,9 +11,10 @@ import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from babar_tls import Config, tracebacks
+from babar_tls import Config
 from babar_tls.conninfo import parse, syntax
 from babar_tls.conninfo.keywords import KEYWORDS
+from babar_tls.diagnostics import tracebacks
 from babar_tls.errors import Error
 
 from .profile import failure, fuzz

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import strategies as st
 
-from babar_tls import passfile
-from babar_tls.conninfo import resolve
+from babar_tls.conninfo import passfile, resolve
 from babar_tls.conninfo import service as service_module
+from babar_tls.conninfo.passfile import find_password
 from babar_tls.errors import ConfigError, Error
-from babar_tls.passfile import find_password
 
 from .mutations import edited
 from .profile import corpus, failure, fuzz

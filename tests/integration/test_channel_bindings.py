@@ -26,7 +26,7 @@ from babar_tls import (
     available_backends,
 )
 from babar_tls.backends import get_backend
-from babar_tls.modes import CHANNEL_BINDING_TYPES
+from babar_tls.config.enums import CHANNEL_BINDING_TYPES
 from babar_tls.protocol import messages
 from babar_tls.protocol.channel_binding import channel_binding_data
 from babar_tls.testing import CertificateAuthority, ScramServer, ScriptedServer, ServerCertificate, TlsInterceptor

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from babar_tls.config.pins import parse_pins
 from babar_tls.errors import CertificateError, ConfigError
-from babar_tls.pins import parse_pins
 from babar_tls.protocol.handshake import handshake
 from babar_tls.x509.certificate import public_key_info
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from babar_tls.testing.backend_checks._world import World
     from babar_tls.testing.certificates import ServerCertificate
 
-__all__ = ["CHECKS", "Check", "NotApplicable", "Trial", "check", "explain", "raised"]
 
 _E = TypeVar("_E", bound=BaseException)
 _HERE = str(Path(__file__).parent)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO
 
-__all__ = ["ChildEnd", "run_in_child"]
 
 _TO_DUMP = 5.0  # seconds
 _FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')

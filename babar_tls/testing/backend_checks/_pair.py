@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from babar_tls.testing.certificates import ServerCertificate
 
-__all__ = ["NAME", "TLS_VERSIONS", "Pair", "facts_of", "only"]
 
 NAME = "db.example.com"
 TLS_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from babar_tls.testing.certificates import ServerCertificate
     from babar_tls.tls.connection import TlsConnection
 
-__all__ = ["PyOpenSslServer"]
-
 
 class PyOpenSslServer:
     """One connection's server.

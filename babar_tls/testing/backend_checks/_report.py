@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["BackendCheckError", "BackendReport", "CheckOutcome", "CheckResult"]
-
 
 class CheckOutcome(Enum):
     """How a check ended."""

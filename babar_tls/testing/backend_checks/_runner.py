@@ -19,7 +19,6 @@ from babar_tls.testing.backend_checks._world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-__all__ = ["check_backend"]
 
 _TIMEOUT = 60.0  # seconds a check
 #: How a check's process ends. A backend that ends the process by itself ends it with another status.

@@ -15,8 +15,6 @@ from babar_tls.testing.certificates import CertificateAuthority, ServerCertifica
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["World"]
-
 
 class World:
     """One trusted CA, and what belongs to it.

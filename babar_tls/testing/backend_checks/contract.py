@@ -6,8 +6,8 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.backends import Capabilities, StreamFacts, TlsBackend, TlsStream
+from babar_tls.config.enums import TlsVerify, TlsVersion
 from babar_tls.errors import ConfigError, Error
-from babar_tls.modes import TlsVerify, TlsVersion
 from babar_tls.testing.backend_checks._check import Trial, check, raised
 from babar_tls.testing.backend_checks._pair import NAME
 from babar_tls.tls.material import TlsMaterial

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .backends import backend_names, get_backend
-from .errors import BackendUnavailable, ConfigError
-from .modes import (
+from ..backends import backend_names, get_backend
+from ..config.enums import (
     ChannelBinding,
     ClientCertMode,
     LoadBalanceHosts,
@@ -24,21 +23,22 @@ from .modes import (
     TlsNegotiation,
     TlsVerify,
 )
-from .passfile import is_open_to_others, password_for
-from .protocol.channel_binding import DEFAULT_TYPE
-from .protocol.negotiation import tls_parameters
-from .protocol.policy import names_cleartext
-from .tls.default_roots import default_roots
-from .tls.support import lacks
-from .tracebacks import clears_locals
+from ..conninfo.passfile import is_open_to_others, password_for
+from ..diagnostics.tracebacks import clears_locals
+from ..errors import BackendUnavailable, ConfigError
+from ..protocol.channel_binding import DEFAULT_TYPE
+from ..protocol.negotiation import tls_parameters
+from ..protocol.policy import names_cleartext
+from ..tls.default_roots import default_roots
+from ..tls.support import lacks
 from .weaknesses import Advice, allows, always_proven, has_tls, only_local, proven, some_local, weaknesses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .backends import Capabilities
-    from .config import Config
-    from .host import Host
+    from ..backends import Capabilities
+    from ..config import Config
+    from ..config.host import Host
 
 __all__ = ["Advice", "Explanation", "Meaning", "explain"]
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import ConfigError
+from ..errors import ConfigError
+from ..x509.idna import check_host
 from .validation import check_address, check_file_name, check_not_uri, check_text
-from .x509.idna import check_host
-
-__all__ = ["Host"]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from ..backends import BackendStatus, Capabilities, ClientOffer
 
-__all__ = ["FACTS", "Fact", "Good", "document", "markdown"]
 
 _UNKNOWN = "not told"
 _CHOICES = {"no": "no", "one": "one group", "list": "any list", "TLSv1.2": "TLS 1.2 alone", "all": "all"}

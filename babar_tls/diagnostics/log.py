@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .visible import visible
+from .escaping import visible
 
 _LONGEST = 2000  # characters
 

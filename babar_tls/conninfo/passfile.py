@@ -11,16 +11,15 @@ import re
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
-from .conninfo.places import SOCKET_DIRECTORIES
-from .telemetry import warn
-from .tracebacks import clears_locals
+from ..diagnostics.log import warn
+from ..diagnostics.tracebacks import clears_locals
+from .paths import SOCKET_DIRECTORIES
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from .config import Config
+    from ..config import Config
 
-__all__ = ["find_password", "is_open_to_others", "password_for"]
 
 #: Limits in bytes, so that connecting needs little memory and time whatever the file is. libpq has none.
 _MAX_FILE = 1 << 24

@@ -13,7 +13,7 @@ import binascii
 import re
 from collections.abc import Iterable
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 _REMEDY = (
     "Write sha256:<64 hexadecimal digits> of the certificate, or spki-sha256:<hexadecimal or base64> of its key, "

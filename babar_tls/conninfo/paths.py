@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SOCKET_DIRECTORIES", "default_file", "exists", "home"]
 
 #: The directories that distributions' builds of libpq have compiled in. Not ``/tmp``, the original's: there anybody
 #: could play the server, and over a socket it would be believed.

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .errors import ConfigError
-from .x509.idna import as_address, shown_host
+from ..errors import ConfigError
+from ..x509.idna import as_address, shown_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,9 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
-from ..errors import ConfigError
-from ..host import Host
-from ..modes import (
+from ..config.enums import (
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
     LoadBalanceHosts,
@@ -26,14 +24,16 @@ from ..modes import (
     TlsNegotiation,
     TlsVersion,
 )
-from ..tracebacks import clears_locals
+from ..config.host import Host
+from ..diagnostics.tracebacks import clears_locals
+from ..errors import ConfigError
 from .hosts import read_hosts
 from .keywords import ALIAS, KEYWORDS
 from .own import read_own
-from .places import default_file, exists
+from .paths import default_file, exists
 from .sources import Setting, is_standalone, resolve
 from .syntax import split
-from .trust import DEFAULT, Field, Files, client_certificate, revocation, trust
+from .tls_options import DEFAULT, Field, Files, client_certificate, revocation, trust
 from .values import (
     CONNECTION_STRING,
     check_protocol_versions,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["visible"]
-
 
 def visible(text: str, *, limit: int | None = None, keep_newlines: bool = False) -> str:
     r"""Replace every character that could steer a terminal or deceive a reader by an escape (``\x1b``).

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from .config_checks import check_authentication, check_startup, check_tls, check_transport
-from .errors import ConfigError
-from .host import Host
-from .modes import (
+from ..diagnostics.tracebacks import clears_locals, init_clears_locals
+from ..errors import ConfigError
+from .checks import check_authentication, check_startup, check_tls, check_transport
+from .enums import (
     AUTH_METHODS,
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
@@ -28,16 +28,16 @@ from .modes import (
     TlsVersion,
     parse_require_auth,
 )
+from .host import Host
 from .pins import parse_pins
 from .remembered import once
-from .tracebacks import clears_locals, init_clears_locals
 from .validation import as_enum, as_names, as_path, as_settings, as_source, login_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from enum import Enum
 
-    from .tls.contract import TlsBackend
+    from ..tls.contract import TlsBackend
 
 __all__ = [
     "AUTH_METHODS",
@@ -225,7 +225,7 @@ class Config:
         Raises:
             ConfigError: The string is malformed, has an unknown key, or asks for the impossible.
         """
-        from .conninfo import elsewhere, read  # noqa: PLC0415 - conninfo builds on this module
+        from ..conninfo import elsewhere, read  # noqa: PLC0415 - conninfo builds on this module
 
         fields = read(conninfo, allow_files=allow_files, environ=environ, arguments=overrides)
         values = {name: field.value for name, field in fields.items()}
@@ -245,7 +245,7 @@ class Config:
         Raises:
             ConfigError: It holds what no string can: a callable, an engine's instance, the content of a file.
         """
-        from .conninfo.format import to_conninfo  # noqa: PLC0415 - builds on this module
+        from ..conninfo.format import to_conninfo  # noqa: PLC0415 - builds on this module
 
         return to_conninfo(self)
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["BoundedCache"]
 
 _K = TypeVar("_K", bound="Hashable")
 _V = TypeVar("_V")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 #: What `require_auth` may name, in libpq's words; `none` is a server that asks for nothing.
 AUTH_METHODS = ("password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from babar_tls.errors import AuthRefused, ChannelBindingRefused, InvalidPassword, ServerError
-from babar_tls.protocol.refusals import refusal
+from babar_tls.protocol.server_errors import refusal
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["clears_locals", "init_clears_locals"]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 _C = TypeVar("_C", bound=type)

@@ -8,15 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .modes import ChannelBinding, TlsMode, TlsVerify, TlsVersion
-from .protocol.policy import is_trusted, names_cleartext
+from ..config.enums import ChannelBinding, TlsMode, TlsVerify, TlsVersion
+from ..protocol.policy import is_trusted, names_cleartext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .config import Config
-
-__all__ = ["Advice", "weaknesses"]
+    from ..config import Config
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any
 
-from ..modes import ClientCertMode, TlsMode, TlsNegotiation, TlsVerify
-from .places import default_file, exists
+from ..config.enums import ClientCertMode, TlsMode, TlsNegotiation, TlsVerify
+from .paths import default_file, exists
 from .values import Setting, member, refuse, word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT", "SSL_MODES", "Field", "Files", "client_certificate", "revocation", "trust"]
 
 #: The source of a field about which nothing says anything.
 DEFAULT = "default"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["once"]
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .errors import ConfigError
-from .modes import (
+from ..errors import ConfigError
+from ..x509.idna import check_host
+from .enums import (
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
     ClientCertMode,
@@ -17,10 +18,9 @@ from .modes import (
     parse_require_auth,
 )
 from .validation import check_bool, check_not_uri, check_text, has_surrogates, is_number
-from .x509.idna import check_host
 
 if TYPE_CHECKING:
-    from .config import Config
+    from . import Config
 
 _FLAGS = (
     "keepalives",

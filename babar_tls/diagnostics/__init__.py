@@ -1,0 +1,1 @@
+"""Text for people: escaping, the log, and tracebacks without secrets."""

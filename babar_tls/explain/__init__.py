@@ -1,0 +1,1 @@
+"""The meaning and the weaknesses of a configuration, in plain words."""
