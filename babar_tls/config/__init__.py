@@ -16,8 +16,6 @@ from ..diagnostics.tracebacks import clears_locals, init_clears_locals
 from ..errors import ConfigError
 from .checks import check_authentication, check_startup, check_tls, check_transport
 from .enums import (
-    AUTH_METHODS,
-    CHANNEL_BINDING_TYPES,
     ChannelBinding,
     ClientCertMode,
     LoadBalanceHosts,
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
     from ..tls.contract import TlsBackend
 
 __all__ = [
-    "AUTH_METHODS",
-    "CHANNEL_BINDING_TYPES",
     "ChannelBinding",
     "ClientCertMode",
     "Config",

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .material import TlsMaterial
     from .parameters import TlsParameters, TrustedRoots
 
+__all__ = ["TlsBackend", "TlsStream"]
+
 
 #: Compares the host name with a server's certificate (DER); returns the fault.
 CheckLeaf: TypeAlias = "Callable[[bytes], CertificateError | None]"

@@ -10,6 +10,8 @@ from ..config.enums import TlsVerify, TlsVersion
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+__all__ = ["TlsParameters"]
+
 
 #: The protocol identifier that IANA registered for PostgreSQL.
 ALPN_POSTGRESQL = "postgresql"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from .hello import ClientOffer
 
+__all__ = ["available_backends", "backend_names"]
+
 
 ENTRY_POINT_GROUP = "babar_tls.backends"
 

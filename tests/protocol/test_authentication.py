@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls.config import AUTH_METHODS
+from babar_tls.config.enums import AUTH_METHODS
 from babar_tls.crypto import scram_keys
 from babar_tls.errors import (
     AuthError,
