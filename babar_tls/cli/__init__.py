@@ -85,7 +85,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
     status = exit_status(error)
     try:
         if as_json:
-            from ._text import print_json  # noqa: PLC0415 - on this path alone
+            from ._output import print_json  # noqa: PLC0415 - on this path alone
 
             print_json({"error": error_document(error)})
         elif status != UNEXPECTED or isinstance(error, Error):

@@ -1,66 +1,66 @@
-"""What is said of TLS engines, fact by fact: one list for the command's table, its JSON and the documentation."""
+"""Facts about TLS backends, in one list for the command's table, its JSON document and the documentation."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..tls.algorithms import is_post_quantum
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from ..backends import BackendStatus, Capabilities, ClientOffer
 
 
-_UNKNOWN = "not told"
-_CHOICES = {"no": "no", "one": "one group", "list": "any list", "TLSv1.2": "TLS 1.2 alone", "all": "all"}
-
-
-class Good(NamedTuple):
-    """An answer that is a yes or a no, and its words."""
+class Verdict(NamedTuple):
+    """An answer that is good or bad, and its text."""
 
     good: bool
     text: str
 
 
+Answer: TypeAlias = Verdict | str | Sequence[str]
+
+
 class Fact(NamedTuple):
-    """One row.
+    """One row of the table.
 
     Attributes:
-        label: What it is about.
-        answer: What an engine says to it.
-        told_by_machine: It depends on the releases that are installed, not on the engine alone.
+        label: What the row is about.
+        answer: Returns a backend's cell.
+        depends_on_release: The answer depends on the installed releases, not only on the backend.
     """
 
     label: str
-    answer: Callable[[Capabilities, ClientOffer | None], Iterable[str] | str | Good]
-    told_by_machine: bool = False
+    answer: Callable[[Capabilities, ClientOffer | None], Answer]
+    depends_on_release: bool = False
 
 
-def _yes(good: bool, otherwise: str = "no") -> Good:
-    return Good(good, "yes" if good else otherwise)
+_UNKNOWN = "not reported"
+_CHOICES = {"no": "no", "one": "one group", "list": "any list", "TLSv1.2": "only TLS 1.2", "all": "all"}
 
 
-def _post_quantum(_: Capabilities, offer: ClientOffer | None) -> str | Good:
+def _yes(good: bool, otherwise: str = "no") -> Verdict:
+    return Verdict(good, "yes" if good else otherwise)
+
+
+def _post_quantum(_: Capabilities, offer: ClientOffer | None) -> Answer:
     if offer is None:
         return _UNKNOWN
     groups = [group for group in offer.groups if is_post_quantum(group)]
-    return Good(bool(groups), groups[0] if groups else "no")
-
-
-def _fips(facts: Capabilities, _: ClientOffer | None) -> str:
-    return {None: _UNKNOWN, True: "on", False: "off"}[facts.fips]
+    return Verdict(bool(groups), groups[0] if groups else "no")
 
 
 FACTS = (
-    Fact("version", lambda facts, _: facts.version, told_by_machine=True),
+    Fact("version", lambda facts, _: facts.version, True),
     Fact("TLS", lambda facts, _: [version.value for version in facts.tls_versions]),
-    Fact("post-quantum key exchange", _post_quantum, told_by_machine=True),
-    Fact("key-exchange groups", lambda _, offer: offer.groups if offer else _UNKNOWN, told_by_machine=True),
-    Fact("  with a share at once", lambda _, offer: offer.key_shares if offer else _UNKNOWN, told_by_machine=True),
-    Fact("choice of groups", lambda facts, _: _CHOICES[facts.selects_groups], told_by_machine=True),
-    Fact("choice of cipher suites", lambda facts, _: _CHOICES[facts.selects_ciphers], told_by_machine=True),
+    Fact("post-quantum key exchange", _post_quantum, True),
+    Fact("key-exchange groups", lambda _, offer: offer.groups if offer else _UNKNOWN, True),
+    Fact("  with a key share", lambda _, offer: offer.key_shares if offer else _UNKNOWN, True),
+    Fact("choice of groups", lambda facts, _: _CHOICES[facts.selects_groups], True),
+    Fact("choice of cipher suites", lambda facts, _: _CHOICES[facts.selects_ciphers], True),
     Fact("channel bindings", lambda facts, _: facts.channel_bindings),
     Fact(
         "binds an unverified server",
@@ -70,14 +70,14 @@ FACTS = (
     Fact("revocation lists", lambda facts, _: _yes(facts.crls)),
     Fact("key log", lambda facts, _: _yes(facts.key_log)),
     Fact("client certificates", lambda facts, _: _yes(facts.client_certificates)),
-    Fact("tells of certificate requests", lambda facts, _: _yes(facts.reports_certificate_request)),
-    Fact("system's own verifier", lambda facts, _: _yes(facts.os_roots), told_by_machine=True),
-    Fact("FIPS 140 mode", _fips, told_by_machine=True),
+    Fact("reports certificate requests", lambda facts, _: _yes(facts.reports_certificate_request)),
+    Fact("operating system's verifier", lambda facts, _: _yes(facts.os_roots), True),
+    Fact("FIPS 140 mode", lambda facts, _: {None: _UNKNOWN, True: "on", False: "off"}[facts.fips], True),
 )
 
 
 def document(status: BackendStatus) -> dict[str, Any]:
-    """An engine's entry in the JSON document."""
+    """Return a backend's entry in the JSON document."""
     facts = status.capabilities
     entry: dict[str, Any] = {"name": status.name, "available": facts is not None}
     if facts is not None:
@@ -93,16 +93,16 @@ def document(status: BackendStatus) -> dict[str, Any]:
 
 
 def markdown(statuses: Iterable[BackendStatus]) -> str:
-    """The table of the documentation, of the engines that are installed."""
-    engines = [(status.name, status.capabilities, status.offer) for status in statuses if status.capabilities]
-    lines = ["| |" + "".join(f" `{name}` |" for name, _, _ in engines), "|---|" + "---|" * len(engines)]
+    """Return the table of the documentation, with the installed backends."""
+    backends = [(status.name, status.capabilities, status.offer) for status in statuses if status.capabilities]
+    lines = ["| |" + "".join(f" `{name}` |" for name, _, _ in backends), "|---|" + "---|" * len(backends)]
     for fact in FACTS:
-        cells = [_words(fact.answer(facts, offer)) for _, facts, offer in engines]
+        cells = [_words(fact.answer(facts, offer)) for _, facts, offer in backends]
         lines.append(f"| {fact.label.strip()} |" + "".join(f" {cell} |" for cell in cells))
     return "\n".join(lines) + "\n"
 
 
-def _words(answer: Iterable[str] | str | Good) -> str:
-    if isinstance(answer, Good):
+def _words(answer: Answer) -> str:
+    if isinstance(answer, Verdict):
         return answer.text
     return answer if isinstance(answer, str) else ", ".join(answer)

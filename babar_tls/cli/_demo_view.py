@@ -14,8 +14,8 @@ from rich.text import Text
 from ._demo_checks import ROUNDS, SERVER_NAME
 from ._demo_story import Findings, Narrator
 from ._errors import headline
+from ._output import milliseconds
 from ._terminal import HEADING, terminal
-from ._text import milliseconds
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

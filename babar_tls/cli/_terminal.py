@@ -1,4 +1,4 @@
-"""Drawing with rich. Imports it, so import this module only once it is to be used."""
+"""Tables, bars and styled text for the terminal. This module imports rich, which is optional."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from ..diagnostics.escaping import visible
@@ -21,20 +22,20 @@ if TYPE_CHECKING:
 #: The style of headings and of a table's first column.
 HEADING = "bold cyan"
 
-_PIPED_WIDTH = 100  # columns, where there is no terminal to ask: what tables here need
+_PIPED_WIDTH = 100  # columns where the output is not a terminal: the width that the tables need
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 class Terminal(Console):
-    """A console that takes text as it is: no markup, no highlighting, no emoji codes."""
+    """A console that prints text unchanged: without markup, highlighting and emoji codes."""
 
     def on_broken_pipe(self) -> None:
-        """Leave it to `main`, which knows what is to be cleaned up first."""
+        """Raise the error again, so that `main` can clean up; rich would exit."""
         raise BrokenPipeError
 
     @property
     def unicode(self) -> bool:
-        """More than ASCII can be shown."""
+        """True if the output can contain more than ASCII."""
         return self.encoding.startswith("utf")
 
     @property
@@ -43,36 +44,58 @@ class Terminal(Console):
         return box.ROUNDED if self.unicode else box.ASCII
 
     def cell(self, text: object, style: str = "") -> Text:
-        """Text that may come from anywhere, made safe."""
+        """Return text from any source with its control characters escaped."""
         return Text(visible(str(text)), style=style)
 
-    def lines(self, texts: Iterable[object], style: str = "") -> Text:
-        """Several such texts, below one another."""
-        return Text("\n").join(self.cell(text, style) for text in texts)
+    def lines(self, texts: Iterable[object]) -> Text:
+        """Return texts from any source, one on each line."""
+        return Text("\n").join(map(self.cell, texts))
+
+    def write(self, text: object, style: str = "") -> None:
+        """Print one line of text from any source."""
+        self.print(self.cell(text, style))
 
     def verdict(self, good: bool, text: object) -> Text:
-        """Text with a check mark or a cross."""
-        mark, style = self._marks(good)
+        """Return text after a check mark or a cross."""
+        if good:
+            mark, style = "✓" if self.unicode else "+", "bold green"
+        else:
+            mark, style = "✗" if self.unicode else "x", "bold red"
         return Text.assemble((f"{mark} ", style), self.cell(text))
 
-    def _marks(self, good: bool) -> tuple[str, str]:
-        if good:
-            return ("✓" if self.unicode else "+"), "bold green"
-        return ("✗" if self.unicode else "x"), "bold red"
+    def table(self, title: str | None = None, *, show_header: bool = True) -> Table:
+        """Return an empty table in the style of this program."""
+        return Table(
+            box=self.outline,
+            header_style=HEADING,
+            show_header=show_header,
+            title=None if title is None else self.cell(title),
+            title_justify="left",
+            title_style="bold",
+        )
 
-    def bar(self, start: float, length: float, *, width: int, style: str = "cyan") -> Text:
-        """A bar on a track of `width` columns; `start` and `length` are fractions of the track."""
+    def facts(self, rows: Iterable[tuple[str, object]], title: str | None = None) -> Table:
+        """Return a table of names and values; a value may be `Text`."""
+        table = self.table(title, show_header=False)
+        table.add_column(style=HEADING, no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in rows:
+            table.add_row(name, value if isinstance(value, Text) else self.cell(value))
+        return table
+
+    def bar(self, start: float, length: float, *, width: int) -> Text:
+        """Return a bar on a track of `width` columns; `start` and `length` are fractions of the track."""
         if not self.unicode:
             first = round(start * width)
-            return Text(" " * first + "#" * (max(1, round(length * width)) if length > 0 else 0), style=style)
-        # In eighths of a column; a block fills from the left, so a bar begins on a whole column.
+            return Text(" " * first + "#" * (max(1, round(length * width)) if length > 0 else 0), style="cyan")
+        # In eighths of a column. A block character fills from the left, so a bar begins on a whole column.
         first = min(int(start * width), width - 1)
         eighths = max(1, round((start + length) * width * 8) - first * 8) if length > 0 else 0
         full, rest = divmod(min(eighths, (width - first) * 8), 8)
-        return Text(" " * first + "█" * full + (_EIGHTHS[rest] if rest else ""), style=style)
+        return Text(" " * first + "█" * full + (_EIGHTHS[rest] if rest else ""), style="cyan")
 
 
 def terminal() -> Terminal:
-    """Standard output; without a terminal there, plain text of a width that does not mangle tables."""
+    """Return standard output; if it is not a terminal, as plain text that is wide enough for the tables."""
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _PIPED_WIDTH
     return Terminal(width=width, markup=False, highlight=False, emoji=False)

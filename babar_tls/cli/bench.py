@@ -13,8 +13,8 @@ from ..bench import CONNECTING, THROUGH, WORKLOADS
 from ..errors import ConfigError, Error
 from ._errors import MissingExtra, UsageError, require_rich
 from ._interrupts import Interrupts
+from ._output import print_json
 from ._progress import progress_bar
-from ._text import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

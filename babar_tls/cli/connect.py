@@ -1,4 +1,4 @@
-"""``babar-tls connect``: connect, and see what was negotiated and what is proven."""
+"""``babar-tls connect``: connect to a server, show what was negotiated and what was verified."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import require_rich
-from ._text import milliseconds, print_json
-from ._words import binding, verification, warnings
+from ._output import milliseconds, print_json
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rich.table import Table
 
@@ -21,11 +20,14 @@ if TYPE_CHECKING:
     from ..session import Session
     from ._terminal import Terminal
 
-HELP = "connect to a server; show what was negotiated, what is proven and where the time went"
-DESCRIPTION = "Connect to a server and show what was negotiated, what is proven, and where the time went."
+HELP = "connect to a server; show what was negotiated and verified, and how long it took"
+DESCRIPTION = """\
+Connect to a PostgreSQL server. Show the TLS version and cipher, what was verified of the server, how the client
+authenticated, how long each step took, and what is weak in the connection."""
 EPILOG = """\
-CONNINFO is a libpq connection string, quoted as one argument: a URI or keywords. Without sslmode, TLS is required
-and the certificate is verified.
+CONNINFO is a URI or a keyword string, in the syntax of PostgreSQL's libpq. Quote it as one argument. Without sslmode,
+TLS is required and the server's certificate is verified. Other users of this machine can read command lines: pass a
+password in a file or in PGPASSWORD.
 
 examples:
   babar-tls connect "postgresql://app@db.example.com/billing?sslmode=verify-full"
@@ -34,38 +36,42 @@ examples:
   babar-tls connect "host=db.example.com user=app" --query "select now()" --json
 """
 
-_BAR_WIDTH = 48  # columns, where there are so many
+_BAR_WIDTH = 48  # columns, if the terminal is wide enough
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare this command's arguments."""
-    parser.add_argument("conninfo", metavar="CONNINFO", nargs="?", default="", help="where to connect, and as whom")
-    parser.add_argument("--backend", metavar="NAME", help="TLS engine (babar-tls backends lists them)")
-    parser.add_argument("--root-cert", metavar="PATH", help="trust the authorities in this PEM file, and no others")
-    parser.add_argument("--server-name", metavar="NAME", help="the name that the certificate must have")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, help="for everything up to the ready session")
-    parser.add_argument("--password-file", metavar="PATH", help="its first line is the password; - for standard input")
-    parser.add_argument("--query", metavar="SQL", help="run this then, and show its rows")
+    """Add the arguments of this command to the parser."""
+    parser.add_argument("conninfo", metavar="CONNINFO", nargs="?", default="", help="the connection string")
+    parser.add_argument("--backend", metavar="NAME", help="TLS backend to use (see: babar-tls backends)")
+    parser.add_argument("--root-cert", metavar="PATH", help="trust only the CA certificates in this PEM file")
+    parser.add_argument("--server-name", metavar="NAME", help="name to verify in the certificate, instead of the host")
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, help="time limit for the whole connect")
+    parser.add_argument(
+        "--password-file", metavar="PATH", help="read the password from the first line of this file (-: standard input)"
+    )
+    parser.add_argument("--query", metavar="SQL", help="run this statement and show its rows")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Connect and show."""
+    """Connect, then show the connection."""
     if not options.json:
         require_rich()
-    from ..session import Session  # noqa: PLC0415 - the rest of the library, which --help does not need
+    from ..explain import connection_warnings  # noqa: PLC0415 - not needed for --help, and slow to import
+    from ..session import Session  # noqa: PLC0415 - the same
 
     config = _config(options)
     with Session.connect(config) as session:
         rows = session.query(options.query) if options.query is not None else None
+        warnings = connection_warnings(session.security, local=session.host.is_unix_socket)
         if options.json:
-            print_json(_document(config, session, rows))
+            print_json(_document(config, session, warnings, rows))
         else:
-            _draw(config, session, rows)
+            _draw(config, session, warnings, rows)
     return 0
 
 
 def _config(options: argparse.Namespace) -> Config:
-    from ..config import Config  # noqa: PLC0415 - as above
+    from ..config import Config  # noqa: PLC0415 - as in `run`
 
     overrides: dict[str, Any] = {
         "tls_backend": options.backend,
@@ -80,12 +86,12 @@ def _config(options: argparse.Namespace) -> Config:
 
 
 def _read_password(path: str) -> bytes:
-    """The first line of a file, which is no secret of the process list as an argument would be.
+    """Return the first line of a file.
 
     Raises:
-        ConfigError: It cannot be read, or is empty.
+        ConfigError: The file cannot be read, or the line is empty.
     """
-    from ..errors import ConfigError  # noqa: PLC0415 - as above
+    from ..errors import ConfigError  # noqa: PLC0415 - as in `run`
 
     try:
         with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
@@ -97,7 +103,7 @@ def _read_password(path: str) -> bytes:
     return password
 
 
-def _document(config: Config, session: Session, rows: list[Row] | None) -> dict[str, Any]:
+def _document(config: Config, session: Session, warnings: list[str], rows: list[Row] | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "host": session.host.host,
         "port": session.host.port,
@@ -105,91 +111,71 @@ def _document(config: Config, session: Session, rows: list[Row] | None) -> dict[
         "database": config.database or config.user,
         "parameters": dict(session.params),
         "security": {**session.security.as_dict(), "channel_bound": session.security.channel_bound},
-        "warnings": warnings(session.security, local=session.host.is_unix_socket),
+        "warnings": warnings,
     }
     return document if rows is None else {**document, "rows": rows}
 
 
-def _draw(config: Config, session: Session, rows: list[Row] | None) -> None:
+def _draw(config: Config, session: Session, warnings: list[str], rows: list[Row] | None) -> None:
     from ._terminal import terminal  # noqa: PLC0415 - optional
 
     console = terminal()
-    console.print(_facts(console, config, session))
-    console.print(_phases(console, session.security.timings))
-    for text in warnings(session.security, local=session.host.is_unix_socket):
-        console.print(console.cell(f"! {text}", "yellow"))
-    if rows is not None:
-        console.print(_rows(console, rows))
-
-
-def _facts(console: Terminal, config: Config, session: Session) -> Table:
-    from rich.table import Table  # noqa: PLC0415 - optional
-
-    from ._terminal import HEADING  # noqa: PLC0415
-
-    security = session.security
     host = session.host
-    where = host.host if host.is_unix_socket else f"{host.host}, port {host.port}"
-    title = console.cell(f"{config.user} on {where}")
-    table = Table(box=console.outline, show_header=False, title=title, title_justify="left", title_style="bold")
-    table.add_column(style=HEADING, no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("Server", console.cell(f"PostgreSQL {session.params.get('server_version', '(version not told)')}"))
+    place = host.host if host.is_unix_socket else f"{host.host}, port {host.port}"
+    console.print(console.facts(_facts(console, session), f"{config.user} on {place}"))
+    console.print(_phases(console, session.security.timings))
+    for text in warnings:
+        console.write(f"! {text}", "yellow")
+    if rows is not None:
+        table = console.table(f"{len(rows)} row{'' if len(rows) == 1 else 's'}", show_header=False)
+        for row in rows:
+            table.add_row(*(console.cell("NULL", "dim") if value is None else console.cell(value) for value in row))
+        console.print(table)
+
+
+def _facts(console: Terminal, session: Session) -> Iterator[tuple[str, object]]:
+    from ..explain import describe_binding, describe_verification  # noqa: PLC0415 - as in `run`
+
+    security, local = session.security, session.host.is_unix_socket
+    yield "Server", f"PostgreSQL {session.params.get('server_version', '(version not reported)')}"
     if security.tls:
-        group = security.group or "not told by this engine"
-        table.add_row("TLS", console.verdict(True, f"{security.tls_version}, {security.cipher}"))
-        table.add_row("Key exchange", console.cell(group, "" if security.group else "dim"))
-        table.add_row("ALPN", console.cell(security.alpn or "none"))
-        table.add_row("Engine", console.cell(f"{security.backend} ({security.backend_version})"))
-        table.add_row("Verification", console.verdict(security.verified == "full", verification(security)))
+        yield "TLS", console.verdict(True, f"{security.tls_version}, {security.cipher}")
+        yield "Key exchange", security.group or console.cell("not reported by this backend", "dim")
+        yield "ALPN", security.alpn or "none"
+        yield "Backend", f"{security.backend} ({security.backend_version})"
+        yield "Verification", console.verdict(security.verified == "full", describe_verification(security))
         if security.trusted_roots:
             anchors = "" if security.trusted_anchors is None else f" ({security.trusted_anchors} certificates)"
-            table.add_row("Roots", console.cell(", ".join(security.trusted_roots) + anchors))
-        table.add_row("Certificate", console.cell(f"SHA-256 {security.peer_fingerprint_sha256}"))
+            yield "Trusted roots", ", ".join(security.trusted_roots) + anchors
+        yield "Certificate", f"SHA-256 {security.peer_fingerprint_sha256}"
     else:
-        table.add_row(
-            "TLS",
-            console.verdict(host.is_unix_socket, "none, on a local socket" if host.is_unix_socket else "none"),
-        )
-    strong = security.auth_method.startswith("scram")
-    table.add_row("Authentication", console.verdict(strong, security.auth_method.upper()))
+        yield "TLS", console.verdict(local, "none, on a local socket" if local else "none")
+    yield "Authentication", console.verdict(security.auth_method.startswith("scram"), security.auth_method.upper())
     if security.server_authenticated:
-        table.add_row("Server's proof", console.verdict(True, "it knows the password's verifier"))
+        yield "Server's proof", console.verdict(True, "the server has the verifier of the password")
     if security.tls:
-        table.add_row("Channel binding", console.verdict(security.channel_bound, binding(security)))
+        yield "Channel binding", console.verdict(security.channel_bound, describe_binding(security))
     if security.scram_iterations is not None:
-        table.add_row("Iterations", console.cell(f"{security.scram_iterations} of PBKDF2"))
-    table.add_row("Round trips", console.cell(security.round_trips))
-    return table
+        yield "Iterations", f"{security.scram_iterations} of PBKDF2"
+    yield "Round trips", security.round_trips
 
 
 def _phases(console: Terminal, timings: Mapping[str, float]) -> Table:
-    """Where the time went, as bars one after the other."""
+    """Return the time of each phase, with bars that follow one another."""
     from rich.table import Table  # noqa: PLC0415 - optional
 
-    from ._terminal import HEADING  # noqa: PLC0415
+    from ._terminal import HEADING  # noqa: PLC0415 - imports rich
 
     width = max(10, min(_BAR_WIDTH, console.width - 36))
-    total = sum(timings.values()) or 1.0
+    total = sum(timings.values())
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style=HEADING, no_wrap=True, min_width=17)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     elapsed = 0.0
     for phase, seconds in timings.items():
-        bar = console.bar(elapsed / total, seconds / total, width=width)
-        table.add_row(console.cell(f"  {phase}"), console.cell(milliseconds(seconds)), bar)
+        bar = console.bar(elapsed / (total or 1.0), seconds / (total or 1.0), width=width)
+        table.add_row(f"  {phase}", milliseconds(seconds), bar)
         elapsed += seconds
-    table.add_row("  total", console.cell(milliseconds(elapsed), "bold"))
-    return table
-
-
-def _rows(console: Terminal, rows: list[Row]) -> Table:
-    from rich.table import Table  # noqa: PLC0415 - optional
-
-    count = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
-    table = Table(box=console.outline, show_header=False, title=count, title_justify="left", title_style="bold")
-    for row in rows:
-        cells = [console.cell("NULL", "dim") if value is None else console.cell(value) for value in row]
-        table.add_row(*cells)
+    table.add_row("  total", console.cell(milliseconds(total), "bold"))
     return table

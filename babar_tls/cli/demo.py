@@ -11,7 +11,7 @@ from ..errors import Error
 from ._demo_story import Findings, Narrator
 from ._errors import UNEXPECTED, MissingExtra, error_document, require_rich
 from ._interrupts import Interrupts
-from ._text import print_json
+from ._output import print_json
 
 if TYPE_CHECKING:
     import argparse

@@ -1,4 +1,4 @@
-"""``babar-tls explain``: what a connection string means, without connecting."""
+"""``babar-tls explain``: the meaning and the weaknesses of a connection string, without a connection."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._errors import require_rich
-from ._text import print_json
+from ._output import print_json
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ..config import Config
     from ..config.host import Host
-    from ..explain.explanation import Advice, Explanation
-    from ._terminal import Terminal
+    from ..explain import Change
 
-HELP = "say what a connection string means here, and what is weak in it, without connecting"
-DESCRIPTION = (
-    "Say what a connection string means on this machine: each parameter and where it comes from, what will be "
-    "verified, what could be given away, and what is weak, with a stronger line to paste. Nothing is connected to."
-)
+HELP = "explain a connection string and its weaknesses, without connecting"
+DESCRIPTION = """\
+Explain what a PostgreSQL connection string means on this machine: each parameter and its source, what is verified,
+which secrets may be sent, and what is weak, with the parameters to add or to remove. No connection is made."""
 EPILOG = """\
-CONNINFO is a libpq connection string, quoted as one argument: a URI or keywords. What it leaves open comes from a
-service file, from PG* variables and from default files, as in libpq. Passwords and keys are not shown.
+CONNINFO is a URI or a keyword string, in the syntax of PostgreSQL's libpq. Quote it as one argument. Parameters that
+it does not contain come from a service file, PG* environment variables and default files, as in libpq. Passwords and
+keys are hidden. Append what is to be added to a keyword string after a space, and to a URI after "?" or "&".
 
 examples:
   babar-tls explain "postgresql://app@db.example.com/billing?sslmode=require&channel_binding=require"
@@ -32,13 +31,12 @@ examples:
   babar-tls explain "host=db.example.com sslmode=prefer" --json
 """
 
-_SECRET = "(hidden)"  # noqa: S105 - what is shown in place of one
-
-_ROUNDS = 4  # more than there are layers of advice
+_HIDDEN = "(hidden)"
+_DEFAULT = "default"
 
 
 class Parameter(NamedTuple):
-    """One field of the configuration, as it is shown."""
+    """A field of the configuration, its value as text and its source."""
 
     name: str
     value: str
@@ -46,73 +44,62 @@ class Parameter(NamedTuple):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare this command's arguments."""
-    parser.add_argument("conninfo", metavar="CONNINFO", nargs="?", default="", help="what to explain")
-    parser.add_argument("--backend", metavar="NAME", help="TLS engine (babar-tls backends lists them)")
-    parser.add_argument("--all", action="store_true", help="list the parameters that have their defaults, too")
+    """Add the arguments of this command to the parser."""
+    parser.add_argument("conninfo", metavar="CONNINFO", nargs="?", default="", help="the connection string")
+    parser.add_argument("--backend", metavar="NAME", help="TLS backend to use (see: babar-tls backends)")
+    parser.add_argument("--all", action="store_true", help="also list the parameters that have their default values")
     parser.add_argument(
-        "--untrusted", action="store_true", help="it comes from somebody else: it may name no file and no service"
+        "--untrusted",
+        action="store_true",
+        help="the string comes from another person: refuse file names and services in it",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Explain."""
+    """Explain the connection string."""
     if not options.json:
         require_rich()
-    from ..config import Config  # noqa: PLC0415 - the rest of the library, which --help does not need
-    from ..conninfo import interpret, resolve  # noqa: PLC0415
-    from ..conninfo.tls_options import DEFAULT  # noqa: PLC0415
-    from ..conninfo.values import CONNECTION_STRING  # noqa: PLC0415
-    from ..explain.explanation import explain  # noqa: PLC0415
+    from ..config import Config  # noqa: PLC0415 - not needed for --help, and slow to import
+    from ..conninfo import read  # noqa: PLC0415 - the same
+    from ..explain import find_changes, find_consequences  # noqa: PLC0415 - the same
 
     allow_files = not options.untrusted
     overrides = {} if options.backend is None else {"tls_backend": options.backend}
     config = Config.from_conninfo(options.conninfo, allow_files=allow_files, **overrides)
-    settings = resolve(options.conninfo, allow_files=allow_files)
-    fields = interpret(settings, allow_files=allow_files)
+    fields = read(options.conninfo, allow_files=allow_files)
     sources = {name: _source(field.keyword, field.source) for name, field in fields.items()}
     sources.update(dict.fromkeys(overrides, "argument --backend"))
-    explanation = explain(config)
     parameters = _parameters(config, sources)
-    own = {name: setting.value for name, setting in settings.items() if setting.source == CONNECTION_STRING}
-    warnings, stronger = _mended(own, explanation.warnings, allow_files)
-    explanation = dataclasses.replace(explanation, warnings=warnings)
+    consequences = find_consequences(config)
+    changes = find_changes(options.conninfo, config, allow_files=allow_files)
     if options.json:
-        print_json(_document(parameters, explanation, stronger))
+        print_json(_document(options.conninfo, parameters, consequences, changes))
     else:
-        shown = [item for item in parameters if options.all or item.source != DEFAULT]
-        _draw(shown, explanation, stronger)
+        shown = [item for item in parameters if options.all or item.source != _DEFAULT]
+        _draw(options.conninfo, shown, consequences, changes)
     return 0
 
 
 def _source(keyword: str | None, source: str) -> str:
-    """Who said so, and in which word of his."""
-    from ..conninfo.values import CONNECTION_STRING  # noqa: PLC0415 - as in `run`
-
-    return f"{source}: {keyword}" if keyword and source == CONNECTION_STRING else source
+    return f"{source}: {keyword}" if keyword and source == "connection string" else source
 
 
 def _parameters(config: Config, sources: dict[str, str]) -> list[Parameter]:
-    from ..conninfo.tls_options import DEFAULT  # noqa: PLC0415 - as in `run`
-
-    hidden = {"host", "port", "hostaddr"} if config.hosts else {"hosts"}
+    left_out = {"host", "port", "hostaddr"} if config.hosts else {"hosts"}
     return [
-        Parameter(item.name, _shown(item.name, getattr(config, item.name)), sources.get(item.name, DEFAULT))
+        Parameter(item.name, _shown(item.name, getattr(config, item.name)), sources.get(item.name, _DEFAULT))
         for item in dataclasses.fields(config)
-        if item.name not in hidden
+        if item.name not in left_out
     ]
 
 
-def _place(host: Host) -> str:
-    """A host in short."""
-    return f"{host.host}:{host.port}" + (f" at {host.hostaddr}" if host.hostaddr else "")
-
-
 def _shown(name: str, value: Any) -> str:
+    from ..conninfo.keywords import KEYWORDS  # noqa: PLC0415 - as in `run`
+
     if value in (None, (), ""):
         return "-"
-    if _is_secret(name) or isinstance(value, bytes):
-        return _SECRET
+    if isinstance(value, bytes) or (name in KEYWORDS and KEYWORDS[name].secret):
+        return _HIDDEN
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -124,122 +111,55 @@ def _shown(name: str, value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(getattr(value, "value", value))
 
 
-def _is_secret(name: str) -> bool:
-    """Is this a keyword, or a field of the same name, whose value is not to be shown?"""
-    from ..conninfo.keywords import KEYWORDS  # noqa: PLC0415 - as in `run`
-
-    return name in KEYWORDS and KEYWORDS[name].secret
+def _place(host: Host) -> str:
+    return f"{host.host}:{host.port}" + (f" at {host.hostaddr}" if host.hostaddr else "")
 
 
-def _mended(
-    own: Mapping[str, str], warnings: Sequence[Advice], allow_files: bool
-) -> tuple[tuple[Advice, ...], str | None]:
-    """The warnings, with such advice as the string can take, and the string with all of it taken.
+def _document(
+    conninfo: str, parameters: list[Parameter], consequences: dict[str, str], changes: Sequence[Change]
+) -> dict[str, Any]:
+    from ..explain import combined, written_like  # noqa: PLC0415 - as in `run`
 
-    Secrets are left out of that. It is `None` where there is nothing to advise, and where something weak would remain
-    that has a remedy.
-    """
-    from ..explain.weaknesses import Advice, weaknesses  # noqa: PLC0415 - as in `run`
-
-    pairs = {keyword: value for keyword, value in own.items() if not _is_secret(keyword)}
-    kept = []
-    for advice in warnings:  # the worst first, and each on top of those before it
-        changed = _changed(pairs, advice)
-        stands = advice.change and _config(changed, allow_files) is not None
-        kept.append(advice if stands else Advice(advice.text))
-        pairs = changed if stands else pairs
-    if not any(advice.change for advice in kept):
-        return tuple(kept), None
-    for _ in range(_ROUNDS):  # what is mended may bring to light what was of no account before
-        config = _config(pairs, allow_files)
-        more = [advice for advice in weaknesses(config) if advice.change] if config is not None else []
-        if not more:
-            return tuple(kept), _line(pairs)
-        for advice in more:
-            changed = _changed(pairs, advice)
-            pairs = pairs if _config(changed, allow_files) is None else changed
-    return tuple(kept), None
-
-
-def _changed(pairs: Mapping[str, str], advice: Advice) -> dict[str, str]:
-    """The string's keywords with a piece of advice taken, and without those that would go on saying the contrary."""
-    from ..conninfo.keywords import SAME  # noqa: PLC0415 - as in `run`
-
-    changes = dict(advice.change)
-    roots = pairs.get("tls_root_cert_path") or pairs.get("sslrootcert")
-    if "sslmode" in changes and roots:  # those that the string names are to be the ones, in the word that sslmode needs
-        changes["sslrootcert"] = roots
-    said = {own for own, word in SAME.items() if word in changes and own != "tls_os_roots"} | changes.keys()
-    kept = {keyword: value for keyword, value in pairs.items() if keyword not in said}
-    for keyword, value in changes.items():
-        if value is not None:
-            kept[keyword] = value
-        elif said.isdisjoint(pairs):  # somebody else says it, and an empty value keeps it from counting
-            kept[keyword] = ""
-    return kept
-
-
-def _line(pairs: Mapping[str, str]) -> str:
-    from ..conninfo.syntax import quote  # noqa: PLC0415 - as in `run`
-
-    return " ".join(f"{keyword}={quote(value)}" for keyword, value in pairs.items())
-
-
-def _config(pairs: Mapping[str, str], allow_files: bool) -> Config | None:
-    """What these keywords mean, `None` if they cannot stand together or in one string."""
-    from ..config import Config  # noqa: PLC0415 - as in `run`
-    from ..errors import ConfigError  # noqa: PLC0415
-
-    try:
-        return Config.from_conninfo(_line(pairs), allow_files=allow_files)
-    except ConfigError:
-        return None
-
-
-def _document(parameters: list[Parameter], explanation: Explanation, stronger: str | None) -> dict[str, Any]:
+    add, remove = combined(changes)
     return {
         "parameters": [item._asdict() for item in parameters],
-        "meaning": {item.topic: item.text for item in explanation.meanings},
-        "warnings": [{"text": advice.text, "change": dict(advice.change)} for advice in explanation.warnings],
-        "stronger": stronger,
+        "meaning": consequences,
+        "warnings": [
+            {
+                "text": change.weakness.text,
+                "add": written_like(conninfo, change.add),
+                "remove": change.remove,
+                "overrides": change.overrides,
+            }
+            for change in changes
+        ],
+        "changes": {"add": written_like(conninfo, add), "remove": remove},
     }
 
 
-def _draw(parameters: list[Parameter], explanation: Explanation, stronger: str | None) -> None:
-    from rich.table import Table  # noqa: PLC0415 - optional
-
-    from ._terminal import HEADING, terminal  # noqa: PLC0415
+def _draw(conninfo: str, parameters: list[Parameter], consequences: dict[str, str], changes: Sequence[Change]) -> None:
+    from ..explain import combined, written_like  # noqa: PLC0415 - as in `run`
+    from ._terminal import terminal  # noqa: PLC0415 - optional
 
     console = terminal()
-    table = Table(box=console.outline, header_style=HEADING)
-    for heading in ("parameter", "value", "from"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "parameter")
+    table = console.table()
+    for heading in Parameter._fields:
+        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
     for item in parameters:
-        table.add_row(*(console.cell(text) for text in item))
+        table.add_row(*map(console.cell, item))
     console.print(table)
-    console.print(_meanings(console, explanation))
-    for advice in explanation.warnings:
-        mend = _line({keyword: value for keyword, value in advice.change if value is not None})
-        console.print(console.cell(f"! {advice.text}", "yellow"))
-        if mend:
-            console.print(console.cell(f"    {mend}", "bold"))
-    if stronger is not None:
-        console.print(
-            console.cell("Stronger (a password is to be added; a CA of your own goes into sslrootcert=FILE):")
-        )
-        console.print(console.cell(f"  {stronger}", "bold"), soft_wrap=True)
-    elif not explanation.warnings:
-        console.print(console.cell("Nothing in it is weak.", "green"))
-
-
-def _meanings(console: Terminal, explanation: Explanation) -> Any:
-    from rich.table import Table  # noqa: PLC0415 - optional
-
-    from ._terminal import HEADING  # noqa: PLC0415
-
-    table = Table(box=console.outline, show_header=False)
-    table.add_column(style=HEADING, no_wrap=True)
-    table.add_column(overflow="fold")
-    for meaning in explanation.meanings:
-        table.add_row(console.cell(meaning.topic), console.cell(meaning.text))
-    return table
+    console.print(console.facts(consequences.items()))
+    for change in changes:
+        console.write(f"! {change.weakness.text}", "yellow")
+        if change.add:
+            console.write(f"    add: {written_like(conninfo, change.add)}", "bold")
+        if change.remove:
+            console.write(f"    remove: {', '.join(change.remove)}", "bold")
+        for source in change.overrides:
+            console.write(f"    This overrides a value from {source}. You can also change it there.")
+    add, _ = combined(changes)
+    if sum(bool(change.add) for change in changes) > 1:
+        console.write("All additions together:")
+        console.print(console.cell(f"  {written_like(conninfo, add)}", "bold"), soft_wrap=True)
+    elif not changes:
+        console.write("No weakness found.", "green")

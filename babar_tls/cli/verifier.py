@@ -11,8 +11,8 @@ from . import _verifier_input as source
 from . import _verifier_output as sink
 from ._errors import UsageError
 from ._interrupts import Interrupts
+from ._output import print_json
 from ._progress import progress_bar
-from ._text import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -1,141 +1,128 @@
-"""What is weak in a configuration, and the libpq keywords that mend it.
-
-The predicates that this is judged by are the connection's own rules (`protocol.policy`), asked before there is one.
-"""
+"""Weaknesses of a configuration, found by the rules that a connection follows (`protocol.policy`)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..config.enums import ChannelBinding, TlsMode, TlsVerify, TlsVersion
+from ..config.enums import ChannelBinding, TlsMode, TlsVerify
 from ..protocol.policy import is_trusted, names_cleartext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..config import Config
 
 
-@dataclass(frozen=True)
-class Advice:
-    """A weakness, and the libpq keywords that mend it.
+class Remedy(Enum):
+    """The kind of change that removes a weakness."""
 
-    Attributes:
-        text: What is weak.
-        change: Keywords with the values that mend it, `None` for one that is to be left out; empty where none does.
-    """
+    VERIFY = "verify the server"
+    REQUIRE_SCRAM = "require SCRAM"
+    BIND = "require channel binding"
+    NO_KEY_LOG = "write no key log"
+
+
+class Weakness(NamedTuple):
+    """A weakness in plain words; `remedy` is `None` where no parameter removes it."""
 
     text: str
-    change: tuple[tuple[str, str | None], ...] = ()
+    remedy: Remedy | None
 
 
-_SCRAM_ALONE = (("require_auth", "scram-sha-256"),)
+PLAIN_TEXT = Weakness("Nothing is encrypted: an attacker on the network can read and change everything.", Remedy.VERIFY)
 
 
-def weaknesses(config: Config) -> Iterator[Advice]:
-    """Each weakness of `config`, the worst first."""
-    if only_local(config):
-        return
-    yield from _of_tls(config)
-    yield from _of_authentication(config)
-    if config.tls_key_log_path is not None and has_tls(config):
-        yield Advice(
-            f"The secrets of TLS are written to {config.tls_key_log_path}: drop sslkeylogfile.",
-            (("sslkeylogfile", None),),
-        )
+def find_weaknesses(config: Config) -> list[Weakness]:
+    """Return the weaknesses of `config`, the worst first."""
+    if is_only_local(config):
+        return []
+    password = _password_weakness(config)
+    found = [_tls_weakness(config), password]
+    if config.channel_binding is not ChannelBinding.REQUIRE and (password or is_allowed(config, "scram-sha-256")):
+        found.append(_binding_weakness(config))
+    if config.tls_key_log_path is not None:
+        text = f"TLS secrets are written to {config.tls_key_log_path}: every reader of it can decrypt the connection."
+        found.append(Weakness(text, Remedy.NO_KEY_LOG))
+    return [weakness for weakness in found if weakness]
 
 
-def _of_tls(config: Config) -> Iterator[Advice]:
-    full = _fully_verified(config)
+def certificate_weakness(verify: TlsVerify, *, bound: bool) -> Weakness | None:
+    """Return what is weak where TLS verifies no more than `verify` of the server's certificate.
+
+    Args:
+        verify: What is verified.
+        bound: Authentication is bound to the TLS channel.
+    """
+    if verify is TlsVerify.FULL:
+        return None
+    if verify is TlsVerify.CA:
+        text = "The name in the server's certificate is not verified: any certificate of a trusted CA is accepted."
+    elif bound:
+        text = "The server's certificate is not verified: only channel binding detects a man in the middle."
+    else:
+        text = "The server's certificate is not verified: a man in the middle is not detected."
+    return Weakness(text, Remedy.VERIFY)
+
+
+def unbound(verb: str) -> str:
+    """Return the sentence about authentication that is not bound; `verb` is "is not" or "may not be"."""
+    return (
+        f"Authentication {verb} bound to the TLS channel: a man in the middle with a certificate that the client "
+        "accepts is not detected."
+    )
+
+
+def _tls_weakness(config: Config) -> Weakness | None:
     if config.tls_mode is TlsMode.DISABLE:
-        yield Advice("Everything travels in plain text, for anybody on the way to read and to change.", full)
-    elif config.tls_mode is not TlsMode.REQUIRE:
-        yield Advice("Whoever stands in the middle can see to it that everything travels in plain text.", full)
-    elif config.tls_pins:
-        return
-    elif config.tls_verify is TlsVerify.NONE:
-        if config.channel_binding is ChannelBinding.REQUIRE:
-            yield Advice(
-                "The server's certificate is not verified: channel binding alone tells it from an impostor.", full
-            )
-        else:
-            yield Advice("The server's certificate is not verified: an impostor in the middle is not noticed.", full)
-    elif config.tls_verify is TlsVerify.CA:
-        who = (
-            "anybody can have one from a public authority"
-            if config.tls_default_roots
-            else "any of that authority will do"
-        )
-        yield Advice(f"The certificate's name is not verified, and {who}.", full)
+        return PLAIN_TEXT
+    if config.tls_mode is not TlsMode.REQUIRE:
+        return Weakness("TLS is not required: a man in the middle can force plain text.", Remedy.VERIFY)
+    if config.tls_pins:
+        return None
+    return certificate_weakness(config.tls_verify, bound=config.channel_binding is ChannelBinding.REQUIRE)
 
 
-def _fully_verified(config: Config) -> tuple[tuple[str, str], ...]:
-    """sslmode=verify-full, by the same roots; libpq's word for it needs a file, or their name."""
-    if config.tls_root_cert_path is None:
-        return (("sslmode", "verify-full"), ("sslrootcert", "system"))
-    if config.tls_default_roots:  # and the default ones, which only our own word can say
-        return (("sslmode", "verify-full"), ("tls_default_roots", "1"))
-    return (("sslmode", "verify-full"),)
+def _password_weakness(config: Config) -> Weakness | None:
+    if names_cleartext(config) and not is_always_proven(config):
+        text = "A server that is not verified can request the password itself."
+    elif is_allowed(config, "md5") and not is_always_proven(config):
+        text = "A server that is not verified can request an MD5 digest of the password, which allows guesses at it."
+    elif is_allowed(config, "none") and config.tls_client_cert is None:
+        text = "A server that requests no authentication, and so proves nothing itself, is accepted."
+    else:
+        return None
+    return Weakness(text, Remedy.REQUIRE_SCRAM)
 
 
-def _of_authentication(config: Config) -> Iterator[Advice]:
-    if names_cleartext(config) and not always_proven(config):
-        yield Advice("The password itself can be asked for by a server that is not verified.", _SCRAM_ALONE)
-    elif allows(config, "md5") and not always_proven(config):
-        yield Advice(
-            "An md5 digest of the password, enough to guess it by, can be asked for by a server that is not verified.",
-            _SCRAM_ALONE,
-        )
-    elif allows(config, "none") and config.tls_client_cert is None:
-        yield Advice("A server that asks for no proof of us, and gives none, is believed.", _SCRAM_ALONE)
-    if config.channel_binding is not ChannelBinding.REQUIRE and allows(config, "scram-sha-256"):
-        yield Advice(
-            "Authentication need not be bound to the TLS channel: whoever holds a certificate that is accepted can "
-            f"stand in the middle. ({_UNBOUND_WHERE_LOCAL if some_local(config) else _UNBOUND_WHERE})",
-            _bound(config),
-        )
+def _binding_weakness(config: Config) -> Weakness:
+    if any(host.is_unix_socket for host in config.targets):
+        why = "It cannot be required while one of the hosts is a Unix-domain socket, which has no TLS."
+        return Weakness(f"{unbound('may not be')} {why}", None)
+    why = "Channel binding needs PostgreSQL 11 or newer, and no proxy that terminates TLS."
+    return Weakness(f"{unbound('may not be')} {why}", Remedy.BIND)
 
 
-_UNBOUND_WHERE = "Where a proxy ends TLS, and before PostgreSQL 11, it cannot be bound."
-_UNBOUND_WHERE_LOCAL = "It cannot be required while one of the hosts is a Unix-domain socket, which has no TLS."
-
-
-def _bound(config: Config) -> tuple[tuple[str, str | None], ...]:
-    """channel_binding=require, by a type that there can be; nothing where there can be none."""
-    if some_local(config):
-        return ()
-    impossible = config.channel_binding_type == "tls-unique" and config.tls_min_version is TlsVersion.TLSV1_3
-    return (("channel_binding", "require"), *((("channel_binding_type", None),) if impossible else ()))
-
-
-def only_local(config: Config) -> bool:
-    """Does everything go over Unix-domain sockets?"""
+def is_only_local(config: Config) -> bool:
+    """Return True if every host is a Unix-domain socket."""
     return all(host.is_unix_socket for host in config.targets)
 
 
-def some_local(config: Config) -> bool:
-    """Does some of it, or all?"""
-    return any(host.is_unix_socket for host in config.targets)
-
-
 def has_tls(config: Config) -> bool:
-    """Can there be TLS?"""
-    return config.tls_mode is not TlsMode.DISABLE and not only_local(config)
+    """Return True if a connection may use TLS."""
+    return config.tls_mode is not TlsMode.DISABLE and not is_only_local(config)
 
 
-def proven(config: Config) -> bool:
-    """Is the server known to be the right one wherever it is reached by TLS?"""
+def is_proven(config: Config) -> bool:
+    """Return True if TLS proves the identity of the server, where TLS is used."""
     return is_trusted(config, config.tls_verify, pinned=bool(config.tls_pins))
 
 
-def always_proven(config: Config) -> bool:
-    """Is it known so wherever it is reached at all?"""
-    return config.tls_mode is TlsMode.REQUIRE and proven(config)
+def is_always_proven(config: Config) -> bool:
+    """Return True if every connection uses TLS that proves the identity of the server."""
+    return config.tls_mode is TlsMode.REQUIRE and is_proven(config)
 
 
-def allows(config: Config, method: str) -> bool:
-    """Does policy let the server ask for `method`?"""
+def is_allowed(config: Config, method: str) -> bool:
+    """Return True if the server may request the authentication method `method`."""
     if config.channel_binding is ChannelBinding.REQUIRE and method != "scram-sha-256":
         return False
     return config.allowed_auth is None or method in config.allowed_auth

@@ -152,13 +152,16 @@ def test_not_postgresql(cli: Callable[..., Outcome]) -> None:
     ("changes", "warning"),
     [
         ({"sslmode": "disable"}, "Nothing is encrypted"),
-        ({"sslmode": "require", "sslrootcert": None}, "channel binding alone"),
-        ({"sslmode": "verify-ca"}, "name was not verified"),
+        ({"sslmode": "require", "sslrootcert": None}, "only channel binding"),
+        ({"sslmode": "verify-ca"}, "name in the server's certificate is not verified"),
         ({"channel_binding": "disable"}, "not bound to the TLS channel"),
-        ({"sslmode": "require", "sslrootcert": None, "channel_binding": "disable"}, "impostor in the middle"),
+        (
+            {"sslmode": "require", "sslrootcert": None, "channel_binding": "disable"},
+            "man in the middle is not detected",
+        ),
         ({"user": "old"}, "MD5 authentication is broken"),
         ({"user": "clear"}, "The password itself was sent"),
-        ({"user": "free", "password": None}, "The server asked for no password"),
+        ({"user": "free", "password": None}, "The server required no password"),
     ],
 )
 def test_warnings(  # noqa: PLR0917 - pytest passes them by name
