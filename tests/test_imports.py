@@ -97,7 +97,7 @@ ORDER = (
 LATE = {("config", "conninfo"), ("config", "conninfo.format")}
 
 #: Packages whose `__init__` has only a docstring.
-EMPTY = ("diagnostics", "net", "protocol", "tls", "x509")
+EMPTY = ("diagnostics", "explain", "net", "protocol", "tls", "x509")
 
 #: Modules for input, output, clocks and threads.
 SANS_IO = {"socket", "ssl", "asyncio", "threading", "time", "select", "selectors", "subprocess", "concurrent", "signal"}

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 HEADING = "bold cyan"
 
 _PIPED_WIDTH = 100  # columns where the output is not a terminal: the width that the tables need
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 class Terminal(Console):
@@ -85,14 +84,9 @@ class Terminal(Console):
 
     def bar(self, start: float, length: float, *, width: int) -> Text:
         """Return a bar on a track of `width` columns; `start` and `length` are fractions of the track."""
-        if not self.unicode:
-            first = round(start * width)
-            return Text(" " * first + "#" * (max(1, round(length * width)) if length > 0 else 0), style="cyan")
-        # In eighths of a column. A block character fills from the left, so a bar begins on a whole column.
-        first = min(int(start * width), width - 1)
-        eighths = max(1, round((start + length) * width * 8) - first * 8) if length > 0 else 0
-        full, rest = divmod(min(eighths, (width - first) * 8), 8)
-        return Text(" " * first + "█" * full + (_EIGHTHS[rest] if rest else ""), style="cyan")
+        first = min(round(start * width), width - 1)
+        columns = max(1, round((start + length) * width) - first) if length > 0 else 0
+        return Text(" " * first + ("█" if self.unicode else "#") * columns, style="cyan")
 
 
 def terminal() -> Terminal:

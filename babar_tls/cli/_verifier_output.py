@@ -1,4 +1,4 @@
-"""Where verifiers go: a format, and a file that is there whole or not at all."""
+"""Formats for verifiers, and an output file that is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -22,44 +22,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-#: What `render` knows.
+#: The formats of `render`.
 FORMATS = ("lines", "csv", "sql", "json")
 
-_IN_MEMORY = 1 << 20  # bytes; what is more waits in a temporary file without a name
-_FORCE = "--force replaces it."
+_IN_MEMORY = 1 << 20  # bytes; more is written to an unnamed temporary file
 
 
 def render(name: str, verifiers: Iterable[tuple[str | None, str]], facts: dict[str, object]) -> Iterator[str]:
-    """Text in one of `FORMATS`, piece by piece.
+    """Yield the text in one of `FORMATS`, piece by piece.
 
     Args:
         name: The format; ``sql`` and ``csv`` need roles.
         verifiers: Role and verifier.
-        facts: What the JSON document says beside them.
+        facts: Further contents of the JSON document.
     """
     if name == "json":
         yield from _json(verifiers, facts)
         return
     if name == "csv":
         yield "role,verifier\n"
-    encoding_told = False
+    is_encoding_set = False
     for role, verifier in verifiers:
         if name == "lines" or role is None:
             yield f"{verifier}\n"
         elif name == "csv":
             yield _csv(role, verifier)
         else:
-            if not (encoding_told or role.isascii()):
-                encoding_told = True
+            if not (is_encoding_set or role.isascii()):
+                is_encoding_set = True
                 yield "SET client_encoding TO 'UTF8';\n"
-            yield f"ALTER ROLE {_identifier(role)} PASSWORD '{verifier}';\n"
+            # PostgreSQL's lexical rules, §4.1.1: a quoted identifier may contain any character but NUL.
+            identifier = role.replace('"', '""')
+            yield f"ALTER ROLE \"{identifier}\" PASSWORD '{verifier}';\n"
 
 
 def check_destination(path: str, *, force: bool) -> None:
-    """Find out before the work is done that it would be for nothing.
+    """Check before the work that `path` can be written.
 
     Raises:
-        UsageError: There is such a file, and `force` is not given; or it is no ordinary file.
+        UsageError: The file exists and `force` is not given, or it is not a regular file.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -68,21 +69,21 @@ def check_destination(path: str, *, force: bool) -> None:
     except (OSError, ValueError) as exc:
         raise _unwritable(path, exc) from exc
     if not stat.S_ISREG(mode):
-        raise UsageError(f"{path!r} exists and is no ordinary file")
+        raise UsageError(f"{path!r} exists and is not a regular file")
     if not force:
         raise _exists(path)
 
 
 @contextmanager
 def destination(path: str | None, *, force: bool) -> Iterator[BinaryIO]:
-    """A file to write to, of which nothing is seen before it is complete, and nothing at all after a failure.
+    """Open a file for writing that appears when it is complete, and not at all after a failure.
 
     Args:
-        path: Its name; it will be readable by its owner alone. `None` for standard output.
-        force: Replace a file of that name.
+        path: The name; only the owner can read the file. `None` for standard output.
+        force: Replace an existing file.
 
     Raises:
-        ConfigError: It cannot be written.
+        ConfigError: The file cannot be written.
     """
     if path is None:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool:
@@ -94,10 +95,10 @@ def destination(path: str | None, *, force: bool) -> Iterator[BinaryIO]:
         return
     check_destination(path, force=force)
     target = Path(path)
-    # Named before it is made, so that an interruption at any point finds it.
+    # The name is chosen before the file is created, so that it is removed after an interrupt at any point.
     scratch = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}")
     try:
-        with open(scratch, "xb", opener=_private) as file:
+        with open(scratch, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -110,34 +111,30 @@ def destination(path: str | None, *, force: bool) -> Iterator[BinaryIO]:
         scratch.unlink(missing_ok=True)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def _publish(scratch: Path, path: str, *, force: bool) -> None:
-    """Give the finished file its name; without `force`, only if nothing has taken that meanwhile."""
-    if force:
-        scratch.replace(path)
-        return
-    try:
-        Path(path).hardlink_to(scratch)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        check_destination(path, force=False)
-        scratch.replace(path)
+    """Give the finished file its name; without `force`, only if the name is still free."""
+    if not force:
+        try:
+            Path(path).hardlink_to(scratch)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            check_destination(path, force=False)
+        else:
+            return
+    scratch.replace(path)
 
 
 def _exists(path: str) -> UsageError:
-    return UsageError(f"{path!r} exists already", remedy=_FORCE)
+    return UsageError(f"{path!r} exists already", remedy="Use --force to replace it.")
 
 
 def _unwritable(path: str, exc: Exception) -> ConfigError:
-    return ConfigError(f"{path!r} cannot be written: {getattr(exc, 'strerror', None) or 'not a name'}")
+    return ConfigError(f"{path!r} cannot be written: {getattr(exc, 'strerror', None) or 'invalid file name'}")
 
 
 def _json(verifiers: Iterable[tuple[str | None, str]], facts: dict[str, object]) -> Iterator[str]:
-    """One document, its list of verifiers an entry a line."""
+    """Yield one document, with one line for each verifier."""
     yield json.dumps(facts)[:-1] + ', "verifiers": ['
     separator = "\n"
     for role, verifier in verifiers:
@@ -151,8 +148,3 @@ def _csv(*fields: str) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(fields)
     return line.getvalue()
-
-
-def _identifier(name: str) -> str:
-    """PostgreSQL's lexical rules, §4.1.1: a quoted identifier may hold anything but NUL."""
-    return '"' + name.replace('"', '""') + '"'

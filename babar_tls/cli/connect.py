@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Connect, then show the connection."""
     if not options.json:
         require_rich()
-    from ..explain import connection_warnings  # noqa: PLC0415 - not needed for --help, and slow to import
+    from ..explain.connection import connection_warnings  # noqa: PLC0415 - slow to import, not needed for --help
     from ..session import Session  # noqa: PLC0415 - the same
 
     config = _config(options)
@@ -134,7 +134,7 @@ def _draw(config: Config, session: Session, warnings: list[str], rows: list[Row]
 
 
 def _facts(console: Terminal, session: Session) -> Iterator[tuple[str, object]]:
-    from ..explain import describe_binding, describe_verification  # noqa: PLC0415 - as in `run`
+    from ..explain.connection import describe_binding, describe_verification  # noqa: PLC0415 - as in `run`
 
     security, local = session.security, session.host.is_unix_socket
     yield "Server", f"PostgreSQL {session.params.get('server_version', '(version not reported)')}"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ._errors import require_rich
 from ._output import print_json
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
     from ..config import Config
     from ..config.host import Host
-    from ..explain import Change
 
 HELP = "explain a connection string and its weaknesses, without connecting"
 DESCRIPTION = """\
@@ -35,14 +33,6 @@ _HIDDEN = "(hidden)"
 _DEFAULT = "default"
 
 
-class Parameter(NamedTuple):
-    """A field of the configuration, its value as text and its source."""
-
-    name: str
-    value: str
-    source: str
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command to the parser."""
     parser.add_argument("conninfo", metavar="CONNINFO", nargs="?", default="", help="the connection string")
@@ -59,9 +49,10 @@ def run(options: argparse.Namespace) -> int:
     """Explain the connection string."""
     if not options.json:
         require_rich()
-    from ..config import Config  # noqa: PLC0415 - not needed for --help, and slow to import
+    from ..config import Config  # noqa: PLC0415 - slow to import, not needed for --help
     from ..conninfo import read  # noqa: PLC0415 - the same
-    from ..explain import find_changes, find_consequences  # noqa: PLC0415 - the same
+    from ..explain.changes import combined, find_changes, written_like  # noqa: PLC0415 - the same
+    from ..explain.consequences import find_consequences  # noqa: PLC0415 - the same
 
     allow_files = not options.untrusted
     overrides = {} if options.backend is None else {"tls_backend": options.backend}
@@ -69,14 +60,26 @@ def run(options: argparse.Namespace) -> int:
     fields = read(options.conninfo, allow_files=allow_files)
     sources = {name: _source(field.keyword, field.source) for name, field in fields.items()}
     sources.update(dict.fromkeys(overrides, "argument --backend"))
-    parameters = _parameters(config, sources)
-    consequences = find_consequences(config)
     changes = find_changes(options.conninfo, config, allow_files=allow_files)
+    add, remove = combined(changes)
+    document = {
+        "parameters": _parameters(config, sources),
+        "meaning": find_consequences(config),
+        "warnings": [
+            {
+                "text": change.weakness.text,
+                "add": written_like(options.conninfo, change.add),
+                "remove": change.remove,
+                "overrides": change.overrides,
+            }
+            for change in changes
+        ],
+        "changes": {"add": written_like(options.conninfo, add), "remove": remove},
+    }
     if options.json:
-        print_json(_document(options.conninfo, parameters, consequences, changes))
+        print_json(document)
     else:
-        shown = [item for item in parameters if options.all or item.source != _DEFAULT]
-        _draw(options.conninfo, shown, consequences, changes)
+        _draw(document, show_all=options.all)
     return 0
 
 
@@ -84,12 +87,12 @@ def _source(keyword: str | None, source: str) -> str:
     return f"{source}: {keyword}" if keyword and source == "connection string" else source
 
 
-def _parameters(config: Config, sources: dict[str, str]) -> list[Parameter]:
+def _parameters(config: Config, sources: dict[str, str]) -> list[dict[str, str]]:
     left_out = {"host", "port", "hostaddr"} if config.hosts else {"hosts"}
     return [
-        Parameter(item.name, _shown(item.name, getattr(config, item.name)), sources.get(item.name, _DEFAULT))
-        for item in dataclasses.fields(config)
-        if item.name not in left_out
+        {"name": name, "value": _shown(name, getattr(config, name)), "source": sources.get(name, _DEFAULT)}
+        for name in (item.name for item in dataclasses.fields(config))
+        if name not in left_out
     ]
 
 
@@ -115,51 +118,28 @@ def _place(host: Host) -> str:
     return f"{host.host}:{host.port}" + (f" at {host.hostaddr}" if host.hostaddr else "")
 
 
-def _document(
-    conninfo: str, parameters: list[Parameter], consequences: dict[str, str], changes: Sequence[Change]
-) -> dict[str, Any]:
-    from ..explain import combined, written_like  # noqa: PLC0415 - as in `run`
-
-    add, remove = combined(changes)
-    return {
-        "parameters": [item._asdict() for item in parameters],
-        "meaning": consequences,
-        "warnings": [
-            {
-                "text": change.weakness.text,
-                "add": written_like(conninfo, change.add),
-                "remove": change.remove,
-                "overrides": change.overrides,
-            }
-            for change in changes
-        ],
-        "changes": {"add": written_like(conninfo, add), "remove": remove},
-    }
-
-
-def _draw(conninfo: str, parameters: list[Parameter], consequences: dict[str, str], changes: Sequence[Change]) -> None:
-    from ..explain import combined, written_like  # noqa: PLC0415 - as in `run`
+def _draw(document: dict[str, Any], *, show_all: bool) -> None:
     from ._terminal import terminal  # noqa: PLC0415 - optional
 
     console = terminal()
     table = console.table()
-    for heading in Parameter._fields:
-        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
-    for item in parameters:
-        table.add_row(*map(console.cell, item))
+    for heading in ("parameter", "value", "source"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "parameter")
+    for item in document["parameters"]:
+        if show_all or item["source"] != _DEFAULT:
+            table.add_row(*map(console.cell, item.values()))
     console.print(table)
-    console.print(console.facts(consequences.items()))
-    for change in changes:
-        console.write(f"! {change.weakness.text}", "yellow")
-        if change.add:
-            console.write(f"    add: {written_like(conninfo, change.add)}", "bold")
-        if change.remove:
-            console.write(f"    remove: {', '.join(change.remove)}", "bold")
-        for source in change.overrides:
+    console.print(console.facts(document["meaning"].items()))
+    for warning in document["warnings"]:
+        console.write(f"! {warning['text']}", "yellow")
+        if warning["add"]:
+            console.write(f"    add: {warning['add']}", "bold")
+        if warning["remove"]:
+            console.write(f"    remove: {', '.join(warning['remove'])}", "bold")
+        for source in warning["overrides"]:
             console.write(f"    This overrides a value from {source}. You can also change it there.")
-    add, _ = combined(changes)
-    if sum(bool(change.add) for change in changes) > 1:
-        console.write("All additions together:")
-        console.print(console.cell(f"  {written_like(conninfo, add)}", "bold"), soft_wrap=True)
-    elif not changes:
+    if not document["warnings"]:
         console.write("No weakness found.", "green")
+    elif document["changes"]["add"]:
+        console.write("All additions together:")
+        console.print(console.cell(f"  {document['changes']['add']}", "bold"), soft_wrap=True)

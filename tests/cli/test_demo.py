@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import SecurityReport, available_backends
-from babar_tls.cli import _demo_checks as checks
+from babar_tls.cli import _demo_experiments as experiments
 from babar_tls.errors import IoError
 
 from .conftest import Outcome, finish, spawn
@@ -19,7 +19,6 @@ from .conftest import Outcome, finish, spawn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from babar_tls.cli._demo_story import Findings
     from babar_tls.testing import PostgresServer
 
 ATTACKS = {
@@ -46,7 +45,7 @@ def document() -> dict[str, Any]:
 def test_succeeds(piped: Outcome) -> None:
     """It ends with status 0, says so, and has nothing to complain about."""
     assert (piped.status, piped.err) == (0, "")
-    assert "All as it should be" in piped.out
+    assert "All results are as expected" in piped.out
 
 
 @pytest.mark.parametrize("backend", ["stdlib", "openssl"])
@@ -56,10 +55,11 @@ def test_each_engine_is_shown(piped: Outcome, backend: str) -> None:
         pytest.skip(f"{backend} is not installed")
     table = re.search(rf"^{backend}: .*?^╰", piped.out, re.MULTILINE | re.DOTALL)
     assert table is not None
-    row = r"│ {} +│ {} +│ {} +│ +{}"
-    assert re.search(row.format("TLS version", r"TLSv1\.3", r"TLSv1\.3", r"✓ TLSv1\.3, \d+ bits"), table[0])
-    assert re.search(row.format("authentication", "✓ SCRAM-SHA-256-PLUS", "✓ SCRAM-SHA-256-PLUS", ""), table[0])
-    assert re.search(row.format("channel binding", "✓ tls-server-end-point", "✓ tls-server-end-point", ""), table[0])
+    row = r"│ {0} +│ {1} +│ {1} +│"
+    assert re.search(row.format("TLS version", r"TLSv1\.3"), table[0])
+    assert re.search(row.format("  reported by server", r"✓ TLSv1\.3, \d+ bits"), table[0])
+    assert re.search(row.format("authentication", "✓ SCRAM-SHA-256-PLUS"), table[0])
+    assert re.search(row.format("channel binding", "✓ tls-server-end-point"), table[0])
     assert "✗" not in table[0]
 
 
@@ -87,13 +87,13 @@ def test_output_for_a_pipe(piped: Outcome) -> None:
 
 
 def test_narrow_terminal() -> None:
-    """On 80 columns the server's account moves below ours, and nothing is cut off."""
+    """On 80 columns nothing is cut off."""
     outcome = finish(spawn("demo", COLUMNS="80"))
     assert outcome.status == 0
     assert max(map(len, outcome.out.splitlines())) <= 80
     assert "…" not in outcome.out
     assert "✓ SCRAM-SHA-256-PLUS" in outcome.out
-    assert re.search(r"server says +│ ✓ TLSv1\.3", outcome.out)
+    assert re.search(r"reported by server +│ ✓ TLSv1\.3", outcome.out)
 
 
 def test_json_connections(document: dict[str, Any]) -> None:
@@ -185,20 +185,18 @@ def test_reader_gone() -> None:
 @pytest.fixture
 def small_demo(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo without a server of its own and without what takes time."""
-    from babar_tls.cli import demo
 
-    def start(stack: object, findings: Findings, name: str) -> PostgresServer:
-        del stack, findings, name
-        return server
+    def start(self: experiments.Demonstration) -> None:
+        self.server, self.start_seconds = server, 0.0
 
     def config(**overrides: Any) -> Any:
         overrides.update(host=server.host, tls_server_name="localhost")
         return type(server).config(server, **overrides)
 
-    monkeypatch.setattr(demo, "_start", start)
+    monkeypatch.setattr(experiments.Demonstration, "start", start)
     monkeypatch.setattr(server, "config", config, raising=False)
-    monkeypatch.setattr(checks, "ROUNDS", 1)
-    monkeypatch.setattr(checks, "SERVER_NAME", "localhost")
+    monkeypatch.setattr(experiments, "ROUNDS", 1)
+    monkeypatch.setattr(experiments, "SERVER_NAME", "localhost")
 
 
 @pytest.mark.usefixtures("small_demo")
@@ -211,7 +209,7 @@ def test_small_demo_succeeds(cli: Callable[..., Outcome]) -> None:
 @pytest.mark.parametrize("as_json", [False, True])
 def test_disagreement_is_a_failure(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
     """When the server tells of another TLS version than the engine, the demo says so and fails."""
-    monkeypatch.setattr(checks, "_VIEW_QUERY", "select true, 'TLSv1.2[/]', 'TLS_AES_256_GCM_SHA384', 256")
+    monkeypatch.setattr(experiments, "_SERVER_VIEW", "select true, 'TLSv1.2[/]', 'TLS_AES_256_GCM_SHA384', 256")
     outcome = cli("demo", *(["--json"] if as_json else []))
     assert outcome.status == 1
     if as_json:
@@ -219,8 +217,8 @@ def test_disagreement_is_a_failure(cli: Callable[..., Outcome], monkeypatch: pyt
         assert len(outcome.document["failures"]) == len(outcome.document["connections"])
     else:
         assert "✗ TLSv1.2[/], 256 bits" in outcome.out
-        assert "accounts differ" in outcome.out
-        assert "All as it should be" not in outcome.out
+        assert "do not agree" in outcome.out
+        assert "All results are as expected" not in outcome.out
 
 
 @pytest.mark.usefixtures("small_demo")
@@ -229,10 +227,10 @@ def test_missing_refusal_is_a_failure(
     cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, error: IoError | None
 ) -> None:
     """When something is accepted that must be refused, or fails for another reason, the demo says so and fails."""
-    monkeypatch.setattr(checks, "_failure", lambda config: error)
+    monkeypatch.setattr(experiments, "try_connect", lambda config: error)
     outcome = cli("demo")
     assert outcome.status == 1
-    assert "NOT refused as it must be by stdlib" in outcome.out
+    assert "NOT refused as expected by stdlib" in outcome.out
     assert "man-in-the-middle was not refused" in outcome.out
 
 
@@ -240,15 +238,15 @@ def test_missing_refusal_is_a_failure(
 def test_broken_engine_is_a_failure(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that cannot connect is shown with its error, and the demo fails."""
 
-    def look(config: object) -> tuple[SecurityReport, tuple[str | None, ...]]:
-        raise IoError("this engine [bold]stalls\x1b[2J", remedy="Mend it.")
+    def connect(config: object) -> tuple[float, SecurityReport, tuple[str | None, ...]]:
+        raise IoError("this backend [bold]stalls\x1b[2J", remedy="Use another one.")
 
-    monkeypatch.setattr(checks, "_look", look)
+    monkeypatch.setattr(experiments, "_connect", connect)
     outcome = cli("demo")
     assert outcome.status == 1
     assert "✗ no connection" in outcome.out
-    assert "this engine [bold]stalls\\x1b[2J" in outcome.out
-    assert "Mend it." in outcome.out
+    assert "this backend [bold]stalls\\x1b[2J" in outcome.out
+    assert "Use another one." in outcome.out
     assert cli("demo", "--json").document["ok"] is False
 
 
@@ -264,7 +262,7 @@ def test_broken_engine_is_a_failure(cli: Callable[..., Outcome], monkeypatch: py
 )
 def test_spellings_of_cipher_suites(ours: str | None, theirs: str | None, same: bool) -> None:
     """Two spellings of one cipher suite agree, two suites do not, and silence agrees with nothing."""
-    assert checks._same_cipher(ours, theirs) is same
+    assert experiments.is_same_cipher(ours, theirs) is same
 
 
 def test_server_that_does_not_start(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +270,9 @@ def test_server_that_does_not_start(cli: Callable[..., Outcome], monkeypatch: py
     monkeypatch.setattr("babar_tls.testing.postgres.find_binaries", _no_binaries)
     outcome = cli("demo")
     assert outcome.status == 1
-    assert outcome.err.startswith("error: the demo has no server: PostgreSQL cannot be run: no initdb in /nowhere")
+    assert outcome.err.startswith(
+        "error: the demo's server did not start: PostgreSQL cannot be run: no initdb in /nowhere"
+    )
     assert "Traceback" not in outcome.err
 
 

@@ -16,7 +16,7 @@ from babar_tls.backends import Capabilities
 from babar_tls.config import Config
 from babar_tls.config.enums import TlsVersion
 from babar_tls.errors import BackendUnavailable, ConfigError
-from babar_tls.explain import find_weaknesses
+from babar_tls.explain.weaknesses import find_weaknesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import Session
-from babar_tls.cli import _verifier_input, _verifier_output, verifier
+from babar_tls.cli import _password_input, _verifier_output, verifier
 from babar_tls.cli._errors import UsageError
 from babar_tls.crypto import implementation, scram_verifier
 from babar_tls.errors import InvalidPassword
@@ -132,7 +132,7 @@ def test_typed(cli: Callable[..., Outcome], terminal: Callable[..., list[str]]) 
         (["", ""], "the password is empty"),
         ([EOFError()], "no password was typed"),
         ([UnicodeDecodeError("utf-8", APP_PASSWORD.encode(), 0, 5, "bad")], "not in this terminal's encoding"),
-        ([_verifier_input.getpass.GetPassWarning()], "would show the password"),
+        ([_password_input.getpass.GetPassWarning()], "would show the password"),
     ],
 )
 def test_badly_typed(
@@ -147,7 +147,7 @@ def test_badly_typed(
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"", "is empty"), (b"\r\n", "is empty"), (b"a\0b\n", "has a NUL"), (b"x" * (2 << 20), "longer than")],
+    [(b"", "is empty"), (b"\r\n", "is empty"), (b"a\0b\n", "contains a NUL"), (b"x" * (2 << 20), "longer than")],
 )
 def test_useless_passwords(
     cli: Callable[..., Outcome], feed: Callable[[bytes], None], data: bytes, message: str
@@ -171,19 +171,19 @@ def test_no_argument_takes_a_password(cli: Callable[..., Outcome], arguments: li
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--iterations", "0"], "a number between 1 and 2147483647 is needed"),
+        (["--iterations", "0"], "must be a number between 1 and 2147483647"),
         (["--iterations", "many"], "a number between"),
         (["--iterations", str(1 << 31)], "a number between"),
         (["--format", "csv"], "--format is for --bulk"),
         (["--out", "x"], "--out is for --bulk"),
-        (["--bulk", "x", "--format", "xml"], "one of lines, csv is needed"),
+        (["--bulk", "x", "--format", "xml"], "must be one of lines, csv"),
         (["--bulk", "x", "--output-format", "sql"], "needs the roles"),
         (["--bulk", "x", "--output-format", "csv"], "needs the roles"),
-        (["--bulk", "x", "--json", "--output-format", "lines"], "no room for lines"),
+        (["--bulk", "x", "--json", "--output-format", "lines"], "--json and lines cannot share standard output"),
         (["--bulk", "x", "--force"], "--force is for --out"),
         (["--bulk", "/nonexistent/x"], "cannot be read: No such file"),
         (["--bulk", "/"], "cannot be read: Is a directory"),
-        (["--bulk", "\0"], "cannot be read: not a name"),
+        (["--bulk", "\0"], "cannot be read: invalid file name"),
     ],
 )
 def test_wrong_usage(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
@@ -275,7 +275,7 @@ def test_bad_rows(
     outcome = cli("verifier", "--bulk", name, "--format", "csv", "--out", str(tmp_path / "out"), *FAST, *extra)
     told = outcome.document["error"]["message"] if extra else outcome.err
     assert outcome.status == 2
-    assert "9 bad rows in the input, and nothing has been written" in told
+    assert "9 invalid rows; nothing was written" in told
     for number in (3, 4, 5, 6, 7, 8, 9, 10, 12):
         assert f"line {number}: " in told
     assert "line 2:" not in told
@@ -300,7 +300,7 @@ def test_many_bad_rows(cli: Callable[..., Outcome], feed: Callable[[bytes], None
     feed(b"\n" * 1000)
     outcome = cli("verifier", "--bulk", "-", *FAST)
     assert outcome.status == 2
-    assert "1000 bad rows" in outcome.err
+    assert "1000 invalid rows" in outcome.err
     assert "and 990 more" in outcome.err
     assert len(outcome.err.splitlines()) < 20
 
@@ -493,7 +493,7 @@ def test_progress(tmp_path: Path, size: str) -> None:
     os.close(control)
     assert process.returncode == 0
     assert len(out.splitlines()) == 2000
-    assert b"Making verifiers" in shown
+    assert b"Verifiers" in shown
 
 
 def test_without_rich(

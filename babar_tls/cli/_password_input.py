@@ -1,0 +1,201 @@
+"""Passwords from a terminal, a pipe or a file. No message repeats a password."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import getpass
+import sys
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from ..errors import ConfigError
+from ._errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+_MAX_LINE = 1 << 20  # bytes, so that memory use stays constant
+_HEADER = ["role", "password"]
+_PIPE_INSTEAD = "Pipe the password in: one line on standard input."
+
+
+class Row(NamedTuple):
+    """A password, its role if the input has roles, and the number of its first line."""
+
+    line: int
+    role: str | None
+    password: bytes
+
+
+class Problem(NamedTuple):
+    """A line without a usable password, and the reason."""
+
+    line: int
+    reason: str
+
+
+class _BadLine(Exception):
+    """A line that cannot be parsed; the reason is the message."""
+
+
+def ask() -> bytes:
+    """Return one password: typed twice at a terminal, otherwise the first line of standard input.
+
+    Raises:
+        ConfigError: The password is missing, or PostgreSQL could not use it.
+    """
+    stream = sys.stdin
+    if stream is None:
+        raise UsageError("standard input is closed: the password cannot be read")
+    if stream.isatty():
+        password = _type("Password: ")
+        if password != _type("Repeat the password: "):
+            raise ConfigError("the two passwords differ")
+    else:
+        try:
+            password = _chomp(next(_Lines(stream.buffer), b""))
+        except _BadLine as exc:
+            raise ConfigError(f"the password is {exc}") from None
+    problem = _objection(password)
+    if problem is not None:
+        raise ConfigError(problem, remedy=None if password else _PIPE_INSTEAD)
+    return password
+
+
+@contextmanager
+def open_input(name: str) -> Iterator[BinaryIO]:
+    """Open the file `name`, ``-`` for standard input.
+
+    Raises:
+        ConfigError: The file cannot be opened.
+    """
+    if name == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed: the passwords cannot be read")
+        if sys.stdin.isatty():
+            raise UsageError(
+                "standard input is a terminal, which would show the passwords", remedy="Name a file, or use a pipe."
+            )
+        yield sys.stdin.buffer
+        return
+    try:
+        file = open(name, "rb")  # noqa: PTH123, SIM115 - Path has another error for a NUL; closed below
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or "invalid file name"
+        raise ConfigError(f"the passwords cannot be read: {reason}") from exc
+    with file:
+        yield file
+
+
+def read_lines(stream: BinaryIO) -> Iterator[Row | Problem]:
+    """Yield a password for each line: its bytes, without the line ending."""
+    lines = _Lines(stream)
+    while True:
+        try:
+            password = _chomp(next(lines))
+        except StopIteration:
+            return
+        except _BadLine as exc:
+            yield Problem(lines.number, str(exc))
+        else:
+            yield _row(lines.number, None, password)
+
+
+def read_csv(stream: BinaryIO) -> Iterator[Row | Problem]:
+    """Yield rows of role and password (RFC 4180). A header and blank lines are skipped."""
+    lines = _Lines(stream)
+    # Not a generator expression: the first exception that passes through it would finish it.
+    reader = csv.reader(map(_decode, lines), strict=True)
+    while True:
+        start = lines.number + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except _BadLine as exc:
+            yield Problem(lines.number, str(exc))
+        except csv.Error:
+            yield Problem(start, "not well-formed CSV")
+        else:
+            if len(fields) == 2 and not (start == 1 and [field.strip().lower() for field in fields] == _HEADER):
+                yield _row(start, fields[0], fields[1].encode("utf-8", "surrogateescape"))
+            elif fields and len(fields) != 2:
+                count = f"{len(fields)} column{'' if len(fields) == 1 else 's'}"
+                yield Problem(start, f"{count} instead of two: role,password (quote a value that contains a comma)")
+
+
+def _row(line: int, role: str | None, password: bytes) -> Row | Problem:
+    problem = (None if role is None else _objection_to_role(role)) or _objection(password)
+    return Row(line, role, password) if problem is None else Problem(line, problem)
+
+
+def _objection_to_role(role: str) -> str | None:
+    if not role:
+        return "the role is empty"
+    if "\0" in role:
+        return "the role contains a NUL"
+    return "the role is not UTF-8" if any("\udc80" <= char <= "\udcff" for char in role) else None
+
+
+def _objection(password: bytes) -> str | None:
+    """Return why PostgreSQL cannot use a password."""
+    if not password:
+        return "the password is empty"
+    return "the password contains a NUL, which PostgreSQL does not accept" if b"\0" in password else None
+
+
+def _type(prompt: str) -> bytes:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(prompt).encode("utf-8", "surrogateescape")
+    except getpass.GetPassWarning:
+        problem = "this terminal would show the password"
+    except EOFError:
+        problem = "no password was typed"
+    except UnicodeError:  # whose own message contains a part of the password
+        problem = "the input is not in this terminal's encoding"
+    raise UsageError(problem, remedy=_PIPE_INSTEAD)
+
+
+def _decode(line: bytes) -> str:
+    return line.decode("utf-8", "surrogateescape")
+
+
+def _chomp(line: bytes) -> bytes:
+    """Remove one line ending, LF or CRLF."""
+    return line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
+
+
+class _Lines:
+    """Iterator over a stream's lines with their endings, and the number of the last line.
+
+    It can be continued after a `_BadLine`. A byte order mark at the beginning is removed.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.number = 0
+        self._stream = stream
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> bytes:
+        line = self._read()
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) > _MAX_LINE:
+            while line and not line.endswith(b"\n"):
+                line = self._read()
+            raise _BadLine(f"longer than {_MAX_LINE} bytes")
+        return line.removeprefix(codecs.BOM_UTF8) if self.number == 1 else line
+
+    def _read(self) -> bytes:
+        try:
+            return self._stream.readline(_MAX_LINE + 1)
+        except OSError as exc:
+            raise ConfigError(f"the passwords cannot be read: {exc.strerror}") from exc
