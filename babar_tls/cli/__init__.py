@@ -1,25 +1,9 @@
-"""The command ``babar-tls``: connect and see what is proven, list the TLS engines, watch a demonstration.
+"""The command ``babar-tls``.
 
-Every command takes ``--json`` and then prints one JSON document and nothing else on standard output, errors included:
-``{"error": {"class": …, "message": …, "remedy": …, "exit_status": …}}``. Exit statuses mean something:
+Every command has ``--json``. Standard output is then one JSON document; an error is the document
+``{"error": {"class": …, "message": …, "remedy": …, "exit_status": …}}``. `_errors.EXIT_STATUSES` has the exit statuses.
 
-======  ================================================================================================
-status  meaning
-======  ================================================================================================
-0       all is well
-1       an unexpected failure; in ``demo``, something was not as it should be
-2       wrong usage or configuration, or something is not installed
-3       the network: no such host, nobody listening, time ran out, the connection broke
-4       TLS could not be established: the server has none, or there is no common ground
-5       the server's certificate was not accepted
-6       authentication failed, channel binding included
-7       the server said no for another reason: no such database, too many connections, a failing query
-8       the other end does not speak PostgreSQL's protocol
-130     Ctrl-C
-141     whoever read the output went away
-======  ================================================================================================
-
-Importing this package loads neither a TLS engine nor rich; the command that needs them does.
+Importing this package imports neither a TLS backend nor rich. The command that needs them imports them.
 """
 
 from __future__ import annotations
@@ -31,7 +15,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from ..errors import Error
-from ._errors import INTERRUPTED, READER_GONE, UNEXPECTED, describe, error_document, exit_status
+from ._errors import INTERRUPTED, READER_GONE, describe, error_document, exit_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,40 +25,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: Its arguments, by default those of the process.
+        argv: The arguments, by default those of the process.
 
     Returns:
-        The exit status; see the table above.
+        The exit status.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in arguments
     try:
         return _run(arguments)
     except KeyboardInterrupt:
         if argv is None:
-            # The process is about to end anyhow: another Ctrl-C would only spoil its exit status.
+            # The process ends now. Another Ctrl-C would change its exit status.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        _silence_stdout()
-        return READER_GONE
-    except Error as error:
-        return _report(error, as_json=as_json)
+        return _silence_stdout()
     except Exception as error:
-        traceback.print_exc()
-        return _report(error, as_json=as_json)
+        if not isinstance(error, Error):
+            traceback.print_exc()
+        return _report(error, as_json="--json" in arguments)
 
 
 def _run(arguments: list[str]) -> int:
-    from ._arguments import parse  # noqa: PLC0415 - argparse is not needed to import this package
+    from ._arguments import parse  # noqa: PLC0415 - imports argparse and the commands
 
     for stream in (sys.stdout, sys.stderr):
-        # A terminal without a character for something gets a question mark, not a traceback.
+        # A character that the terminal's encoding lacks becomes a question mark instead of an exception.
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
     try:
         options = parse(arguments)
-    except SystemExit as exc:  # argparse has printed what --help and --version ask for
+    except SystemExit as exc:  # argparse has printed the help or the version
         return int(exc.code or 0)
     status: int = options.run(options)
     sys.stdout.flush()
@@ -82,30 +63,27 @@ def _run(arguments: list[str]) -> int:
 
 
 def _report(error: Exception, *, as_json: bool) -> int:
-    status = exit_status(error)
     try:
         if as_json:
-            from ._output import print_json  # noqa: PLC0415 - on this path alone
+            from ._output import print_json  # noqa: PLC0415 - imports json
 
             print_json({"error": error_document(error)})
-        elif status != UNEXPECTED or isinstance(error, Error):
-            print(describe(error, colour=_wants_colour()), file=sys.stderr)
+        elif isinstance(error, Error):
+            has_colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+            print(describe(error, colour=has_colour), file=sys.stderr)
         sys.stdout.flush()
     except BrokenPipeError:
         _silence_stdout()
-    return status
+    return exit_status(error)
 
 
-def _wants_colour() -> bool:
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def _silence_stdout() -> None:
-    """Let the interpreter's last flush go nowhere: the reader is gone, and Python would complain about it."""
+def _silence_stdout() -> int:
+    """Redirect standard output to nothing: Python's flush at exit would fail, because its reader has closed it."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):
-        return  # not a file: nothing is flushed at exit
+        return READER_GONE  # not a file: nothing is flushed at exit
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
+    return READER_GONE

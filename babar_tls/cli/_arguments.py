@@ -1,4 +1,4 @@
-"""The grammar of the command line."""
+"""Parser of the command line."""
 
 from __future__ import annotations
 
@@ -7,29 +7,22 @@ from importlib import import_module
 from typing import NoReturn
 
 from .. import __version__
-from ._errors import UsageError
+from ._errors import EXIT_STATUSES, UsageError
 
 _COMMANDS = ("connect", "explain", "backends", "demo", "verifier", "bench")
+_COMMAND_LIST = f"Commands: {', '.join(_COMMANDS)}."
 
 _EPILOG = """\
+Each command has its own help: babar-tls COMMAND --help
+
 examples:
   babar-tls demo
-  babar-tls backends
   babar-tls connect "postgresql://app@db.example.com/billing?sslmode=verify-full"
   babar-tls connect "host=db.example.com user=app" --backend openssl --json
+  babar-tls explain "host=db.example.com sslmode=prefer"
 
 exit status:
-  0    all is well
-  1    unexpected failure, or the demo found something that is not as it should be
-  2    wrong usage or configuration, or something is not installed
-  3    network: no such host, nobody listening, timeout, connection lost
-  4    TLS could not be established
-  5    the server's certificate was not accepted
-  6    authentication failed, channel binding included
-  7    the server refused for another reason
-  8    the other end does not speak PostgreSQL's protocol
-  130  Ctrl-C
-"""
+""" + "".join(f"  {status:<4} {meaning}\n" for status, meaning in EXIT_STATUSES.items())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,26 +31,23 @@ class _Parser(argparse.ArgumentParser):
         if not is_choice:
             raise UsageError(message, remedy=f"Try: {self.prog} --help")
         choice = rest.partition(" (choose from")[0].strip("'\"")
-        # A connection string in the wrong place has a password in it, perhaps.
-        what = f"unknown command {choice!r}" if choice.isalnum() else "a command is missing"
-        raise UsageError(what, remedy=f"Commands: {', '.join(_COMMANDS)}. Try: {self.prog} --help")
+        # The word may be a connection string with a password, which must not be shown.
+        problem = f"unknown command {choice!r}" if choice.isalnum() else "missing command"
+        raise UsageError(problem, remedy=f"{_COMMAND_LIST} Try: {self.prog} --help")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line; the result's `run` is to be called with the result.
+    """Parse the command line. The caller calls `run` of the result with the result.
 
     Raises:
-        UsageError: It is wrong.
-        SystemExit: ``--help`` or ``--version`` was asked for, and has been answered.
+        UsageError: The command line is wrong.
+        SystemExit: The help or the version was printed.
     """
-    parser = _build()
-    options, unknown = parser.parse_known_args(arguments)
+    options, unknown = _build().parse_known_args(arguments)
     if unknown:
         raise _unexpected(unknown)
     if options.command is None:
-        raise UsageError(
-            "which command?", remedy=f"Commands: {', '.join(_COMMANDS)}. Try: babar-tls --help, or babar-tls demo"
-        )
+        raise UsageError("missing command", remedy=f"{_COMMAND_LIST} Try: babar-tls --help, or babar-tls demo")
     return options
 
 
@@ -65,7 +55,7 @@ def _build() -> _Parser:
     layout = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="babar-tls",
-        description="PostgreSQL connections: TLS, verification and channel-bound SCRAM on an engine of your choice.",
+        description="Connect to PostgreSQL with TLS, and check how secure a connection or a connection string is.",
         epilog=_EPILOG,
         formatter_class=layout,
         allow_abbrev=False,
@@ -84,15 +74,15 @@ def _build() -> _Parser:
         )
         module.configure(command)
         if not getattr(module, "OWN_JSON", False):
-            command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+            command.add_argument("--json", action="store_true", help="print one JSON document, errors included")
         command.set_defaults(run=module.run)
     return parser
 
 
 def _unexpected(unknown: list[str]) -> UsageError:
-    """The error for arguments that nobody wants; it names options alone, because a value may be a password."""
-    # Of a short option the letter alone: what is stuck to it may be a password.
+    """Return the error for unknown arguments. It names only options, because a value may be a password."""
     words = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+    # The value of a short option may follow its letter directly.
     options = [word if word.startswith("--") else word[:2] for word in words]
     if options:
         return UsageError(f"unknown option: {', '.join(options)}", remedy="Try: babar-tls --help")

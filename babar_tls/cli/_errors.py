@@ -1,4 +1,4 @@
-"""Errors as the command line shows them: an exit status, two lines for people, an object for programs."""
+"""Errors of the command line: exit statuses, texts for people and documents for programs."""
 
 from __future__ import annotations
 
@@ -19,42 +19,51 @@ from ..errors import (
 )
 
 UNEXPECTED = 1
-INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
+INTERRUPTED = 130  # 128 + SIGINT, as in a shell
 READER_GONE = 141  # 128 + SIGPIPE
+
+EXIT_STATUSES = {
+    0: "success",
+    UNEXPECTED: "unexpected failure; for demo, an unexpected result",
+    2: "wrong usage or configuration, or a package is not installed",
+    3: "network error: unknown host, connection refused, timeout, connection lost",
+    4: "TLS could not be established",
+    5: "the server's certificate was not accepted",
+    6: "authentication or channel binding failed",
+    7: "the server refused for another reason: unknown database, too many connections, failed query",
+    8: "the server does not use PostgreSQL's protocol",
+    INTERRUPTED: "interrupted by Ctrl-C",
+    READER_GONE: "the reader of the output has closed it",
+}
 
 
 class UsageError(Error):
-    """The command line itself is wrong."""
+    """The command line is wrong."""
 
 
 class MissingExtra(Error, ImportError):
-    """A command needs something that is not installed."""
+    """A package that the command needs is not installed."""
 
 
-# The first that fits, so a class stands before its bases; AuthError before ServerError, because an error that is
-# both (a wrong password) is about authentication.
-_STATUSES: tuple[tuple[type[Error], int], ...] = (
-    (UsageError, 2),
-    (MissingExtra, 2),
-    (ConfigError, 2),
-    (BackendUnavailable, 2),
-    (CertificateError, 5),
-    (TlsError, 4),
-    (IoError, 3),
-    (AuthError, 6),
-    (ServerError, 7),
-    (TargetSessionError, 7),
-    (ProtocolError, 8),
+# The first match counts. Subclasses precede their bases; AuthError precedes ServerError, as a wrong password is both.
+_STATUSES: tuple[tuple[int, tuple[type[Error], ...]], ...] = (
+    (2, (UsageError, MissingExtra, ConfigError, BackendUnavailable)),
+    (5, (CertificateError,)),
+    (4, (TlsError,)),
+    (3, (IoError,)),
+    (6, (AuthError,)),
+    (7, (ServerError, TargetSessionError)),
+    (8, (ProtocolError,)),
 )
 
 
 def exit_status(error: BaseException) -> int:
-    """The status that the process ends with because of `error`."""
-    return next((status for kind, status in _STATUSES if isinstance(error, kind)), UNEXPECTED)
+    """Return the exit status of the process for `error`."""
+    return next((status for status, classes in _STATUSES if isinstance(error, classes)), UNEXPECTED)
 
 
 def headline(error: BaseException) -> str:
-    """What happened and where, without the remedy, safe to print; the server's detail and hint are further lines."""
+    """Return the message without the remedy, safe to print. The server's detail and hint are further lines."""
     text = str(error)
     remedy = getattr(error, "remedy", None)
     if remedy:
@@ -63,17 +72,17 @@ def headline(error: BaseException) -> str:
 
 
 def describe(error: BaseException, *, colour: bool) -> str:
-    """For standard error: what happened, and what to do about it, indented."""
+    """Return the text for standard error: the message, and the remedy on indented lines."""
     red, dim, off = ("\x1b[1;31m", "\x1b[2m", "\x1b[0m") if colour else ("", "", "")
-    text = headline(error).replace("\n", "\n  ")
+    text = f"{red}error:{off} {headline(error)}"
     remedy = getattr(error, "remedy", None)
-    advice = visible(remedy, keep_newlines=True).replace("\n", "\n  ") if remedy else ""
-    hint = f"\n  {dim}{advice}{off}" if remedy else ""
-    return f"{red}error:{off} {text}{hint}"
+    if remedy:
+        text += f"\n{dim}{visible(remedy, keep_newlines=True)}{off}"
+    return text.replace("\n", "\n  ")
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
-    """For JSON: the class, the message, and whatever the class has to say beyond it."""
+    """Return the JSON object: the class, the message and further attributes."""
     known = isinstance(error, Error)
     document: dict[str, Any] = {
         "class": type(error).__name__,
@@ -91,7 +100,7 @@ def error_document(error: BaseException) -> dict[str, Any]:
 
 
 def require_rich() -> None:
-    """Check that tables can be drawn, before anything else is done.
+    """Check before the work that tables can be drawn.
 
     Raises:
         MissingExtra: rich is not installed.
@@ -101,5 +110,5 @@ def require_rich() -> None:
     except ImportError as exc:
         raise MissingExtra(
             "this output needs rich, which is not installed",
-            remedy="pip install 'babar-tls[cli]', or ask for --json, which needs nothing.",
+            remedy="pip install 'babar-tls[cli]', or use --json, which needs no other package.",
         ) from exc

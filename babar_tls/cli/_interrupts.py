@@ -1,4 +1,4 @@
-"""Ctrl-C that ends a command once, at a point where that is safe."""
+"""Ctrl-C that interrupts a command once, at a safe point."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class Interrupts:
-    """While it is entered, the first Ctrl-C is a `KeyboardInterrupt` and the next ones are nothing.
+    """A context in which the first Ctrl-C raises `KeyboardInterrupt` and later ones are ignored.
 
-    An impatient second one would interrupt the clearing up. After `defer`, the first waits for the next `check`: raised
-    inside a callback from C, as pyOpenSSL verifies certificates by, the exception would be printed and lost.
+    A second Ctrl-C would interrupt the cleanup. After `defer`, only `check` raises the exception: in a callback from C,
+    with which pyOpenSSL verifies certificates, it would be printed and lost.
 
-    Outside the main thread, or where Ctrl-C has been given another meaning, it does nothing.
+    Outside the main thread, or if SIGINT has another handler, the context has no effect.
     """
 
     def __init__(self) -> None:
-        self._ours = False
+        self._is_installed = False
         self._deferred = False
         self._pending = False
 
@@ -28,26 +28,26 @@ class Interrupts:
         main = threading.current_thread() is threading.main_thread()
         if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._interrupt)
-            self._ours = True
+            self._is_installed = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._ours:
+        if self._is_installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if kind is None:
             self.check()
 
     def defer(self) -> None:
-        """From now on, leave Ctrl-C to `check`."""
+        """From now on, raise `KeyboardInterrupt` only in `check`."""
         self._deferred = True
 
     def check(self) -> None:
-        """Be interrupted here.
+        """Raise the deferred interrupt.
 
         Raises:
-            KeyboardInterrupt: There was a Ctrl-C.
+            KeyboardInterrupt: Ctrl-C was pressed.
         """
         if self._pending:
             self._pending = False

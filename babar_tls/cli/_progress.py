@@ -1,4 +1,4 @@
-"""A progress bar on standard error, where that is a terminal and rich is installed; else nothing."""
+"""A progress bar on standard error, if that is a terminal and rich is installed."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-_INTERVAL = 0.1  # seconds between two drawings
+_INTERVAL = 0.1  # seconds between two updates
 
 
 @contextmanager
 def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Yields the function to be called with every number of things done.
+    """Yield a function that advances the bar by a count.
 
-    Drawing happens within that function and nowhere else: no thread disturbs what is being measured.
+    Only that function draws. There is no thread that could disturb a measurement.
 
     Args:
-        what: What is being done.
-        total: How many things there are, `None` if nobody knows.
+        what: The text next to the bar.
+        total: The count at the end, `None` if it is unknown.
     """
     if sys.stderr is None or not sys.stderr.isatty():
-        yield _nothing
+        yield lambda _: None
         return
     try:
         from rich.console import Console  # noqa: PLC0415 - optional
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     except ImportError:
-        yield _nothing
+        yield lambda _: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True, auto_refresh=False) as progress:
@@ -46,7 +46,3 @@ def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]
                 drawn = time.monotonic()
 
         yield advance
-
-
-def _nothing(_: int) -> None:
-    pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import babar_tls
 from babar_tls import cli as package
 from babar_tls import errors
-from babar_tls.cli._errors import error_document, exit_status
+from babar_tls.cli._errors import EXIT_STATUSES, error_document, exit_status
 
 from .conftest import APP_PASSWORD, finish, spawn
 
@@ -39,14 +40,12 @@ def test_help(cli: Callable[..., Outcome], command: str) -> None:
     assert "--json" in own.out
 
 
-def test_exit_statuses_are_documented_alike() -> None:
-    """--help and the package's documentation list the same exit statuses."""
-    from babar_tls.cli._arguments import _EPILOG
-
-    listed = set(re.findall(r"^  (\d+) ", _EPILOG, re.MULTILINE))
-    documented = set(re.findall(r"^(\d+) ", package.__doc__ or "", re.MULTILINE))
-    assert documented == listed | {"141"}
-    assert {str(number) for number in range(9)} <= listed
+def test_exit_statuses_are_documented(cli: Callable[..., Outcome]) -> None:
+    """The help and docs/cli.md list the same exit statuses."""
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8").partition("## Exit status")[2]
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE)
+    assert {int(status): meaning for status, meaning in rows} == EXIT_STATUSES
+    assert re.findall(r"^  (\d+) +(.*)$", cli("--help").out.partition("exit status:")[2], re.MULTILINE) == rows
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def test_exit_status_of_each_class(error: Exception, status: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "which command?"),
+        ([], "missing command"),
         (["conect"], "unknown command 'conect'"),
         (["connect", "--timeout", "soon"], "invalid float value"),
         (["connect", "--sql"], "unknown option: --sql"),
