@@ -258,7 +258,7 @@ async def _connect_asyncio(config: Config) -> tuple[float, SecurityReport, tuple
 
 
 def try_connect(config: Config) -> Error | None:
-    """Connect; return the error, `None` if there is none."""
+    """Connect; return the error, `None` after a success."""
     try:
         Session.connect(config).close()
     except Error as error:

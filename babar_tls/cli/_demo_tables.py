@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _VERIFIED = {"full": "chain and name", "ca": "chain, not name", "none": "not verified"}
 _ATTACKS = {
-    "wrong-ca": ("Wrong CA", "The client trusts another CA than the one that issued the server's certificate."),
+    "wrong-ca": ("Wrong CA", "The client does not trust the CA that issued the server's certificate."),
     "wrong-name": ("Wrong server", "The certificate is valid, but for another name than the client connects to."),
     "man-in-the-middle": (
         "Man in the middle with a valid certificate",
@@ -95,7 +95,7 @@ class DemoTables:
             self._console.print(self._without_binding(demo.interception))
 
     def end(self, demo: Demonstration) -> None:
-        """Print the unexpected results, or that there are none."""
+        """Print the unexpected results, or that every result is as expected."""
         self._console.print()
         for failure in demo.failures:
             self._console.print(self._console.verdict(False, failure))

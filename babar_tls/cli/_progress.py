@@ -18,7 +18,7 @@ _INTERVAL = 0.1  # seconds between two updates
 def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances the bar by a count.
 
-    Only that function draws. There is no thread that could disturb a measurement.
+    Only that function draws: a thread could disturb a measurement.
 
     Args:
         what: The text next to the bar.

@@ -1,7 +1,7 @@
 """Changes of a connection string that remove its weaknesses.
 
-A later parameter of a string replaces an earlier one of the same name, and a string takes precedence over a service
-file and over environment variables. So every change is an addition at the end, except for a parameter that has to go.
+A later parameter of a string replaces an earlier one with the same name, and the string overrides a service file and
+environment variables. So a change is an addition at the end of the string, or a parameter to remove.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One PostgreSQL for the tests of the command line, with a role for each way of being let in."""
+"""A PostgreSQL server for the tests of the command line, with a role for each authentication method."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgresServer]:
-    """A server with TLS; `app` comes with SCRAM, `old` with MD5, `clear` with a clear password, `free` with nothing."""
+    """Start a server with TLS and a role for each authentication method."""
     roles = {
         "app": APP_PASSWORD,
         "old": Role(APP_PASSWORD, encryption="md5"),
@@ -62,14 +62,14 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def server_without_tls() -> Iterator[PostgresServer]:
-    """A server that has no TLS."""
+    """Start a server without TLS."""
     with PostgresServer(tls=False) as running:
         yield running
 
 
 @pytest.fixture
 def conninfo(server: PostgresServer) -> Callable[..., str]:
-    """A keyword string for `app` on the server, with changes."""
+    """Return a function that writes a keyword string for `app` on the server."""
 
     def build(**changes: Any) -> str:
         return server.conninfo(**{"user": "app", "password": APP_PASSWORD, "dbname": "postgres", **changes})
@@ -79,7 +79,7 @@ def conninfo(server: PostgresServer) -> Callable[..., str]:
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
-    """Runs the command line in this process."""
+    """Return a function that runs the command line in this process."""
     monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
 
     def run(*arguments: str) -> Outcome:
@@ -95,7 +95,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def spawn(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Starts the command line as a process of its own, its output piped."""
+    """Start the command line as a process with piped output."""
     # The shell that runs the tests may ignore SIGINT, and children inherit that.
     program = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
@@ -113,6 +113,6 @@ def spawn(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> Outcome:
-    """Waits for its end."""
+    """Wait for the end of a process."""
     out, err = process.communicate(timeout=60)
     return Outcome(process.returncode, out, err)

@@ -1,4 +1,4 @@
-"""`babar-tls connect` shows what is proven, warns of what is not, and says why it failed."""
+"""Output, warnings and errors of `babar-tls connect`."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ ERROR_CLASSES = [
 
 
 @pytest.mark.parametrize("backend", available_backends())
-def test_table(cli: Callable[..., Outcome], conninfo: Callable[..., str], backend: str) -> None:
-    """The table shows in plain words what was negotiated and proven, and where the time went."""
+def test_table_shows_what_was_negotiated(
+    cli: Callable[..., Outcome], conninfo: Callable[..., str], backend: str
+) -> None:
     outcome = cli("connect", conninfo(), "--backend", backend)
     assert (outcome.status, outcome.err) == (0, "")
     for words in (
@@ -62,8 +63,7 @@ def test_table(cli: Callable[..., Outcome], conninfo: Callable[..., str], backen
     assert max(map(len, outcome.out.splitlines())) <= 100
 
 
-def test_json(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
-    """--json has the whole report, the server's parameters and the rows."""
+def test_json_has_the_report_and_rows(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
     document = cli("connect", conninfo(), "--json", "--query", "select 1, null").document
     assert document["rows"] == [["1", None]]
     assert document["security"]["tls_version"] == "TLSv1.3"
@@ -75,7 +75,7 @@ def test_json(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None
 
 @pytest.mark.parametrize(("changes", "arguments", "status", "kind"), ERROR_CLASSES)
 @pytest.mark.parametrize("as_json", [False, True])
-def test_failures(  # noqa: PLR0917 - pytest passes them by name
+def test_failure_has_its_exit_status_and_message(  # noqa: PLR0917 - pytest passes them by name
     cli: Callable[..., Outcome],
     conninfo: Callable[..., str],
     changes: dict[str, Any],
@@ -84,7 +84,7 @@ def test_failures(  # noqa: PLR0917 - pytest passes them by name
     kind: str,
     as_json: bool,
 ) -> None:
-    """Each kind of failure has its exit status, a message on standard error and its class in JSON; no traceback."""
+    """An error has its class in JSON, and no traceback."""
     outcome = cli("connect", conninfo(**changes), *arguments, *(["--json"] if as_json else []))
     assert outcome.status == status
     if as_json:
@@ -97,8 +97,7 @@ def test_failures(  # noqa: PLR0917 - pytest passes them by name
         assert "Traceback" not in outcome.err
 
 
-def test_machine_readable_reasons(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
-    """JSON has the SQLSTATE of a server's error and the reason of a rejected certificate."""
+def test_json_has_sqlstate_and_certificate_reason(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
     refused = cli("connect", conninfo(password="wrong"), "--json").document["error"]
     assert refused["code"] == "28P01"
     rejected = cli("connect", conninfo(), "--server-name", "db.wrong.example", "--json").document["error"]
@@ -106,22 +105,19 @@ def test_machine_readable_reasons(cli: Callable[..., Outcome], conninfo: Callabl
     assert "remedy" in rejected
 
 
-def test_remedy_is_a_line_of_its_own(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
-    """What to do about it stands below what happened, indented, and once."""
+def test_remedy_is_on_a_separate_line(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
     lines = cli("connect", conninfo(dbname="missing")).err.splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("  Check the database's name")
 
 
-def test_server_without_tls(cli: Callable[..., Outcome], server_without_tls: PostgresServer) -> None:
-    """A server without TLS is status 4, where TLS is demanded."""
+def test_server_without_tls_is_status_4(cli: Callable[..., Outcome], server_without_tls: PostgresServer) -> None:
     conninfo = server_without_tls.conninfo(sslmode="require")
     assert cli("connect", conninfo, "--json").document["error"]["class"] == "TlsRefused"
     assert cli("connect", conninfo).status == 4
 
 
-def test_nobody_listens(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
-    """A port on which nobody listens is status 3."""
+def test_refused_connection_is_status_3(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         outcome = cli("connect", conninfo(port=reserved.getsockname()[1]))
@@ -129,8 +125,7 @@ def test_nobody_listens(cli: Callable[..., Outcome], conninfo: Callable[..., str
     assert "Connection refused" in outcome.err
 
 
-def test_timeout(cli: Callable[..., Outcome]) -> None:
-    """A server that says nothing is status 3 once --timeout has passed."""
+def test_silent_server_is_status_3_after_the_timeout(cli: Callable[..., Outcome]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         outcome = cli("connect", f"host=127.0.0.1 port={silent.getsockname()[1]} user=x", "--timeout", "0.2", "--json")
     assert (outcome.status, outcome.document["error"]["class"]) == (3, "TimeoutError")
@@ -141,8 +136,7 @@ def _speak_http(peer: ScriptedPeer) -> None:
     peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
-def test_not_postgresql(cli: Callable[..., Outcome]) -> None:
-    """Something that is no PostgreSQL is status 8."""
+def test_http_server_is_status_8(cli: Callable[..., Outcome]) -> None:
     with ScriptedServer(_speak_http) as web:
         outcome = cli("connect", f"host={web.host} port={web.port} user=x sslmode=disable")
     assert outcome.status == 8
@@ -164,7 +158,7 @@ def test_not_postgresql(cli: Callable[..., Outcome]) -> None:
         ({"user": "free", "password": None}, "The server required no password"),
     ],
 )
-def test_warnings(  # noqa: PLR0917 - pytest passes them by name
+def test_weakness_is_in_the_output(  # noqa: PLR0917 - pytest passes them by name
     cli: Callable[..., Outcome],
     conninfo: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
@@ -172,7 +166,7 @@ def test_warnings(  # noqa: PLR0917 - pytest passes them by name
     changes: dict[str, Any],
     warning: str,
 ) -> None:
-    """Whatever is weak is said in plain words, in the table's company and in JSON."""
+    """The output and the JSON document have the warning."""
     monkeypatch.setenv("HOME", str(tmp_path))  # where a root certificate would change what sslmode=require means
     outcome = cli("connect", conninfo(**changes))
     assert outcome.status == 0
@@ -180,16 +174,19 @@ def test_warnings(  # noqa: PLR0917 - pytest passes them by name
     assert any(warning in text for text in cli("connect", conninfo(**changes), "--json").document["warnings"])
 
 
-def test_local_socket(cli: Callable[..., Outcome], server: PostgresServer, conninfo: Callable[..., str]) -> None:
-    """A local socket needs no TLS, and that is no weakness."""
+def test_local_socket_without_tls_is_not_weak(
+    cli: Callable[..., Outcome], server: PostgresServer, conninfo: Callable[..., str]
+) -> None:
     outcome = cli("connect", conninfo(host=str(server.socket_dir), sslmode=None, sslrootcert=None))
     assert outcome.status == 0
     assert "none, on a local socket" in outcome.out
     assert "!" not in outcome.out
 
 
-def test_root_cert(cli: Callable[..., Outcome], server: PostgresServer, conninfo: Callable[..., str]) -> None:
-    """--root-cert names the authorities to trust; even sslmode=require verifies the chain then, as libpq does."""
+def test_root_cert_option_replaces_the_trust_store(
+    cli: Callable[..., Outcome], server: PostgresServer, conninfo: Callable[..., str]
+) -> None:
+    """Even sslmode=require verifies the chain with a root file, as in libpq."""
     root = str(server.root_cert_path)
     options = ("--root-cert", root, "--json")
     bare = cli("connect", conninfo(sslmode=None, sslrootcert=None), *options)
@@ -198,8 +195,7 @@ def test_root_cert(cli: Callable[..., Outcome], server: PostgresServer, conninfo
     assert required.document["security"]["verified"] == "ca"
 
 
-def test_rows(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
-    """--query shows its rows, NULL told from text."""
+def test_query_shows_rows_and_null(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
     out = cli("connect", conninfo(), "--query", "select 'one', null union all select 'two', 'x'").out
     assert "2 rows" in out
     assert "NULL" in out
@@ -209,8 +205,8 @@ def test_rows(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None
 HOSTILE = "select E'\\x1b]0;owned\\x07\\x1b[31mred\\x1b[0m[red]\\u202etxt[/red][/]:smile:'"
 
 
-def test_escape_sequences_of_the_server(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
-    """Control characters from the server are shown as escapes, and markup as the text that it is."""
+def test_control_characters_in_rows_are_escaped(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
+    """Markup in the rows is shown unchanged."""
     outcome = cli("connect", conninfo(), "--query", HOSTILE)
     assert outcome.status == 0
     for char in "\x1b\x07\u202e":
@@ -219,8 +215,9 @@ def test_escape_sequences_of_the_server(cli: Callable[..., Outcome], conninfo: C
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_escape_sequences_in_errors(cli: Callable[..., Outcome], conninfo: Callable[..., str], as_json: bool) -> None:
-    """The same holds for what a server says when it refuses, before anybody has proven anything."""
+def test_control_characters_in_errors_are_escaped(
+    cli: Callable[..., Outcome], conninfo: Callable[..., str], as_json: bool
+) -> None:
     outcome = cli("connect", conninfo(dbname="a\x1b[2J\x9b1m[bold]\u202eb"), *(["--json"] if as_json else []))
     assert outcome.status == 7
     text = outcome.document["error"]["message"] if as_json else outcome.err
@@ -228,8 +225,10 @@ def test_escape_sequences_in_errors(cli: Callable[..., Outcome], conninfo: Calla
     assert "a\\x1b[2J\\x9b1m[bold]\\u202eb" in text
 
 
-def test_password_file(cli: Callable[..., Outcome], conninfo: Callable[..., str], tmp_path: Path) -> None:
-    """A password may come from a file's first line; a file without one, or none at all, is a clear error."""
+def test_password_is_read_from_a_file(
+    cli: Callable[..., Outcome], conninfo: Callable[..., str], tmp_path: Path
+) -> None:
+    """A file without a first line, and a missing file, are errors."""
     path = tmp_path / "password"
     path.write_text(f"{APP_PASSWORD}\nmore\n")
     target = conninfo(password=None)
@@ -241,12 +240,11 @@ def test_password_file(cli: Callable[..., Outcome], conninfo: Callable[..., str]
     assert (outcome.status, "could not read password file" in outcome.err) == (2, True)
 
 
-def test_password_from_standard_input(
+def test_password_is_read_from_standard_input(
     cli: Callable[..., Outcome],
     conninfo: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """``--password-file -`` reads it from standard input."""
     stdin = io.TextIOWrapper(io.BytesIO(f"{APP_PASSWORD}\r\n".encode()))
     monkeypatch.setattr("sys.stdin", stdin)
     assert cli("connect", conninfo(password=None), "--password-file", "-").status == 0

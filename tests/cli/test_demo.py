@@ -1,4 +1,4 @@
-"""`babar-tls demo` runs as it is, and notices when something is not as it should be."""
+"""`babar-tls demo`: its output, and its failures."""
 
 from __future__ import annotations
 
@@ -30,27 +30,25 @@ ATTACKS = {
 
 @pytest.fixture(scope="module")
 def piped() -> Outcome:
-    """The demo, its output read by another program."""
+    """Run the demo with its output in a pipe."""
     return finish(spawn("demo"))
 
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    """The demo's JSON."""
+    """Return the JSON document of the demo."""
     outcome = finish(spawn("demo", "--json"))
     assert (outcome.status, outcome.err) == (0, "")
     return outcome.document
 
 
-def test_succeeds(piped: Outcome) -> None:
-    """It ends with status 0, says so, and has nothing to complain about."""
+def test_demo_succeeds(piped: Outcome) -> None:
     assert (piped.status, piped.err) == (0, "")
     assert "All results are as expected" in piped.out
 
 
 @pytest.mark.parametrize("backend", ["stdlib", "openssl"])
-def test_each_engine_is_shown(piped: Outcome, backend: str) -> None:
-    """For each engine it shows TLS 1.3, channel-bound SCRAM, and that the server says the same."""
+def test_table_of_each_backend_has_both_reports(piped: Outcome, backend: str) -> None:
     if backend not in available_backends():
         pytest.skip(f"{backend} is not installed")
     table = re.search(rf"^{backend}: .*?^╰", piped.out, re.MULTILINE | re.DOTALL)
@@ -63,8 +61,7 @@ def test_each_engine_is_shown(piped: Outcome, backend: str) -> None:
     assert "✗" not in table[0]
 
 
-def test_refusals_are_shown(piped: Outcome) -> None:
-    """Each refusal is shown with its class, the server's or the engine's words, and what to do."""
+def test_refusals_are_shown_with_class_and_message(piped: Outcome) -> None:
     text = " ".join(piped.out.replace("│", " ").split())
     for words in (
         "CertificateError (untrusted)",
@@ -78,16 +75,14 @@ def test_refusals_are_shown(piped: Outcome) -> None:
         assert words in text
 
 
-def test_output_for_a_pipe(piped: Outcome) -> None:
-    """Without a terminal there are no escape sequences, and no line is longer than 100 columns."""
+def test_piped_output_has_100_columns_and_no_escape_sequences(piped: Outcome) -> None:
     assert "\x1b" not in piped.out
     assert "\r" not in piped.out
     assert max(map(len, piped.out.splitlines())) <= 100
     assert "…" not in piped.out
 
 
-def test_narrow_terminal() -> None:
-    """On 80 columns nothing is cut off."""
+def test_80_columns_are_enough() -> None:
     outcome = finish(spawn("demo", COLUMNS="80"))
     assert outcome.status == 0
     assert max(map(len, outcome.out.splitlines())) <= 80
@@ -96,8 +91,7 @@ def test_narrow_terminal() -> None:
     assert re.search(r"reported by server +│ ✓ TLSv1\.3", outcome.out)
 
 
-def test_json_connections(document: dict[str, Any]) -> None:
-    """--json has both ends' accounts of a connection for each engine and style."""
+def test_json_has_both_reports_of_each_connection(document: dict[str, Any]) -> None:
     assert document["ok"] is True
     assert document["failures"] == []
     connections = document["connections"]
@@ -111,15 +105,13 @@ def test_json_connections(document: dict[str, Any]) -> None:
         assert item["server_says"]["bits"] in (128, 256)
 
 
-def test_json_timings(document: dict[str, Any]) -> None:
-    """--json has seconds for each engine and style."""
+def test_json_has_timings_of_each_backend(document: dict[str, Any]) -> None:
     for item in document["timings"]["cases"]:
         assert 0 < item["tls"] < item["connect"] < 5
         assert 0 < item["auth"] < item["connect"]
 
 
-def test_json_refusals(document: dict[str, Any]) -> None:
-    """--json has the three refusals by every engine, and what happens without channel binding."""
+def test_json_has_refusals_of_each_backend(document: dict[str, Any]) -> None:
     found = {(item["name"], item["backend"]): item["error"]["class"] for item in document["refusals"]}
     assert found == {(name, backend): kind for name, kind in ATTACKS.items() for backend in available_backends()}
     assert document["without_channel_binding"]["verified"] == "full"
@@ -128,7 +120,7 @@ def test_json_refusals(document: dict[str, Any]) -> None:
 
 
 def _servers(parent: int | None = None) -> list[str]:
-    """Command lines of running servers in temporary folders, or of those alone that `parent` has started."""
+    """Return the command lines of running servers in temporary folders, or only those started by `parent`."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -143,8 +135,8 @@ def _servers(parent: int | None = None) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(("moment", "times"), [("starting", 1), ("running", 3)])
-def test_interrupt(moment: str, times: int) -> None:
-    """Ctrl-C, also by the impatient, is status 130 and no traceback; neither the server nor its folder remains."""
+def test_ctrl_c_stops_the_server_and_removes_its_folder(moment: str, times: int) -> None:
+    """The exit status is 130, without a traceback. A repeated Ctrl-C changes nothing."""
     with spawn("demo") as process:
         deadline = time.monotonic() + 30
         while not (commands := _servers(process.pid)):
@@ -168,8 +160,7 @@ def test_interrupt(moment: str, times: int) -> None:
     assert not any(folder in command for command in _servers() for folder in folders)
 
 
-def test_reader_gone() -> None:
-    """When the reader of the output goes away, the server is stopped all the same, without a word."""
+def test_closed_output_stops_the_server() -> None:
     with spawn("demo") as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("╭")
@@ -184,7 +175,7 @@ def test_reader_gone() -> None:
 
 @pytest.fixture
 def small_demo(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo without a server of its own and without what takes time."""
+    """Run the demo with the server of the other tests and without slow parts."""
 
     def start(self: experiments.Demonstration) -> None:
         self.server, self.start_seconds = server, 0.0
@@ -201,14 +192,14 @@ def small_demo(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_demo")
 def test_small_demo_succeeds(cli: Callable[..., Outcome]) -> None:
-    """The demo that the next tests disturb is in order when it is not disturbed."""
+    """The following tests change this demo."""
     assert cli("demo").status == 0
 
 
 @pytest.mark.usefixtures("small_demo")
 @pytest.mark.parametrize("as_json", [False, True])
 def test_disagreement_is_a_failure(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
-    """When the server tells of another TLS version than the engine, the demo says so and fails."""
+    """The server reports another TLS version than the backend."""
     monkeypatch.setattr(experiments, "_SERVER_VIEW", "select true, 'TLSv1.2[/]', 'TLS_AES_256_GCM_SHA384', 256")
     outcome = cli("demo", *(["--json"] if as_json else []))
     assert outcome.status == 1
@@ -226,7 +217,7 @@ def test_disagreement_is_a_failure(cli: Callable[..., Outcome], monkeypatch: pyt
 def test_missing_refusal_is_a_failure(
     cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, error: IoError | None
 ) -> None:
-    """When something is accepted that must be refused, or fails for another reason, the demo says so and fails."""
+    """A connection that must be refused is accepted, or fails for another reason."""
     monkeypatch.setattr(experiments, "try_connect", lambda config: error)
     outcome = cli("demo")
     assert outcome.status == 1
@@ -235,8 +226,8 @@ def test_missing_refusal_is_a_failure(
 
 
 @pytest.mark.usefixtures("small_demo")
-def test_broken_engine_is_a_failure(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine that cannot connect is shown with its error, and the demo fails."""
+def test_broken_backend_is_a_failure(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is shown."""
 
     def connect(config: object) -> tuple[float, SecurityReport, tuple[str | None, ...]]:
         raise IoError("this backend [bold]stalls\x1b[2J", remedy="Use another one.")
@@ -260,13 +251,12 @@ def test_broken_engine_is_a_failure(cli: Callable[..., Outcome], monkeypatch: py
         (None, None, False),
     ],
 )
-def test_spellings_of_cipher_suites(ours: str | None, theirs: str | None, same: bool) -> None:
-    """Two spellings of one cipher suite agree, two suites do not, and silence agrees with nothing."""
+def test_spellings_of_cipher_suites_are_compared(ours: str | None, theirs: str | None, same: bool) -> None:
+    """An unknown cipher suite does not agree with another one."""
     assert experiments.is_same_cipher(ours, theirs) is same
 
 
-def test_server_that_does_not_start(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that cannot be started is an error with its own words, and no traceback."""
+def test_server_that_does_not_start_is_an_error(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("babar_tls.testing.postgres.find_binaries", _no_binaries)
     outcome = cli("demo")
     assert outcome.status == 1

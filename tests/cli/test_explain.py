@@ -1,4 +1,4 @@
-"""``babar-tls explain``: every parameter with its origin, the truth in plain words, and a stronger line that is."""
+"""`babar-tls explain`: sources, consequences, and changes that are accepted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECRET = "hush-hush"
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without files, and an environment without PG*."""
+    """Provide a home without files, and an environment without PG* variables."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("PGUSER", "PGPASSWORD", "PGSSLMODE", "PGHOST", "PGSERVICE"):
         monkeypatch.delenv(name, raising=False)
@@ -47,8 +47,9 @@ def sources(document: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {item["name"]: (item["value"], item["source"]) for item in document["parameters"]}
 
 
-def test_where_it_comes_from(cli: Callable[..., Outcome], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each parameter names the string, the service, the variable or the file that it comes from."""
+def test_each_parameter_has_its_source(
+    cli: Callable[..., Outcome], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service = home / "services"
     service.write_text(f"[billing]\ndbname=ledger\npassword={SECRET}\n")
     (home / ".postgresql").mkdir()
@@ -66,8 +67,7 @@ def test_where_it_comes_from(cli: Callable[..., Outcome], home: Path, monkeypatc
     assert found["connect_timeout"] == ("10", "default")
 
 
-def test_as_a_table(cli: Callable[..., Outcome]) -> None:
-    """For people it is a table: what is not a default, what follows from it, what is weak."""
+def test_output_hides_secrets_and_defaults(cli: Callable[..., Outcome]) -> None:
     outcome = cli("explain", f"host=db.example.com user=app password={SECRET} sslmode=require")
     assert outcome.status == 0
     assert SECRET not in outcome.out
@@ -133,8 +133,7 @@ def test_as_a_table(cli: Callable[..., Outcome]) -> None:
         ("host=a connect_timeout=0", "Server", "no timeout"),
     ],
 )
-def test_in_plain_words(cli: Callable[..., Outcome], text: str, topic: str, meaning: str) -> None:
-    """What follows from a string is said, and as it is."""
+def test_consequence_is_stated(cli: Callable[..., Outcome], text: str, topic: str, meaning: str) -> None:
     assert meaning in explained(cli, text)["meaning"][topic]
 
 
@@ -321,8 +320,9 @@ def test_values_from_elsewhere_are_overridden(
     assert find_weaknesses(Config.from_conninfo(f"host=h service=s {document['changes']['add']}")) == []
 
 
-def test_somebody_elses_string(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --untrusted it may name no file, and nothing of ours is added to it."""
+def test_untrusted_string_gets_no_files_and_no_environment(
+    cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
     outcome = cli("explain", "host=h sslkey=/etc/shadow", "--untrusted")
     assert outcome.status == 2
     assert "names a file" in outcome.err
@@ -331,16 +331,15 @@ def test_somebody_elses_string(cli: Callable[..., Outcome], monkeypatch: pytest.
     assert sources(explained(cli, "host=h"))["password"] == ("(hidden)", "environment variable PGPASSWORD")
 
 
-def test_what_cannot_be(cli: Callable[..., Outcome]) -> None:
-    """A string that cannot be is refused with the reason that connecting would give, and shows no password."""
+def test_invalid_string_is_status_2_and_shows_no_password(cli: Callable[..., Outcome]) -> None:
     outcome = cli("explain", f"host=h password={SECRET} sslmode=perhaps", "--json")
     assert outcome.status == 2
     assert 'invalid sslmode value: "perhaps"' in outcome.document["error"]["message"]
     assert SECRET not in outcome.out
 
 
-def test_the_engine(cli: Callable[..., Outcome]) -> None:
-    """An engine that is named is the one that is explained; where there can be no TLS none is needed."""
+def test_backend_option_is_used(cli: Callable[..., Outcome]) -> None:
+    """An unknown backend is an error only if TLS may be used."""
     document = explained(cli, "host=h", "--backend", "openssl")
     assert sources(document)["tls_backend"] == ("openssl", "argument --backend")
     assert "with the backend openssl" in document["meaning"]["Encryption"]
@@ -350,9 +349,7 @@ def test_the_engine(cli: Callable[..., Outcome]) -> None:
     assert "Backend" not in explained(cli, "host=/tmp", "--backend", "bogus")["meaning"]
 
 
-def test_an_engine_that_is_not_installed(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is explained with all the rest, and that it is missing is said."""
-
+def test_missing_backend_is_reported(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise BackendUnavailable(f"TLS backend {name!r} cannot be used: it is away")
 
@@ -361,8 +358,7 @@ def test_an_engine_that_is_not_installed(cli: Callable[..., Outcome], monkeypatc
     assert meaning["Backend"] == "TLS backend 'openssl' cannot be used: it is away. Connections will fail."
 
 
-def test_what_the_engine_cannot_do(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is asked for and the engine does not have is said; what is not asked for is not."""
+def test_unsupported_requirements_are_reported(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("OpenSSL")
     openssl = "host=h tls_backend=openssl"
     meaning = explained(cli, f"{openssl} tls_os_roots=1")["meaning"]
@@ -395,8 +391,8 @@ def test_what_the_engine_cannot_do(cli: Callable[..., Outcome], monkeypatch: pyt
     assert "Backend" not in explained(cli, "host=h")["meaning"]
 
 
-def test_the_password_file(cli: Callable[..., Outcome], home: Path) -> None:
-    """Whether it has a password for this connection is looked up, and never which."""
+def test_password_file_is_searched(cli: Callable[..., Outcome], home: Path) -> None:
+    """The password is not shown."""
     file = home / "passwords"
     text = f"user=app passfile={file}"
 

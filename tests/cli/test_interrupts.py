@@ -1,4 +1,4 @@
-"""Ctrl-C comes once, and where it is safe."""
+"""Ctrl-C is raised once, at a safe point."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from babar_tls.cli._interrupts import Interrupts
 
 @pytest.fixture(autouse=True)
 def usual_handler() -> object:
-    """Ctrl-C is what Python makes of it, before and after."""
+    """Install the default handler of Python, and check that it is restored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
-def test_at_once() -> None:
-    """The first Ctrl-C interrupts, and those that come while that is being dealt with do nothing."""
+def test_first_ctrl_c_interrupts_and_others_are_ignored() -> None:
     interrupts = Interrupts()
     with pytest.raises(KeyboardInterrupt), interrupts:  # noqa: PT012 - it is what happens in it
         try:
@@ -29,8 +28,7 @@ def test_at_once() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
-def test_deferred() -> None:
-    """Once deferred, Ctrl-C waits for the next check, and is raised once."""
+def test_deferred_ctrl_c_is_raised_once_by_check() -> None:
     with Interrupts() as interrupts:
         interrupts.defer()
         interrupts.check()
@@ -41,16 +39,14 @@ def test_deferred() -> None:
         interrupts.check()
 
 
-def test_deferred_to_the_end() -> None:
-    """A Ctrl-C that no check has seen is raised at the end."""
+def test_deferred_ctrl_c_is_raised_at_the_end() -> None:
     interrupts = Interrupts()
     with pytest.raises(KeyboardInterrupt), interrupts:  # noqa: PT012 - it is what happens in it
         interrupts.defer()
         signal.raise_signal(signal.SIGINT)
 
 
-def test_failures_are_not_hidden() -> None:
-    """A failure is not hidden by a Ctrl-C that was waiting."""
+def test_deferred_ctrl_c_does_not_hide_an_exception() -> None:
     interrupts = Interrupts()
     with pytest.raises(LookupError), interrupts:  # noqa: PT012 - it is what happens in it
         interrupts.defer()
@@ -58,8 +54,7 @@ def test_failures_are_not_hidden() -> None:
         raise LookupError
 
 
-def test_other_handlers_are_left_alone() -> None:
-    """Where Ctrl-C has another meaning, or is ignored, it keeps it."""
+def test_other_handlers_are_kept() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Interrupts() as interrupts:
         signal.raise_signal(signal.SIGINT)
@@ -67,8 +62,8 @@ def test_other_handlers_are_left_alone() -> None:
     assert signal.signal(signal.SIGINT, signal.default_int_handler) is signal.SIG_IGN
 
 
-def test_other_threads() -> None:
-    """Outside the main thread, where Python has no signal handlers, it does nothing and does not fail."""
+def test_other_threads_are_not_affected() -> None:
+    """Python runs signal handlers only in the main thread."""
     handlers = []
 
     def work() -> None:

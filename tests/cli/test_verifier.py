@@ -1,4 +1,4 @@
-"""`babar-tls verifier` makes verifiers that a real server takes, and lets no password out."""
+"""`babar-tls verifier`: a real server accepts the verifiers, and no password is shown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FAST = ("--iterations", "1")
 
 @pytest.fixture
 def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Puts bytes on standard input."""
+    """Replace standard input by bytes."""
 
     def put(data: bytes) -> None:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="ascii"))
@@ -48,7 +48,7 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Makes standard input a terminal at which answers are typed; returns the prompts."""
+    """Make standard input a terminal at which answers are typed; return the prompts."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -73,12 +73,12 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 
 def names(folder: Path) -> list[str]:
-    """What is in a folder."""
+    """Return the names in a folder."""
     return sorted(path.name for path in folder.iterdir())
 
 
 def fits(line: str, password: bytes | str) -> bool:
-    """The verifier is that of this password."""
+    """Return True if the verifier is that of the password."""
     found = SHAPE.fullmatch(line)
     assert found is not None, line
     return scram_verifier(password, salt=b64decode(found[2]), iterations=int(found[1])) == line
@@ -100,8 +100,9 @@ def fits(line: str, password: bytes | str) -> bool:
         (b"\xff\xfe\n", b"\xff\xfe"),
     ],
 )
-def test_piped(cli: Callable[..., Outcome], feed: Callable[[bytes], None], data: bytes, password: bytes) -> None:
-    """The first line of standard input is the password, byte by byte, without its one line end."""
+def test_first_line_of_standard_input_is_the_password(
+    cli: Callable[..., Outcome], feed: Callable[[bytes], None], data: bytes, password: bytes
+) -> None:
     feed(data)
     outcome = cli("verifier")
     assert (outcome.status, outcome.err) == (0, "")
@@ -109,16 +110,14 @@ def test_piped(cli: Callable[..., Outcome], feed: Callable[[bytes], None], data:
     assert fits(outcome.out.rstrip("\n"), password)
 
 
-def test_json(cli: Callable[..., Outcome], feed: Callable[[bytes], None]) -> None:
-    """--json tells the iterations and what computed them."""
+def test_json_has_iterations_and_implementation(cli: Callable[..., Outcome], feed: Callable[[bytes], None]) -> None:
     feed(b"pencil\n")
     document = cli("verifier", "--json", "--iterations", "7").document
     assert fits(document.pop("verifier"), "pencil")
     assert document == {"iterations": 7, "implementation": implementation()}
 
 
-def test_typed(cli: Callable[..., Outcome], terminal: Callable[..., list[str]]) -> None:
-    """At a terminal the password is typed twice, without being shown."""
+def test_password_is_typed_twice(cli: Callable[..., Outcome], terminal: Callable[..., list[str]]) -> None:
     prompts = terminal("pass wörd", "pass wörd")
     outcome = cli("verifier", *FAST)
     assert fits(outcome.out.rstrip("\n"), "pass wörd")
@@ -135,10 +134,9 @@ def test_typed(cli: Callable[..., Outcome], terminal: Callable[..., list[str]]) 
         ([_password_input.getpass.GetPassWarning()], "would show the password"),
     ],
 )
-def test_badly_typed(
+def test_unusable_terminal_input_is_refused(
     cli: Callable[..., Outcome], terminal: Callable[..., list[str]], answers: list[Any], message: str
 ) -> None:
-    """What was not typed twice alike, or would have been shown, is status 2."""
     terminal(*answers)
     outcome = cli("verifier")
     assert (outcome.status, outcome.out) == (2, "")
@@ -149,10 +147,9 @@ def test_badly_typed(
     ("data", "message"),
     [(b"", "is empty"), (b"\r\n", "is empty"), (b"a\0b\n", "contains a NUL"), (b"x" * (2 << 20), "longer than")],
 )
-def test_useless_passwords(
+def test_unusable_password_is_refused(
     cli: Callable[..., Outcome], feed: Callable[[bytes], None], data: bytes, message: str
 ) -> None:
-    """A password that PostgreSQL could not take is status 2."""
     feed(data)
     outcome = cli("verifier")
     assert (outcome.status, outcome.out) == (2, "")
@@ -163,8 +160,9 @@ def test_useless_passwords(
 @pytest.mark.parametrize(
     "arguments", [[APP_PASSWORD], ["--password", APP_PASSWORD], [f"--password={APP_PASSWORD}"], ["--", APP_PASSWORD]]
 )
-def test_no_argument_takes_a_password(cli: Callable[..., Outcome], arguments: list[str], extra: list[str]) -> None:
-    """A password among the arguments is wrong usage, and is not repeated."""
+def test_password_argument_is_refused_and_not_shown(
+    cli: Callable[..., Outcome], arguments: list[str], extra: list[str]
+) -> None:
     assert cli("verifier", *extra, *arguments).status == 2  # it looks for the password in both streams
 
 
@@ -186,8 +184,7 @@ def test_no_argument_takes_a_password(cli: Callable[..., Outcome], arguments: li
         (["--bulk", "\0"], "cannot be read: invalid file name"),
     ],
 )
-def test_wrong_usage(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
-    """Options that make no sense are refused before anything is read."""
+def test_contradictory_options_are_refused(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
     outcome = cli("verifier", *arguments)
     assert outcome.status == 2
     assert message in outcome.out + outcome.err
@@ -196,8 +193,7 @@ def test_wrong_usage(cli: Callable[..., Outcome], arguments: list[str], message:
 # --- Many ------------------------------------------------------------------------------------------------------------
 
 
-def test_lines(cli: Callable[..., Outcome], feed: Callable[[bytes], None]) -> None:
-    """A password a line becomes a verifier a line, in the same order, whatever the line's end and encoding."""
+def test_bulk_lines_keep_order_and_bytes(cli: Callable[..., Outcome], feed: Callable[[bytes], None]) -> None:
     passwords = [
         b"one",
         b" two ",
@@ -216,8 +212,8 @@ def test_lines(cli: Callable[..., Outcome], feed: Callable[[bytes], None]) -> No
 
 
 @pytest.mark.parametrize("header", [b"", b"role,password\n", b"\xef\xbb\xbfRole, Password\r\n"])
-def test_csv(cli: Callable[..., Outcome], feed: Callable[[bytes], None], header: bytes) -> None:
-    """Columns role and password become role and verifier; a header is none of them, blank lines are nothing."""
+def test_bulk_csv_keeps_roles(cli: Callable[..., Outcome], feed: Callable[[bytes], None], header: bytes) -> None:
+    """A header and blank lines are skipped."""
     feed(header + b'app,pencil\r\n\n"a ""b"", c","line 1\r\nline 2"\nx\xc3\xa4,\xff\xfe\n')
     outcome = cli("verifier", "--bulk", "-", "--format", "csv", *FAST)
     rows = list(csv.reader(io.StringIO(outcome.out)))
@@ -226,8 +222,7 @@ def test_csv(cli: Callable[..., Outcome], feed: Callable[[bytes], None], header:
     assert all(map(fits, [row[1] for row in rows[1:]], [b"pencil", b"line 1\r\nline 2", b"\xff\xfe"]))
 
 
-def test_sql(cli: Callable[..., Outcome], feed: Callable[[bytes], None]) -> None:
-    """Statements quote the role as an identifier, and say the encoding once, if one matters."""
+def test_sql_quotes_roles_and_sets_the_encoding(cli: Callable[..., Outcome], feed: Callable[[bytes], None]) -> None:
     feed('app,a\n"x""; drop table y; --",b\nä,c\nö,d\n'.encode())
     lines = cli("verifier", "--bulk", "-", "--format", "csv", "--output-format", "sql", *FAST).out.splitlines()
     assert lines[0].startswith('ALTER ROLE "app" PASSWORD \'SCRAM-SHA-256$1:')
@@ -238,8 +233,9 @@ def test_sql(cli: Callable[..., Outcome], feed: Callable[[bytes], None]) -> None
 
 
 @pytest.mark.parametrize(("data", "count"), [(b"", 0), (b"app,a\n", 1), (b"app,a\nother,b\n", 2)])
-def test_bulk_json(cli: Callable[..., Outcome], feed: Callable[[bytes], None], data: bytes, count: int) -> None:
-    """--json makes one document of them all."""
+def test_bulk_json_is_one_document(
+    cli: Callable[..., Outcome], feed: Callable[[bytes], None], data: bytes, count: int
+) -> None:
     feed(data)
     document = cli("verifier", "--bulk", "-", "--format", "csv", "--json", *FAST).document
     assert (document["iterations"], document["implementation"]) == (1, implementation())
@@ -249,10 +245,10 @@ def test_bulk_json(cli: Callable[..., Outcome], feed: Callable[[bytes], None], d
 
 @pytest.mark.parametrize("source", ["file", "pipe"])
 @pytest.mark.parametrize("extra", [[], ["--json"]])
-def test_bad_rows(
+def test_invalid_rows_are_reported_without_content(
     cli: Callable[..., Outcome], feed: Callable[[bytes], None], tmp_path: Path, source: str, extra: list[str]
 ) -> None:
-    """Bad rows are told by line and reason, never by content; nothing is written, and the status is 2."""
+    """Nothing is written, and the exit status is 2."""
     secret = APP_PASSWORD.encode()
     rows = [
         b"role,password",
@@ -284,10 +280,9 @@ def test_bad_rows(
 
 
 @pytest.mark.parametrize("output", [["--json"], []])
-def test_nothing_on_standard_output_either(
+def test_invalid_last_row_leaves_standard_output_empty(
     cli: Callable[..., Outcome], feed: Callable[[bytes], None], output: list[str]
 ) -> None:
-    """Standard output too gets everything or nothing, even if the bad row is the last of a pipe."""
     feed(b"good\n" * 500 + b"\n")
     outcome = cli("verifier", "--bulk", "-", *FAST, *output)
     assert outcome.status == 2
@@ -295,8 +290,7 @@ def test_nothing_on_standard_output_either(
     assert "line 501: the password is empty" in outcome.out + outcome.err
 
 
-def test_many_bad_rows(cli: Callable[..., Outcome], feed: Callable[[bytes], None]) -> None:
-    """Of a million bad rows the first few are told."""
+def test_only_first_invalid_rows_are_listed(cli: Callable[..., Outcome], feed: Callable[[bytes], None]) -> None:
     feed(b"\n" * 1000)
     outcome = cli("verifier", "--bulk", "-", *FAST)
     assert outcome.status == 2
@@ -305,8 +299,7 @@ def test_many_bad_rows(cli: Callable[..., Outcome], feed: Callable[[bytes], None
     assert len(outcome.err.splitlines()) < 20
 
 
-def test_out(cli: Callable[..., Outcome], feed: Callable[[bytes], None], tmp_path: Path) -> None:
-    """--out makes a file that its owner alone can read, and says how many verifiers are in it."""
+def test_out_file_is_private(cli: Callable[..., Outcome], feed: Callable[[bytes], None], tmp_path: Path) -> None:
     path = tmp_path / "out"
     before = os.umask(0)
     try:
@@ -320,8 +313,7 @@ def test_out(cli: Callable[..., Outcome], feed: Callable[[bytes], None], tmp_pat
     assert names(tmp_path) == ["out"]
 
 
-def test_out_with_json(cli: Callable[..., Outcome], feed: Callable[[bytes], None], tmp_path: Path) -> None:
-    """With --json and --out, standard output has a summary and the file its own format."""
+def test_json_with_out_is_a_summary(cli: Callable[..., Outcome], feed: Callable[[bytes], None], tmp_path: Path) -> None:
     path = tmp_path / "out"
     feed(b"a,one\n")
     arguments = ("--bulk", "-", "--format", "csv", "--output-format", "json", "--out", str(path), "--json", *FAST)
@@ -333,10 +325,9 @@ def test_out_with_json(cli: Callable[..., Outcome], feed: Callable[[bytes], None
     assert written == facts
 
 
-def test_out_is_not_replaced_unasked(
+def test_out_file_is_replaced_only_with_force(
     cli: Callable[..., Outcome], feed: Callable[[bytes], None], tmp_path: Path
 ) -> None:
-    """A file that exists stays as it is, unless --force is given; then it is replaced and private."""
     path = tmp_path / "out"
     path.write_text("precious")
     path.chmod(0o644)
@@ -356,8 +347,9 @@ def test_out_is_not_replaced_unasked(
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_out_appears_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool) -> None:
-    """A file that somebody else makes while ours is being written is not replaced either."""
+def test_out_file_created_by_another_program_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
     if not links:
 
         def refuse(*_: object) -> None:
@@ -375,9 +367,7 @@ def test_out_appears_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert names(tmp_path) == ["out"]
 
 
-def test_out_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a file system without hard links the file gets its name by renaming."""
-
+def test_out_file_without_hard_links_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError
 
@@ -389,10 +379,9 @@ def test_out_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("where", ["link", "folder", "missing/out", "pipe"])
-def test_out_must_be_a_file(
+def test_out_must_be_a_regular_file(
     cli: Callable[..., Outcome], feed: Callable[[bytes], None], tmp_path: Path, where: str
 ) -> None:
-    """What is no ordinary file is not replaced, --force or not; nor is a folder made."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("elsewhere")
     os.mkfifo(tmp_path / "pipe")
@@ -402,16 +391,16 @@ def test_out_must_be_a_file(
     assert names(tmp_path) == ["folder", "link", "pipe"]
 
 
-def test_terminal_is_no_bulk_source(cli: Callable[..., Outcome], terminal: Callable[..., list[str]]) -> None:
-    """Many passwords are not typed at a terminal, which would show them."""
+def test_terminal_as_bulk_input_is_refused(cli: Callable[..., Outcome], terminal: Callable[..., list[str]]) -> None:
     terminal()
     outcome = cli("verifier", "--bulk", "-")
     assert outcome.status == 2
     assert "would show the passwords" in outcome.err
 
 
-def test_batches(cli: Callable[..., Outcome], feed: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords are derived many at once, and no more than a batch of them is in memory."""
+def test_passwords_are_derived_in_batches(
+    cli: Callable[..., Outcome], feed: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
 
     def make(passwords: list[bytes], *, iterations: int) -> list[str]:
@@ -425,8 +414,7 @@ def test_batches(cli: Callable[..., Outcome], feed: Callable[[bytes], None], mon
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is in other units")
-def test_constant_memory(tmp_path: Path) -> None:
-    """A hundred thousand rows need no more memory than a thousand."""
+def test_memory_is_constant(tmp_path: Path) -> None:
     program = (
         "import resource, sys; import babar_tls.crypto as c; from babar_tls.cli import main\n"
         "c.scram_verifiers = lambda passwords, iterations: ['SCRAM-SHA-256$' + 'x' * 130] * len(passwords)\n"
@@ -445,8 +433,7 @@ def test_constant_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("out", [True, False])
-def test_interrupt(tmp_path: Path, *, out: bool) -> None:
-    """Ctrl-C is status 130, one word, and no file left behind."""
+def test_ctrl_c_leaves_no_file(tmp_path: Path, *, out: bool) -> None:
     source = tmp_path / "in"
     os.mkfifo(source)
     arguments = ["--out", str(tmp_path / "out")] if out else []
@@ -460,8 +447,7 @@ def test_interrupt(tmp_path: Path, *, out: bool) -> None:
     assert names(tmp_path) == ["in"]
 
 
-def test_reader_gone(tmp_path: Path) -> None:
-    """When the reader of the output goes away, the command ends without a word."""
+def test_closed_output_ends_the_command_silently(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"password\n" * 10_000)
     with spawn("verifier", "--bulk", str(tmp_path / "in"), *FAST) as process:
         assert process.stdout is not None
@@ -472,8 +458,7 @@ def test_reader_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", ["file", "pipe"])
-def test_progress(tmp_path: Path, size: str) -> None:
-    """At a terminal a bar shows on standard error how far it is; the result is the same."""
+def test_progress_bar_is_on_standard_error(tmp_path: Path, size: str) -> None:
     import pty
 
     (tmp_path / "in").write_bytes(b"password\n" * 2000)
@@ -496,10 +481,9 @@ def test_progress(tmp_path: Path, size: str) -> None:
     assert b"Verifiers" in shown
 
 
-def test_without_rich(
+def test_rich_is_not_needed(
     cli: Callable[..., Outcome], feed: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It needs no rich, not even at a terminal."""
     monkeypatch.setitem(sys.modules, "rich", None)
     monkeypatch.setitem(sys.modules, "rich.console", None)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
@@ -524,14 +508,13 @@ ACCOUNTS: dict[str, bytes] = {
 
 
 def log_in(server: PostgresServer, role: str, password: bytes) -> None:
-    """Connect, which a wrong password fails."""
+    """Connect; a wrong password raises."""
     with Session.connect(server.config(user=role, password=password)) as session:
         assert session.query("select current_user") == [(role,)]
         assert session.security.server_authenticated
 
 
-def test_server_takes_them_all(server: PostgresServer, tmp_path: Path) -> None:
-    """SQL made in bulk is run by a real server, stored unchanged, and lets in whoever knows the password."""
+def test_server_accepts_bulk_sql(server: PostgresServer, tmp_path: Path) -> None:
     for role in ACCOUNTS:
         server.add_role(role, "another")
     source, out = tmp_path / "in.csv", tmp_path / "out.sql"
@@ -553,8 +536,7 @@ def test_server_takes_them_all(server: PostgresServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("password", [ACCOUNTS["soft"], ACCOUNTS["binary"]])
-def test_libpq_agrees(server: PostgresServer, password: bytes) -> None:
-    """A verifier made from a pipe lets in PostgreSQL's own client, with the bytes as they were."""
+def test_libpq_can_log_in(server: PostgresServer, password: bytes) -> None:
     role = f"libpq_{password.hex()}"
     server.add_role(role, "another")
     made = subprocess.run(
