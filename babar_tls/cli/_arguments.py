@@ -27,13 +27,16 @@ exit status:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        _, is_choice, rest = message.partition("invalid choice: ")
-        if not is_choice:
-            raise UsageError(message, remedy=f"Try: {self.prog} --help")
-        choice = rest.partition(" (choose from")[0].strip("'\"")
-        # The word may be a connection string with a password, which must not be shown.
-        problem = f"unknown command {choice!r}" if choice.isalnum() else "missing command"
-        raise UsageError(problem, remedy=f"{_COMMAND_LIST} Try: {self.prog} --help")
+        # An invalid value may contain a password, which must not be shown.
+        argument, is_choice, rest = message.partition("invalid choice: ")
+        value, _, choices = rest.rstrip(")").replace("'", "").rpartition(" (choose from ")
+        remedy = f"Try: {self.prog} --help"
+        if is_choice and "COMMAND" not in argument:
+            message = f"{argument}must be one of {choices}"
+        elif is_choice:
+            message = f"unknown command {value!r}" if value.isalnum() else "missing command"
+            remedy = f"{_COMMAND_LIST} {remedy}"
+        raise UsageError(message, remedy=remedy)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -74,7 +77,9 @@ def _build() -> _Parser:
         )
         module.configure(command)
         if not getattr(module, "OWN_JSON", False):
-            command.add_argument("--json", action="store_true", help="print one JSON document, errors included")
+            command.add_argument(
+                "--json", action="store_true", help="print the result, or the error, as one JSON document"
+            )
         command.set_defaults(run=module.run)
     return parser
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _MAX_LINE = 1 << 20  # bytes, so that memory use stays constant
+_TOO_LONG = f"longer than {_MAX_LINE} bytes"
 _HEADER = ["role", "password"]
 _PIPE_INSTEAD = "Pipe the password in: one line on standard input."
 
@@ -37,10 +38,6 @@ class Problem(NamedTuple):
     reason: str
 
 
-class _BadLine(Exception):
-    """A line that cannot be parsed; the reason is the message."""
-
-
 def ask() -> bytes:
     """Return one password: typed twice at a terminal, otherwise the first line of standard input.
 
@@ -55,10 +52,10 @@ def ask() -> bytes:
         if password != _type("Repeat the password: "):
             raise ConfigError("the two passwords differ")
     else:
-        try:
-            password = _chomp(next(_Lines(stream.buffer), b""))
-        except _BadLine as exc:
-            raise ConfigError(f"the password is {exc}") from None
+        lines = _Lines(stream.buffer)
+        password = _chomp(next(iter(lines), b""))
+        if lines.too_long:
+            raise ConfigError(f"the password is {_TOO_LONG}")
     problem = _objection(password)
     if problem is not None:
         raise ConfigError(problem, remedy=None if password else _PIPE_INSTEAD)
@@ -93,38 +90,31 @@ def open_input(name: str) -> Iterator[BinaryIO]:
 def read_lines(stream: BinaryIO) -> Iterator[Row | Problem]:
     """Yield a password for each line: its bytes, without the line ending."""
     lines = _Lines(stream)
-    while True:
-        try:
-            password = _chomp(next(lines))
-        except StopIteration:
-            return
-        except _BadLine as exc:
-            yield Problem(lines.number, str(exc))
-        else:
-            yield _row(lines.number, None, password)
+    for line in lines:
+        is_too_long = lines.too_long == lines.number
+        yield Problem(lines.number, _TOO_LONG) if is_too_long else _row(lines.number, None, _chomp(line))
 
 
 def read_csv(stream: BinaryIO) -> Iterator[Row | Problem]:
     """Yield rows of role and password (RFC 4180). A header and blank lines are skipped."""
     lines = _Lines(stream)
-    # Not a generator expression: the first exception that passes through it would finish it.
-    reader = csv.reader(map(_decode, lines), strict=True)
+    reader = csv.reader((line.decode("utf-8", "surrogateescape") for line in lines), strict=True)
     while True:
         start = lines.number + 1
         try:
             fields = next(reader)
         except StopIteration:
             return
-        except _BadLine as exc:
-            yield Problem(lines.number, str(exc))
         except csv.Error:
             yield Problem(start, "not well-formed CSV")
-        else:
-            if len(fields) == 2 and not (start == 1 and [field.strip().lower() for field in fields] == _HEADER):
-                yield _row(start, fields[0], fields[1].encode("utf-8", "surrogateescape"))
-            elif fields and len(fields) != 2:
-                count = f"{len(fields)} column{'' if len(fields) == 1 else 's'}"
-                yield Problem(start, f"{count} instead of two: role,password (quote a value that contains a comma)")
+            continue
+        if lines.too_long >= start:
+            yield Problem(lines.too_long, _TOO_LONG)
+        elif len(fields) == 2 and not (start == 1 and [field.strip().lower() for field in fields] == _HEADER):
+            yield _row(start, fields[0], fields[1].encode("utf-8", "surrogateescape"))
+        elif fields and len(fields) != 2:
+            count = f"{len(fields)} column{'' if len(fields) == 1 else 's'}"
+            yield Problem(start, f"{count} instead of two: role,password (quote a value that contains a comma)")
 
 
 def _row(line: int, role: str | None, password: bytes) -> Row | Problem:
@@ -161,38 +151,32 @@ def _type(prompt: str) -> bytes:
     raise UsageError(problem, remedy=_PIPE_INSTEAD)
 
 
-def _decode(line: bytes) -> str:
-    return line.decode("utf-8", "surrogateescape")
-
-
 def _chomp(line: bytes) -> bytes:
     """Remove one line ending, LF or CRLF."""
     return line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
 
 
 class _Lines:
-    """Iterator over a stream's lines with their endings, and the number of the last line.
+    """The lines of a stream, with their endings and without a byte order mark at the beginning.
 
-    It can be continued after a `_BadLine`. A byte order mark at the beginning is removed.
+    Attributes:
+        number: The number of the last line.
+        too_long: The number of the last line that was too long, and is therefore empty.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.number = 0
+        self.number = self.too_long = 0
         self._stream = stream
 
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> bytes:
-        line = self._read()
-        if not line:
-            raise StopIteration
-        self.number += 1
-        if len(line) > _MAX_LINE:
-            while line and not line.endswith(b"\n"):
-                line = self._read()
-            raise _BadLine(f"longer than {_MAX_LINE} bytes")
-        return line.removeprefix(codecs.BOM_UTF8) if self.number == 1 else line
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self._read():
+            self.number += 1
+            if len(line) > _MAX_LINE:
+                self.too_long = self.number
+                while line and not line.endswith(b"\n"):
+                    line = self._read()
+                line = b""
+            yield line.removeprefix(codecs.BOM_UTF8) if self.number == 1 else line
 
     def _read(self) -> bytes:
         try:

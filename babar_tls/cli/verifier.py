@@ -52,13 +52,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bulk", metavar="FILE", help="compute a verifier for each password in FILE (-: standard input)"
     )
-    parser.add_argument(
-        "--format", metavar="FORMAT", type=_one_of(_INPUTS), help="format of FILE: lines (default) or csv"
-    )
+    parser.add_argument("--format", metavar="FORMAT", choices=_INPUTS, help="format of FILE: lines (default) or csv")
     parser.add_argument(
         "--output-format",
         metavar="FORMAT",
-        type=_one_of(FORMATS),
+        choices=FORMATS,
         help="lines, csv, sql (ALTER ROLE statements) or json (default: as --format)",
     )
     parser.add_argument("--out", metavar="FILE", help="write to a new file that only you can read")
@@ -190,14 +188,3 @@ def _iterations(text: str) -> int:
     if 1 <= number <= _MAX_ITERATIONS:
         return number
     raise argparse.ArgumentTypeError(f"must be a number between 1 and {_MAX_ITERATIONS}")
-
-
-def _one_of(names: Iterable[str]) -> Callable[[str], str]:
-    """Return a type for argparse whose error, unlike that of choices, does not repeat the value."""
-
-    def check(text: str) -> str:
-        if text in names:
-            return text
-        raise argparse.ArgumentTypeError(f"must be one of {', '.join(names)}")
-
-    return check

@@ -17,6 +17,7 @@ from ..config import Config
 from ..config.enums import TlsMode, TlsVersion
 from ..conninfo import parse, resolve
 from ..conninfo.syntax import quote
+from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
 from .weaknesses import Remedy, Weakness, find_weaknesses
 
@@ -49,6 +50,7 @@ class Change:
     overrides: tuple[str, ...] = ()
 
 
+@clears_locals
 def find_changes(conninfo: str, config: Config, *, allow_files: bool = True) -> list[Change]:
     """Return a change for each weakness of `config`, the worst first.
 

@@ -243,7 +243,12 @@ BIND = "channel_binding=require"
 )
 def test_parameters_to_add(cli: Callable[..., Outcome], text: str, changes: list[str]) -> None:
     """Each weakness has the parameters that remove it, in the syntax of the input; none if they would be refused."""
-    assert [item["add"] for item in explained(cli, text)["warnings"]] == changes
+    document = explained(cli, text)
+    assert [item["add"] for item in document["warnings"]] == changes
+    is_uri, has_query = text.startswith("postgresql:"), "?" in text.rpartition("@")[2]
+    separator = "" if text.endswith(("?", "&")) else " " if not is_uri else "&" if has_query else "?"
+    for add in filter(None, [*changes, document["changes"]["add"]]):
+        Config.from_conninfo(f"{text}{separator}{add}")
 
 
 def test_all_changes_together(cli: Callable[..., Outcome]) -> None:
