@@ -24,7 +24,7 @@ APP_PASSWORD = "Xyzzy-plugh-4711"
 
 
 class Outcome(NamedTuple):
-    """What a run of the command line came to."""
+    """Result of a run of the command line."""
 
     status: int
     out: str
