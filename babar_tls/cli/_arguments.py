@@ -46,7 +46,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         UsageError: The command line is wrong.
         SystemExit: The help or the version was printed.
     """
-    options, unknown = _build().parse_known_args(arguments)
+    parser = _build(arguments)
+    options, unknown = parser.parse_known_args(arguments)
     if unknown:
         raise _unexpected(unknown)
     if options.command is None:
@@ -54,7 +55,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _build() -> _Parser:
+def _build(arguments: list[str]) -> _Parser:
     layout = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="babar-tls",
@@ -75,7 +76,8 @@ def _build() -> _Parser:
             formatter_class=layout,
             allow_abbrev=False,
         )
-        module.configure(command)
+        if name in arguments:  # the workloads of `bench` import a lot
+            module.configure(command)
         if not getattr(module, "OWN_JSON", False):
             command.add_argument(
                 "--json", action="store_true", help="print the result, or the error, as one JSON document"
