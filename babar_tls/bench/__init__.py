@@ -1,15 +1,6 @@
-"""Benchmarks: everything that is compared is measured in one run, in turns, on the same server.
+"""Benchmarks of this library, its TLS backends and other PostgreSQL drivers.
 
-A workload is a module here that measures and returns one JSON-ready document; drawing is the command line's. Only
-ratios within a document mean something: the machine has other things to do, and it shows in the distance between
-minimum and median, and between wall clock and CPU time, of which both are recorded.
+Each module in `babar_tls.bench.workloads` is one benchmark. It measures all clients in turns, in one run and on one
+server, and returns a document that can be written as JSON. Compare only figures of the same document: other processes
+disturb every run. The distances between minimum and median, and between wall clock and CPU time, show how much.
 """
-
-#: The modules of this package that measure something.
-WORKLOADS = ("connect", "handshake", "kdf", "stream", "storm", "roundtrips", "memory", "scale")
-
-#: Those that connect to a server, which may be behind something.
-CONNECTING = ("connect", "stream", "storm", "roundtrips", "memory", "scale")
-
-#: What a server of our own can be put behind.
-THROUGH = ("pgbouncer",)

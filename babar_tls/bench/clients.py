@@ -1,8 +1,4 @@
-"""The clients that are compared: this library on every backend that is installed, its floors, and other drivers.
-
-All are driven the same way, whatever their style: `Client.open`, `close` and `stream` return a result, or something
-to await, and `Loop.run` makes the one of the other.
-"""
+"""The clients that are compared: this library with each installed backend, the floors, and other drivers."""
 
 from __future__ import annotations
 
@@ -12,93 +8,97 @@ from typing import TYPE_CHECKING, Any
 
 from ..aio import AsyncSession
 from ..backends import backend_status
+from ..config import Config
 from ..session import Session
+from .client_spec import FLOOR, OURS, STYLES, Client, Spec
 from .floor import Floor
 from .peers import PEERS
-from .spec import FLOOR, OURS, Client, Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Iterable, Sequence
     from typing import Self
 
-    from .places import Place
-    from .record import Record
+    from .document import DocumentBuilder
 
 
-class Blocking(Client):
+class _OurClient(Client):
+    def __init__(self, spec: Spec, config: Config) -> None:
+        negotiation = "direct" if spec.direct else "postgres"
+        key_cache = spec.key_cache is not False
+        config = config.replace(tls_backend=spec.backend, tls_negotiation=negotiation, scram_key_cache=key_cache)
+        super().__init__(spec, config)
+
+
+class Blocking(_OurClient):
     """`Session`."""
 
-    def __init__(self, spec: Spec, place: Place) -> None:
-        super().__init__(spec, place)
-        self._config = _config(spec, place)
-
     def open(self) -> Session:
-        """As above."""
-        return Session.connect(self._config)
+        """Connect."""
+        return Session.connect(self.config)
 
     def stream(self, session: Session, sql: str) -> int:
-        """As above."""
+        """Return the number of bytes."""
         return sum(map(len, session.copy_to(sql)))
 
 
-class Async(Client):
+class Async(_OurClient):
     """`AsyncSession`."""
 
-    def __init__(self, spec: Spec, place: Place) -> None:
-        super().__init__(spec, place)
-        self._config = _config(spec, place)
-
     def open(self) -> Awaitable[AsyncSession]:
-        """As above."""
-        return AsyncSession.connect(self._config)
+        """Connect."""
+        return AsyncSession.connect(self.config)
 
     async def stream(self, session: AsyncSession, sql: str) -> int:
-        """As above."""
+        """Return the number of bytes."""
         total = 0
         async for chunk in session.copy_to(sql):
             total += len(chunk)
         return total
 
 
-def _config(spec: Spec, place: Place) -> Any:
-    return place.config(
-        tls_backend=spec.backend,
-        tls_negotiation="direct" if spec.direct else "postgres",
-        scram_key_cache=spec.key_cache is not False,
-    )
-
-
-def make(spec: Spec, place: Place) -> Client:
-    """The client.
+def make(spec: Spec, config: Config) -> Client:
+    """Return the client for this server.
 
     Raises:
-        ImportError: It is not installed.
-        ValueError: It cannot be used like this, or not there.
+        ImportError: The driver is not installed.
+        ValueError: The driver does not support these settings.
     """
     if spec.driver == OURS:
-        return (Async if spec.style == "asyncio" else Blocking)(spec, place)
+        return (Async if spec.style == "asyncio" else Blocking)(spec, config)
     if spec.driver == FLOOR:
-        return Floor(spec, place)
-    return PEERS[spec.driver].make(spec, place)
+        return Floor(spec, config)
+    return PEERS[spec.driver].make(spec, config)
 
 
-def our_specs(record: Record, **fields: Any) -> list[Spec]:
-    """This library on each engine that is installed; the others are missed."""
-    specs = []
+def make_in_child(spec: dict[str, Any], conninfo: str) -> Client:
+    """Return the client in a child process, from what `child_arguments` returned."""
+    return make(Spec(**spec), Config.from_conninfo(conninfo))
+
+
+def child_arguments(spec: Spec, config: Config) -> dict[str, Any]:
+    """Return the arguments of `make_in_child` in JSON's types. They contain the password: do not print them."""
+    return {"spec": spec.as_dict(), "conninfo": config.to_conninfo()}
+
+
+def our_specs(document: DocumentBuilder, styles: Sequence[str] = STYLES, **fields: Any) -> list[Spec]:
+    """Return this library with each installed backend, and add the other backends to the missing ones."""
+    found = []
     for status in backend_status():
-        if status.problem is not None:
-            record.miss(f"{OURS} {status.name}", _with_remedy(status.problem.message, status.problem.remedy))
+        if status.problem is None:
+            found.append(status.name)
         else:
-            specs.append(Spec(backend=status.name, **fields))
-    return specs
+            document.miss(f"{OURS} {status.name}", _describe(status.problem))
+    return [Spec(backend=name, style=style, **fields) for style in styles for name in found]
 
 
-def usable(specs: Iterable[Spec], place: Place, record: Record, loop: Loop, trial: str | None = None) -> list[Client]:
-    """Those clients that can connect and stream `trial`; each does so once. The others are missed."""
+def usable(
+    specs: Iterable[Spec], config: Config, document: DocumentBuilder, loop: Loop, trial: str | None = None
+) -> list[Client]:
+    """Return the clients that can connect and stream `trial`, and add the others to the missing ones."""
     clients = []
     for spec in specs:
         try:
-            client = make(spec, place)
+            client = make(spec, config)
             session = loop.run(client.open())
             try:
                 if trial is not None:
@@ -106,20 +106,22 @@ def usable(specs: Iterable[Spec], place: Place, record: Record, loop: Loop, tria
             finally:
                 loop.run(client.close(session))
             clients.append(client)
-        except Exception as exc:  # whatever a driver raises, the others are to be measured
-            miss(record, spec, exc)
+        except Exception as exc:  # each driver has its own exceptions, and the other clients must be measured
+            miss(document, spec, exc)
     return clients
 
 
-def miss(record: Record, spec: Spec, exc: Exception) -> None:
-    """Remember why a client could not be measured."""
-    message = getattr(exc, "message", None) or str(exc) or type(exc).__name__
+def miss(document: DocumentBuilder, spec: Spec, exc: Exception) -> None:
+    """Add a client that cannot be measured to the missing ones."""
     name = spec.driver if isinstance(exc, ImportError) and spec.driver != OURS else spec.name
-    record.miss(name, _with_remedy(message, getattr(exc, "remedy", None)))
+    document.miss(name, _describe(exc))
 
 
-def _with_remedy(message: str, remedy: str | None) -> str:
+def _describe(exc: Exception) -> str:
+    """Return the first line of the message, with the remedy if that is a package to install."""
+    message = getattr(exc, "message", None) or str(exc) or type(exc).__name__
     first = str(message).partition("\n")[0]
+    remedy = getattr(exc, "remedy", None)
     return f"{first}: {remedy}" if remedy and remedy.startswith("pip install") else first
 
 
@@ -127,27 +129,18 @@ class Loop:
     """An event loop for the clients that need one; a context manager."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                self._loop.run_until_complete(asyncio.wait(tasks))
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        finally:
-            self._loop.close()
+        self._runner.close()
 
     def run(self, result: Any) -> Any:
-        """What is to be awaited, awaited; anything else as it is."""
-        return self._loop.run_until_complete(_awaited(result)) if inspect.isawaitable(result) else result
+        """Return the result of an awaitable, or any other value unchanged."""
+        return self._runner.run(_await(result)) if inspect.isawaitable(result) else result
 
 
-async def _awaited(result: Awaitable[Any]) -> Any:
+async def _await(result: Awaitable[Any]) -> Any:
     return await result

@@ -1,62 +1,104 @@
-"""A document beside an older one: how many times what it was, case by case.
+"""Comparison of a document with an older one, and the figures of any document as one flat list.
 
-::
+A comparison is::
 
     {
-      "warnings": [what makes the two hard to compare],
+      "warnings": [differences between the two runs],
       "cases": [{"case": …, "what": …, "unit": …, "old": …, "new": …, "ratio": new / old | null,
-                 "better": true | false, null where there is no telling}],
-      "gone": [cases that only the older one has], "added": [those that only the new one has]
+                 "better": true | false | null if the difference is too small}],
+      "gone": [cases of the older document only], "added": [cases of the newer document only]
     }
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConfigError
-from .figures import ratio
-from .metrics import metrics
+from .summaries import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
-_NOISE = 0.05  # of a figure: below it nothing is called better or worse
+_NOISE = 0.05  # smaller relative differences are neither better nor worse
 _IGNORED = ("load", "versions")
 
 
-def load(path: str) -> dict[str, Any]:
-    """A document from a file.
+class Kind(NamedTuple):
+    """A kind of figure.
 
-    Raises:
-        ConfigError: It cannot be read, or is none.
+    Attributes:
+        key: The key in a case.
+        label: A label for people.
+        unit: The unit of the scaled value.
+        scale: The factor for the value in the document.
+        less_is_better: Whether a smaller value is better.
     """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"{path!r} cannot be read: {getattr(exc, 'strerror', None) or 'it is no JSON'}") from exc
-    if not isinstance(document, dict) or not {"workload", "machine", "parameters"} <= document.keys():
-        raise ConfigError(f"{path!r} is no benchmark's document", remedy="--json FILE writes one.")
-    return document
+
+    key: str
+    label: str
+    unit: str
+    scale: float = 1.0
+    less_is_better: bool = True
+
+
+class Metric(NamedTuple):
+    """One figure: a number, or a median with minimum and 90th percentile."""
+
+    case: str
+    kind: Kind
+    value: float
+    low: float
+    high: float
+
+
+_KINDS = (
+    Kind("wall", "wall clock", "ms", 1e3),
+    Kind("cpu", "client CPU", "ms", 1e3),
+    Kind("megabytes_per_second", "throughput", "MB/s", less_is_better=False),
+    Kind("cpu_per_gigabyte", "client CPU for a gigabyte", "s"),
+    Kind("seconds", "all connects", "s"),
+    Kind("cpu_per_connect", "client CPU for a connect", "ms", 1e3),
+    Kind("stall", "stall of the event loop", "ms", 1e3),
+    Kind("worst_stall", "worst stall of the event loop", "ms", 1e3),
+    Kind("failed", "failed connects", ""),
+    Kind("round_trips", "round trips", ""),
+    Kind("first", "round trips of the first connect", ""),
+    Kind("resident", "memory of a session", "KB", 1e-3),
+    Kind("traced", "memory of a session allocated by Python", "KB", 1e-3),
+    Kind("growth", "growth over all connects", "KB", 1e-3),
+)
+
+
+def metrics(document: dict[str, Any]) -> Iterator[Metric]:
+    """Yield every figure of a document; in the cases of an inner document with the name of its workload."""
+    for workload, inner in document.get("documents", {}).items():
+        for metric in metrics(inner):
+            yield metric._replace(case=f"{workload}: {metric.case}")
+    for case in [*document.get("cases", []), *document.get("derivations", []), *document.get("end_point", [])]:
+        for kind in _KINDS:
+            value: Any = case.get(kind.key)
+            is_summary = isinstance(value, dict)
+            figures = [value.get(name) if is_summary else value for name in ("median", "min", "p90")]
+            if None not in figures:
+                middle, low, high = (float(figure) * kind.scale for figure in figures)
+                yield Metric(case["name"], kind, middle, low, high)
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Compare.
+    """Return the comparison.
 
     Raises:
-        ConfigError: They are of different workloads.
+        ConfigError: The documents are of different workloads.
     """
     if old["workload"] != new["workload"]:
         raise ConfigError(f"a document of {old['workload']} cannot be compared with one of {new['workload']}")
-    before = {(metric.case, metric.kind.key): metric for metric in metrics(old)}
-    after = {(metric.case, metric.kind.key): metric for metric in metrics(new)}
+    before, after = ({(metric.case, metric.kind.key): metric for metric in metrics(one)} for one in (old, new))
     cases = []
     for key, metric in after.items():
         if key in before:
-            times = ratio(metric.value, before[key].value)
+            factor = ratio(metric.value, before[key].value)
             cases.append(
                 {
                     "case": metric.case,
@@ -64,8 +106,8 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
                     "unit": metric.kind.unit,
                     "old": before[key].value,
                     "new": metric.value,
-                    "ratio": times,
-                    "better": _better(times, less_is_better=metric.kind.less_is_better),
+                    "ratio": factor,
+                    "better": _is_better(factor, metric.kind),
                 }
             )
     old_names, new_names = ({case for case, _ in figures} for figures in (before, after))
@@ -77,26 +119,27 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _better(times: float | None, *, less_is_better: bool) -> bool | None:
-    if times is None or abs(times - 1) <= _NOISE:
+def _is_better(factor: float | None, kind: Kind) -> bool | None:
+    if factor is None or abs(factor - 1) <= _NOISE:
         return None
-    return (times < 1) == less_is_better
+    return (factor < 1) == kind.less_is_better
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """What is not the same in the two."""
-    machines = old["machine"], new["machine"]
-    for name in sorted({*machines[0], *machines[1]} - set(_IGNORED)):
-        yield from _difference(name, *(machine.get(name) for machine in machines))
-    versions = [machine.get("versions", {}) for machine in machines]
-    for name in sorted({*versions[0], *versions[1]}):
-        yield from _difference(name, *(found.get(name) for found in versions))
-    for name in ("babar_tls", "implementation", "server"):
-        yield from _difference(name, old.get(name), new.get(name))
-    for name in sorted({*old["parameters"], *new["parameters"]}):
-        yield from _difference(f"parameter {name}", old["parameters"].get(name), new["parameters"].get(name))
+    """Yield the differences in machine, versions and parameters."""
+    facts_of_both = [
+        {
+            **{name: value for name, value in document["machine"].items() if name not in _IGNORED},
+            **document["machine"].get("versions", {}),
+            **{name: document.get(name) for name in ("babar_tls", "implementation", "server")},
+            **{f"parameter {name}": value for name, value in document["parameters"].items()},
+        }
+        for document in (old, new)
+    ]
+    yield from _changes(*facts_of_both)
 
 
-def _difference(name: str, old: object, new: object) -> Iterator[str]:
-    if old != new:
-        yield f"{name} is not the same: {old} then, {new} now"
+def _changes(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+    for name in dict.fromkeys([*old, *new]):
+        if old.get(name) != new.get(name):
+            yield f"{name} differs: {old.get(name)} in the older document, {new.get(name)} in the newer one"

@@ -1,4 +1,4 @@
-"""What was measured on."""
+"""Facts about the machine and the installed software."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 _CPU_INFO = Path("/proc/cpuinfo")
 _MEMORY = Path("/proc/self/statm")
 _STATISTICS = Path("/proc/stat")
-_IDLE = (3, 4)  # among the times of /proc/stat: idle, and idle but for disks
+_IDLE = (3, 4)  # columns of /proc/stat: idle, and waiting for disks
 _PACKAGES = ("asyncpg", "cffi", "pg8000", "psqlpy", "psycopg", "pyOpenSSL", "rtls")
 
 
 def describe_machine() -> dict[str, Any]:
-    """The machine and the software, JSON-ready; what cannot be found out is `None`.
+    """Return machine and software in JSON's types; an unknown fact is None.
 
-    ``load`` is the operating system's load average over one minute, this process included.
+    ``load`` is the load average over one minute, which includes this process.
     """
     return {
         "cpu": _from_cpu_info("model name") or platform.processor() or None,
@@ -37,7 +37,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_versions() -> dict[str, str]:
-    """The versions of what is measured, by name, of whatever is installed."""
+    """Return the versions of the installed drivers and TLS libraries by name."""
     found = {}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
@@ -49,25 +49,25 @@ def describe_versions() -> dict[str, str]:
 
 
 def resident_bytes() -> int | None:
-    """This process's memory in RAM, `None` where the system does not tell it at the moment."""
+    """Return the size of this process in RAM, or None on systems without ``/proc/self/statm``."""
     with suppress(OSError):
         return int(_MEMORY.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return None
 
 
 def busy_seconds() -> float | None:
-    """How long all cores together have not been idle since the system's start, whoever used them.
+    """Return the time since the start of the system that all cores together have been busy, for all processes.
 
-    `None` where the system does not tell.
+    Return None on systems without ``/proc/stat``.
     """
     with suppress(OSError, ValueError, AttributeError):
-        times = _STATISTICS.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]  # guests' are in them already
+        times = _STATISTICS.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]  # they include those of guests
         return sum(int(ticks) for i, ticks in enumerate(times) if i not in _IDLE) / os.sysconf("SC_CLK_TCK")
     return None
 
 
 def cpu_clock_hz() -> float | None:
-    """The clock that the operating system tells, in Hz; on a virtual machine often the nominal one. An estimate."""
+    """Return an estimate of the clock rate: that of ``/proc/cpuinfo``, on a virtual machine often the nominal one."""
     megahertz = _from_cpu_info("cpu MHz")
     return float(megahertz) * 1e6 if megahertz else None
 
@@ -83,7 +83,7 @@ def _from_cpu_info(key: str) -> str | None:
 def _load() -> float | None:
     try:
         return round(os.getloadavg()[0], 2)
-    except (AttributeError, OSError):  # Windows has none
+    except (AttributeError, OSError):  # not on Windows
         return None
 
 

@@ -1,4 +1,4 @@
-"""Networks in between: one that takes time, and one that counts round trips."""
+"""TCP proxies between client and server: one counts round trips, the other delays data."""
 
 from __future__ import annotations
 
@@ -6,107 +6,91 @@ import contextlib
 import queue
 import select
 import socket
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from socketserver import ThreadingTCPServer
+from typing import TYPE_CHECKING, Any
 
-from .children import Child
+from .child_process import ChildProcess
+from .server import through_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
     from typing import Self
 
-    from .places import Place
+    from ..config import Config
 
 
-_CHUNK = 1 << 18
-_CONNECT_PATIENCE = 10.0  # seconds
-_JOIN_PATIENCE = 5.0
+_CHUNK = 1 << 18  # bytes
+_CONNECT_TIMEOUT = 10.0  # seconds
+_POLL = 0.05  # seconds until a call of `shutdown` is noticed
 
 
-class _Proxy(ABC):
-    """Listens on this machine, and passes on what it hears; a context manager.
+class _Proxy(ThreadingTCPServer, ABC):
+    """A proxy on the loopback interface, with a thread for each connection; a context manager.
 
     Args:
-        host: Where the real server is.
+        host: The address of the server.
         port: Its port.
 
     Attributes:
-        port: Where it listens.
+        port: The port of the proxy.
     """
 
+    request_queue_size = 256
+
     def __init__(self, host: str, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), None)  # type: ignore[arg-type]  # `finish_request` needs no handler
+        self.port: int = self.server_address[1]
         self._upstream = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
-        self._threads: list[threading.Thread] = []
         self._closing = False
+        self._listening = threading.Thread(target=self.serve_forever, args=(_POLL,), daemon=True)
 
     def __enter__(self) -> Self:
-        self._spawn(self._accept)
+        self._listening.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
         with self._lock:
             self._closing = True
             for sock in self._sockets:
-                _interrupt(sock)
-        # Closing a listener does not wake the thread that waits on it; a connection does, everywhere.
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        for thread in list(self._threads):
-            thread.join(_JOIN_PATIENCE)
-        self._listener.close()
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+        self.server_close()  # waits for the threads of the connections
+        self._listening.join()
 
     @abstractmethod
-    def _relay(self, client: socket.socket, server: socket.socket) -> None:
-        """Pass on until either end is gone."""
+    def relay(self, client: socket.socket, server: socket.socket) -> None:
+        """Pass on data until the client or the server has closed."""
 
-    def _spawn(self, target: object, *arguments: object) -> threading.Thread:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]  # a method
-        with self._lock:
-            self._threads = [other for other in self._threads if other.is_alive() or other.ident is None] + [thread]
-        thread.start()
-        return thread
-
-    def _accept(self) -> None:
-        while True:
-            client, _ = self._listener.accept()
-            if self._closing:
-                client.close()
-                return
-            self._spawn(self._serve, client)
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError):
-            server = socket.create_connection(self._upstream, timeout=_CONNECT_PATIENCE)
-            with server:
-                for sock in (client, server):
-                    sock.settimeout(None)
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Connect to the server, and relay."""
+        with contextlib.suppress(OSError), socket.create_connection(self._upstream, _CONNECT_TIMEOUT) as server:
+            sockets = {request, server}
+            for sock in sockets:
+                sock.settimeout(None)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._lock:
+                if self._closing:
+                    return
+                self._sockets |= sockets
+            try:
+                self.relay(request, server)
+            finally:
                 with self._lock:
-                    if self._closing:
-                        return
-                    self._sockets |= {client, server}
-                try:
-                    self._relay(client, server)
-                finally:
-                    with self._lock:
-                        self._sockets -= {client, server}
+                    self._sockets -= sockets
 
 
 class CountingProxy(_Proxy):
-    """Counts round trips: data from the server that come after data from the client.
+    """A proxy that counts round trips: data from the server after data from the client, and one for TCP's handshake.
 
-    TCP's own is one for each connection. A count is complete as soon as the client has seen what it waited for, because
-    data are counted before they are passed on.
+    Data are counted before they are passed on, so a count is complete when the client has received its answer.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -114,59 +98,62 @@ class CountingProxy(_Proxy):
         self._counts: list[list[int]] = []
 
     def take(self) -> int:
-        """The round trips of the connections made since the last call, so far: what follows on them is forgotten."""
+        """Return the round trips so far on all connections since the last call; later ones on them do not count."""
         with self._lock:
             counts, self._counts = self._counts, []
             return sum(count for (count,) in counts)
 
-    def _relay(self, client: socket.socket, server: socket.socket) -> None:
+    def relay(self, client: socket.socket, server: socket.socket) -> None:
+        """Pass on data, and count."""
         count = [1]
         with self._lock:
             self._counts.append(count)
-        awaiting = False
+        waiting = False
         while True:
             readable, _, _ = select.select([client, server], [], [])
-            # What the client has sent was on its way before any answer to it.
+            # Data from the client were sent before the client has received what the server sends now.
             for source in sorted(readable, key=lambda sock: sock is server):
                 data = source.recv(_CHUNK)
                 if not data:
                     return
                 if source is client:
-                    awaiting = True
+                    waiting = True
                     server.sendall(data)
                 else:
                     with self._lock:
-                        count[0] += awaiting
-                    awaiting = False
+                        count[0] += waiting
+                    waiting = False
                     client.sendall(data)
 
 
 class DelayProxy(_Proxy):
-    """Delays each direction by half a round trip, however much there is to pass on.
+    """A proxy that delays each direction by half a round trip, and does not limit the throughput.
 
-    TCP's own handshake is the operating system's and cannot be delayed from here; the client's first bytes, which go
-    out right behind it, wait a whole round trip longer in its place, so that the sum is right.
+    A proxy cannot delay TCP's handshake, which the operating system performs. The first bytes of the client are delayed
+    by one more round trip instead, so that the sum is right.
 
     Args:
-        host: Where the real server is.
+        host: The address of the server.
         port: Its port.
-        rtt: The round trip's time in seconds, on top of the real one's.
+        rtt: The additional round-trip time in seconds.
     """
 
     def __init__(self, host: str, port: int, rtt: float) -> None:
         super().__init__(host, port)
         self._rtt = rtt
 
-    def _relay(self, client: socket.socket, server: socket.socket) -> None:
+    def relay(self, client: socket.socket, server: socket.socket) -> None:
+        """Pass on data, each chunk half a round trip after its arrival."""
         opened = time.perf_counter()
-        back = self._spawn(self._pass_on, server, client, opened)
+        back = threading.Thread(target=self._pass_on, args=(server, client, opened), daemon=True)
+        back.start()
         self._pass_on(client, server, opened + self._rtt)
         back.join()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, not_before: float) -> None:
-        """One direction: what arrives leaves half a round trip later, and nothing as if it had been sent too early."""
         pipe: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
-        sender = self._spawn(self._send, pipe, sink)
+        sender = threading.Thread(target=self._send, args=(pipe, sink), daemon=True)
+        sender.start()
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK):
                 pipe.put((max(time.perf_counter(), not_before) + self._rtt / 2, data))
@@ -177,9 +164,7 @@ class DelayProxy(_Proxy):
     def _send(pipe: queue.SimpleQueue[tuple[float, bytes]], sink: socket.socket) -> None:
         while True:
             due, data = pipe.get()
-            wait = due - time.perf_counter()
-            if wait > 0:
-                time.sleep(wait)
+            time.sleep(max(0.0, due - time.perf_counter()))
             try:
                 if not data:
                     sink.shutdown(socket.SHUT_WR)
@@ -190,12 +175,14 @@ class DelayProxy(_Proxy):
 
 
 @contextmanager
-def delayed(place: Place, rtt: float) -> Iterator[Place]:
-    """The same place, `rtt` seconds farther away; the delay is another process's work."""
-    with Child("delay", host=place.address or place.host, port=place.port, rtt=rtt) as child:
-        yield place.through(child.result()["port"])
+def delayed(config: Config, rtt: float) -> Iterator[Config]:
+    """Yield the configuration for the same server through a `DelayProxy`, which runs in a child process."""
+    with ChildProcess(delay, host=config.hostaddr or config.host, port=config.port, rtt=rtt) as child:
+        yield through_port(config, child.result()["port"])
 
 
-def _interrupt(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+def delay(*, host: str, port: int, rtt: float) -> Iterator[dict[str, Any]]:
+    """Run a `DelayProxy` until standard input is closed."""
+    with DelayProxy(host, port, rtt) as proxy:
+        yield {"port": proxy.port}
+        sys.stdin.read()

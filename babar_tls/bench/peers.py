@@ -6,7 +6,7 @@ All verify the certificate chain and the hostname. They differ in channel bindin
 * pg8000 uses it when the server offers it, and cannot require it;
 * asyncpg does not support it.
 
-Where the channel cannot be bound (TLS ends at a pooler), psycopg requires SCRAM-SHA-256 instead.
+Where the channel cannot be bound (a pooler terminates TLS), psycopg requires SCRAM-SHA-256 instead.
 
 asyncpg and pg8000 share one `ssl.SSLContext` for all connections. Creating a context for each connection would cost
 many times the connection itself.
@@ -18,12 +18,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from .spec import Client, Spec
+from .client_spec import Client, Spec
+from .server import binds, ssl_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .places import Place
+    from ..config import Config
 
 
 class Peer(NamedTuple):
@@ -41,36 +42,36 @@ class Peer(NamedTuple):
 
     module: str
     package: str
-    styles: dict[str, Callable[[Any, Spec, Place], Client]]
+    styles: dict[str, Callable[[Any, Spec, Config], Client]]
     direct: bool = False
     binds: bool = False
     requires_binding: bool = False
     streams: bool = True
 
-    def make(self, spec: Spec, place: Place) -> Client:
-        """The client; see `babar_tls.bench.clients.make`."""
+    def make(self, spec: Spec, config: Config) -> Client:
+        """Return the client; see `babar_tls.bench.clients.make`."""
         try:
             module = import_module(self.module)
         except ImportError as exc:
             raise ImportError(f"not installed: pip install '{self.package}'") from exc
-        return self.styles[spec.style](module, spec, place)
+        return self.styles[spec.style](module, spec, config)
 
 
 class _Psycopg(Client):
-    def __init__(self, module: Any, spec: Spec, place: Place) -> None:
-        super().__init__(spec, place)
+    def __init__(self, module: Any, spec: Spec, config: Config) -> None:
+        super().__init__(spec, config)
         self._connect = module.connect
         self._keywords = {
-            "host": place.host,
-            "hostaddr": place.address,
-            "port": place.port,
-            "user": place.user,
-            "password": place.password,
-            "dbname": place.database,
+            "host": config.host,
+            "hostaddr": config.hostaddr,
+            "port": config.port,
+            "user": config.user,
+            "password": config.password,
+            "dbname": config.database,
             "sslmode": "verify-full",
-            "sslrootcert": place.root_cert_path or "system",
-            "channel_binding": "require" if place.binds else "disable",
-            "require_auth": None if place.binds else "scram-sha-256",
+            "sslrootcert": config.tls_root_cert_path or "system",
+            "channel_binding": "require" if binds(config) else "disable",
+            "require_auth": None if binds(config) else "scram-sha-256",
             "sslnegotiation": "direct" if spec.direct else None,
             "autocommit": True,
         }
@@ -84,8 +85,8 @@ class _Psycopg(Client):
 
 
 class _AsyncPsycopg(_Psycopg):
-    def __init__(self, module: Any, spec: Spec, place: Place) -> None:
-        super().__init__(module, spec, place)
+    def __init__(self, module: Any, spec: Spec, config: Config) -> None:
+        super().__init__(module, spec, config)
         self._connect = module.AsyncConnection.connect
 
     async def stream(self, session: Any, sql: str) -> int:  # type: ignore[override]  # `Client.stream` allows both
@@ -97,16 +98,16 @@ class _AsyncPsycopg(_Psycopg):
 
 
 class _Asyncpg(Client):
-    def __init__(self, module: Any, spec: Spec, place: Place) -> None:
-        super().__init__(spec, place)
+    def __init__(self, module: Any, spec: Spec, config: Config) -> None:
+        super().__init__(spec, config)
         self._connect = module.connect
         self._keywords = {
-            "host": _only_host(place),
-            "port": place.port,
-            "user": place.user,
-            "password": place.password,
-            "database": place.database,
-            "ssl": place.context(),
+            "host": _only_host(config),
+            "port": config.port,
+            "user": config.user,
+            "password": config.password,
+            "database": config.database,
+            "ssl": ssl_context(config),
             "direct_tls": spec.direct,
             "timeout": 60,
         }
@@ -127,16 +128,16 @@ class _Asyncpg(Client):
 
 
 class _Pg8000(Client):
-    def __init__(self, module: Any, spec: Spec, place: Place) -> None:
-        super().__init__(spec, place)
+    def __init__(self, module: Any, spec: Spec, config: Config) -> None:
+        super().__init__(spec, config)
         self._connect = module.Connection
         self._keywords = {
-            "host": _only_host(place),
-            "port": place.port,
-            "user": place.user,
-            "password": place.password,
-            "database": place.database,
-            "ssl_context": place.context(),
+            "host": _only_host(config),
+            "port": config.port,
+            "user": config.user,
+            "password": config.password,
+            "database": config.database,
+            "ssl_context": ssl_context(config),
         }
 
     def open(self) -> Any:
@@ -163,15 +164,15 @@ class _Psqlpy(Client):
     The pool has no keyword argument for ``channel_binding``; rust-postgres reads it from the connection string.
     """
 
-    def __init__(self, module: Any, spec: Spec, place: Place) -> None:
-        super().__init__(spec, place)
+    def __init__(self, module: Any, spec: Spec, config: Config) -> None:
+        super().__init__(spec, config)
         self._connect_pool = module.connect_pool
-        address = f"{_quoted(_only_host(place))}:{place.port}/{_quoted(place.database)}"
-        binding = "require" if place.binds else "disable"
+        address = f"{_quoted(_only_host(config))}:{config.port}/{_quoted(config.database)}"
+        binding = "require" if binds(config) else "disable"
         self._keywords = {
-            "dsn": f"postgres://{_quoted(place.user)}:{_quoted(place.password)}@{address}?channel_binding={binding}",
+            "dsn": f"postgres://{_quoted(config.user)}:{_quoted(config.password)}@{address}?channel_binding={binding}",
             "ssl_mode": module.SslMode.VerifyFull,
-            "ca_file": place.root_cert_path,
+            "ca_file": config.tls_root_cert_path,
             "max_db_pool_size": 2,  # the smallest size that it accepts
         }
 
@@ -192,20 +193,20 @@ class _Psqlpy(Client):
         raise NotImplementedError("psqlpy has no COPY TO")
 
 
-def _only_host(place: Place) -> str:
-    """Return the host of a place that has no separate address.
+def _only_host(config: Config) -> str:
+    """Return the host, if it is also the address.
 
     Raises:
-        ValueError: The place has an address, which the driver cannot connect to while it verifies the hostname.
+        ValueError: There is a separate address, which the driver cannot connect to while it verifies the hostname.
     """
-    if place.address is not None:
-        raise ValueError("it cannot verify one host name and connect to another address")
-    return place.host
+    if config.hostaddr is not None:
+        raise ValueError("the driver cannot verify one hostname and connect to another address")
+    return config.host
 
 
-def _quoted(part: str) -> str:
+def _quoted(part: str | bytes | None) -> str:
     """Percent-encode one part of a connection string."""
-    return quote(part, safe="")
+    return quote(part or "", safe="")
 
 
 PEERS = {
@@ -224,12 +225,12 @@ PEERS = {
 
 
 def peer_specs(*, direct: bool = False, style: str | None = None, streams: bool = False) -> list[Spec]:
-    """Every peer, installed or not, in each of its styles.
+    """Return all drivers, installed or not, in each of their styles.
 
     Args:
-        direct: Once more with direct TLS, where it can.
-        style: Only this style.
-        streams: Only those that can stream.
+        direct: Include direct TLS where the driver supports it.
+        style: Return only this style.
+        streams: Return only the drivers that support COPY TO.
     """
     specs = []
     for driver, peer in PEERS.items():

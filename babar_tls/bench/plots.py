@@ -1,4 +1,4 @@
-"""Pictures of a document, PNG and SVG, by matplotlib: bars with their spread, distributions, phases of a connect."""
+"""Pictures of a document as PNG and SVG, drawn by matplotlib: bars, distributions, and the phases of a connect."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .figures import percentile
-from .metrics import Metric, metrics
-from .spec import FLOOR
+from .client_spec import FLOOR
+from .compare import Metric, metrics
+from .summaries import percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg")
 
-_OURS, _THEIRS, _NOBODYS = "#1f6f8b", "#c9a227", "#8a8a8a"
+_OUR_COLOUR, _DRIVER_COLOUR, _FLOOR_COLOUR = "#1f6f8b", "#c9a227", "#8a8a8a"
 _PHASES = {
     "resolve": "#bbbbbb",
     "tcp": "#8fb8de",
@@ -27,14 +27,14 @@ _PHASES = {
     "auth": "#c9a227",
     "ready": "#7a9e4e",
 }
-#: Fields of which each value has pictures of its own, and their units.
-_APART = {"rtt": "ms", "row_bytes": "bytes"}
+#: Fields whose values are drawn in separate pictures, and their units.
+_SEPARATE = {"rtt": "ms", "row_bytes": "bytes"}
 _ROW = 0.28  # inches for a case
 _DPI = 120
 
 
 def require_matplotlib() -> None:
-    """Check that there can be pictures, before anything is measured.
+    """Check that matplotlib is installed.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -46,18 +46,18 @@ def require_matplotlib() -> None:
 
 
 def draw(document: dict[str, Any], folder: str | Path) -> list[Path]:
-    """Draw all that there is to see in a document; of one that holds others, theirs.
+    """Draw a document, or all its inner documents.
 
     Args:
-        document: What was measured.
-        folder: Where the pictures go; it is made if there is none.
+        document: The document.
+        folder: The folder for the pictures; it is created if it does not exist.
 
     Returns:
         The files.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ConfigError: They cannot be written.
+        ConfigError: The pictures cannot be written.
     """
     require_matplotlib()
     try:
@@ -69,7 +69,7 @@ def draw(document: dict[str, Any], folder: str | Path) -> list[Path]:
 
 def _draw(document: dict[str, Any], folder: str | Path) -> Iterator[Path]:
     if "documents" in document:
-        return  # it is theirs that are drawn
+        return  # each inner document is drawn separately
     through = document["parameters"].get("through")
     for suffix, part in _parts(document):
         name = f"{document['workload']}-{{}}{suffix}{f'-through-{through}' if through else ''}"
@@ -87,17 +87,17 @@ def _draw(document: dict[str, Any], folder: str | Path) -> Iterator[Path]:
 
 
 def _parts(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Cases that belong into one picture: those of one distance and one size of rows, with a suffix for its name."""
+    """Yield the cases of each picture, which have the same distance and size of rows, with a suffix for its name."""
     parts: dict[str, list[dict[str, Any]]] = {"": []}
     for case in document.get("cases", []):
-        words = [f"{case[key]:g}{unit}" for key, unit in _APART.items() if case.get(key) is not None]
+        words = [f"{case[key]:g}{unit}" for key, unit in _SEPARATE.items() if case.get(key) is not None]
         parts.setdefault("".join(f"-{word}" for word in words), []).append(case)
     for suffix, cases in parts.items():
         yield suffix, {**document, "cases": cases} if suffix == "" else {"cases": cases}
 
 
 def _picture(folder: str | Path, name: str, rows: int, paint: Callable[[Any], None]) -> Iterator[Path]:
-    # Not pyplot: it would open a display, and keep every figure.
+    # pyplot would open a display, and keep every figure in memory.
     figure = import_module("matplotlib.figure").Figure(figsize=(11, 1.2 + _ROW * rows), layout="constrained", dpi=_DPI)
     axes = figure.subplots()
     paint(axes)
@@ -112,12 +112,12 @@ def _picture(folder: str | Path, name: str, rows: int, paint: Callable[[Any], No
 
 def _colour(name: str) -> str:
     if name.startswith(FLOOR):
-        return _NOBODYS
-    return _OURS if name.startswith(("babar-tls", "stdlib", "openssl", "rustls")) else _THEIRS
+        return _FLOOR_COLOUR
+    return _OUR_COLOUR if name.startswith(("babar-tls", "stdlib", "openssl", "rustls")) else _DRIVER_COLOUR
 
 
 def _bars(axes: Any, found: list[Metric]) -> None:
-    """A bar for each case; the whisker goes from the minimum to the 90th percentile."""
+    """Draw a bar for each case, with a whisker from the minimum to the 90th percentile."""
     kind = found[0].kind
     values = [metric.value for metric in found]
     spread = [[metric.value - metric.low for metric in found], [metric.high - metric.value for metric in found]]
@@ -129,10 +129,11 @@ def _bars(axes: Any, found: list[Metric]) -> None:
 
 
 def _distributions(axes: Any, cases: list[dict[str, Any]]) -> None:
-    """Every round of every case as a stroke, the middle half as a box, the 10th to the 90th percentile as a line."""
+    """Draw each round as a stroke, the middle half as a box, and the 10th to the 90th percentile as a line."""
     for row, case in enumerate(cases):
         values = [value * 1e3 for value in case["wall"]["samples"]]
-        low, first, middle, third, high = (percentile(values, percent) for percent in (10, 25, 50, 75, 90))
+        percents = percentiles(values)
+        low, first, middle, third, high = (percents[percent - 1] for percent in (10, 25, 50, 75, 90))
         colour = _colour(case["name"])
         axes.hlines(row, low, high, color=colour)
         axes.barh(row, third - first, left=first, height=0.6, color=colour, alpha=0.5)
@@ -146,7 +147,7 @@ def _distributions(axes: Any, cases: list[dict[str, Any]]) -> None:
 
 
 def _waterfall(axes: Any, cases: list[dict[str, Any]]) -> None:
-    """The phases of a connect, one after the other, each by its median."""
+    """Draw the medians of the phases of a connect, one after the other."""
     names = [case["name"] for case in cases]
     starts = [0.0] * len(cases)
     for phase, colour in _PHASES.items():

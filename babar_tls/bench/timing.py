@@ -1,42 +1,49 @@
-"""Paired measurement: each round runs every case once, so that a noisy neighbour disturbs all of them alike."""
+"""Timing of several cases in turns, so that a disturbance of the machine affects all cases alike."""
 
 from __future__ import annotations
 
 import gc
 import random
-import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .figures import summary
+from .summaries import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 
-#: The whole process's CPU time, in nanoseconds: threads of native code are in it.
+#: Reports progress; called with the number of finished steps.
+Advance = Callable[[int], object]
+#: The CPU time of the process in nanoseconds, threads of native code included.
 PROCESS: Callable[[], int] = time.process_time_ns
-#: The thread's own CPU time where it is to be had: a progress bar's does not count.
+#: The CPU time of the thread, where the system has such a clock; a progress bar's does not count.
 THREAD: Callable[[], int] = getattr(time, "thread_time_ns", PROCESS)
 
 
 _SEED = 0
-_MOMENT = 0.001  # seconds
-_AT_REST = 200_000  # nanoseconds of CPU time in a moment: what waiting itself costs, and some more
-_PATIENCE = 0.1  # seconds
+_INTERVAL = 0.001  # seconds
+_IDLE = 200_000  # nanoseconds of CPU time in an interval, in which waiting itself uses some
+_TIMEOUT = 0.1  # seconds
+
+
+def no_progress(_: int) -> None:
+    """Report nothing."""
 
 
 def settle() -> None:
-    """Wait until this process is at rest, or for as long as it is worth waiting.
+    """Wait until this process uses no more CPU time, but not longer than a tenth of a second.
 
-    What a client still does in threads of its own, after it has said that it is done, must not count for the next one.
+    Some clients continue work in threads of their own after they have returned. That work must not count for the next
+    client.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while time.monotonic() < deadline:
         before = PROCESS()
-        time.sleep(_MOMENT)
-        if PROCESS() - before < _AT_REST:
+        time.sleep(_INTERVAL)
+        if PROCESS() - before < _IDLE:
             return
 
 
@@ -46,7 +53,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a call says itself that it took, in seconds, where only a part of it is to count."""
+    """The seconds that a call has measured itself, if only a part of the call counts."""
 
     wall: float
     cpu: float
@@ -54,15 +61,15 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Something to measure.
+    """A function to measure.
 
     Attributes:
-        name: Unique in a measurement.
-        call: What is timed; if it returns a `Sample`, that counts in place of the clocks.
-        operations: How many operations one call is; times are given for one operation.
+        name: A unique name.
+        call: The function. If it returns a `Sample`, that replaces the measurement.
+        operations: The number of operations in one call; times are of one operation.
         prepare: Called before each call, and not timed.
-        finish: Called after each call, even one that failed, and not timed.
-        clock: CPU time in nanoseconds, `THREAD` or `PROCESS`.
+        finish: Called after each call, also after a failure, and not timed.
+        clock: The CPU clock, `THREAD` or `PROCESS`.
     """
 
     name: str
@@ -75,43 +82,33 @@ class Case:
 
 @dataclass(frozen=True)
 class Series:
-    """What one case took, round by round, in seconds an operation.
+    """The times of one case in each round, in seconds of one operation.
 
     Attributes:
-        wall: By the wall clock.
-        cpu: CPU time by the case's clock.
+        wall: Wall-clock times.
+        cpu: CPU times.
     """
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
-    @property
-    def minimum(self) -> float:
-        """The best round's wall-clock time."""
-        return min(self.wall)
-
-    @property
-    def median(self) -> float:
-        """The middle round's wall-clock time."""
-        return statistics.median(self.wall)
-
     def as_dict(self, *, samples: bool = False) -> dict[str, Any]:
-        """Both clocks' summaries; with `samples`, every round of the wall clock too."""
+        """Return the summaries of both clocks; with `samples` also all wall-clock times."""
         return {"wall": summary(self.wall, samples=samples), "cpu": summary(self.cpu)}
 
 
-def measure(cases: Sequence[Case], rounds: int, advance: Callable[[int], object] | None = None) -> dict[str, Series]:
-    """Run every case once in each round, after a round that does not count.
+def time_cases(cases: Sequence[Case], rounds: int, advance: Advance = no_progress) -> dict[str, Series]:
+    """Run every case once in each round, after one round that does not count.
 
-    The order is another one in each round, and the same in each run. Where it only began elsewhere, every case would
-    always follow the same one, and whatever that leaves behind (cold caches, threads that are not done) would be
-    counted for it in all rounds: up to a quarter of a connect's CPU time, where it was tried.
+    Each round has another random order, and each run the same sequence of orders. In a fixed order a case would always
+    follow the same one, and what that one leaves behind (cold caches, running threads) would count for it: in one
+    experiment up to a quarter of the CPU time of a connect.
 
-    The garbage collector runs between rounds, never within.
+    The garbage collector runs between rounds only.
 
     Args:
-        cases: What to measure.
-        rounds: How often; at least once.
+        cases: The cases.
+        rounds: The number of rounds, at least one.
         advance: Called with 1 after each round.
 
     Returns:
@@ -121,7 +118,7 @@ def measure(cases: Sequence[Case], rounds: int, advance: Callable[[int], object]
     collecting = gc.isenabled()
     for case in cases:
         _run(case)
-    shuffle = random.Random(_SEED)  # noqa: S311 - nothing is to be kept secret
+    shuffle = random.Random(_SEED)  # noqa: S311 - not for secrets
     gc.disable()
     try:
         for _ in range(max(1, rounds)):
@@ -130,8 +127,7 @@ def measure(cases: Sequence[Case], rounds: int, advance: Callable[[int], object]
                 sample = _run(case)
                 series[case.name].wall.append(sample.wall / case.operations)
                 series[case.name].cpu.append(sample.cpu / case.operations)
-            if advance is not None:
-                advance(1)
+            advance(1)
     finally:
         if collecting:
             gc.enable()

@@ -1,4 +1,4 @@
-"""One document of each workload for all tests: runs too short to mean anything."""
+"""One document of each workload for all tests, of very short runs."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from babar_tls.bench import connect, handshake, kdf, memory, overview, roundtrips, scale, storm, stream
+from babar_tls.bench.workloads import all as all_workloads
+from babar_tls.bench.workloads import connect, handshake, kdf, memory, roundtrips, scale, storm, stream
 
-from .documents import Documents
+from .document_cache import DocumentCache
 
 RUNS = {
-    "connect": lambda: connect.run(rounds=2, rtt=[1]),
-    "handshake": lambda: handshake.run(rounds=2),
-    "kdf": lambda: kdf.run(iterations=20, rounds=2),
-    "stream": lambda: stream.run(rounds=1, megabytes=1, row_bytes=[1000]),
-    "storm": lambda: storm.run(rounds=1, count=12, concurrency=4),
-    "roundtrips": lambda: roundtrips.run(rounds=1, rtt=[1]),
-    "memory": lambda: memory.run(rounds=1, sessions=4),
-    "scale": lambda: scale.run(count=8),
+    "connect": lambda: connect.measure(rounds=2, rtt=[1]),
+    "handshake": lambda: handshake.measure(rounds=2),
+    "kdf": lambda: kdf.measure(iterations=20, rounds=2),
+    "stream": lambda: stream.measure(rounds=1, megabytes=1, row_bytes=[1000]),
+    "storm": lambda: storm.measure(rounds=1, count=12, concurrency=4),
+    "roundtrips": lambda: roundtrips.measure(rounds=1, rtt=[1]),
+    "memory": lambda: memory.measure(rounds=1, sessions=4),
+    "scale": lambda: scale.measure(count=8),
 }
 
 
 @pytest.fixture(scope="session")
-def documents(lasting_sockets: None) -> Documents:
-    """Documents by the name of their workload, made when they are first asked for."""
-    made = Documents(RUNS)
-    made.runs["all"] = lambda: overview.run({name: made[name] for name in RUNS}, {"rounds": None})
-    return made
+def documents(lasting_sockets: None) -> DocumentCache:
+    cache = DocumentCache(RUNS)
+    cache.runs["all"] = lambda: all_workloads.combine({name: cache[name] for name in RUNS}, {"rounds": None})
+    return cache
 
 
 @pytest.fixture(scope="session")
 def lasting_sockets(pytestconfig: pytest.Config) -> None:
-    """The pair of sockets that psqlpy's runtime keeps until the process ends is not what a test has left behind."""
+    """Exclude the two sockets that psqlpy keeps until the process ends from the check for leaked sockets."""
     try:
         import psqlpy
         from psqlpy.exceptions import BaseConnectionPoolError
@@ -43,7 +43,7 @@ def lasting_sockets(pytestconfig: pytest.Config) -> None:
     before = suite._sockets()
 
     async def begin() -> None:
-        pool = psqlpy.connect_pool(dsn="postgres://nobody@127.0.0.1:1/nothing")
+        pool = psqlpy.connect_pool(dsn="postgres://app@127.0.0.1:1/nothing")
         with pytest.raises(BaseConnectionPoolError):
             await pool.connection()
         pool.close()

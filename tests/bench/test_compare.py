@@ -1,4 +1,4 @@
-"""Two documents side by side: what became better, what worse, and why that may not mean anything."""
+"""Comparison of two documents, and documents in files."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from babar_tls.bench import WORKLOADS
-from babar_tls.bench.compare import compare, load
-from babar_tls.bench.metrics import metrics
+from babar_tls.bench.compare import compare, metrics
+from babar_tls.bench.document import load
+from babar_tls.bench.workloads.all import WORKLOADS
 from babar_tls.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .documents import Documents
+    from .document_cache import DocumentCache
 
 
-@pytest.mark.parametrize("workload", [*WORKLOADS, "all"])
-def test_with_itself(documents: Documents, workload: str) -> None:
-    """Beside itself a document has changed in nothing, and every figure of it is compared."""
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_document_equals_itself(documents: DocumentCache, workload: str) -> None:
     document = documents[workload]
     comparison = compare(document, document)
     assert (comparison["warnings"], comparison["gone"], comparison["added"]) == ([], [], [])
@@ -30,8 +29,7 @@ def test_with_itself(documents: Documents, workload: str) -> None:
     assert {item["better"] for item in comparison["cases"]} == {None}
 
 
-def test_better_and_worse(documents: Documents) -> None:
-    """Less time and more throughput are better, the reverse is worse, and a little of either is neither."""
+def test_less_time_and_more_throughput_are_better(documents: DocumentCache) -> None:
     old, new = documents["stream"], copy.deepcopy(documents["stream"])
     first, second, third = new["cases"][:3]
     first["megabytes_per_second"] *= 2
@@ -43,8 +41,8 @@ def test_better_and_worse(documents: Documents) -> None:
     assert found[third["name"], "client CPU for a gigabyte"] is None
 
 
-def test_another_machine(documents: Documents) -> None:
-    """Another machine, another version and another setting are warned of, and another load is not."""
+def test_differences_between_the_runs_are_warnings(documents: DocumentCache) -> None:
+    """Another machine, version or parameter is a warning; another load is not."""
     old, new = documents["storm"], copy.deepcopy(documents["storm"])
     new["machine"]["load"] = 99
     assert compare(old, new)["warnings"] == []
@@ -52,36 +50,44 @@ def test_another_machine(documents: Documents) -> None:
     new["machine"]["versions"]["psycopg"] = "9"
     new["parameters"]["count"] = 7
     warnings = "\n".join(compare(old, new)["warnings"])
-    for words in ("cpu is not the same", "psycopg is not the same", "parameter count is not the same: 12 then, 7 now"):
+    for words in (
+        "cpu differs",
+        "psycopg differs",
+        "parameter count differs: 12 in the older document, 7 in the newer one",
+    ):
         assert words in warnings
 
 
-def test_cases_that_come_and_go(documents: Documents) -> None:
-    """A case that only one of the two has is named."""
+def test_cases_of_one_document_only_are_listed(documents: DocumentCache) -> None:
     old, new = documents["memory"], copy.deepcopy(documents["memory"])
     gone = new["cases"].pop()["name"]
     assert compare(old, new)["gone"] == [gone]
     assert compare(new, old)["added"] == [gone]
 
 
-def test_another_workload(documents: Documents) -> None:
-    """Documents of two workloads have nothing in common."""
+def test_documents_of_two_workloads_are_refused(documents: DocumentCache) -> None:
     with pytest.raises(ConfigError, match="a document of kdf cannot be compared with one of handshake"):
         compare(documents["kdf"], documents["handshake"])
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "\ud800", None])
-def test_no_document(tmp_path: Path, text: str | None) -> None:
-    """A file that is missing, no JSON or something else is refused."""
+def test_file_without_a_document_is_refused(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "old.json"
     if text is not None:
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(ConfigError, match=r"cannot be read|is no benchmark's document"):
+    with pytest.raises(ConfigError, match=r"cannot be read|is not a benchmark document"):
         load(str(path))
 
 
-def test_a_document(documents: Documents, tmp_path: Path) -> None:
-    """What was written can be read."""
+def test_document_of_all_workloads_by_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"workload": "all", "schema": 1, "machine": {}, "parameters": {}, "engines": []}))
+    with pytest.raises(ConfigError, match="was written by an earlier version") as caught:
+        load(str(path))
+    assert "bench all --json" in str(caught.value.remedy)
+
+
+def test_written_document_can_be_loaded(documents: DocumentCache, tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     path.write_text(json.dumps(documents["kdf"]))
     assert load(str(path)) == documents["kdf"]

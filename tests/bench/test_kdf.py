@@ -1,4 +1,4 @@
-"""The workload `kdf` measures what it says, and leaves the helper as it found it."""
+"""The workload `kdf`, and facts about the machine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls.bench import kdf, machine
+from babar_tls.bench import machine
 from babar_tls.bench.timing import Series
+from babar_tls.bench.workloads import kdf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,30 +21,27 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    """A run too short to mean anything."""
-    return kdf.run(iterations=50, rounds=2)
+    return kdf.measure(iterations=50, rounds=2)
 
 
 @pytest.fixture
 def compiled() -> Iterator[ModuleType]:
-    """The helper, which has its kernel back afterwards."""
+    """Return the compiled helper, and restore its kernel afterwards."""
     module = pytest.importorskip("babar_tls._native.compiled")
     before = module.selected()
     yield module
     module.select(before)
 
 
-def test_is_json(document: dict[str, Any]) -> None:
-    """The document is JSON as it stands, and says what was measured on."""
+def test_document_has_parameters_and_machine(document: dict[str, Any]) -> None:
     assert json.loads(json.dumps(document)) == document
-    assert (document["workload"], document["schema"]) == ("kdf", 1)
+    assert (document["workload"], document["schema"]) == ("kdf", 2)
     assert document["parameters"] == {"iterations": 50, "rounds": 2, "bulk": kdf.BULK}
     assert document["machine"]["python"]
     assert "OpenSSL" in document["machine"]["openssl"] or "LibreSSL" in document["machine"]["openssl"]
 
 
 def test_every_kernel_is_measured(document: dict[str, Any], compiled: ModuleType) -> None:
-    """There is hashlib, each kernel that this CPU can run, and the best one in bulk."""
     measured = [(item["what"], item["kernel"]) for item in document["derivations"]]
     kernels = [name for name, capable in compiled.kernels().items() if capable]
     assert measured[0] == ("one", None)
@@ -51,8 +49,7 @@ def test_every_kernel_is_measured(document: dict[str, Any], compiled: ModuleType
     assert document["derivations"][0]["times_hashlib"] == 1
 
 
-def test_figures_are_consistent(document: dict[str, Any]) -> None:
-    """A minimum is no more than its median, and ratios are of minima."""
+def test_ratios_are_of_minima_and_of_medians(document: dict[str, Any]) -> None:
     reference = document["derivations"][0]["wall"]
     for item in [*document["derivations"], *document["end_point"]]:
         for clock in ("wall", "cpu"):
@@ -62,8 +59,7 @@ def test_figures_are_consistent(document: dict[str, Any]) -> None:
         assert item["times_hashlib_median"] == pytest.approx(reference["median"] / item["wall"]["median"])
 
 
-def test_certificate(document: dict[str, Any]) -> None:
-    """The end-point hash is that of an RSA certificate of some 1.2 KB, in C and in Python."""
+def test_end_point_hash_is_of_an_rsa_certificate(document: dict[str, Any]) -> None:
     pytest.importorskip("cryptography.x509")
     assert document["certificate"]["key"] == "rsa2048"
     assert 1100 < document["certificate"]["bytes"] < 1300
@@ -72,8 +68,7 @@ def test_certificate(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_selected_kernel_stays(compiled: ModuleType, monkeypatch: pytest.MonkeyPatch, *, fails: bool) -> None:
-    """Whatever kernel was in use is in use afterwards, even if measuring fails half-way."""
+def test_selected_kernel_is_restored(compiled: ModuleType, monkeypatch: pytest.MonkeyPatch, *, fails: bool) -> None:
     compiled.select("portable")
     if fails:
 
@@ -81,57 +76,53 @@ def test_the_selected_kernel_stays(compiled: ModuleType, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            kdf.run(iterations=1, rounds=1, advance=interrupt)
+            kdf.measure(iterations=1, rounds=1, advance=interrupt)
     else:
-        kdf.run(iterations=1, rounds=1)
+        kdf.measure(iterations=1, rounds=1)
     assert compiled.selected() == "portable"
 
 
-def test_without_the_helper(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the helper was not built, what is left is measured, and targets are neither met nor missed."""
+def test_missing_helper_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "babar_tls._native.compiled", None)
     monkeypatch.delattr("babar_tls._native.compiled", raising=False)
-    document = kdf.run(iterations=1, rounds=1)
+    document = kdf.measure(iterations=1, rounds=1)
     assert {item["kernel"] for item in document["derivations"]} == {None}
     assert "compiled helper" in [item["name"] for item in document["missing"]]
     assert document["call"] is None
-    assert {target["met"] for target in document["targets"]} == {None}
 
 
-def test_without_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without cryptography its row and the certificate are missing, and the document says so."""
+def test_missing_cryptography_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(sys.modules):
         if name.split(".")[0] == "cryptography" or name == "babar_tls.testing.certificates":
             monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    monkeypatch.setattr(kdf, "_certificate", lambda missing: missing.append({"name": "end-point hash", "reason": "x"}))
-    document = kdf.run(iterations=1, rounds=1)
+    monkeypatch.setattr(kdf, "_certificate", lambda document: document.miss("end-point hash", "x"))
+    document = kdf.measure(iterations=1, rounds=1)
     assert {"cryptography", "end-point hash"} <= {item["name"] for item in document["missing"]}
     assert (document["certificate"], document["end_point"]) == (None, [])
     assert document["machine"]["cryptography"] is None
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds", "hz", "source"),
+    ("known", "seconds", "hz", "source"),
     [
         ([4e9], 1.0, 4e9, "cpuinfo"),
         ([2e9, 3e9], 1e-9, 260e9, "floor"),
         ([], 1.0, 260.0, "floor"),
     ],
 )
-def test_clock(told: list[float], seconds: float, hz: float, source: str) -> None:
-    """The clock is what the system tells, unless a chain of SHA extensions was faster than that allows."""
-    clock = kdf._clock(told, {"sha-ni": Series([seconds], [seconds])}, 1)
+def test_clock_rate_is_at_least_that_of_the_fastest_chain(
+    known: list[float], seconds: float, hz: float, source: str
+) -> None:
+    clock = kdf._clock(known, {"sha-ni": Series([seconds], [seconds])}, 1)
     assert (clock["hz"], clock["source"]) == (pytest.approx(hz), source)
 
 
-def test_no_clock() -> None:
-    """Where neither is to be had, there is no clock."""
+def test_clock_rate_is_unknown_without_cpuinfo_and_chain() -> None:
     assert kdf._clock([], {}, 1)["hz"] is None
 
 
-def test_cpu_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The model is the first CPU's, the clock the fastest one's; a system without the file has neither."""
+def test_cpuinfo_has_model_and_fastest_clock_rate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "cpuinfo"
     path.write_text("model name\t: Good CPU\ncpu MHz\t\t: 900.5\nmodel name\t: Good CPU\ncpu MHz\t\t: 2000.0\n")
     monkeypatch.setattr(machine, "_CPU_INFO", path)
@@ -141,8 +132,7 @@ def test_cpu_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert machine.cpu_clock_hz() is None
 
 
-def test_busy_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """All ticks count but those of idleness, and those of guests, which are in the first two."""
+def test_busy_time_excludes_idle_ticks_and_counts_guests_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "stat"
     path.write_text("cpu  100 20 30 4000 500 6 7 8 90 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
     monkeypatch.setattr(machine, "_STATISTICS", path)

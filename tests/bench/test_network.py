@@ -1,4 +1,4 @@
-"""The networks in between pass on every byte, take their time, and count what they see."""
+"""The proxies that count round trips and delay data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RTT = 0.04
 
 
 def echo(peer: ScriptedPeer) -> None:
-    """Says everything back."""
+    """Send back all data."""
     try:
         while data := peer.receive():
             peer.send(data)
@@ -31,13 +31,13 @@ def echo(peer: ScriptedPeer) -> None:
 
 
 def delay(host: str, port: int) -> DelayProxy:
-    """A network that takes `RTT`."""
+    """Return a proxy that delays by `RTT`."""
     return DelayProxy(host, port, RTT)
 
 
 @contextmanager
 def connected(proxy: Any, script: Callable[[ScriptedPeer], None] = echo) -> Iterator[tuple[socket.socket, Any]]:
-    """A connection to a server through a proxy, and the proxy."""
+    """Yield a connection to a server through a proxy, and the proxy."""
     with (
         ScriptedServer(script) as server,
         proxy(server.host, server.port) as between,
@@ -48,7 +48,7 @@ def connected(proxy: Any, script: Callable[[ScriptedPeer], None] = echo) -> Iter
 
 
 def ask(sock: socket.socket, question: bytes) -> bytes:
-    """Sends, and reads as much."""
+    """Send data, and return as many bytes."""
     sock.sendall(question)
     answer = b""
     while len(answer) < len(question):
@@ -58,15 +58,14 @@ def ask(sock: socket.socket, question: bytes) -> bytes:
 
 @pytest.mark.parametrize("proxy", [delay, CountingProxy])
 def test_every_byte_arrives(proxy: Any) -> None:
-    """A megabyte goes there and back as it was, in pieces."""
     data = os.urandom(1 << 20)
     with connected(proxy) as (sock, _):
         pieces = [data[start : start + 100_000] for start in range(0, len(data), 100_000)]
         assert b"".join(ask(sock, piece) for piece in pieces) == data
 
 
-def test_every_round_trip_takes_its_time() -> None:
-    """Three exchanges take three round trips, and TCP's own is the fourth."""
+def test_each_round_trip_is_delayed() -> None:
+    """Three exchanges take three round trips; TCP's handshake is the fourth."""
     before = time.perf_counter()
     with connected(delay) as (sock, _):
         for _ in range(3):
@@ -74,8 +73,7 @@ def test_every_round_trip_takes_its_time() -> None:
         assert time.perf_counter() - before >= 4 * RTT
 
 
-def test_a_flight_is_one_delay() -> None:
-    """Pieces that are on their way at once do not wait for one another: it is time that is lost, not throughput."""
+def test_chunks_of_one_flight_are_delayed_together() -> None:
     with connected(delay) as (sock, _):
         ask(sock, b"?")
         before = time.perf_counter()
@@ -84,11 +82,11 @@ def test_a_flight_is_one_delay() -> None:
         received = 0
         while received < 5000:
             received += len(sock.recv(65536))
-        assert RTT <= time.perf_counter() - before < 25 * RTT  # one after the other would be fifty
+        assert RTT <= time.perf_counter() - before < 25 * RTT  # one by one they would take fifty
 
 
 def test_round_trips_are_counted() -> None:
-    """TCP is one, every answer to something sent is another, and two flights before an answer are one."""
+    """TCP's handshake is one, each answer is one more, and two chunks before an answer are one."""
 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_exactly(1)
@@ -104,16 +102,14 @@ def test_round_trips_are_counted() -> None:
         assert between.take() == 0
 
 
-def test_nobody_at_the_other_end() -> None:
-    """Where there is no server, the client is hung up on."""
+def test_client_is_disconnected_if_the_server_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with CountingProxy("127.0.0.1", port) as between, socket.create_connection(("127.0.0.1", between.port)) as sock:
         assert sock.recv(1) == b""
 
 
-def test_who_stays_is_hung_up_on() -> None:
-    """Closing a proxy ends connections that are open."""
+def test_closing_the_proxy_closes_its_connections() -> None:
     with ScriptedServer(echo) as server:
         with delay(server.host, server.port) as between:
             sock = socket.create_connection(("127.0.0.1", between.port))

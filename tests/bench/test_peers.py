@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from babar_tls.bench.client_spec import Spec
 from babar_tls.bench.clients import Loop
 from babar_tls.bench.peers import PEERS
-from babar_tls.bench.places import Place
-from babar_tls.bench.spec import Spec
+from babar_tls.bench.server import strict_config
 
 pytest.importorskip("cryptography")
 
@@ -39,16 +39,16 @@ def log_in(loop: Loop, authority: CertificateAuthority, folder: Path, spec: Spec
     root.write_bytes(authority.certificate_pem)
     user, password, database = "app/1", "p@ss:word?", "data base"
     with ScramServer({user: password}, authority.issue("localhost", "127.0.0.1"), **options) as server:
-        place = Place(
+        config = strict_config(
             host="localhost",
             port=server.port,
             user=user,
             password=password,
             database=database,
-            root_cert_path=str(root),
+            tls_root_cert_path=str(root),
         )
         try:
-            client = PEERS[spec.driver].make(spec, place)
+            client = PEERS[spec.driver].make(spec, config)
         except ImportError as exc:
             pytest.skip(str(exc))
         session = loop.run(client.open())

@@ -1,4 +1,4 @@
-"""Pictures are pictures, in both formats, of everything that can be seen in a document."""
+"""Pictures of documents, in both formats."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from babar_tls.bench import WORKLOADS
 from babar_tls.bench.plots import FORMATS, draw
+from babar_tls.bench.workloads.all import WORKLOADS
 from babar_tls.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .documents import Documents
+    from .document_cache import DocumentCache
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
-def test_pictures(documents: Documents, tmp_path: Path, workload: str) -> None:
-    """Every workload has pictures, each a PNG and an SVG that can be read."""
+@pytest.mark.parametrize("workload", sorted(WORKLOADS.keys() - {"all"}))
+def test_workload_has_pictures_in_both_formats(documents: DocumentCache, tmp_path: Path, workload: str) -> None:
     pytest.importorskip("matplotlib")
     paths = draw(documents[workload], tmp_path / "pictures")
     assert {path.suffix[1:] for path in paths} == set(FORMATS)
@@ -30,33 +29,31 @@ def test_pictures(documents: Documents, tmp_path: Path, workload: str) -> None:
         if path.suffix == ".png":
             assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
         else:
-            assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - our own
+            assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - written by the test
 
 
-def test_what_there_is_of_connect(documents: Documents, tmp_path: Path) -> None:
-    """Of connects there are bars by either clock, distributions, and the phases, for each distance."""
+def test_connect_has_bars_distributions_and_phases_for_each_distance(documents: DocumentCache, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     names = {path.stem for path in draw(documents["connect"], tmp_path)}
     near = {"connect-wall", "connect-cpu", "connect-latency", "connect-phases"}
     assert names == near | {f"{name}-1ms" for name in near}
 
 
-def test_overview(documents: Documents, tmp_path: Path) -> None:
-    """Of an overview, the documents in it are drawn."""
+def test_all_draws_its_inner_documents(documents: DocumentCache, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    assert {path.name.partition("-")[0] for path in draw(documents["all"], tmp_path)} == set(WORKLOADS)
+    assert {path.name.partition("-")[0] for path in draw(documents["all"], tmp_path)} == WORKLOADS.keys() - {"all"}
 
 
-def test_nowhere_to_write(documents: Documents, tmp_path: Path) -> None:
-    """A folder that cannot be made is our error."""
+def test_folder_that_cannot_be_created_is_an_error(documents: DocumentCache, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="pictures cannot be written"):
         draw(documents["kdf"], tmp_path / "file" / "folder")
 
 
-def test_without_matplotlib(documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without matplotlib the error says how to get it."""
+def test_missing_matplotlib_is_an_error_with_a_remedy(
+    documents: DocumentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'babar-tls\[bench\]'"):
         draw(documents["kdf"], tmp_path)

@@ -1,4 +1,4 @@
-"""Every document can be shown again, on a terminal and in Markdown, without measuring anything."""
+"""Tables of saved documents, on a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from babar_tls.bench import WORKLOADS
-
 pytest.importorskip("rich")
 
+from babar_tls.bench.workloads.all import WORKLOADS
 from babar_tls.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .documents import Documents
+    from .document_cache import DocumentCache
 
 
 @pytest.fixture
-def saved(documents: Documents, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A workload and the file that its document is in."""
+def saved(documents: DocumentCache, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Return a workload and the path of its document."""
     path = tmp_path / "document.json"
     path.write_text(json.dumps(documents[request.param]))
     return request.param, str(path)
 
 
-@pytest.mark.parametrize("saved", [*WORKLOADS, "all"], indirect=True)
-def test_on_a_terminal(
+@pytest.mark.parametrize("saved", WORKLOADS, indirect=True)
+def test_tables_fit_into_a_hundred_columns(
     saved: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tables fit into a hundred columns, and nothing in them is cut off."""
     monkeypatch.delenv("COLUMNS", raising=False)
     assert main(["bench", saved[0], "--from", saved[1]]) == 0
     out, err = capsys.readouterr()
@@ -41,10 +39,12 @@ def test_on_a_terminal(
     assert max(map(len, out.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("saved", [*WORKLOADS, "all"], indirect=True)
-def test_in_markdown(saved: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In Markdown every row of a table has as many cells as its heading, and an overview fills every place."""
-    names = [saved[0]] if saved[0] != "all" else ["all", *WORKLOADS]
+@pytest.mark.parametrize("saved", WORKLOADS, indirect=True)
+def test_markdown_rows_have_as_many_cells_as_the_heading(
+    saved: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The document of all workloads is written between the marks of each workload."""
+    names = [saved[0]] if saved[0] != "all" else list(WORKLOADS)
     page = tmp_path / "page.md"
     page.write_text("".join(f"<!-- bench {name} -->\n<!-- end of {name} -->\n" for name in names))
     assert main(["bench", saved[0], "--from", saved[1], "--markdown", str(page)]) == 0

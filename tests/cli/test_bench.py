@@ -1,7 +1,8 @@
-"""`babar-tls bench` measures a workload, and draws what it has measured."""
+"""The command `babar-tls bench`."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import sys
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls.bench import WORKLOADS
-from babar_tls.cli import _bench_all, _bench_kdf
-from babar_tls.cli._terminal import Terminal
+from babar_tls.bench.workloads import all as all_workloads
+from babar_tls.bench.workloads import kdf
+from babar_tls.bench.workloads.all import WORKLOADS
+from babar_tls.cli._benchmark_view import show
 
 from .conftest import APP_PASSWORD, finish, spawn
 
@@ -24,18 +26,16 @@ if TYPE_CHECKING:
 SHORT = ("--rounds", "2", "--iterations", "20")
 
 
-def test_table(cli: Callable[..., Outcome]) -> None:
-    """The table has hashlib, every kernel, the small things and the machine, and says how noisy it was."""
+def test_tables_of_kdf(cli: Callable[..., Outcome]) -> None:
     outcome = cli("bench", "kdf", *SHORT)
     assert (outcome.status, outcome.err) == (0, "")
-    for word in ("PBKDF2-HMAC-SHA-256, 20 iterations", "hashlib", "times hashlib", "noise:", "Python"):
+    for word in ("PBKDF2-HMAC-SHA-256, 20 iterations", "hashlib", "x hashlib", "Noise:", "Short operations", "Python"):
         assert word in outcome.out
     assert "…" not in outcome.out
     assert max(map(len, outcome.out.splitlines())) <= 100
 
 
-def test_json(cli: Callable[..., Outcome], tmp_path: Path) -> None:
-    """--json prints the document alone; with a file's name it writes it there, and prints the tables."""
+def test_json_prints_or_writes_the_document(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     outcome = cli("bench", "kdf", *SHORT, "--json")
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.document["workload"] == "kdf"
@@ -43,12 +43,11 @@ def test_json(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     path = tmp_path / "kdf.json"
     tables = cli("bench", "kdf", *SHORT, "--json", str(path))
     assert (tables.status, tables.err) == (0, "")
-    assert "times hashlib" in tables.out
+    assert "x hashlib" in tables.out
     assert json.loads(path.read_text()).keys() == outcome.document.keys()
 
 
-def test_quick(cli: Callable[..., Outcome]) -> None:
-    """--quick measures fewer rounds, unless their number is given."""
+def test_quick_has_few_rounds_unless_their_number_is_given(cli: Callable[..., Outcome]) -> None:
     assert cli("bench", "kdf", "--quick", "--iterations", "1", "--json").document["parameters"]["rounds"] == 20
     assert cli("bench", "kdf", "--quick", *SHORT, "--json").document["parameters"]["rounds"] == 2
 
@@ -58,7 +57,7 @@ def test_quick(cli: Callable[..., Outcome]) -> None:
     [
         ([], "which workload?"),
         (["scrypt"], "unknown workload 'scrypt'"),
-        ([APP_PASSWORD], "no workload"),
+        ([APP_PASSWORD], "unknown workload"),
         (["kdf", "kdf"], "too many arguments"),
         (["kdf", "--rounds", "0"], "a positive number is needed"),
         (["kdf", "--iterations", "some"], "a positive number is needed"),
@@ -68,34 +67,33 @@ def test_quick(cli: Callable[..., Outcome]) -> None:
         (["storm", "--count", "0"], "a positive number is needed"),
     ],
 )
-def test_wrong_usage(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
-    """What cannot be measured is status 2; an unknown workload gets the list of those that there are."""
+def test_wrong_usage_has_status_2(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
     outcome = cli("bench", *arguments)
     assert (outcome.status, outcome.out) == (2, "")
     assert message in outcome.err
     if "workload" in message:
-        assert f"Workloads: {', '.join(WORKLOADS)}, all." in outcome.err
+        assert f"Workloads: {', '.join(WORKLOADS)}." in outcome.err
 
 
-def test_out_that_cannot_be_written(cli: Callable[..., Outcome], tmp_path: Path) -> None:
-    """A file that cannot be written is status 2."""
+def test_unwritable_file_has_status_2(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     outcome = cli("bench", "kdf", *SHORT, "--json", str(tmp_path))
     assert outcome.status == 2
     assert "cannot be written: Is a directory" in outcome.document["error"]["message"]
 
 
-def test_without_rich(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables need rich and say so before anything is measured; --json needs none."""
-    monkeypatch.setitem(sys.modules, "rich", None)
+def test_only_tables_require_rich(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("rich", "rich.table"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "babar_tls.cli._benchmark_view", raising=False)
     outcome = cli("bench", "kdf")
     assert outcome.status == 2
     assert "pip install 'babar-tls[cli]'" in outcome.err
     assert cli("bench", "kdf", *SHORT, "--json").status == 0
 
 
-def test_interrupt(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C is status 130, and no traceback."""
-    monkeypatch.setattr(_bench_kdf, "measure", lambda *_: signal.raise_signal(signal.SIGINT))
+def test_ctrl_c_has_status_130_and_no_traceback(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = dataclasses.replace(kdf.WORKLOAD, measure=lambda **_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setitem(WORKLOADS, "kdf", workload)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert cli("bench", "kdf", "--json") == (130, "", "interrupted\n")
@@ -106,10 +104,10 @@ def test_interrupt(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("connect", "--rounds", "1", "--rtt", "1"), ("x psycopg", "x floor", "Its phases", "RTT 1 ms")),
-        (("handshake", "--rounds", "1"), ("by the certificate's key", "by the key-exchange group", "rsa4096")),
+        (("connect", "--rounds", "1", "--rtt", "1"), ("x psycopg", "x floor", "Phases of babar-tls", "RTT 1 ms")),
+        (("handshake", "--rounds", "1"), ("by the key of the certificate", "by the key-exchange group", "rsa4096")),
         (("stream", "--rounds", "1", "--megabytes", "1"), ("MB/s", "CPU s/GB", "rows of 1000 bytes")),
-        (("storm", "--rounds", "1", "--count", "8", "--concurrency", "4"), ("stall, ms", "a loop with nothing to do")),
+        (("storm", "--rounds", "1", "--count", "8", "--concurrency", "4"), ("stall, ms", "an idle event loop")),
         (("roundtrips", "--rounds", "1"), ("round trips", "first connect", "agrees")),
         (("memory", "--rounds", "1", "--sessions", "4"), ("in RAM", "allocated by Python")),
         (("scale", "--count", "8"), ("first, ms", "growth, KB")),
@@ -118,9 +116,9 @@ def test_interrupt(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch)
 def test_tables_of_each_workload(
     cli: Callable[..., Outcome], tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    """Each workload's tables fit, nothing in them is cut off, and can be drawn again from its document."""
+    """The tables fit into a hundred columns, and can be shown again from the document."""
     path = tmp_path / "document.json"
-    # In a process of its own: psqlpy's runtime keeps sockets until its process ends.
+    # A child process, because psqlpy keeps sockets until the process ends.
     outcome = finish(spawn("bench", *arguments, "--json", str(path)))
     assert (outcome.status, outcome.err) == (0, "")
     for word in (*words, "stdlib", "load"):
@@ -130,27 +128,28 @@ def test_tables_of_each_workload(
     assert cli("bench", arguments[0], "--from", str(path)).out == outcome.out
 
 
-def test_all(cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is measured in one go, and ends in the table of engines, with dashes for what is not known."""
-    monkeypatch.setattr(_bench_all, "WORKLOADS", ("handshake", "kdf"))
+def test_all_ends_with_the_table_of_backends(
+    cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A figure that was not measured is a dash."""
+    monkeypatch.setattr(all_workloads, "_EACH", {name: WORKLOADS[name] for name in ("handshake", "kdf")})
     path = tmp_path / "all.json"
     outcome = cli("bench", "all", "--quick", "--iterations", "20", "--json", str(path))
     assert (outcome.status, outcome.err) == (0, "")
-    for word in ("Which engine?", "what it can do", "rsa4096", "times hashlib"):
+    for word in ("Backends", "supports", "rsa4096", "x hashlib"):
         assert word in outcome.out
     (connect,) = (line for line in outcome.out.splitlines() if "connect, ms" in line)
     assert "-" in connect
     assert json.loads(path.read_text())["documents"].keys() == {"handshake", "kdf"}
 
 
-def test_compare(cli: Callable[..., Outcome], tmp_path: Path) -> None:
-    """--compare puts an older document beside the new one, and warns of what is not the same."""
+def test_compare_shows_ratios_and_differences(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     assert cli("bench", "kdf", *SHORT, "--json", str(path)).status == 0
     outcome = cli("bench", "kdf", "--rounds", "1", "--iterations", "20", "--compare", str(path))
     assert (outcome.status, outcome.err) == (0, "")
-    assert "Against the older document" in outcome.out
-    assert "! parameter rounds is not the same: 2 then, 1 now" in outcome.out
+    assert "Comparison with the older document" in outcome.out
+    assert "! parameter rounds differs: 2 in the older document, 1 in the newer one" in outcome.out
     document = cli("bench", "kdf", "--from", str(path), "--compare", str(path), "--json").document
     assert document["comparison"]["warnings"] == []
     refused = cli("bench", "connect", "--compare", str(path))
@@ -158,8 +157,7 @@ def test_compare(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     assert "is a document of kdf, not connect" in refused.err
 
 
-def test_plot(cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--plot writes pictures and names them; without matplotlib it says so before anything is measured."""
+def test_plot_requires_matplotlib(cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     outcome = cli("bench", "kdf", *SHORT, "--plot", str(tmp_path / "pictures"))
     assert (outcome.status, outcome.err) == (0, "")
@@ -170,8 +168,7 @@ def test_plot(cli: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.M
     assert "pip install 'babar-tls[bench]'" in refused.err
 
 
-def test_markdown(cli: Callable[..., Outcome], tmp_path: Path) -> None:
-    """--markdown replaces what stands between the marks, as often as one likes, and nothing else."""
+def test_markdown_replaces_only_the_text_between_the_marks(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     page = "before\n<!-- bench kdf -->\nold\n<!-- end of kdf -->\nafter\n"
     path.write_text(page)
@@ -185,19 +182,17 @@ def test_markdown(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     path.write_text("no marks")
     refused = cli("bench", "kdf", *SHORT, "--markdown", str(path))
     assert refused.status == 2
-    assert "has no place for kdf" in refused.err
+    assert "has no marks for kdf" in refused.err
     assert path.read_text() == "no marks"
 
 
-def test_page_has_a_place_for_everything() -> None:
-    """The documentation has marks for every workload, each once."""
+def test_documentation_has_marks_for_each_workload() -> None:
     text = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
-    for name in (*WORKLOADS, "all"):
+    for name in WORKLOADS:
         assert text.count(f"<!-- bench {name} -->\n") == text.count(f"<!-- end of {name} -->\n") == 1
 
 
-def test_a_server_of_ones_own(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
-    """--dsn measures another server; one that refuses us is a failure with that error's status."""
+def test_dsn_names_another_server(cli: Callable[..., Outcome], conninfo: Callable[..., str]) -> None:
     outcome = finish(spawn("bench", "roundtrips", "--rounds", "1", "--dsn", conninfo(), "--json"))
     assert (outcome.status, outcome.err) == (0, "")
     assert APP_PASSWORD not in outcome.out
@@ -205,8 +200,7 @@ def test_a_server_of_ones_own(cli: Callable[..., Outcome], conninfo: Callable[..
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_terminals_of_every_encoding(encoding: str) -> None:
-    """Output that cannot show box drawing gets ASCII."""
+def test_output_without_unicode_is_ascii(encoding: str) -> None:
     outcome = finish(spawn("bench", "kdf", *SHORT, PYTHONIOENCODING=encoding))
     assert (outcome.status, outcome.err) == (0, "")
     assert ("│" in outcome.out) == (encoding == "utf-8")
@@ -216,21 +210,20 @@ def test_terminals_of_every_encoding(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("clock", "words"),
     [
-        ({"hz": None, "source": None, "cpuinfo_hz": None}, "does not tell"),
-        ({"hz": 3e9, "source": "cpuinfo", "cpuinfo_hz": 3e9}, "3.00 GHz: an estimate, the clock that /proc/cpuinfo"),
-        ({"hz": 4e9, "source": "floor", "cpuinfo_hz": 3e9}, "4.00 GHz, an estimate: /proc/cpuinfo tells 3.00"),
-        ({"hz": 4e9, "source": "floor", "cpuinfo_hz": None}, "4.00 GHz, an estimate: from the time measured"),
+        ({"hz": None, "source": None, "cpuinfo_hz": None}, "does not report the clock rate"),
+        ({"hz": 3e9, "source": "cpuinfo", "cpuinfo_hz": 3e9}, "3.00 GHz, an estimate: the clock rate in /proc/cpuinfo"),
+        ({"hz": 4e9, "source": "floor", "cpuinfo_hz": 3e9}, "4.00 GHz, an estimate: /proc/cpuinfo has 3.00"),
+        ({"hz": 4e9, "source": "floor", "cpuinfo_hz": None}, "4.00 GHz, an estimate: by the measured time"),
     ],
 )
-def test_the_clock_is_called_an_estimate(clock: dict[str, Any], words: str) -> None:
-    """Cycles come with where their clock is from."""
-    assert words in _bench_kdf._clock(clock)
+def test_source_of_the_clock_rate_is_described(clock: dict[str, Any], words: str) -> None:
+    assert words in kdf._describe_clock(clock)
 
 
-def test_what_is_missing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """A document from a machine that has nothing but hashlib is drawn too, and says what is missing."""
+def test_missing_cases_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     times = {"min": 1e-3, "median": 2e-3}
     document = {
+        "workload": "kdf",
         "parameters": {"iterations": 4096, "rounds": 1, "bulk": 96},
         "machine": {"cpu": None, "logical_cpus": 1, "python": "P", "openssl": "O", "system": "S", "load": None},
         "load_after": None,
@@ -251,9 +244,7 @@ def test_what_is_missing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         "end_point": [],
         "certificate": None,
         "missing": [{"name": "compiled helper", "reason": "not built\x1b[2J"}],
-        "targets": [{"name": "x", "at_least": 3.0, "measured": None, "met": None}],
     }
-    _bench_kdf.draw(Terminal(width=100), document)
+    show(document, None, [])
     out = capsys.readouterr().out
     assert "not measured: compiled helper: not built\\x1b[2J" in out
-    assert "wanted" not in out

@@ -1,4 +1,4 @@
-"""Which client is measured, used how, and what each client can do."""
+"""`Spec`, the description of a client, and `Client`, the interface through which each client is measured."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .places import Place
+    from ..config import Config
 
 
 OURS = "babar-tls"
-#: The lower limit of a TLS library, not a driver: see `babar_tls.bench.floor`.
+#: The minimal client of a TLS library, which is not a driver: see `babar_tls.bench.floor`.
 FLOOR = "floor"
 STYLES = ("blocking", "asyncio")
 
@@ -24,11 +24,11 @@ class Spec:
     """A client and its settings.
 
     Attributes:
-        driver: `OURS`, `FLOOR`, or another's name in `babar_tls.bench.peers.PEERS`.
+        driver: `OURS`, `FLOOR`, or the name of another driver in `babar_tls.bench.peers.PEERS`.
         style: ``blocking`` or ``asyncio``.
         backend: The TLS library, of this library and of the floor.
-        direct: TLS from the first byte, without SSLRequest.
-        key_cache: Whether SCRAM keys are remembered; `None` for the default, or where the driver has no say.
+        direct: Whether TLS begins with the first byte, without SSLRequest.
+        key_cache: Whether SCRAM keys are cached; None for the default, and for drivers without this setting.
     """
 
     driver: str = OURS
@@ -39,35 +39,42 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """For people, and unique."""
+        """The unique name, for people."""
         words = [f"{self.driver} {self.backend}" if self.backend else self.driver, self.style]
         words += ["direct"] if self.direct else []
         words += ["cached keys"] if self.key_cache else []
         return ", ".join(words)
 
     def as_dict(self) -> dict[str, Any]:
-        """For a document, or a child process."""
+        """Return the fields, for a child process."""
         return dataclasses.asdict(self)
+
+    def as_case(self) -> dict[str, Any]:
+        """Return the fields and the name, for a document."""
+        return {**self.as_dict(), "name": self.name}
 
 
 class Client(ABC):
-    """One driver, ready to connect to one place."""
+    """A driver that is ready to connect to one server.
 
-    def __init__(self, spec: Spec, place: Place) -> None:
+    `open`, `close` and `stream` return a result or an awaitable; `babar_tls.bench.clients.Loop.run` accepts both.
+    """
+
+    def __init__(self, spec: Spec, config: Config) -> None:
         self.spec = spec
-        self.place = place
+        self.config = config
 
     @abstractmethod
     def open(self) -> Any:
-        """Connect; the session, or what to await for it."""
+        """Connect, and return the session."""
 
     def close(self, session: Any) -> Any:
-        """Say goodbye to what `open` gave."""
+        """Close a session that `open` returned."""
         return session.close()
 
     @abstractmethod
     def stream(self, session: Any, sql: str) -> Any:
-        """Run a ``COPY … TO STDOUT`` and forget the data; the number of bytes, or what to await for it."""
+        """Run a ``COPY … TO STDOUT``, discard the data, and return the number of bytes."""
 
 
 def find(cases: Iterable[dict[str, Any]], **wanted: Any) -> dict[str, Any] | None:
