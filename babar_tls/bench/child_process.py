@@ -110,6 +110,8 @@ def main() -> None:
         for result in getattr(import_module(module), name)(**arguments):
             print(json.dumps(result), flush=True)  # noqa: T201 - the parent reads standard output
     except BrokenPipeError:
-        os._exit(0)  # the parent has closed the pipe; the interpreter's last flush would print an error
+        pass  # the parent has closed the pipe
     except Exception as exc:  # the parent reports every failure
         print(json.dumps({"error": f"{type(exc).__name__}: {exc}"}), flush=True)  # noqa: T201 - as above
+    # The end of the interpreter would flush the closed pipe, and native threads of psqlpy can crash in it.
+    os._exit(0)
