@@ -29,27 +29,19 @@ class _OurClient(Client):
         super().__init__(spec, config)
 
 
-class Blocking(_OurClient):
-    """`Session`."""
-
+class _Blocking(_OurClient):
     def open(self) -> Session:
-        """Connect."""
         return Session.connect(self.config)
 
     def stream(self, session: Session, sql: str) -> int:
-        """Return the number of bytes."""
         return sum(map(len, session.copy_to(sql)))
 
 
-class Async(_OurClient):
-    """`AsyncSession`."""
-
+class _Async(_OurClient):
     def open(self) -> Awaitable[AsyncSession]:
-        """Connect."""
         return AsyncSession.connect(self.config)
 
     async def stream(self, session: AsyncSession, sql: str) -> int:
-        """Return the number of bytes."""
         total = 0
         async for chunk in session.copy_to(sql):
             total += len(chunk)
@@ -64,7 +56,7 @@ def make(spec: Spec, config: Config) -> Client:
         ValueError: The driver does not support these settings.
     """
     if spec.driver == OURS:
-        return (Async if spec.style == "asyncio" else Blocking)(spec, config)
+        return (_Async if spec.style == "asyncio" else _Blocking)(spec, config)
     if spec.driver == FLOOR:
         return Floor(spec, config)
     return PEERS[spec.driver].make(spec, config)

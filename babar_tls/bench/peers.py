@@ -14,6 +14,7 @@ many times the connection itself.
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -57,27 +58,33 @@ class Peer(NamedTuple):
         return self.styles[spec.style](module, spec, config)
 
 
-class _Psycopg(Client):
-    def __init__(self, module: Any, spec: Spec, config: Config) -> None:
+class _Driver(Client):
+    """A driver whose connect function has keyword arguments."""
+
+    def __init__(self, spec: Spec, config: Config, connect: Callable[..., Any], **keywords: Any) -> None:
         super().__init__(spec, config)
-        self._connect = module.connect
-        self._keywords = {
-            "host": config.host,
-            "hostaddr": config.hostaddr,
-            "port": config.port,
-            "user": config.user,
-            "password": config.password,
-            "dbname": config.database,
-            "sslmode": "verify-full",
-            "sslrootcert": config.tls_root_cert_path or "system",
-            "channel_binding": "require" if binds(config) else "disable",
-            "require_auth": None if binds(config) else "scram-sha-256",
-            "sslnegotiation": "direct" if spec.direct else None,
-            "autocommit": True,
-        }
+        self._connect = partial(connect, port=config.port, user=config.user, password=config.password, **keywords)
 
     def open(self) -> Any:
-        return self._connect(**self._keywords)
+        return self._connect()
+
+
+class _Psycopg(_Driver):
+    def __init__(self, module: Any, spec: Spec, config: Config) -> None:
+        super().__init__(
+            spec,
+            config,
+            module.AsyncConnection.connect if spec.style == "asyncio" else module.connect,
+            host=config.host,
+            hostaddr=config.hostaddr,
+            dbname=config.database,
+            sslmode="verify-full",
+            sslrootcert=config.tls_root_cert_path or "system",
+            channel_binding="require" if binds(config) else "disable",
+            require_auth=None if binds(config) else "scram-sha-256",
+            sslnegotiation="direct" if spec.direct else None,
+            autocommit=True,
+        )
 
     def stream(self, session: Any, sql: str) -> int:
         with session.cursor().copy(sql) as copy:
@@ -85,10 +92,6 @@ class _Psycopg(Client):
 
 
 class _AsyncPsycopg(_Psycopg):
-    def __init__(self, module: Any, spec: Spec, config: Config) -> None:
-        super().__init__(module, spec, config)
-        self._connect = module.AsyncConnection.connect
-
     async def stream(self, session: Any, sql: str) -> int:  # type: ignore[override]  # `Client.stream` allows both
         total = 0
         async with session.cursor().copy(sql) as copy:
@@ -97,23 +100,18 @@ class _AsyncPsycopg(_Psycopg):
         return total
 
 
-class _Asyncpg(Client):
+class _Asyncpg(_Driver):
     def __init__(self, module: Any, spec: Spec, config: Config) -> None:
-        super().__init__(spec, config)
-        self._connect = module.connect
-        self._keywords = {
-            "host": _only_host(config),
-            "port": config.port,
-            "user": config.user,
-            "password": config.password,
-            "database": config.database,
-            "ssl": ssl_context(config),
-            "direct_tls": spec.direct,
-            "timeout": 60,
-        }
-
-    def open(self) -> Any:
-        return self._connect(**self._keywords)
+        super().__init__(
+            spec,
+            config,
+            module.connect,
+            host=_only_host(config),
+            database=config.database,
+            ssl=ssl_context(config),
+            direct_tls=spec.direct,
+            timeout=60,
+        )
 
     async def stream(self, session: Any, sql: str) -> int:
         total = 0
@@ -127,21 +125,16 @@ class _Asyncpg(Client):
         return total
 
 
-class _Pg8000(Client):
+class _Pg8000(_Driver):
     def __init__(self, module: Any, spec: Spec, config: Config) -> None:
-        super().__init__(spec, config)
-        self._connect = module.Connection
-        self._keywords = {
-            "host": _only_host(config),
-            "port": config.port,
-            "user": config.user,
-            "password": config.password,
-            "database": config.database,
-            "ssl_context": ssl_context(config),
-        }
-
-    def open(self) -> Any:
-        return self._connect(**self._keywords)
+        super().__init__(
+            spec,
+            config,
+            module.Connection,
+            host=_only_host(config),
+            database=config.database,
+            ssl_context=ssl_context(config),
+        )
 
     def stream(self, session: Any, sql: str) -> int:
         sink = _Sink()

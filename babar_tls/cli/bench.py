@@ -80,6 +80,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, and show the document."""
+    from ..bench.compare import compare  # noqa: PLC0415 - not for other commands
+    from ..bench.document import load  # noqa: PLC0415 - not for other commands
+
     workload = _choose_workload(options)
     if options.json != "-":
         require_rich()
@@ -88,16 +91,12 @@ def run(options: argparse.Namespace) -> int:
             from ..bench.plots import require_matplotlib  # noqa: PLC0415 - optional
 
             require_matplotlib()
-        old = _load(options.compare, workload) if options.compare is not None else None
-        document = _load(options.source, workload) if options.source is not None else _measure(options, workload)
+        old = load(options.compare, workload.name) if options.compare is not None else None
+        document = load(options.source, workload.name) if options.source is not None else _measure(options, workload)
     if options.json not in (None, "-"):
         _write(options.json, document)
     written = _write_extras(options, document)
-    comparison = None
-    if old is not None:
-        from ..bench.compare import compare  # noqa: PLC0415 - needed only here
-
-        comparison = compare(old, document)
+    comparison = compare(old, document) if old is not None else None
     if options.json == "-":
         print_json(document if comparison is None else {**document, "comparison": comparison})
     else:
@@ -127,7 +126,7 @@ def _choose_workload(options: argparse.Namespace) -> Workload:
 
 
 def _check_through(options: argparse.Namespace, name: str) -> None:
-    from ..bench.server import POOLERS  # noqa: PLC0415 - as above
+    from ..bench.server import POOLERS  # noqa: PLC0415 - not for other commands
 
     able = [workload.name for workload in _workloads().values() if "through" in workload.shared_options]
     if options.through not in POOLERS:
@@ -142,19 +141,6 @@ def _measure(options: argparse.Namespace, workload: Workload) -> dict[str, Any]:
     steps = workload.steps(workload.choose_rounds(vars(options)), len(options.rtt))
     with Interrupts(), progress_bar("Measuring", steps) as advance:
         return workload.run(vars(options), advance)
-
-
-def _load(path: str, workload: Workload) -> dict[str, Any]:
-    from ..bench.document import load  # noqa: PLC0415 - as above
-
-    document = load(path)
-    found = str(document["workload"])
-    if found != workload.name:
-        what = found if found in _workloads() else "an unknown workload"
-        raise ConfigError(
-            f"{path!r} is a document of {what}, not {workload.name}", remedy=f"Run: babar-tls bench {found} …"
-        )
-    return document
 
 
 def _write(path: str, document: dict[str, Any]) -> None:
@@ -173,7 +159,7 @@ def _write_extras(options: argparse.Namespace, document: dict[str, Any]) -> list
 
         written += [str(path) for path in draw(document, options.plot)]
     if options.markdown is not None:
-        from ..bench.markdown import update  # noqa: PLC0415 - as above
+        from ..bench.markdown import update  # noqa: PLC0415 - not for other commands
 
         written += [f"{workload} in {options.markdown}" for workload in update(options.markdown, document)]
     return written

@@ -76,18 +76,18 @@ def test_file_without_a_document_is_refused(tmp_path: Path, text: str | None) ->
     if text is not None:
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(ConfigError, match=r"cannot be read|is not a benchmark document"):
-        load(str(path))
+        load(str(path), "kdf")
 
 
 def test_document_of_all_workloads_by_an_earlier_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     path.write_text(json.dumps({"workload": "all", "schema": 1, "machine": {}, "parameters": {}, "engines": []}))
     with pytest.raises(ConfigError, match="was written by an earlier version") as caught:
-        load(str(path))
+        load(str(path), "all")
     assert "bench all --json" in str(caught.value.remedy)
 
 
 def test_written_document_can_be_loaded(documents: DocumentCache, tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     path.write_text(json.dumps(documents["kdf"]))
-    assert load(str(path)) == documents["kdf"]
+    assert load(str(path), "kdf") == documents["kdf"]

@@ -28,8 +28,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import timeit
 from contextlib import contextmanager
-from itertools import repeat
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ... import _native
@@ -64,9 +65,9 @@ def measure(*, iterations: int, rounds: int, advance: Advance = no_progress) -> 
     compiled = _compiled(document)
     derivations = _derivations(compiled, iterations, document)
     certificate = _certificate(document)
-    small = _calls(compiled) + (_end_points(compiled, certificate) if certificate else [])
+    short = _short_operations(compiled, certificate)
     with _selection_restored(compiled):
-        series = time_cases([case for case, _, _ in derivations] + small, rounds, advance)
+        series = time_cases([case for case, _, _ in derivations] + short, rounds, advance)
     rates.append(cpu_clock_hz())
     clock = _clock([hz for hz in rates if hz is not None], series, iterations)
     hz = clock["hz"]
@@ -104,9 +105,17 @@ def _derivations(compiled: ModuleType | None, iterations: int, document: Documen
     if compiled is None:
         return cases
     kernels = [name for name, is_usable in compiled.kernels().items() if is_usable]
-    cases += [(_one(compiled, kernel, iterations), "one", kernel) for kernel in kernels]
-    cases.append((_bulk(compiled, kernels[0], iterations), "bulk", kernels[0]))  # the best kernel is first
-    return cases
+    one = partial(compiled.pbkdf2_hmac_sha256, _PASSWORD, _SALT, iterations)
+    cases += [(Case(name=name, prepare=partial(compiled.select, name), call=one), "one", name) for name in kernels]
+    best = kernels[0]
+    requests = [(_PASSWORD, os.urandom(16), iterations) for _ in range(BULK)]
+    bulk = Case(
+        name=f"{best}, bulk",
+        operations=BULK,
+        prepare=partial(compiled.select, best),
+        call=partial(compiled.pbkdf2_hmac_sha256_many, requests),
+    )
+    return [*cases, (bulk, "bulk", best)]
 
 
 def _cryptography(iterations: int) -> Callable[[], object]:
@@ -116,42 +125,8 @@ def _cryptography(iterations: int) -> Callable[[], object]:
     return lambda: PBKDF2HMAC(SHA256(), 32, _SALT, iterations).derive(_PASSWORD)
 
 
-def _one(compiled: ModuleType, kernel: str, iterations: int) -> Case:
-    return Case(
-        name=kernel,
-        prepare=lambda: compiled.select(kernel),
-        call=lambda: compiled.pbkdf2_hmac_sha256(_PASSWORD, _SALT, iterations),
-    )
-
-
-def _bulk(compiled: ModuleType, kernel: str, iterations: int) -> Case:
-    requests = [(_PASSWORD, os.urandom(16), iterations) for _ in range(BULK)]
-    return Case(
-        name=f"{kernel}, bulk",
-        operations=BULK,
-        prepare=lambda: compiled.select(kernel),
-        call=lambda: compiled.pbkdf2_hmac_sha256_many(requests),
-    )
-
-
-def _calls(compiled: ModuleType | None) -> list[Case]:
-    """Return a call without work, which converts a pointer and a number and releases the GIL, and an empty loop."""
-    if compiled is None:
-        return []
-    wipe, memory = compiled.lib.babar_wipe, compiled.ffi.new("uint8_t[1]")
-
-    def call() -> None:
-        for _ in repeat(None, _SMALL):
-            wipe(memory, 0)
-
-    def loop() -> None:
-        for _ in repeat(None, _SMALL):
-            pass
-
-    return [Case(name="call", call=call, operations=_SMALL), Case(name="loop", call=loop, operations=_SMALL)]
-
-
-def _end_points(compiled: ModuleType | None, der: bytes) -> list[Case]:
+def _short_operations(compiled: ModuleType | None, der: bytes | None) -> list[Case]:
+    cases = []
     functions: dict[str, Callable[[bytes], object]] = {
         "tls_server_end_point": tls_server_end_point,
         "pure Python": lambda der: hashlib.new(end_point_hash_name(der), der).digest(),
@@ -159,15 +134,24 @@ def _end_points(compiled: ModuleType | None, der: bytes) -> list[Case]:
     }
     if compiled is not None:
         functions[_HELPER] = compiled.end_point_hash
-    return [_end_point(name, function, der) for name, function in functions.items()]
+        # A call without work, which converts a pointer and a number and releases the GIL.
+        memory = compiled.ffi.new("uint8_t[1]")
+        cases = [
+            _repeat("call", "wipe(memory, 0)", wipe=compiled.lib.babar_wipe, memory=memory),
+            _repeat("loop", "pass"),
+        ]
+    if der is not None:
+        cases += [
+            _repeat(f"end-point: {name}", "function(der)", function=function, der=der)
+            for name, function in functions.items()
+        ]
+    return cases
 
 
-def _end_point(name: str, function: Callable[[bytes], object], der: bytes) -> Case:
-    def call() -> None:
-        for _ in repeat(None, _SMALL):
-            function(der)
-
-    return Case(name=f"end-point: {name}", call=call, operations=_SMALL)
+def _repeat(name: str, statement: str, **names: object) -> Case:
+    """Return a case whose call executes a statement many times."""
+    timer = timeit.Timer(statement, globals=names)
+    return Case(name=name, call=partial(timer.timeit, _SMALL), operations=_SMALL)
 
 
 def _certificate(document: DocumentBuilder) -> bytes | None:
