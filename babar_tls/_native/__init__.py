@@ -23,27 +23,20 @@ __all__ = ["IMPLEMENTATION", "PROBLEM", "functions"]
 _VARIABLE = "BABAR_TLS_NATIVE"
 
 
-def _load() -> tuple[ModuleType | None, str | None]:
-    try:
-        from . import compiled  # noqa: PLC0415 - its absence is what is being found out
-    except ImportError as exc:
-        return None, str(exc)
-    return compiled, None
-
-
 def _choose() -> tuple[ModuleType, str, str | None]:
     """The module to use, its name for the public, and why it is not the compiled one."""
     wanted = os.environ.get(_VARIABLE, "").strip().lower()
     if wanted in ("0", "hashlib"):
         return fallback, fallback.IMPLEMENTATION, f"{_VARIABLE}={wanted}"
-    compiled, problem = _load()
-    if compiled is None:
+    try:
+        from . import compiled  # noqa: PLC0415 - the extension may not have been built
+    except ImportError as exc:
         if wanted:
             raise ConfigError(
-                f"{_VARIABLE}={wanted}, but the compiled helper cannot be loaded: {problem}",
+                f"{_VARIABLE}={wanted}, but the compiled helper cannot be loaded: {exc}",
                 remedy="pip install 'babar-tls[native]' on a machine with a C compiler, or unset the variable.",
-            )
-        return fallback, fallback.IMPLEMENTATION, problem
+            ) from exc
+        return fallback, fallback.IMPLEMENTATION, str(exc)
     if wanted and not compiled.select(wanted):
         kernels = ", ".join(name for name, capable in compiled.kernels().items() if capable)
         raise ConfigError(

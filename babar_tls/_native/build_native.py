@@ -15,11 +15,9 @@ SOURCES = ("sha256.c", "sha256_x86.c", "sha256_avx512.c", "sha256_arm.c", "dispa
 
 
 def declarations(header: str) -> str:
-    """The header without what only a C preprocessor reads: includes and the guard."""
-    lines = header.splitlines()
-    kept = [line for line in lines if not line.startswith("#") or line.startswith("#define BABAR_HASH")]
-    kept += [line for line in lines if line.startswith(("#define BABAR_NO", "#define BABAR_NOT"))]
-    return "\n".join(kept)
+    """Return the header without its include directives and its include guard, which cffi cannot parse."""
+    constants = ("#define BABAR_HASH", "#define BABAR_NO")
+    return "\n".join(line for line in header.splitlines() if line[:1] != "#" or line.startswith(constants))
 
 
 ffibuilder = FFI()

@@ -19,18 +19,9 @@ _SLICE = 16_384  # iterations: one to five milliseconds
 _HOPELESS = 1.5  # times what is left: more work than that is not gone on with
 _BATCH = 96  # derivations under way at once; a multiple of any kernel's lanes
 
-_HASHES = {
-    lib.BABAR_HASH_SHA224: "sha224",
-    lib.BABAR_HASH_SHA384: "sha384",
-    lib.BABAR_HASH_SHA512: "sha512",
-    lib.BABAR_HASH_SHA512_224: "sha512_224",
-    lib.BABAR_HASH_SHA512_256: "sha512_256",
-    lib.BABAR_HASH_SHA3_224: "sha3_224",
-    lib.BABAR_HASH_SHA3_256: "sha3_256",
-    lib.BABAR_HASH_SHA3_384: "sha3_384",
-    lib.BABAR_HASH_SHA3_512: "sha3_512",
-    lib.BABAR_HASH_SHA256: "sha256",
-}
+_HASH = "BABAR_HASH_"
+#: hashlib's names of the hash functions: BABAR_HASH_SHA3_256 is sha3_256.
+_HASHES = {getattr(lib, name): name.removeprefix(_HASH).lower() for name in dir(lib) if name.startswith(_HASH)}
 
 
 def kernels() -> dict[str, bool]:

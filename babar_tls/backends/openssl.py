@@ -12,7 +12,14 @@ from OpenSSL import SSL, crypto
 
 from ..config.enums import TlsVersion
 from ..errors import ChannelBindingUnsupported, ConfigError
-from ..tls.algorithms import TLS13_SUITES, select, unknown_cipher, unknown_group
+from ..tls.algorithms import (
+    TLS13_SUITES,
+    check_tls12_suites,
+    check_tls13_suites,
+    select,
+    unknown_cipher,
+    unknown_group,
+)
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
 from ..tls.errors import eof_error
 from ..tls.key_log import append_line
@@ -232,29 +239,18 @@ def _set_tls13_suites(context: SSL.Context, parameters: TlsParameters, names: Se
         except SSL.Error as exc:
             raise unknown_cipher(parameters, names, "openssl") from exc
         return
-    offered = {
-        name
-        for name in SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None).get_cipher_list()
-        if name in TLS13_SUITES
-    }
-    if set(names) != offered:
-        raise ConfigError(
-            "this pyOpenSSL cannot choose among the cipher suites of TLS 1.3",
-            remedy=f"pyOpenSSL 25.2 can; or name all that it offers ({', '.join(sorted(offered))}).",
-        )
+    offered = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None).get_cipher_list()
+    check_tls13_suites(names, set(offered) & set(TLS13_SUITES), "this pyOpenSSL")
 
 
 def _set_tls12_suites(context: SSL.Context, parameters: TlsParameters, names: Sequence[str]) -> None:
-    trial = SSL.Context(SSL.TLS_CLIENT_METHOD)  # whose list can be read: that makes a context immutable
+    trial = SSL.Context(SSL.TLS_CLIENT_METHOD)  # a context is immutable after its list was read
     try:
         for changed in (context, trial):
             changed.set_cipher_list(":".join(names).encode())
     except SSL.Error as exc:
         raise unknown_cipher(parameters, names, "openssl") from exc
-    found = SSL.Connection(trial, None).get_cipher_list()
-    missing = [name for name in names if name not in found]
-    if missing:  # OpenSSL passes over a name that it does not know, and takes one for a class of suites
-        raise unknown_cipher(parameters, missing, "openssl")
+    check_tls12_suites(parameters, names, SSL.Connection(trial, None).get_cipher_list(), "openssl")
 
 
 def _reason_of(exc: Exception) -> str:

@@ -15,16 +15,11 @@ _REASONS = {
     10: "expired",
     **dict.fromkeys((3, 5, 8, 11, 12, 15, 16, 33, 35, 36, 44, 54), "crl"),
     18: "self-signed",
-    19: "untrusted",  # a self-signed certificate at the end of the chain: a root that is not trusted
-    2: "untrusted",
-    20: "untrusted",
-    21: "untrusted",
-    27: "untrusted",
+    # 19 is a self-signed certificate at the end of the chain, that is, a root that is not trusted.
+    **dict.fromkeys((2, 19, 20, 21, 27), "untrusted"),
     23: "revoked",
     26: "purpose",
-    66: "weak",
-    67: "weak",
-    68: "weak",
+    **dict.fromkeys((66, 67, 68), "weak"),
 }
 
 #: OpenSSL 3's texts, because the backends have their own copies of OpenSSL, whose wording differs.

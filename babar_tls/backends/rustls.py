@@ -6,6 +6,7 @@ handshake). The classes below it are used instead.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,8 +15,7 @@ from rtls import SSLCertVerificationError, SSLError
 from rtls._rustls import RustlsConfigBuilder, aws_lc_rs_version, rustls_version
 
 from ..config.enums import TlsVersion
-from ..errors import ConfigError
-from ..tls.algorithms import openssl_name, select, unknown_cipher
+from ..tls.algorithms import check_tls12_suites, check_tls13_suites, openssl_name, select
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
 from ..tls.key_log import KeyLogSpool
 from .rustls_errors import rejected_certificate, rejected_identity, rustls_error
@@ -85,8 +85,10 @@ class RustlsBackend(TlsBackend):
         anchors = 0
         if parameters.is_verified:
             # rtls gives certificates that are not self-signed to webpki as intermediates, and not as anchors.
-            found = material.trust_anchors("rustls", with_intermediates=True)
-            anchors = sum(_add_root(builder, one.der) for one in found)
+            for anchor in material.trust_anchors("rustls", with_intermediates=True):
+                with suppress(ValueError):  # webpki cannot read it
+                    builder.add_root_cert_from_der(anchor.der)
+                    anchors += 1
         builder.set_check_hostname(not anchors)  # rtls requires it where there is no root; no chain is accepted then
         identity = material.identity
         if identity is not None:
@@ -193,10 +195,8 @@ class _Stream(TlsStream):
 def _connection(builder: RustlsConfigBuilder, sni: str | None) -> RustlsClientConnection:
     """Return a connection that sends this name as SNI, if rustls accepts it as a name."""
     if sni is not None:
-        try:
+        with suppress(SSLError):  # rustls is stricter than DNS about names
             return builder.build_client_connection(sni)
-        except SSLError:
-            pass  # rustls is stricter than DNS about names
     return builder.build_client_connection(_NO_NAME)
 
 
@@ -207,26 +207,11 @@ def _cipher_name(suite: str) -> str:
 
 def _suites(parameters: TlsParameters, names: Sequence[str]) -> list[str]:
     known = {_cipher_name(suite): suite for suite in _SUITES}
-    missing = [name for name in names if name not in known]
-    if missing:
-        raise unknown_cipher(parameters, missing, "rustls")
-    tls13 = [name for name in known if name.startswith("TLS_")]
-    if 0 < len(set(tls13) & set(names)) < len(tls13):  # rtls adds the others
-        raise ConfigError(
-            "rustls (by way of rtls) cannot choose among the cipher suites of TLS 1.3",
-            remedy=f"Name all three ({', '.join(tls13)}) or none (tls_max_version=TLSv1.2), or use "
-            "tls_backend='openssl'.",
-        )
+    check_tls12_suites(parameters, names, known, "rustls")
+    tls13 = [name for name in names if name.startswith("TLS_")]
+    if tls13:  # rtls adds those that are missing
+        check_tls13_suites(tls13, [name for name in known if name.startswith("TLS_")], "rustls (by way of rtls)")
     return [known[name] for name in names]
-
-
-def _add_root(builder: RustlsConfigBuilder, der: bytes) -> bool:
-    """Add a trust anchor. Return False if webpki cannot read it."""
-    try:
-        builder.add_root_cert_from_der(der)
-    except ValueError:
-        return False
-    return True
 
 
 def _decrypted(identity: Identity) -> Identity:

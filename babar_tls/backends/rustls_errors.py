@@ -165,9 +165,9 @@ def rejected_certificate(text: str) -> CertificateError:
             error = certificate_error(code, text)
             error.remedy = _REMEDIES.get(code, error.remedy)
             return error
-    verdict = _own_verdict(text)
-    if verdict is not None:
-        return _failed(verdict)
+    for mark, verdict in _OWN.items():
+        if mark in text:
+            return _failed(verdict)
     detail = _WRAPPED.sub(r"\1", text.removeprefix("invalid peer certificate: "))
     return _failed(_Verdict(detail, f"The server's certificate cannot be used with rustls. Try {_OTHER}."))
 
@@ -220,10 +220,6 @@ def rustls_error(text: str, *, established: bool) -> TlsError:
             remedy = _NO_ALGORITHM_REMEDY if "incompatible" in beginning else None
             return TlsError(f"SSL error: {meaning} ({_in_words(text.removeprefix(beginning))})", remedy=remedy)
     return TlsError(f"SSL error: {text}")
-
-
-def _own_verdict(text: str) -> _Verdict | None:
-    return next((verdict for mark, verdict in _OWN.items() if mark in text), None)
 
 
 def _unsupported_signature(identifier: bytes) -> CertificateError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..config.enums import TlsVersion
 from ..errors import ChannelBindingUnsupported, ConfigError
-from ..tls.algorithms import select, unknown_cipher, unknown_group
+from ..tls.algorithms import check_tls12_suites, check_tls13_suites, select, unknown_cipher, unknown_group
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
 from ..tls.errors import eof_error
 from ..tls.key_log import open_key_log
@@ -209,10 +209,7 @@ def _set_tls12_suites(context: ssl.SSLContext, parameters: TlsParameters, names:
         context.set_ciphers(":".join(names))
     except ssl.SSLError as exc:
         raise unknown_cipher(parameters, names, "stdlib") from exc
-    found = {suite["name"] for suite in context.get_ciphers()}
-    missing = [name for name in names if name not in found]
-    if missing:  # OpenSSL passes over a name that it does not know, and takes one for a class of suites
-        raise unknown_cipher(parameters, missing, "stdlib")
+    check_tls12_suites(parameters, names, {suite["name"] for suite in context.get_ciphers()}, "stdlib")
 
 
 def _set_tls13_suites(context: ssl.SSLContext, parameters: TlsParameters, names: Sequence[str]) -> None:
@@ -224,12 +221,7 @@ def _set_tls13_suites(context: ssl.SSLContext, parameters: TlsParameters, names:
             raise unknown_cipher(parameters, names, "stdlib") from exc
         return
     offered = {suite["name"] for suite in context.get_ciphers() if suite["protocol"] == "TLSv1.3"}
-    if set(names) != offered:
-        raise ConfigError(
-            "this Python's ssl cannot choose among the cipher suites of TLS 1.3",
-            remedy=f"Name all that it offers ({', '.join(sorted(offered))}) or none (tls_max_version=TLSv1.2), or use "
-            "tls_backend='openssl'.",
-        )
+    check_tls13_suites(names, offered, "this Python's ssl")
 
 
 def _note_request(

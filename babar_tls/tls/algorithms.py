@@ -14,7 +14,7 @@ from ..config.enums import TlsVersion
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from .parameters import TlsParameters
 
@@ -151,6 +151,33 @@ def unknown_group(name: str, backend: str) -> ConfigError:
         remedy="`babar-tls backends` shows the groups that each backend offers. Some cannot be selected, and some only "
         "with TLS 1.2 or with TLS 1.3.",
     )
+
+
+def check_tls12_suites(parameters: TlsParameters, names: Iterable[str], enabled: Container[str], backend: str) -> None:
+    """Check that a TLS library has enabled every suite that it was given.
+
+    OpenSSL ignores unknown names, and some names mean a class of suites.
+
+    Raises:
+        ConfigError: A suite is missing.
+    """
+    missing = [name for name in names if name not in enabled]
+    if missing:
+        raise unknown_cipher(parameters, missing, backend)
+
+
+def check_tls13_suites(names: Iterable[str], offered: Iterable[str], library: str) -> None:
+    """Check that all suites of TLS 1.3 are given to a TLS library that cannot choose among them.
+
+    Raises:
+        ConfigError: Some suites that the library offers are not given.
+    """
+    if set(names) != set(offered):
+        raise ConfigError(
+            f"{library} cannot choose among the cipher suites of TLS 1.3",
+            remedy=f"Name all that it offers ({', '.join(sorted(offered))}) or none (tls_max_version=TLSv1.2), or use "
+            "tls_backend='openssl' with pyOpenSSL 25.2 or later.",
+        )
 
 
 def unknown_cipher(parameters: TlsParameters, missing: Iterable[str], backend: str) -> ConfigError:

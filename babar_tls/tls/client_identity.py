@@ -32,7 +32,16 @@ _KEYS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE 
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 _ENCRYPTED = re.compile(rb"^Proc-Type:[ \t]*4,[ \t]*ENCRYPTED", re.MULTILINE)
 _SEQUENCE, _INTEGER, _OCTETS = 0x30, 0x02, 0x04
+#: Labels of keys in DER, by the tags of the first two elements and whether others follow.
+_KEY_LABELS = {
+    (_INTEGER, _SEQUENCE, True): "PRIVATE KEY",  # RFC 5958 §2
+    (_INTEGER, _INTEGER, True): "RSA PRIVATE KEY",  # RFC 8017 §A.1.2
+    (_INTEGER, _OCTETS, True): "EC PRIVATE KEY",  # RFC 5915 §3
+    (_INTEGER, _OCTETS, False): "EC PRIVATE KEY",
+    (_SEQUENCE, _OCTETS, False): "ENCRYPTED PRIVATE KEY",  # RFC 5958 §3
+}
 _MAX_FILE = 1 << 22  # bytes
+_NAME_THE_KEY = "Set tls_client_key (sslkey) to the file of the private key."
 _KEY_MODE_REMEDY = (
     "file must have permissions u=rw (0600) or less if owned by the current user, or permissions u=rw,g=r (0640) or "
     "less if owned by root"
@@ -231,17 +240,11 @@ def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
     try:
         first, second, *rest = elements(only_element(data).content)
     except ValueError:  # DerError, or too few elements
-        raise _unusable_key(name, "no private key found", "Name the key's file: tls_client_key (sslkey=).") from None
-    shape = (first.tag, second.tag)
-    if shape == (_INTEGER, _SEQUENCE) and rest:
-        return encode("PRIVATE KEY", data), False
-    if shape == (_INTEGER, _INTEGER):
-        return encode("RSA PRIVATE KEY", data), False
-    if shape == (_INTEGER, _OCTETS):
-        return encode("EC PRIVATE KEY", data), False
-    if shape == (_SEQUENCE, _OCTETS) and not rest:
-        return encode("ENCRYPTED PRIVATE KEY", data), True
-    raise _unusable_key(name, "no private key found", "Name the key's file: tls_client_key (sslkey=).")
+        raise _unusable_key(name, "no private key found", _NAME_THE_KEY) from None
+    kind = _KEY_LABELS.get((first.tag, second.tag, bool(rest)))
+    if kind is None:
+        raise _unusable_key(name, "no private key found", _NAME_THE_KEY)
+    return encode(kind, data), kind.startswith("ENCRYPTED")
 
 
 def _is_encrypted(der: bytes) -> bool:

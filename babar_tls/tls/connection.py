@@ -16,21 +16,13 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from ..config.enums import TlsVerify
-from ..errors import CertificateError, ChannelBindingUnsupported, Closed, Error, TlsError
+from ..errors import CertificateError, ChannelBindingUnsupported, Closed, ConfigError, Error, TlsError
 from ..x509.hostname import name_fault, name_to_send
 from .alerts import BAD_CERTIFICATE_RECORD, UNEXPECTED_MESSAGE_RECORD, alert_error, alert_name
 from .chain_advice import with_advice
 from .context_cache import contexts
 from .contract import TlsFacts
-from .errors import (
-    eof_error,
-    failed_error,
-    missing_certificate_error,
-    no_name_error,
-    not_tls_error,
-    truncated_error,
-    unfinished_error,
-)
+from .errors import eof_error, failed_error, not_tls_error, unfinished_error
 from .hello import ClientOffer, client_offer
 from .key_exchange import KeyExchangeObserver
 from .trust import misused_anchor
@@ -75,7 +67,7 @@ class TlsConnection:
     ) -> None:
         verifies_name = parameters.verify is TlsVerify.FULL
         if verifies_name and server_hostname is None:
-            raise no_name_error()
+            raise ConfigError("the server's certificate cannot be verified without a host name")
         sni = name_to_send(server_hostname)
         self._context = contexts.get(backend, parameters)
         self.trusted_roots: TrustedRoots | None = self._context.roots.report
@@ -199,7 +191,7 @@ class TlsConnection:
         if self._failure is not None:
             raise self._failure
         if self._eof and size:
-            raise self._failed(truncated_error())
+            raise self._failed(Closed("server closed the connection unexpectedly, without ending TLS"))
         return None
 
     def write(self, data: Buffer) -> None:
@@ -238,30 +230,6 @@ class TlsConnection:
         self._alert = b""
         self._stream.close()
 
-    def export_keying_material(self, label: bytes, length: int) -> bytes:
-        """Return exported keying material for an empty context (RFC 5705, RFC 8446 §7.5), `length` bytes.
-
-        Raises:
-            ChannelBindingUnsupported: The library has no exporter.
-            TlsError: The handshake is not complete.
-        """
-        self._check_established()
-        return self._stream.export_keying_material(label, length)
-
-    def first_finished_message(self) -> bytes:
-        """Return the first Finished message of the handshake (RFC 5929 §3).
-
-        Raises:
-            ChannelBindingUnsupported: The library does not expose it.
-            TlsError: The handshake is not complete.
-        """
-        self._check_established()
-        return self._stream.first_finished_message()
-
-    def _check_established(self) -> None:
-        if self._failure is not None or self.facts is None:
-            raise self._failure or unfinished_error()
-
     def _check_chain(self) -> None:
         """Check once, as soon as the library shows them, what the library has not checked of the certificates.
 
@@ -281,7 +249,8 @@ class TlsConnection:
 
     def _gather_facts(self) -> TlsFacts:
         if not self._chain:
-            raise self._withheld(missing_certificate_error(), BAD_CERTIFICATE_RECORD)
+            error = CertificateError("the server presented no certificate", reason="missing")
+            raise self._withheld(error, BAD_CERTIFICATE_RECORD)
         found = self._stream.facts()
         return TlsFacts(
             version=found.version,

@@ -15,7 +15,6 @@ directory itself has changed; to store one they are stamped again.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Hashable
 from stat import S_ISDIR
 from time import monotonic
@@ -31,6 +30,7 @@ from .file_stamps import link_stamps, recorded_reads, stamp
 from .hello import client_offer
 from .key_log import prepare_key_log
 from .material import TlsMaterial
+from .pem_files import hashed_paths
 from .support import refuse_unsupported
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 _CAPACITY = 64
 _FOLDER_AGE = 1.0  # seconds
 _ATTEMPTS = 3
-_HASHED = re.compile(r"[0-9a-fA-F]{8}\.r?[0-9]+")
 
 
 class CachedContext(NamedTuple):
@@ -156,9 +155,7 @@ def _files(parameters: TlsParameters) -> list[str]:
     files = [path for path in root_files(parameters) if path is not None]
     if parameters.client_certificate is not None:
         files += identity_files(parameters.client_certificate)
-    if parameters.crl_path is not None or parameters.crl_dir is not None:
-        files += revocation_files(parameters)
-    return files
+    return [*files, *revocation_files(parameters)]
 
 
 def _build(backend: TlsBackend, parameters: TlsParameters, material: TlsMaterial) -> CachedContext:
@@ -187,16 +184,14 @@ def _check_groups(backend: TlsBackend, parameters: TlsParameters, context: Any) 
 
 
 def _hashed_files(folder: str) -> Iterator[Hashable]:
-    """Return the stamps of what may be read in a hashed directory (``openssl rehash``)."""
+    """Yield the stamps of the files that may be read in a hashed directory."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - paths are strings here
+        paths = hashed_paths(folder)
     except OSError:
         return
-    for name in sorted(names):
-        if _HASHED.fullmatch(name):
-            path = os.path.join(folder, name)  # noqa: PTH118
-            status = _status(path)
-            yield path if status is None else stamp(path, status)
+    for path in paths:
+        status = _status(path)
+        yield path if status is None else stamp(path, status)
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from .pem_files import read_blocks
+from .pem_files import hashed_paths, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from .pem_files import FileBlock
 
 
-_HASHED = re.compile(r"[0-9a-fA-F]{8}\.r[0-9]+")
 _DER = b"\x30"  # the tag of a SEQUENCE
 
 
@@ -60,15 +57,13 @@ def unusable_list(path: str, why: str, remedy: str | None = None) -> ConfigError
 
 
 def _entries(folder: str) -> list[str]:
-    """The lists of a hashed directory (``openssl rehash``). OpenSSL finds a list's issuer by what is inside."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - paths are strings here
+        return hashed_paths(folder, "r")
     except FileNotFoundError:
         raise ConfigError(f'certificate revocation list directory "{folder}" does not exist') from None
     except (OSError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or str(exc)
         raise ConfigError(f'could not read certificate revocation list directory "{folder}": {why}') from exc
-    return [os.path.join(folder, name) for name in sorted(names) if _HASHED.fullmatch(name)]  # noqa: PTH118
 
 
 def _read(path: str) -> list[FileBlock]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import CertificateError, Closed, ConfigError, TlsError
+from ..errors import CertificateError, TlsError
 from .banners import describe_service
 
 #: What to do about a rejected chain, by `CertificateError.reason`.
@@ -17,11 +17,6 @@ _CHAIN_REMEDIES = {
     "weak": "The certificate, or its issuer's, uses an algorithm that is not secure any more.",
     "purpose": "The certificate may not be used by a TLS server.",
 }
-
-
-def no_name_error() -> ConfigError:
-    """Return the error for a name that is to be verified and is not there."""
-    return ConfigError("there is no host name to verify the server's certificate with")
 
 
 def unfinished_error() -> TlsError:
@@ -41,11 +36,6 @@ def eof_error() -> TlsError:
     )
 
 
-def truncated_error() -> Closed:
-    """Return the error for a connection that is closed without close_notify: data may be missing."""
-    return Closed("server closed the connection unexpectedly, without ending TLS")
-
-
 def chain_error(reason: str, text: str) -> CertificateError:
     """Return the error for a certificate chain that a TLS library has rejected.
 
@@ -56,11 +46,6 @@ def chain_error(reason: str, text: str) -> CertificateError:
     return CertificateError(
         f"SSL error: certificate verify failed: {text}", reason=reason, remedy=_CHAIN_REMEDIES.get(reason)
     )
-
-
-def missing_certificate_error() -> CertificateError:
-    """Return the error for a server without a certificate (anonymous cipher suites)."""
-    return CertificateError("the server presented no certificate", reason="missing")
 
 
 def not_tls_error(head: bytes = b"") -> TlsError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .algorithms import group_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 HANDSHAKE_RECORD = 22
@@ -98,13 +98,13 @@ def client_offer(flight: bytes) -> ClientOffer:
     body.vector(1)
     ciphers = tuple(code for code in _numbers(body.vector(2)) if code not in _NO_CIPHER and not _is_grease(code))
     body.vector(1)
-    extensions = {} if body.ended else _extensions(body.vector(2))
+    extensions = {} if body.ended else _pairs(body.vector(2))
     versions = _numbers(_inner(extensions, _SUPPORTED_VERSIONS, 1)) or (version,)
     names = _inner(extensions, _SERVER_NAME, 2)
     return ClientOffer(
         versions=tuple(VERSIONS[code] for code in versions if code in VERSIONS),
         groups=_names(_numbers(_inner(extensions, _SUPPORTED_GROUPS, 2))),
-        key_shares=_names(_shares(_inner(extensions, _KEY_SHARE, 2))),
+        key_shares=_names(_pairs(_inner(extensions, _KEY_SHARE, 2))),
         ciphers=ciphers,
         alpn=tuple(_strings(_inner(extensions, _ALPN, 2))),
         server_name=names[3:].decode("ascii", "replace") if names else None,
@@ -155,7 +155,8 @@ def _handshake_bytes(flight: bytes) -> bytes:
     return bytes(content)
 
 
-def _extensions(data: bytes) -> dict[int, bytes]:
+def _pairs(data: bytes) -> dict[int, bytes]:
+    """Read extensions, or key shares, which have the same form: a number and a vector of bytes."""
     fields = _Cursor(data)
     found = {}
     while not fields.ended:
@@ -174,21 +175,13 @@ def _numbers(data: bytes) -> tuple[int, ...]:
     return tuple(int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
 
 
-def _shares(data: bytes) -> tuple[int, ...]:
-    fields, found = _Cursor(data), []
-    while not fields.ended:
-        found.append(fields.number(2))
-        fields.vector(2)
-    return tuple(found)
-
-
 def _strings(data: bytes) -> Iterator[str]:
     fields = _Cursor(data)
     while not fields.ended:
         yield fields.vector(1).decode("ascii", "replace")
 
 
-def _names(codes: tuple[int, ...]) -> tuple[str, ...]:
+def _names(codes: Iterable[int]) -> tuple[str, ...]:
     return tuple(group_name(code) for code in codes if not _is_grease(code))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,11 +37,8 @@ def prepare_key_log(path: str | None) -> Hashable:
     """
     if path is None:
         return None
-    descriptor = _open(path)
-    try:
+    with _open(path) as descriptor:
         return _identity(os.fstat(descriptor))
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -53,36 +50,27 @@ def open_key_log(path: str) -> Iterator[str]:
     Raises:
         ConfigError: As `prepare_key_log`.
     """
-    descriptor = _open(path)
-    try:
+    with _open(path) as descriptor:
         note_read(_identity(os.fstat(descriptor)))
         shown = f"/proc/self/fd/{descriptor}"
-        yield shown if os.path.exists(shown) else path  # noqa: PTH110 - paths are strings here
-    except OSError as exc:  # opened again, it may be refused: by its mode, under a umask that leaves its owner nothing
-        raise _unusable(path, exc.strerror or str(exc)) from exc
-    finally:
-        os.close(descriptor)
+        try:
+            yield shown if os.path.exists(shown) else path  # noqa: PTH110 - paths are strings here
+        except OSError as exc:  # the library opens it again: a umask may have denied even the owner that
+            raise _unusable(path, exc.strerror or str(exc)) from exc
 
 
 def append_line(path: str, line: bytes) -> None:
-    """Append one line, whole, whoever else does the same.
+    """Append one line with one write, so that lines of several processes do not mix.
 
-    A line that cannot be written is lost, and the connection goes on: the log is for debugging it.
+    A line that cannot be written is lost and the connection continues, because the log is only for debugging.
     """
-    try:
-        descriptor = _open(path)
-    except ConfigError:
-        return
-    try:
+    with suppress(ConfigError, OSError), _open(path) as descriptor:
         os.write(descriptor, line + b"\n")
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
 
 
-def _open(path: str) -> int:
-    """Open the log to append to it; what is checked is the file that is open."""
+@contextmanager
+def _open(path: str) -> Iterator[int]:
+    """Open the log to append to it. The checks are made on the open file, not on the path."""
     try:
         descriptor = os.open(path, _FLAGS, _MODE)
     except (OSError, ValueError) as exc:
@@ -94,10 +82,9 @@ def _open(path: str) -> int:
         raise _unusable(path, getattr(exc, "strerror", None) or str(exc)) from exc
     try:
         _check(path, os.fstat(descriptor))
-    except BaseException:
+        yield descriptor
+    finally:
         os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _check(path: str, status: os.stat_result) -> None:

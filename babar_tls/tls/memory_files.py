@@ -14,31 +14,28 @@ if TYPE_CHECKING:
 
 @contextmanager
 def file_of(data: bytes) -> Iterator[str]:
-    """Yield a path that holds `data` inside the ``with``.
+    """Yield the path of a file that contains `data` and exists inside the ``with``.
 
-    On Linux nothing touches a disk. Elsewhere it is a temporary file that only its owner can read.
+    On Linux the file is in memory. On other systems it is a temporary file that only its owner can read.
     """
     descriptor = _in_memory()
-    if descriptor is None:
-        descriptor, path = tempfile.mkstemp(prefix="babar-tls-")  # with mode 0600
-        temporary: str | None = path
-    else:
-        path, temporary = f"/proc/self/fd/{descriptor}", None
-    try:
+    if descriptor is not None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            if temporary is None:
-                yield path
-        if temporary is not None:
-            yield path
+            yield f"/proc/self/fd/{descriptor}"
+        return
+    descriptor, path = tempfile.mkstemp(prefix="babar-tls-")  # with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        yield path
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        Path(path).unlink(missing_ok=True)
 
 
 def _in_memory() -> int | None:
-    """A descriptor of a file without a name, where the system has such and shows its descriptors as paths."""
+    """Return a descriptor of a file in memory, or None if the system cannot show it as a path."""
     if not hasattr(os, "memfd_create"):
         return None
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..x509.pem import blocks, encode
@@ -70,6 +72,25 @@ def read_blocks(path: str, unusable: Callable[[str, str], ConfigError], *labels:
     except (OSError, ValueError) as exc:  # PemError is a ValueError
         raise unusable(path, getattr(exc, "strerror", None) or str(exc)) from exc
     return found, data
+
+
+def hashed_paths(folder: str, infix: str = "r?") -> list[str]:
+    """Return the paths of the files of a hashed directory (``openssl rehash``), sorted.
+
+    Args:
+        folder: The directory.
+        infix: A regular expression: ``r`` for revocation lists, empty for certificates.
+
+    Raises:
+        OSError: The directory cannot be read.
+        ValueError: The path contains a NUL character.
+    """
+    hashed = re.compile(rf"[0-9a-fA-F]{{8}}\.{infix}[0-9]+")
+    return [
+        os.path.join(folder, name)  # noqa: PTH118 - paths are strings here
+        for name in sorted(os.listdir(folder))  # noqa: PTH208
+        if hashed.fullmatch(name)
+    ]
 
 
 def load_with_openssl(

@@ -29,16 +29,11 @@ __all__ = ["available_backends", "backend_names"]
 ENTRY_POINT_GROUP = "babar_tls.backends"
 
 
-class _BuiltIn(NamedTuple):
-    module: str
-    attribute: str
-    remedy: str
-
-
+#: The classes of the backends in `babar_tls.backends`, and the remedy if one cannot be imported.
 _BUILT_IN = {
-    "stdlib": _BuiltIn("stdlib", "StdlibBackend", "Use a Python that was built with OpenSSL."),
-    "openssl": _BuiltIn("openssl", "OpenSslBackend", "pip install 'babar-tls[openssl]'"),
-    "rustls": _BuiltIn("rustls", "RustlsBackend", "pip install 'babar-tls[rustls]'"),
+    "stdlib": ("StdlibBackend", "Use a Python that was built with OpenSSL."),
+    "openssl": ("OpenSslBackend", "pip install 'babar-tls[openssl]'"),
+    "rustls": ("RustlsBackend", "pip install 'babar-tls[rustls]'"),
 }
 
 _instances: dict[str, TlsBackend] = {}
@@ -62,7 +57,7 @@ def get_backend(backend: str | TlsBackend) -> TlsBackend:
     if isinstance(backend, TlsBackend):
         return backend
     instance = _instances.get(backend)
-    # Two threads may both make one; setdefault keeps the first for everybody.
+    # Two threads may both create an instance; setdefault returns the first to both.
     return instance if instance is not None else _instances.setdefault(backend, _load(backend))
 
 
@@ -103,32 +98,28 @@ def offer_of(backend: TlsBackend, *groups: str) -> ClientOffer | None:
 
 
 def _load(name: str) -> TlsBackend:
-    factory, remedy = _factory(name)
+    class_name, remedy = _BUILT_IN.get(
+        name, ("", f"An installed package offers it through the entry point {ENTRY_POINT_GROUP!r}.")
+    )
+    entry_point = None if class_name else _entry_points().get(name)
+    if not class_name and entry_point is None:
+        raise BackendUnavailable(
+            f"unknown TLS backend {visible(repr(name), limit=200)}",
+            remedy=f"Known backends: {', '.join(backend_names())}. Install the package of any other backend.",
+        )
     try:
-        backend = factory()()
+        if entry_point is not None:
+            backend = entry_point()()
+        else:
+            backend = getattr(import_module(f"babar_tls.backends.{name}"), class_name)()
+        if not isinstance(backend, TlsBackend):
+            raise TypeError(f"it is a {type(backend).__name__}, not a TlsBackend")
     except (ImportError, AttributeError, TypeError) as exc:  # no such module or class, or the class is incomplete
         raise BackendUnavailable(f"TLS backend {name!r} cannot be used: {exc}", remedy=remedy) from exc
-    if not isinstance(backend, TlsBackend):
-        what = f"it is no TlsBackend but a {type(backend).__name__}"
-        raise BackendUnavailable(f"TLS backend {name!r} cannot be used: {what}", remedy=remedy)
     return backend
 
 
-def _factory(name: str) -> tuple[Callable[[], Callable[[], object]], str]:
-    built_in = _BUILT_IN.get(name)
-    if built_in is not None:
-        module = f"babar_tls.backends.{built_in.module}"
-        return lambda: getattr(import_module(module), built_in.attribute), built_in.remedy
-    entry_point = _entry_points().get(name)
-    if entry_point is None:
-        raise BackendUnavailable(
-            f"unknown TLS backend {visible(repr(name), limit=200)}",
-            remedy=f"Known backends: {', '.join(backend_names())}. Others come with the package that offers them.",
-        )
-    return entry_point, f"It is offered by an installed package through the entry point {ENTRY_POINT_GROUP!r}."
-
-
 def _entry_points() -> dict[str, Callable[[], Callable[[], object]]]:
-    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and seldom needed
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and rarely needed
 
     return {point.name: point.load for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in _BUILT_IN}

@@ -7,7 +7,6 @@ a pipe, and `TrustedRoots` is about the certificates that are trusted and not ab
 from __future__ import annotations
 
 import os
-import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from .default_roots import DefaultRoots, roots_for
 from .parameters import TrustedRoots
-from .pem_files import FileBlock, read_blocks
+from .pem_files import FileBlock, hashed_paths, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 _LIST = "X509 CRL"
 _DER = b"\x30"  # the tag of a SEQUENCE
-_HASHED = re.compile(r"[0-9a-fA-F]{8}\.(r?)[0-9]+")
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,16 +141,13 @@ def _read_file(path: str) -> list[FileBlock]:
 def _read_folder(folder: str, *, with_lists: bool) -> Iterator[FileBlock]:
     """Read the files of a hashed directory (``openssl rehash``), as OpenSSL would, and all of them at once."""
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 - paths are strings here
+        paths = hashed_paths(folder, "r?" if with_lists else "")
     except (OSError, ValueError):
         return  # see `_require_folders`
-    for name in names:
-        kind = _HASHED.fullmatch(name)
-        if kind is None or (kind[1] and not with_lists):
-            continue
-        path = os.path.join(folder, name)  # noqa: PTH118
+    for path in paths:
+        labels = (_LIST,) if ".r" in path[len(folder) :] else _CERTIFICATES
         try:
-            found, data = read_blocks(path, unusable_root_file, *([_LIST] if kind[1] else _CERTIFICATES))
+            found, data = read_blocks(path, unusable_root_file, *labels)
         except FileNotFoundError:
             continue  # a link whose target is gone: that certificate was removed
         if data and not found:

@@ -16,6 +16,7 @@ The chain that a server sends is verified by the TLS library, and not walked her
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CertificateError
@@ -25,7 +26,7 @@ from .chain_advice import KnownCertificate, anchor_fault, remedy_for_root
 from .root_files import unusable_root_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..errors import ConfigError
     from .root_files import Roots
@@ -151,7 +152,9 @@ def load_roots(roots: Roots, library: str) -> list[KnownCertificate]:
             found.append(KnownCertificate(parse_certificate(one.der), one.path, one.line))
         except DerError as exc:
             error = unusable_root_file(one.path, f"damaged certificate, line {one.line}")
-            if not _has_outline(one.der):
+            try:
+                public_key_info(one.der)
+            except DerError:
                 raise error from exc
             unusable = unusable or error
     if unusable is not None and not found and not roots.system_store:
@@ -161,21 +164,7 @@ def load_roots(roots: Roots, library: str) -> list[KnownCertificate]:
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_default_certs()
-        found += _readable(context.get_ca_certs(binary_form=True))
+        for der in context.get_ca_certs(binary_form=True):
+            with suppress(DerError):
+                found.append(KnownCertificate(parse_certificate(der), "the system's certificate store"))
     return found
-
-
-def _has_outline(der: bytes) -> bool:
-    try:
-        public_key_info(der)
-    except DerError:
-        return False
-    return True
-
-
-def _readable(certificates: Iterable[bytes]) -> Iterator[KnownCertificate]:
-    for der in certificates:
-        try:
-            yield KnownCertificate(parse_certificate(der), "the system's certificate store")
-        except DerError:
-            continue

@@ -99,7 +99,7 @@ def test_tls_unique(backend: str, parameters: TlsParameters, authority: Certific
     for _ in range(2):
         pair = Pair(backend, parameters, NAME, authority.issue(NAME), binding_type="tls-unique", **only("TLSv1.2"))
         pair.handshake()
-        data = pair.client.first_finished_message()
+        data = pair.client._stream.first_finished_message()
         assert data == pair.server.get_channel_binding("tls-unique")
         assert data == channel_binding_data("tls-unique", pair.client.facts).data
         seen.add(data)
@@ -119,7 +119,7 @@ def test_no_exporter(backend: str, parameters: TlsParameters, authority: Certifi
         pytest.skip("this engine has an exporter")
     pair = Pair(backend, parameters, NAME, authority.issue(NAME), binding_type="tls-exporter").handshake()
     with pytest.raises(ChannelBindingUnsupported, match="does not export keying material"):
-        pair.client.export_keying_material(LABEL, 32)
+        pair.client._stream.export_keying_material(LABEL, 32)
     with pytest.raises(ChannelBindingUnsupported, match="does not export keying material"):
         channel_binding_data("tls-exporter", pair.client.facts)
 
@@ -158,7 +158,7 @@ def test_exporter(version: str, parameters: TlsParameters, authority: Certificat
     assert client.facts.version == version
     assert str(client.facts.binding_data) not in repr(client.facts)
     for length in (1, 32, 100):
-        assert client.export_keying_material(LABEL, length) == server.export_keying_material(LABEL, length, b"")
+        assert client._stream.export_keying_material(LABEL, length) == server.export_keying_material(LABEL, length, b"")
     if version == "TLSv1.3":
         assert channel_binding_data("tls-exporter", client.facts).data == server.export_keying_material(LABEL, 32, b"")
     else:

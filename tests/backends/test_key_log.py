@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from babar_tls.tls.key_log import append_line, open_key_log, prepare_key_log
 from .pairs import Pair
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from babar_tls.testing import CertificateAuthority
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes of files")
@@ -144,16 +147,17 @@ def test_log_that_is_rotated_while_the_context_is_built_is_not_lost(
     chosen = dataclasses.replace(parameters, key_log_path=str(path), alpn=("rotated",))
     genuine, times = key_log._open, [0]
 
-    def opened(place: str) -> int:
+    @contextmanager
+    def opened(place: str) -> Iterator[int]:
         times[0] += 1
-        if times[0] != 2:  # the first is the check of wrap(), the second is for the context
-            return genuine(place)
-        path.rename(kept)
-        try:
-            return genuine(place)
-        finally:
-            path.rename(tmp_path / "moment")
-            kept.rename(path)
+        is_for_context = times[0] == 2  # the first call is a check
+        if is_for_context:
+            path.rename(kept)
+        with genuine(place) as descriptor:
+            if is_for_context:
+                path.rename(tmp_path / "moment")
+                kept.rename(path)
+            yield descriptor
 
     monkeypatch.setattr(key_log, "_open", opened)
     for _ in range(2):

@@ -126,7 +126,7 @@ def test_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("broken_plugin:Mine", "import a_module_that_nobody_has\n", "a_module_that_nobody_has"),
         ("broken_plugin:Mine", "", "Mine"),
-        ("broken_plugin:Mine", "Mine = dict\n", "no TlsBackend but a dict"),
+        ("broken_plugin:Mine", "Mine = dict\n", "it is a dict, not a TlsBackend"),
         ("no_such_module:Mine", "", "no_such_module"),
     ],
 )
