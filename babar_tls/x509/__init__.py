@@ -1,1 +1,1 @@
-"""Read certificates, PEM and hostnames. Certificate chains are not verified in this package."""
+"""Parse certificates, PEM and hostnames. This package does not verify certificate chains."""

@@ -1,19 +1,15 @@
-"""Read the fields of a certificate (RFC 5280 §4.1, §4.2.1): its key, and what decides whether it may sign others.
+"""Parse the fields of a certificate (RFC 5280 §4.1, §4.2.1): its public key, and whether it may sign certificates.
 
-The names of its subject are in `names`, its signature algorithm in `signature_algorithm`. Nothing is verified here.
+`names` parses the subject's names, `signature_algorithm` the signature algorithm. Nothing is verified here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .der import DerError, Element, elements, first_element, only_element, string
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 _BOOLEAN, _INTEGER, _BIT_STRING, _OID, _UTC_TIME, _SEQUENCE = 0x01, 0x02, 0x03, 0x06, 0x17, 0x30
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
@@ -24,13 +20,21 @@ _MAX_CERTIFICATE = 1 << 24  # bytes
 _SUBJECT_KEY, _KEY_USAGE = b"\x55\x1d\x0e", b"\x55\x1d\x0f"
 _BASIC_CONSTRAINTS, _NAME_CONSTRAINTS, _AUTHORITY_KEY = b"\x55\x1d\x13", b"\x55\x1d\x1e", b"\x55\x1d\x23"
 _EXTENDED_KEY_USAGE = b"\x55\x1d\x25"
+_EXTENSIONS_READ = (
+    _SUBJECT_KEY,
+    _KEY_USAGE,
+    _BASIC_CONSTRAINTS,
+    _NAME_CONSTRAINTS,
+    _AUTHORITY_KEY,
+    _EXTENDED_KEY_USAGE,
+)
 _SERVER_AUTH = bytes.fromhex("2b06010505070301")
 
-_KEY_CERT_SIGN = 0x04  # of a key usage (RFC 5280 §4.2.1.3), whose first bit is the highest
+_KEY_CERT_SIGN = 0x04  # in a key usage (RFC 5280 §4.2.1.3), where bit 0 is the highest
 
 
 class Fields(NamedTuple):
-    """The fields of a TBSCertificate that are read here, undecoded."""
+    """Fields of a TBSCertificate, not decoded."""
 
     is_first_version: bool
     issuer: Element
@@ -40,14 +44,14 @@ class Fields(NamedTuple):
     extensions: bytes | None
 
     def find_extensions(self, *identifiers: bytes) -> dict[bytes, Element]:
-        """Return the values of the extensions with these identifiers, as far as the certificate has them.
+        """Return the values of those extensions that the certificate has, by identifier.
 
         Raises:
-            DerError: One occurs twice (RFC 5280 §4.2; OpenSSL considers such a certificate invalid), or is malformed.
+            DerError: An extension is malformed or occurs twice (RFC 5280 §4.2; OpenSSL rejects such a certificate).
         """
         found: dict[bytes, Element] = {}
         for extension in elements(first_element(self.extensions).content) if self.extensions is not None else ():
-            parts = tuple(elements(extension.content))  # identifier, critical if it is not the default, value
+            parts = tuple(elements(extension.content))  # identifier, critical (if not the default), value
             if len(parts) < 2 or parts[0].tag != _OID:
                 raise DerError("malformed extension")
             identifier = parts[0].content
@@ -68,13 +72,13 @@ class Certificate:
         subject: The subject's name, DER.
         not_before: Seconds since 1970.
         not_after: Seconds since 1970.
-        key_id: The identifier of the subject's key, if there is one.
-        authority_key_id: The identifier of the issuer's key, if there is one.
-        is_authority: ``CA:TRUE`` or ``CA:FALSE``, `None` without basic constraints.
+        key_id: The subjectKeyIdentifier, `None` if the certificate has none.
+        authority_key_id: The identifier of the issuer's key, `None` if the certificate has none.
+        is_authority: True for ``CA:TRUE``, `None` without basic constraints.
         key_usage: The bits of the key usage, `None` if every use is allowed.
-        serves: The extended key usage is absent, or allows TLS servers.
-        has_name_constraints: There is a nameConstraints extension, of whatever kinds of names.
-        is_first_version: It is of X.509 version 1, which has no extensions.
+        serves: True if there is no extended key usage, or if it allows TLS servers.
+        has_name_constraints: True if there is a nameConstraints extension.
+        is_first_version: True for X.509 version 1, which has no extensions.
     """
 
     der: bytes
@@ -96,12 +100,12 @@ class Certificate:
 
     @property
     def is_self_signed(self) -> bool:
-        """Return True if the certificate names itself as its issuer; its signature is not verified."""
+        """True if the certificate names itself as its issuer. Its signature is not verified."""
         return self.subject == self.issuer and self.may_be_issued_by(self)
 
     @property
     def may_sign(self) -> bool:
-        """Return True for a CA certificate; a self-signed certificate of X.509 version 1 is one, as in OpenSSL."""
+        """True for a CA certificate. As in OpenSSL, a self-signed certificate of X.509 version 1 is one."""
         if self.key_usage is not None and not self.key_usage & _KEY_CERT_SIGN:
             return False
         if self.is_authority is None:
@@ -109,17 +113,17 @@ class Certificate:
         return self.is_authority
 
     def may_be_issued_by(self, other: Certificate) -> bool:
-        """Return True if `other` is the issuer, by its name and the identifier of its key."""
+        """Return True if the name and the key identifier of `other` are those of the issuer."""
         known = self.authority_key_id is not None and other.key_id is not None
         return self.issuer == other.subject and (not known or self.authority_key_id == other.key_id)
 
 
 def split_certificate(der: bytes, *, strict: bool = False) -> tuple[Element, Element, Element]:
-    """Return the three parts of a certificate: what is signed, the signature algorithm, the signature.
+    """Return the three parts of a certificate: TBSCertificate, signature algorithm, signature.
 
     Args:
         der: The certificate.
-        strict: Require DER of the certificate and its parts.
+        strict: Require DER for the certificate and its parts.
 
     Raises:
         DerError: `der` is not a certificate.
@@ -134,7 +138,7 @@ def split_certificate(der: bytes, *, strict: bool = False) -> tuple[Element, Ele
 
 
 def read_fields(der: bytes) -> Fields:
-    """Read the fields of a certificate.
+    """Parse the fields of a certificate.
 
     Raises:
         DerError: `der` is not a certificate.
@@ -151,7 +155,7 @@ def read_fields(der: bytes) -> Fields:
 
 
 def public_key_info(der: bytes) -> bytes:
-    """Read the SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), which a pin of the public key hashes (RFC 7469 §2.4).
+    """Return the SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), of which a public-key pin is the hash (RFC 7469 §2.4).
 
     Raises:
         DerError: `der` is not a certificate.
@@ -163,7 +167,7 @@ def public_key_info(der: bytes) -> bytes:
 
 
 def parse_certificate(der: bytes) -> Certificate:
-    """Read a certificate.
+    """Parse a certificate.
 
     Raises:
         DerError: The certificate is damaged.
@@ -171,25 +175,27 @@ def parse_certificate(der: bytes) -> Certificate:
     try:
         fields = read_fields(der)
         not_before, not_after = map(_time, elements(fields.validity.content))
-        found = fields.find_extensions(*_INTERPRETERS)
-        interpreted: dict[str, object] = {}
-        for identifier, value in found.items():
-            interpreted.update(_INTERPRETERS[identifier](value))
-    except ValueError as exc:  # DerError, or another number of times
+        found = fields.find_extensions(*_EXTENSIONS_READ).get
+        return Certificate(
+            der=der,
+            issuer=fields.issuer.encoded,
+            subject=fields.subject.encoded,
+            not_before=not_before,
+            not_after=not_after,
+            key_id=string(value) if (value := found(_SUBJECT_KEY)) else None,
+            authority_key_id=_authority_key_id(value) if (value := found(_AUTHORITY_KEY)) else None,
+            is_authority=_is_authority(value) if (value := found(_BASIC_CONSTRAINTS)) else None,
+            key_usage=_key_usage(value) if (value := found(_KEY_USAGE)) else None,
+            serves=_serves(value) if (value := found(_EXTENDED_KEY_USAGE)) else True,
+            has_name_constraints=found(_NAME_CONSTRAINTS) is not None,
+            is_first_version=fields.is_first_version,
+        )
+    except ValueError as exc:  # DerError, or not exactly two times
         raise DerError("malformed certificate") from exc
-    return Certificate(
-        der=der,
-        issuer=fields.issuer.encoded,
-        subject=fields.subject.encoded,
-        not_before=not_before,
-        not_after=not_after,
-        is_first_version=fields.is_first_version,
-        **interpreted,  # type: ignore[arg-type]  # fields of their types
-    )
 
 
-def _basic_constraints(value: Element) -> dict[str, object]:
-    """Read cA, false by default, and pathLenConstraint; OpenSSL considers a certificate with anything else invalid."""
+def _is_authority(value: Element) -> bool:
+    """Return cA of basic constraints. OpenSSL rejects anything other than cA and pathLenConstraint."""
     parts = list(elements(value.content))
     authority = parts.pop(0).content if parts and parts[0].tag == _BOOLEAN else b"\0"
     length = parts.pop(0) if parts and parts[0].tag == _INTEGER else None
@@ -197,41 +203,29 @@ def _basic_constraints(value: Element) -> dict[str, object]:
         raise DerError("malformed basic constraints")
     if length is not None and (not length.content or length.content[0] & 0x80):
         raise DerError("negative path length")
-    return {"is_authority": authority != b"\0"}
+    return authority != b"\0"
 
 
-def _key_usage(value: Element) -> dict[str, object]:
-    """Read the first eight bits. Those that are declared unused count as zero, as in OpenSSL (X.690 §8.6.2)."""
+def _key_usage(value: Element) -> int:
+    """Return the first eight bits. As in OpenSSL, bits declared as unused are zero (X.690 §8.6.2)."""
     if value.tag != _BIT_STRING or not value.content or value.content[0] > 7:
         raise DerError("malformed key usage")
     unused, *octets = value.content
     if len(octets) == 1:
         octets[0] &= 0xFF << unused
-    return {"key_usage": octets[0] if octets else 0}
+    return octets[0] if octets else 0
 
 
-def _extended_key_usage(value: Element) -> dict[str, object]:
-    return {"serves": any(purpose.content == _SERVER_AUTH for purpose in elements(value.content))}
+def _serves(value: Element) -> bool:
+    return any(purpose.content == _SERVER_AUTH for purpose in elements(value.content))
 
 
-def _authority_key(value: Element) -> dict[str, object]:
-    parts = elements(value.content)
-    return {"authority_key_id": next((part.content for part in parts if part.tag == _KEY_IDENTIFIER), None)}
-
-
-#: The fields of `Certificate` that an extension is about, by its identifier.
-_INTERPRETERS: dict[bytes, Callable[[Element], dict[str, object]]] = {
-    _SUBJECT_KEY: lambda value: {"key_id": string(value)},
-    _KEY_USAGE: _key_usage,
-    _BASIC_CONSTRAINTS: _basic_constraints,
-    _NAME_CONSTRAINTS: lambda _: {"has_name_constraints": True},
-    _AUTHORITY_KEY: _authority_key,
-    _EXTENDED_KEY_USAGE: _extended_key_usage,
-}
+def _authority_key_id(value: Element) -> bytes | None:
+    return next((part.content for part in elements(value.content) if part.tag == _KEY_IDENTIFIER), None)
 
 
 def _time(moment: Element) -> float:
-    """Return seconds since 1970 (RFC 5280 §4.1.2.5): years of two digits are those from 1950 on."""
+    """Return seconds since 1970 (RFC 5280 §4.1.2.5). A two-digit year is between 1950 and 2049."""
     text = moment.content.decode("ascii")
     if moment.tag == _UTC_TIME:
         text = ("19" if text >= "5" else "20") + text

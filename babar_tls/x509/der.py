@@ -1,14 +1,14 @@
-"""Read elements of tag, length and value: BER (X.690 §8), and DER (§10), which has one form for every value.
+"""Parse elements of tag, length and value: BER (X.690 §8), and DER (§10), which has one encoding for each value.
 
-OpenSSL accepts BER where RFC 5280 requires DER. What the TLS library has accepted, or is going to judge, is read by the
-rules of BER: certificates and keys must not be rejected because they are read by stricter rules, and an encrypted key
-must not be mistaken for one that is not. That costs no security. An element has the same tag and the same content in
-every form, tags of several bytes included, and pins and fingerprints are computed from the bytes as they were sent.
+OpenSSL accepts BER where RFC 5280 requires DER. Certificates and keys are therefore parsed as BER. A stricter parser
+would reject what the TLS library accepts, and could treat an encrypted key as unencrypted. This does not weaken
+security: an element has the same tag and content in every encoding, and pins and fingerprints are computed from the
+bytes that were sent.
 
-`strict` requires DER. It is for the signature algorithm, which determines the hash of the channel binding. OpenSSL
-encodes that part of a certificate again before it sends it, and the C helper reads it by the same rules.
+`strict` requires DER. It is used for the signature algorithm, which determines the hash of the channel binding. OpenSSL
+encodes that part of a certificate again before it sends it, and the C helper requires DER too.
 
-Every length is checked against what encloses it, and nesting is limited.
+Every length is checked against the length of the enclosing element. Nesting is limited.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: The bit of a tag that says that the content consists of elements.
+#: The bit of a tag that marks content that consists of elements.
 CONSTRUCTED = 0x20
 _MULTI_BYTE_TAG, _INDEFINITE = 0x1F, 0x80
 _END_OF_CONTENTS = b"\0\0"
@@ -27,13 +27,13 @@ _MAX_DEPTH = 16  # OpenSSL allows 30 levels in an element and 5 in a string
 
 
 class DerError(ValueError):
-    """Not made of elements, or not of the elements that were expected."""
+    """Data that does not consist of elements, or not of the expected elements."""
 
 
 class Element(NamedTuple):
-    """One element: its tag, its content, and the whole of it.
+    """One element: its tag, its content, and its complete encoding.
 
-    The tag is the byte that DER has for it; the number 31 stands for every number above 30.
+    The tag is the byte that DER would have. Tag number 31 represents every number above 30.
     """
 
     tag: int
@@ -42,7 +42,7 @@ class Element(NamedTuple):
 
     @property
     def is_der(self) -> bool:
-        """Return True if its tag is one byte and its length is in the shortest form (X.690 §10.1)."""
+        """True if the tag is one byte and the length has its shortest form (X.690 §10.1)."""
         size = len(self.content)
         digits = size.to_bytes((size.bit_length() + 7) // 8, "big")
         header = bytes([self.tag, size]) if size < _INDEFINITE else bytes([self.tag, 0x80 | len(digits)]) + digits
@@ -50,14 +50,14 @@ class Element(NamedTuple):
 
 
 def elements(data: bytes, *, strict: bool = False) -> Iterator[Element]:
-    """Yield the elements that `data` is made of; empty data is made of none.
+    """Yield the elements of which `data` consists.
 
     Args:
         data: The content of an element, or a file.
-        strict: Require DER of these elements. Their contents are not looked into.
+        strict: Require DER for these elements. Their contents are not checked.
 
     Raises:
-        DerError: `data` is not made of whole elements.
+        DerError: `data` does not consist of complete elements.
     """
     position = 0
     while position < len(data):
@@ -68,28 +68,28 @@ def elements(data: bytes, *, strict: bool = False) -> Iterator[Element]:
 
 
 def only_element(data: bytes, *, strict: bool = False) -> Element:
-    """Return the one element that `data` is made of.
+    """Return the only element of `data`.
 
     Raises:
         DerError: `data` is not exactly one element.
     """
     found = list(elements(data, strict=strict))
     if len(found) != 1:
-        raise DerError(f"{len(found)} elements where one is expected")
+        raise DerError(f"{len(found)} elements instead of one")
     return found[0]
 
 
 def first_element(data: bytes) -> Element:
-    """Return the element that `data` begins with; OpenSSL ignores what follows the value of an extension.
+    """Return the first element of `data`. OpenSSL ignores data after the value of an extension.
 
     Raises:
-        DerError: `data` does not begin with a whole element.
+        DerError: `data` does not begin with a complete element.
     """
     return _element(data, 0, 0)[0]
 
 
 def string(element: Element) -> bytes:
-    """Return the content of a string; a constructed string is the concatenation of its parts (X.690 §8.7.3).
+    """Return the content of a string. A constructed string is the concatenation of its parts (X.690 §8.7.3).
 
     Raises:
         DerError: The parts are not elements, or they are nested too deeply.
@@ -101,14 +101,14 @@ def _parts(element: Element, depth: int) -> Iterator[bytes]:
     if not element.tag & CONSTRUCTED:
         yield element.content
     elif depth == _MAX_DEPTH:
-        raise DerError("string of too many levels")
+        raise DerError("string nested too deeply")
     else:
         for part in elements(element.content):
             yield from _parts(part, depth + 1)
 
 
 def _element(data: bytes, start: int, depth: int) -> tuple[Element, int]:
-    """Return the element that begins at `start`, and where it ends."""
+    """Return the element that begins at `start`, and its end."""
     tag, position = _tag(data, start)
     if position >= len(data):
         raise DerError("truncated element")
@@ -124,23 +124,22 @@ def _element(data: bytes, start: int, depth: int) -> tuple[Element, int]:
         length = int.from_bytes(digits, "big")
     end = position + length
     if end > len(data):
-        raise DerError("element longer than what encloses it")
+        raise DerError("element longer than the enclosing one")
     return Element(tag, data[position:end], data[start:end]), end
 
 
 def _tag(data: bytes, start: int) -> tuple[int, int]:
-    """Return the tag of the element that begins at `start`, and where its length begins.
+    """Return the tag of the element that begins at `start`, and the position of its length.
 
-    A number below 31 may not be written in several bytes (X.690 §8.1.2.4), but OpenSSL accepts that. The tag is then
-    the same as in one byte. Otherwise OpenSSL would see a dNSName, and apply name constraints to it, where none is
-    seen here.
+    OpenSSL accepts a number below 31 in several bytes, which X.690 §8.1.2.4 forbids. The tag returned is then the
+    one-byte tag. Otherwise this parser would not find a dNSName that OpenSSL finds and applies name constraints to.
     """
     if start >= len(data) or data[start] & _MULTI_BYTE_TAG != _MULTI_BYTE_TAG:
         return data[start] if start < len(data) else 0, start + 1
     position, number = start + 1, 0
     while position < len(data):
         byte = data[position]
-        number = min(number << 7 | byte & 0x7F, _MULTI_BYTE_TAG)  # larger numbers are not told apart
+        number = min(number << 7 | byte & 0x7F, _MULTI_BYTE_TAG)  # one value for all larger numbers
         position += 1
         if not byte & 0x80:
             break
@@ -148,9 +147,9 @@ def _tag(data: bytes, start: int) -> tuple[int, int]:
 
 
 def _indefinite(data: bytes, start: int, tag: int, content: int, depth: int) -> tuple[Element, int]:
-    """Return an element without a length, which ends where its contents end (X.690 §8.1.3.6)."""
+    """Return an element of indefinite length, which ends at its end-of-contents octets (X.690 §8.1.3.6)."""
     if not tag & CONSTRUCTED or depth == _MAX_DEPTH:
-        raise DerError("element of indefinite length that is primitive, or nested too deeply")
+        raise DerError("element of indefinite length that is primitive or nested too deeply")
     position = content
     while data[position : position + 2] != _END_OF_CONTENTS:
         _, position = _element(data, position, depth + 1)

@@ -1,9 +1,10 @@
-"""Host names and addresses: their limits, and labels in other scripts as DNS has them (A-labels).
+"""Host names and addresses: their limits, and the conversion of labels in other scripts to A-labels.
 
-One function decides how a name is spelled, so that the name that is looked up, sent as SNI and verified is the same.
-The standard library does not: its codec ``idna``, through which `socket` and `ssl` also pass every `str`, implements
-IDNA 2003, for which ``faß.de`` is ``fass.de``, a domain that may belong to another owner. IDNA 2008, which registries
-and browsers use, has ``xn--fa-hia.de``.
+One function converts names, so that the same name is looked up, sent as SNI and verified.
+
+The standard library implements IDNA 2003: its codec ``idna``, which `socket` and `ssl` apply to every `str`, converts
+``faß.de`` to ``fass.de``, a domain that may have another owner. Registries and browsers use IDNA 2008, which converts
+it to ``xn--fa-hia.de``.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ _MAX_NAME, _MAX_LABEL = 253, 63  # RFC 1035 §2.3.4, without the dot at the end
 _MAX_ADDRESS, _MAX_ZONE = 45, 64
 _SHOWN = 80
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490 §3.1, UTS #46 §2.3
-#: What IDNA 2003 maps to other characters, or to nothing, and IDNA 2008 does not (UTS #46 §7).
+#: Characters that IDNA 2003 replaces or removes and IDNA 2008 does not (UTS #46 §7).
 _DEVIATIONS = frozenset("\u00df\u03c2\u200c\u200d")
 _BAD_LENGTH = "a label is empty or too long, or the name is"
-_REMEDY = "Write the A-label (xn--…) that DNS has for this name."
+_REMEDY = "Use the A-label (xn--…) of this name."
 
 
 def ascii_name(host: str) -> str:
-    """Return the name as DNS, SNI and certificates have it: labels in other scripts become A-labels.
+    """Return the name in the form of DNS, SNI and certificates: labels in other scripts become A-labels.
 
-    Labels are converted by IDNA 2008 (RFC 5891, after the mapping of UTS #46) with the package ``idna``. Without it
-    only names are converted that IDNA 2003 maps alike.
+    The package ``idna`` converts the labels by IDNA 2008 (RFC 5891, after the mapping of UTS #46). If it is not
+    installed, only those names are converted for which IDNA 2003 has the same result.
 
     Raises:
-        ConfigError: No host can have such a name.
+        ConfigError: The name is not a valid host name.
     """
     if len(host) > _MAX_NAME + 1:
         raise _invalid(host, _BAD_LENGTH)
@@ -54,10 +55,10 @@ def _checked(name: str, host: str) -> str:
 
 @lru_cache(maxsize=64)
 def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that `host` spells, or None if it is a name.
+    """Return `host` as an address, or None if it is a name.
 
     Raises:
-        ConfigError: It is an address with a zone (RFC 4007 §11) that no interface can have.
+        ConfigError: The zone of the address (RFC 4007 §11) is not valid.
     """
     text, percent, zone = host[: _MAX_ADDRESS + 1 + _MAX_ZONE + 1].partition("%")
     if len(text) > _MAX_ADDRESS:
@@ -72,19 +73,19 @@ def as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
         return None
     is_number = zone.isascii() and zone.isdigit()
     if not 0 < len(zone) <= _MAX_ZONE or "%" in zone or not zone.isprintable() or (is_number and int(zone) >= 1 << 32):
-        raise _invalid(host, "no network interface has this zone")
+        raise _invalid(host, "the zone is not the name or number of a network interface")
     return ipaddress.IPv6Address(f"{text}%{zone}")
 
 
 def check_host(name: str, host: str) -> None:
-    """Check what can be checked before a name is needed: its length, its characters, and the zone of an address.
+    """Check the length and the characters of a host name, and the zone of an address.
 
     Args:
         name: The field of the configuration, for the message.
         host: Its value.
 
     Raises:
-        ConfigError: It can be neither an address nor the name of a host.
+        ConfigError: The value is neither an address nor a valid host name.
     """
     try:
         if as_address(host) is not None:
@@ -98,7 +99,7 @@ def check_host(name: str, host: str) -> None:
 
 
 def shown_host(host: str) -> str:
-    """Return the name for a message: in one line, and not longer than one."""
+    """Return the name escaped and shortened for a message."""
     return visible(host, limit=_SHOWN)
 
 
@@ -118,21 +119,21 @@ def _ascii_label(label: str, host: str) -> str:
 
 
 def _by_idna_2003(label: str, host: str) -> str:
-    """Convert a label that both standards convert alike: characters of Unicode 3.2, except for the deviations."""
-    from encodings import idna  # noqa: PLC0415 - it loads tables
+    """Convert a label for which both standards have the same result: Unicode 3.2 without the deviations."""
+    from encodings import idna  # noqa: PLC0415 - loads large tables
 
     if any(char in _DEVIATIONS or unicodedata.ucd_3_2_0.category(char) == "Cn" for char in label):
         raise _invalid(
             host,
-            "Python's own codec for such names (IDNA 2003) would change it to another name",
-            f"Install the package idna (pip install idna), which converts it by IDNA 2008. Or: {_REMEDY}",
+            "Python's codec for such names (IDNA 2003) would convert it to another name",
+            f"Install the package idna (pip install idna), which implements IDNA 2008. Or: {_REMEDY}",
         )
     try:
         converted = idna.ToASCII(label).decode()
     except UnicodeError as exc:
         raise _invalid(host, str(exc), _REMEDY) from None
-    if not re.fullmatch("[a-z0-9-]+", converted):  # the mapping may result in a dot, a slash or the like
-        raise _invalid(host, "it contains characters that no host name has", _REMEDY)
+    if not re.fullmatch("[a-z0-9-]+", converted):  # the mapping may produce a dot or a slash
+        raise _invalid(host, "it contains characters that are not allowed in host names", _REMEDY)
     return converted
 
 

@@ -1,6 +1,7 @@
-"""Read whom a certificate is for: the common names of its subject, and its alternative names.
+"""Parse the names of a certificate's subject: its common names and its alternative names.
 
-The TLS library has accepted the certificate, so that nothing is read by stricter rules than its own (see `der`).
+The TLS library has accepted the certificate. The rules here are therefore not stricter than those of the library (see
+`der`).
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ class AlternativeName(NamedTuple):
 
 
 class SubjectNames(NamedTuple):
-    """Every common name of the subject and every dNSName and iPAddress, in order, as they stand in the certificate."""
+    """All common names of the subject, and all dNSNames and iPAddresses, in their order, not decoded."""
 
     common_names: tuple[bytes, ...]
     alternative_names: tuple[AlternativeName, ...]
 
     @property
     def readable_common_name(self) -> str | None:
-        """The first common name as text for messages."""
+        """The first common name as text for messages, `None` if there is none."""
         return self.common_names[0].decode("utf-8", "replace") if self.common_names else None
 
     @property
     def readable_alternative_names(self) -> list[str]:
-        """The alternative names as text for messages, without addresses of impossible lengths."""
+        """The alternative names as text for messages. Addresses of invalid length are omitted."""
         return [
             str(ipaddress.ip_address(content)) if is_address else content.decode("ascii", "replace")
             for is_address, content in self.alternative_names
@@ -50,7 +51,7 @@ class SubjectNames(NamedTuple):
 
 
 def subject_names(der: bytes) -> SubjectNames:
-    """Read the names to compare a host with, undecoded.
+    """Return the names of a certificate, not decoded.
 
     Raises:
         DerError: `der` is not a certificate, or its names are malformed.

@@ -1,9 +1,9 @@
-"""PEM (RFC 7468): the blocks of a file, and blocks made from DER.
+"""Parse and write PEM (RFC 7468).
 
-A file is read as OpenSSL reads it, or refused. OpenSSL passes over every line that does not begin a block exactly as it
-should. The block is then missing: the certificate revocation list that names the server's certificate, the intermediate
-certificate. So whatever looks like the beginning or the end of a block, and is not one, is an error here. Comments
-(lines that begin with ``#``) and other text are allowed outside of blocks.
+A file is parsed as OpenSSL parses it, or rejected. OpenSSL ignores every line that is not exactly the beginning of a
+block. It then ignores the whole block, which may be the revocation list that revokes the server's certificate. A line
+that resembles the beginning or the end of a block is therefore an error here. Comments (lines that begin with ``#``)
+and other text are allowed outside of blocks.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_BOM = b"\xef\xbb\xbf"  # of UTF-8; OpenSSL skips one at the start of a file and behind each block
-_BLANKS = bytes(range(1, 33))  # what OpenSSL removes at the end of a line
+_BOM = b"\xef\xbb\xbf"  # of UTF-8; OpenSSL ignores it at the start of a file and after each block
+_BLANKS = bytes(range(1, 33))  # OpenSSL removes these at the end of a line
 _BEGIN = re.compile(rb"-----BEGIN ([^\r]*)-----")
 _GAP = rb"[^A-Za-z0-9\n]"
-#: The kinds that are read here. The separators are free, because labels that are nearly right are compared with it too.
+#: Labels that can be read. Any separator matches, because labels that are almost correct are matched too.
 _KIND = rb"(?:(?:X509|TRUSTED)_+)?CERTIFICATE|X509_+CRL|(?:[A-Z]+_+)?PRIVATE_+KEY".replace(b"_", _GAP)
 _KNOWN = re.compile(rb"(?:(?:X509|TRUSTED) )?CERTIFICATE|X509 CRL|(?:[A-Z]+ )?PRIVATE KEY")
 _NEARLY_KNOWN = re.compile(rb"%b*(?:%b)%b*" % (_GAP, _KIND, _GAP), re.IGNORECASE)
-#: Blocks of certificates or lists in a form that is not read here: passing over them would lose what is in them.
+#: Labels of certificates or lists in a form that cannot be read. Ignoring them would lose their contents.
 _UNREAD = re.compile(rb"X509|CERT|CRL|REVOCATION|PKCS.*7|CMS", re.IGNORECASE | re.DOTALL)
 _PASSED_OVER = re.compile(rb".*REQUEST|ATTRIBUTE CERTIFICATE")
-#: A line that was meant to begin or to end a block: dashes missing, another case, indented, quoted.
+#: A line that is almost the beginning or the end of a block: dashes missing, wrong case, indented or quoted.
 _NEARLY_A_MARK = re.compile(
     rb"^%b*(?:BEGIN|END)%b+(?:%b)%b*$" % (_GAP, _GAP, _KIND, _GAP), re.IGNORECASE | re.MULTILINE
 )
 _WORD_AFTER_DASHES = re.compile(rb"[ \t]*-----\w")
-#: OpenSSL reads lines in pieces of this many bytes, and looks for the beginning of a block in each.
+#: OpenSSL reads lines in pieces of this many bytes, and each piece may begin a block.
 _OPENSSL_LINE = 254
 
 
 class PemError(ValueError):
-    """A file that holds PEM and cannot be read whole.
+    """A PEM file that cannot be parsed completely.
 
     Attributes:
-        line: The line that is at fault, counted from 1.
+        line: The number of the line at fault, from 1.
     """
 
     def __init__(self, line: int, why: str) -> None:
@@ -56,8 +56,8 @@ class Block(NamedTuple):
 
     Attributes:
         label: Its label.
-        body: The lines between its first and its last, headers of the traditional encryption included.
-        line: The line in which it begins, counted from 1.
+        body: The lines between the first and the last, including the headers of traditional encryption.
+        line: The number of its first line, from 1.
     """
 
     label: str
@@ -66,15 +66,15 @@ class Block(NamedTuple):
 
     @property
     def pem(self) -> bytes:
-        """The whole block, without what surrounded it."""
+        """The whole block."""
         label = self.label.encode("latin-1")
         return b"-----BEGIN " + label + b"-----\n" + self.body + b"-----END " + label + b"-----\n"
 
     def der(self) -> bytes:
-        """Return the DER in it: one element, or two in a TRUSTED CERTIFICATE (the certificate, its trust settings).
+        """Return the decoded body: one DER element; in a TRUSTED CERTIFICATE its trust settings may follow.
 
         Raises:
-            PemError: It is damaged.
+            PemError: The block is damaged.
         """
         try:
             der = base64.b64decode(b"".join(self.body.split()), validate=True)
@@ -92,29 +92,29 @@ class Block(NamedTuple):
 
 
 def blocks(data: bytes, *labels: str) -> Iterator[Block]:
-    """Return the blocks of these labels, in order.
+    """Return the blocks with these labels, in order.
 
-    The whole file is read first, so that a fault behind the last block is found too.
+    The whole file is parsed first, so that an error after the last block is found too.
 
     Raises:
-        PemError: A block is not complete, or a line looks like the beginning or the end of one and is not.
+        PemError: A block is incomplete, or a line resembles the beginning or the end of a block.
     """
     found = list(_read(data))
     if found and b"\0" in data:
-        raise PemError(_line_at(data, data.index(b"\0")), "a NUL byte: part of the file is DER or UTF-16")
+        raise PemError(_line_at(data, data.index(b"\0")), "NUL byte: part of the file is DER or UTF-16")
     return iter([block for block in found if block.label in labels])
 
 
 def encode(label: str, der: bytes) -> bytes:
-    """Return one block."""
+    """Return one block of PEM."""
     text = base64.b64encode(der)
     lines = [text[start : start + 64] for start in range(0, len(text), 64)]
     return b"\n".join([f"-----BEGIN {label}-----".encode(), *lines, f"-----END {label}-----".encode(), b""])
 
 
 def _read(data: bytes) -> Iterator[Block]:
-    opened: tuple[bytes, int, int] | None = None  # label, where the body begins, line
-    outside = 0  # where the text between the last block and the next begins
+    opened: tuple[bytes, int, int] | None = None  # label, start of the body, line
+    outside = 0  # end of the last block
     for start, end, number in _lines_with_dashes(data):
         line = data[start:end].rstrip(_BLANKS)
         if opened is not None:
@@ -144,7 +144,7 @@ def _read(data: bytes) -> Iterator[Block]:
 
 
 def _lines_with_dashes(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield where each line with five dashes begins and ends, and its number. Every byte is passed once or twice."""
+    """Yield the start, end and number of each line with five dashes. The running time is linear."""
     position, number = 0, 1
     while (at := data.find(b"-----", position)) >= 0:
         start = data.rfind(b"\n", position, at) + 1 or position
@@ -157,17 +157,17 @@ def _lines_with_dashes(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _check_text(line: bytes, number: int) -> None:
-    """Refuse a line outside of blocks that has to do with one."""
+    """Reject a line outside of blocks that resembles the beginning or the end of a block."""
     if line.startswith(b"-----END "):
-        raise PemError(number, "the end of a block that does not begin")
+        raise PemError(number, "the end of a block without its beginning")
     if b"-----BEGIN " in line or b"-----END " in line or _WORD_AFTER_DASHES.match(line):
         if b"\r" in line:
             raise PemError(number, "lines end in CR only: convert the file to LF")
-        raise PemError(number, "the beginning or the end of a block does not fill its line exactly")
+        raise PemError(number, "the beginning or the end of a block must fill its line exactly")
 
 
 def _check_between(data: bytes, start: int, end: int) -> None:
-    """Refuse lines outside of blocks that somebody meant as the beginning or the end of one."""
+    """Reject lines outside of blocks that are almost the beginning or the end of a block."""
     found = _NEARLY_A_MARK.search(data, start, end)
     while found is not None:
         if not found[0].strip(_BLANKS + _BOM).startswith(b"#"):

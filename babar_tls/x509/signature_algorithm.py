@@ -1,6 +1,6 @@
-"""Read how a certificate was signed, from which the hash of its channel binding follows (RFC 5929 §4.1).
+"""Parse the signature algorithm of a certificate, which determines the hash of its channel binding (RFC 5929 §4.1).
 
-This is read as DER, exactly as the C helper reads it (see `der`).
+The C helper parses it by the same rules: it must be DER (see `der`).
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ _OID = 0x06
 
 
 class SignatureAlgorithm(NamedTuple):
-    """The certificate's outer signatureAlgorithm (RFC 5280 §4.1.1.2): OID, and its parameters as DER if it has any."""
+    """The outer signatureAlgorithm of a certificate (RFC 5280 §4.1.1.2): OID, and parameters as DER or None."""
 
     oid: str
     parameters: bytes | None
 
 
 def signature_algorithm(der: bytes) -> SignatureAlgorithm:
-    """Read the outer signatureAlgorithm.
+    """Parse the outer signatureAlgorithm.
 
     Raises:
-        DerError: `der` is not a certificate, or its outline is not DER.
+        DerError: `der` is not a certificate, or its outer structure is not DER.
     """
     _tbs, algorithm, _signature = split_certificate(der, strict=True)
     return algorithm_identifier(algorithm.content)
 
 
 def algorithm_identifier(content: bytes) -> SignatureAlgorithm:
-    """Read the inside of an AlgorithmIdentifier (RFC 5280 §4.1.1.2).
+    """Parse the content of an AlgorithmIdentifier (RFC 5280 §4.1.1.2).
 
     Raises:
-        DerError: It is malformed.
+        DerError: The content is malformed.
     """
     parts = list(elements(content, strict=True))
     if not 1 <= len(parts) <= 2 or parts[0].tag != _OID:
