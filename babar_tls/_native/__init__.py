@@ -1,10 +1,9 @@
-"""The compiled helper for PBKDF2 and the end-point hash: loads it, or says why not.
+"""Load the compiled helper for PBKDF2 and the end-point hash, or hashlib if it is not available.
 
-Without it everything works, on hashlib. ``BABAR_TLS_NATIVE`` chooses: ``0`` or ``hashlib`` for none, a kernel's name
-(``sha-ni``, ``armv8``, ``portable``) for that one; what cannot be had is an error and not another choice.
+``BABAR_TLS_NATIVE`` selects the implementation: ``0`` or ``hashlib``, or the name of a kernel (``sha-ni``, ``armv8``,
+``portable``). If the kernel is not available, an error is raised.
 
-Where the CPU has no SHA instructions, hashlib is chosen although the helper is there: OpenSSL's assembly beats
-portable C.
+If the CPU has no SHA instructions, hashlib is used by default, because OpenSSL's assembly is faster than portable C.
 """
 
 from __future__ import annotations
@@ -24,29 +23,29 @@ _VARIABLE = "BABAR_TLS_NATIVE"
 
 
 def _choose() -> tuple[ModuleType, str, str | None]:
-    """The module to use, its name for the public, and why it is not the compiled one."""
-    wanted = os.environ.get(_VARIABLE, "").strip().lower()
-    if wanted in ("0", "hashlib"):
-        return fallback, fallback.IMPLEMENTATION, f"{_VARIABLE}={wanted}"
+    """Return the module to use, the name of the implementation, and the reason why it is not compiled, or None."""
+    requested = os.environ.get(_VARIABLE, "").strip().lower()
+    if requested in ("0", "hashlib"):
+        return fallback, fallback.IMPLEMENTATION, f"{_VARIABLE}={requested}"
     try:
         from . import compiled  # noqa: PLC0415 - the extension may not have been built
     except ImportError as exc:
-        if wanted:
+        if requested:
             raise ConfigError(
-                f"{_VARIABLE}={wanted}, but the compiled helper cannot be loaded: {exc}",
+                f"{_VARIABLE}={requested}, but the compiled helper cannot be loaded: {exc}",
                 remedy="pip install 'babar-tls[native]' on a machine with a C compiler, or unset the variable.",
             ) from exc
         return fallback, fallback.IMPLEMENTATION, str(exc)
-    if wanted and not compiled.select(wanted):
+    if requested and not compiled.select(requested):
         kernels = ", ".join(name for name, capable in compiled.kernels().items() if capable)
         raise ConfigError(
-            f"{_VARIABLE}={wanted} is not to be had on this machine", remedy=f"Here there are: {kernels}, hashlib."
+            f"{_VARIABLE}={requested} is not available on this machine", remedy=f"Available: {kernels}, hashlib."
         )
     name = compiled.selected()
-    if name == "portable" and not wanted:
+    if name == "portable" and not requested:
         return fallback, fallback.IMPLEMENTATION, "this CPU has no SHA instructions, and hashlib is faster"
     return compiled, name, None
 
 
-#: Either `compiled` or `fallback`: both have the same functions.
+#: Either `compiled` or `fallback`, which have the same functions.
 functions, IMPLEMENTATION, PROBLEM = _choose()

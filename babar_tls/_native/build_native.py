@@ -1,7 +1,7 @@
-"""How the extension is built: cffi, API mode, the limited API; `babar_native.h` is the cdef.
+"""Build the extension with cffi in API mode, for the limited API. `babar_native.h` is the cdef.
 
-Run by setup.py through cffi's setuptools integration. It takes the compiler's flags as they come: code for special
-instructions says so function by function.
+setup.py runs this module through cffi's setuptools integration. No special compiler flags are needed, because each
+function that uses special instructions has an attribute for them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ffibuilder.cdef(declarations((HERE / "babar_native.h").read_text(encoding="utf-8
 ffibuilder.set_source(
     "babar_tls._native._babar_native",
     '#include "babar_native.h"',
-    # setuptools wants paths relative to setup.py, which stands two folders above.
+    # setuptools requires paths relative to setup.py, which is two folders above.
     sources=[f"babar_tls/_native/{name}" for name in SOURCES],
     include_dirs=["babar_tls/_native"],
     depends=[f"babar_tls/_native/{name}" for name in ("babar_native.h", "internal.h", "zero.h")],

@@ -4,22 +4,22 @@
  *     Certificate ::= SEQUENCE { tbsCertificate SEQUENCE, signatureAlgorithm AlgorithmIdentifier, signature BIT STRING }
  *     AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
  *
- * A reader is a piece of memory; what it yields lies within it, so nothing beyond the certificate is ever touched. Every
- * loop consumes at least two bytes a turn.
+ * A reader is a range of memory. Its results lie within this range, so that memory after the certificate is never read.
+ * Each iteration of a loop consumes at least two bytes.
  */
 #include "internal.h"
 
 #include <string.h>
 
 enum { OID = 0x06, SEQUENCE = 0x30, HASH_ALGORITHM = 0xa0, MAX_CERTIFICATE = 1 << 24 };
-enum { MD5 = -3, SHA1 = -4, PSS = -5 }; /* beside the public codes: replaced, replaced, look into the parameters */
+enum { MD5 = -3, SHA1 = -4, PSS = -5 }; /* internal codes: replaced, replaced, see the parameters */
 
 typedef struct {
     const uint8_t *at;
     size_t left;
 } reader;
 
-/* The next element: its content into `content`, its tag as the result; negative where there is none. */
+/* Read the next element: set `content`, and return the tag, or a negative value if there is no element. */
 static int next(reader *from, reader *content)
 {
     size_t header = 2, length;
@@ -33,7 +33,7 @@ static int next(reader *from, reader *content)
         for (length = 0; count; count--)
             length = length << 8 | from->at[header++];
         if (length < 0x80)
-            return -1; /* not the shortest form */
+            return -1; /* not the shortest length */
     }
     if (length > from->left - header)
         return -1;
@@ -51,7 +51,7 @@ typedef struct {
     int8_t hash;
 } entry;
 
-/* The last byte of an OID is its place in a family; families are spelt out once. */
+/* OIDs of one family differ only in the last byte. */
 #define PKCS1(last, hash) {9, {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, last}, hash}
 #define ECDSA(last, hash) {8, {0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, last}, hash}
 #define NIST_SIGNATURE(last, hash) {9, {0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, last}, hash}
@@ -107,13 +107,13 @@ static int look_up(const entry *table, size_t count, reader oid)
     return BABAR_NO_HASH;
 }
 
-/* The last byte of an OID ends an arc, and no OID here is long. */
+/* The last byte of an OID must end an arc. The OIDs in the table are short. */
 static int is_oid(reader content)
 {
     return content.left >= 1 && content.left <= 64 && !(content.at[content.left - 1] & 0x80);
 }
 
-/* An AlgorithmIdentifier's inside: the OID, and what follows it, which is nothing or one element. */
+/* Read the content of an AlgorithmIdentifier: the OID, and at most one element after it. */
 static int algorithm(reader content, reader *oid, reader *parameters)
 {
     reader rest, ignored;
@@ -125,7 +125,7 @@ static int algorithm(reader content, reader *oid, reader *parameters)
     return 0;
 }
 
-/* RSASSA-PSS-params (RFC 4055, section 3.1): [0] hashAlgorithm, by default SHA-1; [1], [2], [3] do not matter here. */
+/* RSASSA-PSS-params (RFC 4055, section 3.1): [0] hashAlgorithm, by default SHA-1; [1], [2], [3] are ignored. */
 static int pss_hash(reader parameters)
 {
     reader fields, field, identifier, oid, ignored;

@@ -1,7 +1,7 @@
-"""The helper's functions on the compiled extension.
+"""The functions of the helper, implemented by the compiled extension.
 
-Every call into C releases the GIL. Long work is done in slices of a few milliseconds, between which a deadline, a
-cancellation or Ctrl-C is noticed, and what C held of a secret is wiped however it ends.
+Every call into C releases the GIL. Long computations run in slices of a few milliseconds. Between two slices deadline,
+cancellation and Ctrl-C are checked. The secrets in C memory are wiped in every case.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _SLICE = 16_384  # iterations: one to five milliseconds
-_HOPELESS = 1.5  # times what is left: more work than that is not gone on with
-_BATCH = 96  # derivations under way at once; a multiple of any kernel's lanes
+_HOPELESS = 1.5  # stop if the estimated time exceeds the remaining time by this factor
+_BATCH = 96  # simultaneous derivations; a multiple of the lanes of every kernel
 
 _HASH = "BABAR_HASH_"
 #: hashlib's names of the hash functions: BABAR_HASH_SHA3_256 is sha3_256.
@@ -25,17 +25,17 @@ _HASHES = {getattr(lib, name): name.removeprefix(_HASH).lower() for name in dir(
 
 
 def kernels() -> dict[str, bool]:
-    """Every kernel that was built, and whether this CPU can run it; the fastest first."""
+    """Return the kernels that were built, fastest first, each with True if this CPU supports it."""
     return {_text(lib.babar_kernel_name(i)): bool(lib.babar_kernel_capable(i)) for i in range(lib.babar_kernel_count())}
 
 
 def select(name: str) -> bool:
-    """Use this kernel from now on; `False` if there is none of the name, or this CPU cannot run it."""
+    """Select a kernel. Return False if it does not exist or this CPU does not support it."""
     return bool(lib.babar_select(name.encode()) == 0)
 
 
 def selected() -> str:
-    """The kernel in use."""
+    """Return the name of the selected kernel."""
     return _text(lib.babar_selected())
 
 
@@ -47,7 +47,7 @@ def pbkdf2_hmac_sha256(
     seconds: float | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> bytes | None:
-    """One block of PBKDF2-HMAC-SHA-256, or `None` if it is cancelled or cannot be done in `seconds`."""
+    """Return one block of PBKDF2-HMAC-SHA-256, or None if it is cancelled or takes longer than `seconds`."""
     _check(iterations)
     started = time.monotonic()
     done = 0
@@ -71,7 +71,7 @@ def pbkdf2_hmac_sha256(
 
 
 def pbkdf2_hmac_sha256_many(jobs: Sequence[tuple[bytes, bytes, int]]) -> list[bytes]:
-    """Many derivations, as many side by side as the kernel interleaves."""
+    """Return the results of many derivations. The kernel interleaves several of them."""
     results: list[bytes] = []
     derivations = ffi.new("babar_pbkdf2[]", _BATCH)
     derived_key = ffi.new("uint8_t[32]")
@@ -82,7 +82,7 @@ def pbkdf2_hmac_sha256_many(jobs: Sequence[tuple[bytes, bytes, int]]) -> list[by
                 _check(iterations)
                 lib.babar_pbkdf2_begin(derivations + i, password, len(password), salt, len(salt), iterations)
             while lib.babar_pbkdf2_step_many(derivations, len(batch), _SLICE):
-                pass  # back in Python for a moment: Ctrl-C
+                pass  # between two slices Python handles Ctrl-C
             for i in range(len(batch)):
                 lib.babar_pbkdf2_finish(derivations + i, derived_key)
                 results.append(bytes(ffi.buffer(derived_key)))
@@ -93,10 +93,10 @@ def pbkdf2_hmac_sha256_many(jobs: Sequence[tuple[bytes, bytes, int]]) -> list[by
 
 
 def scram_keys(salted_password: bytes) -> tuple[bytes, bytes, bytes]:
-    """ClientKey, StoredKey and ServerKey (RFC 5802 §3) of a SaltedPassword, which has 32 bytes.
+    """Return ClientKey, StoredKey and ServerKey (RFC 5802 §3) of a SaltedPassword.
 
     Raises:
-        ValueError: It has another length; C would read past its end.
+        ValueError: The SaltedPassword does not have 32 bytes; C would read past its end.
     """
     if len(salted_password) != SALTED_PASSWORD_LENGTH:
         raise ValueError(f"a SaltedPassword has {SALTED_PASSWORD_LENGTH} bytes, not {len(salted_password)}")
@@ -110,17 +110,17 @@ def scram_keys(salted_password: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA-256 (RFC 2104); OpenSSL takes longer to look its own one up than this does to compute."""
+    """Return HMAC-SHA-256 (RFC 2104). OpenSSL needs more time to look up the algorithm than this to compute it."""
     mac = ffi.new("uint8_t[32]")
     lib.babar_hmac_sha256(key, len(key), message, len(message), mac)
     return bytes(ffi.buffer(mac))
 
 
 def end_point_hash(der: bytes) -> tuple[str | None, bytes | None]:
-    """The hash function that a certificate binds with, and the hash where it is SHA-256.
+    """Return the hash function for the channel binding of a certificate, and the hash if the function is SHA-256.
 
     Returns:
-        hashlib's name and the digest; the name and `None` for another function; twice `None` where there is none.
+        The name in hashlib and the digest; for other functions the name and `None`; without a function twice `None`.
     """
     digest = ffi.new("uint8_t[32]")
     code = lib.babar_end_point_hash(der, len(der), digest)
@@ -131,7 +131,7 @@ def end_point_hash(der: bytes) -> tuple[str | None, bytes | None]:
 
 def _check(iterations: int) -> None:
     if iterations < 1:
-        raise ValueError("PBKDF2 has at least one iteration")  # as hashlib does: the two are interchangeable
+        raise ValueError("PBKDF2 has at least one iteration")  # as in hashlib
 
 
 def _text(pointer: Any) -> str:

@@ -1,7 +1,7 @@
-/* Which kernel runs: the only place that asks about the CPU.
+/* Select the kernel. Only this file queries the features of the CPU.
  *
- * Fastest first. The portable kernel is last and is never chosen by itself, because OpenSSL's assembly, which hashlib
- * reaches, beats it; it runs when it is asked for, and the functions that need a kernel of any kind fall back to it.
+ * The fastest kernel is first. The portable kernel is last. It is slower than OpenSSL's assembly, which hashlib uses.
+ * It runs on request, and for functions that have no alternative.
  */
 #include "internal.h"
 
@@ -23,14 +23,14 @@ static const babar_kernel kernels[] = {
 
 #define COUNT (sizeof kernels / sizeof *kernels)
 
-/* Written once, before threads, or to the value that it would get anyhow: a race changes nothing. */
+/* Every thread would write the same value, so that a race is harmless. */
 static const babar_kernel *volatile selected;
 
 static const babar_kernel *best(void)
 {
     size_t i = 0;
     while (!kernels[i].capable())
-        i++; /* ends at the portable one at the latest */
+        i++; /* stops at the portable kernel */
     return &kernels[i];
 }
 

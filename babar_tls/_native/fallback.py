@@ -1,4 +1,4 @@
-"""The helper's functions on hashlib and hmac, for where it was not built, or is slower."""
+"""The functions of the helper, implemented with hashlib and hmac, if it was not built or is slower."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 IMPLEMENTATION = "hashlib"
 SALTED_PASSWORD_LENGTH = 32
 
-_UNMEASURED_ITERATIONS = 50_000  # some 10 ms: not worth a look at the clock
+_UNMEASURED_ITERATIONS = 50_000  # about 10 ms, for which no estimate is needed
 _SAMPLE_ITERATIONS = 2_000
 
 
@@ -25,10 +25,10 @@ def pbkdf2_hmac_sha256(
     seconds: float | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> bytes | None:
-    """One block of PBKDF2-HMAC-SHA-256, or `None` if it would take longer than `seconds`.
+    """Return one block of PBKDF2-HMAC-SHA-256, or None if it would take longer than `seconds`.
 
-    OpenSSL's PBKDF2 cannot be stopped half-way, so a large count is first measured on a small one, and `cancelled` is
-    asked once.
+    OpenSSL's PBKDF2 cannot be interrupted. For a large count the time is therefore estimated from a small count before.
+    `cancelled` is called once.
     """
     if seconds is not None and iterations > _UNMEASURED_ITERATIONS:
         started = time.perf_counter()
@@ -41,12 +41,12 @@ def pbkdf2_hmac_sha256(
 
 
 def pbkdf2_hmac_sha256_many(jobs: Sequence[tuple[bytes, bytes, int]]) -> list[bytes]:
-    """Many derivations, one after the other."""
+    """Return the results of many derivations, which run one after the other."""
     return [hashlib.pbkdf2_hmac("sha256", password, salt, iterations) for password, salt, iterations in jobs]
 
 
 def scram_keys(salted_password: bytes) -> tuple[bytes, bytes, bytes]:
-    """ClientKey, StoredKey and ServerKey (RFC 5802 §3) of a SaltedPassword, which has 32 bytes."""
+    """Return ClientKey, StoredKey and ServerKey (RFC 5802 §3) of a SaltedPassword."""
     if len(salted_password) != SALTED_PASSWORD_LENGTH:
         raise ValueError(f"a SaltedPassword has {SALTED_PASSWORD_LENGTH} bytes, not {len(salted_password)}")
     client_key = hmac_sha256(salted_password, b"Client Key")
@@ -54,5 +54,5 @@ def scram_keys(salted_password: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA-256 (RFC 2104)."""
+    """Return HMAC-SHA-256 (RFC 2104)."""
     return hmac.digest(key, message, "sha256")

@@ -1,16 +1,16 @@
-/* What the C files share: the kernels behind one signature, and the table that dispatch.c chooses from. */
+/* Declarations that the C files share: the interface of the kernels, and the table from which dispatch.c selects. */
 #ifndef BABAR_INTERNAL_H
 #define BABAR_INTERNAL_H
 
 #include "babar_native.h"
 
 #define BABAR_BLOCK 64
-#define BABAR_WIDE_LANES 16 /* the most derivations that any kernel does at once */
+#define BABAR_WIDE_LANES 16 /* maximum simultaneous derivations of any kernel */
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define BABAR_X86 1
 #endif
-/* Little-endian only, and before Clang 16 only where the whole file is compiled for SHA2: its arm_neon.h hides the
+/* Little-endian only. Before Clang 16 the whole file must be compiled for SHA2, because its arm_neon.h hides the
  * intrinsics otherwise. */
 #if (defined(__aarch64__) && !defined(__AARCH64EB__)) || defined(_M_ARM64)
 #if !defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_SHA2)
@@ -18,7 +18,7 @@
 #endif
 #endif
 
-/* ISA code is compiled by function, never by file, so that one object runs on every CPU of its family. */
+/* Special instructions are enabled per function, not per file, so that one object runs on every CPU of its family. */
 #if defined(__GNUC__) || defined(__clang__)
 #define BABAR_TARGET(isa) __attribute__((target(isa)))
 #else
@@ -26,10 +26,10 @@
 #endif
 
 typedef void babar_blocks_function(uint32_t state[8], const uint8_t *data, size_t num_blocks);
-/* `count` iterations, at least one, of `lanes` derivations; `remaining` is the caller's business. */
+/* Do `count` iterations, at least one, of `lanes` derivations. The caller updates `remaining`. */
 typedef void babar_iterate_function(babar_pbkdf2 *const derivations[], uint32_t count);
 
-/* A way to do many derivations at once. */
+/* A function for several simultaneous derivations. */
 typedef struct {
     int (*capable)(void);
     babar_iterate_function *iterate;
@@ -41,10 +41,10 @@ typedef struct {
     int (*capable)(void);
     babar_blocks_function *blocks;
     babar_iterate_function *iterate; /* one derivation */
-    babar_group groups[2];           /* several, the more first; those with no lanes, or not on this CPU, are skipped */
+    babar_group groups[2];           /* several, largest first; groups without lanes or not supported are skipped */
 } babar_kernel;
 
-/* The kernel in use: never NULL, the portable one where the CPU has nothing better. */
+/* The selected kernel. It is never NULL: without special instructions it is the portable kernel. */
 const babar_kernel *babar_current(void);
 
 extern const uint32_t babar_sha256_k[64];

@@ -1,8 +1,8 @@
 /* PBKDF2-HMAC-SHA-256 (RFC 8018, section 5.2) and the SCRAM keys made from it (RFC 5802, section 3).
  *
- * The password is hashed into two midstates once. An iteration is then two compressions of one block each, which the
- * kernels do in registers. A derivation is a value that the caller owns and advances as far as it likes, so that a
- * deadline or a cancellation is noticed between two steps.
+ * The password is hashed once, into two midstates. Each iteration then has two compressions of one block, which the
+ * kernels do in registers. The caller owns the derivation and runs it in steps, and checks deadline and cancellation
+ * between two steps.
  */
 #include "internal.h"
 #include "zero.h"
@@ -10,8 +10,8 @@
 void babar_pbkdf2_begin(babar_pbkdf2 *derivation, const uint8_t *password, size_t password_length,
                         const uint8_t *salt, size_t salt_length, uint32_t iterations)
 {
-    /* U_1 is the HMAC of the salt and INT(1). The salt may be of any length: what is not a full block, and the number,
-     * go through this buffer. */
+    /* U_1 is the HMAC of the salt and INT(1). The salt may have any length. This buffer holds its last partial block
+     * and the number. */
     uint8_t rest[BABAR_BLOCK + 4], mac[32];
     uint32_t state[8];
     size_t full = salt_length / BABAR_BLOCK, length = salt_length % BABAR_BLOCK;
@@ -53,7 +53,7 @@ size_t babar_pbkdf2_step_many(babar_pbkdf2 *derivations, size_t count, uint32_t 
         if (!group->lanes || !group->capable())
             continue;
         for (;;) {
-            /* Fill the lanes. A derivation that has had its share, or needs none, leaves its lane to the next. */
+            /* Fill the lanes. A finished derivation leaves its lane to the next. */
             while (used < group->lanes && next < count) {
                 uint32_t share = derivations[next].remaining < most ? derivations[next].remaining : most;
                 if (share) {
@@ -63,7 +63,7 @@ size_t babar_pbkdf2_step_many(babar_pbkdf2 *derivations, size_t count, uint32_t 
                 next++;
             }
             if (used < group->lanes)
-                break; /* too few are left: the smaller group's, or nobody's */
+                break; /* too few for this group */
             uint32_t together = allowed[0];
             for (size_t i = 1; i < group->lanes; i++)
                 together = allowed[i] < together ? allowed[i] : together;

@@ -1,5 +1,5 @@
-/* SHA-256 (FIPS 180-4) and HMAC-SHA-256 (RFC 2104) over whichever kernel is in use, and the portable kernel, which is
- * the reference that the others are tested against. */
+/* SHA-256 (FIPS 180-4) and HMAC-SHA-256 (RFC 2104) with the selected kernel, and the portable kernel, which is the
+ * reference in tests of the other kernels. */
 #include "internal.h"
 #include "zero.h"
 
@@ -64,7 +64,7 @@ void babar_sha256_blocks_portable(uint32_t state[8], const uint8_t *data, size_t
     babar_zero(w, sizeof w);
 }
 
-/* Hash the eight words in `u`, preceded by one block that `midstate` stands for, into `u`. */
+/* Hash the eight words in `u`, preceded by the block of which `midstate` is the state, into `u`. */
 static void hash_words(const uint32_t midstate[8], uint32_t u[8])
 {
     uint32_t w[16] = {0};
@@ -87,9 +87,9 @@ void babar_pbkdf2_iterate_portable(babar_pbkdf2 *const derivations[], uint32_t c
     }
 }
 
-/* Whole messages, on any kernel. ---------------------------------------------------------------------------------- */
+/* Whole messages, with any kernel. -------------------------------------------------------------------------------- */
 
-/* The last blocks of a message of `total` bytes, of which `data` holds the `length` that were not hashed yet. */
+/* The last blocks of a message of `total` bytes, of which `data` contains the `length` bytes not yet hashed. */
 static void finish(uint32_t state[8], const uint8_t *data, size_t length, uint64_t total, uint8_t digest[32])
 {
     const babar_kernel *kernel = babar_current();

@@ -1,7 +1,7 @@
 /* SHA-256 on the ARMv8 cryptographic extensions.
  *
  * sha256h and sha256h2 do four rounds on a state of two registers, ABCD and EFGH; sha256su0 and sha256su1 extend the
- * schedule by four words. The order of words is that of memory, so in PBKDF2 a state is a message as it stands.
+ * schedule by four words. The words are in memory order, so that in PBKDF2 a state is also a message.
  */
 #include "internal.h"
 
@@ -19,7 +19,7 @@
 #if defined(__clang__)
 #define SHA2 BABAR_TARGET("sha2")
 #elif defined(__GNUC__)
-#define SHA2 BABAR_TARGET("+crypto") /* before GCC 14 arm_neon.h wants AES along with it */
+#define SHA2 BABAR_TARGET("+crypto") /* before GCC 14 arm_neon.h also requires AES */
 #else
 #define SHA2
 #endif
@@ -40,7 +40,7 @@ int babar_sha256_armv8_capable(void)
 #if defined(__linux__)
     return (int)(getauxval(AT_HWCAP) >> 6 & 1); /* HWCAP_SHA2 */
 #elif defined(__APPLE__)
-    return 1; /* every ARM that Apple made a computer of */
+    return 1; /* every ARM computer from Apple */
 #elif defined(_WIN32)
     return IsProcessorFeaturePresent(PF_ARM_V8_CRYPTO_INSTRUCTIONS_AVAILABLE) != 0;
 #else
@@ -90,7 +90,7 @@ INLINE void store_state(uint32_t words[8], uint32x4_t abcd, uint32x4_t efgh)
         ROUNDS((i) + 3, 3);                                                                                            \
     } while (0)
 
-/* One compression in each of n chains. n is a constant wherever this is inlined, and the loops are then gone. */
+/* One compression in each of n chains. n is a constant at every call, so that the loops are unrolled. */
 INLINE UNROLLED void compress(const int n, state_t s[], uint32x4_t m[][4])
 {
     state_t before[MAX_CHAINS];

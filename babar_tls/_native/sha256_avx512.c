@@ -1,8 +1,8 @@
-/* PBKDF2 on AVX-512: sixteen derivations, one in each 32-bit lane of every register.
+/* PBKDF2 with AVX-512: sixteen derivations, one in each 32-bit lane of every register.
  *
- * No SHA instructions here: a vector holds one variable of the compression function (a, b, ..., a message word) for all
- * sixteen. Rotations (vprord) and functions of three bits (vpternlogd) are single instructions. One derivation would be
- * slow this way; sixteen together are faster than the SHA unit, which does one step at a time.
+ * It uses no SHA instructions. A vector holds one variable of the compression function (a, b, ..., a message word) for all
+ * sixteen. Rotations (vprord) and functions of three bits (vpternlogd) are single instructions. A single
+ * derivation would be slow, but sixteen together are faster than the SHA unit, which does one step at a time.
  */
 #include "internal.h"
 
@@ -47,11 +47,11 @@ static int probe(void)
     __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
     (void)high;
 #endif
-    /* AVX512F, and an operating system that saves XMM, YMM, masks and both halves of ZMM. */
+    /* AVX512F, if the operating system saves XMM, YMM, masks and both halves of ZMM. */
     return leaf7[1] >> 16 & 1 && (saved & 0xe6) == 0xe6;
 }
 
-/* Asked often, and cpuid is slow where a hypervisor answers it. Every thread finds the same. */
+/* Cached, because cpuid is slow under a hypervisor. All threads have the same result. */
 int babar_avx512_capable(void)
 {
     static volatile signed char known;
@@ -71,20 +71,20 @@ int babar_avx512_capable(void)
 #define SIGMA0(x) XOR3(ROTATE(x, 7), ROTATE(x, 18), _mm512_srli_epi32(x, 3))
 #define SIGMA1(x) XOR3(ROTATE(x, 17), ROTATE(x, 19), _mm512_srli_epi32(x, 10))
 
-/* W[8] to W[15] are the padding of a 96-byte message, 0x80000000, 0, ..., 0, 768. What is zero is not added, and
- * because every i below is a constant once the loop is unrolled, asking costs nothing. */
+/* W[8] to W[15] are the padding of a 96-byte message, 0x80000000, 0, ..., 0, 768. Zero words are not added.
+ * After the loop is unrolled every i is a constant, so that the condition costs nothing. */
 #define PADDING(i) ((i) == 8 ? 0x80000000U : (i) == 15 ? (BABAR_BLOCK + 32) * 8U : 0U)
 #define IS_ZERO(i) ((i) > 8 && (i) < 15)
 
-/* A round waits for the one before: e by way of d, through a rotation, an exclusive or and two additions. Everything else
- * is added up beforehand; a compiler that knows addition to be associative would put it back into that chain. */
+/* A round depends on the previous one: e depends on d through a rotation, an exclusive or and two additions. All other
+ * terms are added before. A compiler could otherwise use associativity to move them into this chain. */
 #if defined(__GNUC__) || defined(__clang__)
 #define AS_WRITTEN(x) __asm__("" : "+v"(x))
 #else
 #define AS_WRITTEN(x) ((void)0)
 #endif
 
-/* Round i, the eight variables under the names that they have in it. */
+/* Round i, with the eight variables by their names in this round. */
 #define ROUND(a, b, c, d, e, f, g, h, i)                                                                               \
     do {                                                                                                               \
         if ((i) >= 16) {                                                                                               \
@@ -110,8 +110,8 @@ int babar_avx512_capable(void)
         h = ADD(h, ADD(BIG_SIGMA0(a), MAJ(a, b, c)));                                                                  \
     } while (0)
 
-/* One compression (FIPS 180-4, section 6.2.2) in every lane: the state after `midstate` and the eight words in `u` goes
- * to `u`. */
+/* One compression (FIPS 180-4, section 6.2.2) in every lane: from `midstate` and the eight words in `u` to
+ * the state in `u`. */
 static inline AVX512 void hash_words(const __m512i midstate[8], __m512i u[8])
 {
     __m512i a = midstate[0], b = midstate[1], c = midstate[2], d = midstate[3];
@@ -143,7 +143,7 @@ static inline AVX512 void hash_words(const __m512i midstate[8], __m512i u[8])
     u[7] = ADD(midstate[7], h);
 }
 
-/* The same word of every derivation side by side. */
+/* Gather the same word of every derivation into one vector. */
 #define GATHER(registers, member)                                                                                      \
     for (int i = 0; i < 8; i++) {                                                                                      \
         for (int lane = 0; lane < LANES; lane++)                                                                       \

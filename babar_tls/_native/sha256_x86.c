@@ -1,12 +1,12 @@
 /* SHA-256 on the x86 SHA extensions.
  *
  * sha256rnds2 does two rounds and keeps the state in two registers, ABEF and CDGH (their highest lane first). Its
- * latency of four cycles is what one chain waits for, 32 times a block; the schedule (sha256msg1, sha256msg2) fits into
- * the gaps. Three chains side by side fill the gaps with work, until the unit, which takes one instruction a cycle, and
- * the sixteen registers are the limit.
+ * latency of four cycles, 32 times a block, is the limit for one chain. The schedule (sha256msg1, sha256msg2) fits into
+ * the gaps. Three interleaved chains fill the gaps, up to the limits of the unit (one instruction a cycle) and of the
+ * sixteen registers.
  *
- * In PBKDF2 every message is one block: eight words, which are the state words of the hash before, and constant padding.
- * They go from one compression to the next in registers, without a byte being swapped.
+ * In PBKDF2 every message is one block: the eight state words of the previous hash, and constant padding. The words stay
+ * in registers between two compressions, in the same byte order.
  */
 #include "internal.h"
 
@@ -52,10 +52,10 @@ static int probe(void)
         !__get_cpuid_count(7, 0, &leaf7[0], &leaf7[1], &leaf7[2], &leaf7[3]))
         return 0;
 #endif
-    return leaf1[2] >> 19 & 1 && leaf7[1] >> 29 & 1; /* SSE4.1, SHA; both use the registers that every OS saves */
+    return leaf1[2] >> 19 & 1 && leaf7[1] >> 29 & 1; /* SSE4.1 and SHA use only registers that every OS saves */
 }
 
-/* Asked often, and cpuid is slow where a hypervisor answers it. Every thread finds the same. */
+/* Cached, because cpuid is slow under a hypervisor. All threads have the same result. */
 int babar_sha256_shani_capable(void)
 {
     static volatile signed char known;
@@ -64,7 +64,7 @@ int babar_sha256_shani_capable(void)
     return known > 0;
 }
 
-/* Words a..h in memory order to ABEF and CDGH. */
+/* Convert words a..h in memory order to ABEF and CDGH. */
 INLINE state_t pack(__m128i abcd, __m128i efgh)
 {
     state_t s;
@@ -73,7 +73,7 @@ INLINE state_t pack(__m128i abcd, __m128i efgh)
     return s;
 }
 
-/* And back, into two registers of a message: the chain waits for this, and one shuffle is shorter than two. */
+/* Convert back into two registers of a message. One shuffle is used, because the chain waits for the result. */
 INLINE void unpack(state_t s, __m128i *abcd, __m128i *efgh)
 {
     const __m128 abef = _mm_castsi128_ps(s.abef), cdgh = _mm_castsi128_ps(s.cdgh);
@@ -93,7 +93,7 @@ INLINE void store_words(uint32_t words[8], __m128i abcd, __m128i efgh)
     _mm_storeu_si128((__m128i *)(void *)(words + 4), efgh);
 }
 
-/* Two rounds of n chains, on the lower half of kw, which is message words and constants; then two on the upper half. */
+/* Two rounds of n chains on the lower half of kw (message words plus constants), then two on the upper half. */
 #define TWO_ROUNDS EACH_CHAIN s[c].cdgh = _mm_sha256rnds2_epu32(s[c].cdgh, s[c].abef, kw[c])
 #define TWO_MORE EACH_CHAIN s[c].abef = _mm_sha256rnds2_epu32(s[c].abef, s[c].cdgh, _mm_shuffle_epi32(kw[c], 0x0e))
 
@@ -105,7 +105,7 @@ INLINE void store_words(uint32_t words[8], __m128i abcd, __m128i efgh)
     EACH_CHAIN m[c][w0] = _mm_sha256msg2_epu32(                                                                        \
         _mm_add_epi32(_mm_sha256msg1_epu32(m[c][w0], m[c][w1]), _mm_alignr_epi8(m[c][w3], m[c][w2], 4)), m[c][w3])
 
-/* Rounds 4i .. 4i+3, on message words w; the next ones are scheduled while the first two rounds are under way. */
+/* Rounds 4i .. 4i+3, on message words w. The next words are scheduled during the first two rounds. */
 #define ROUNDS(i, w, next)                                                                                             \
     do {                                                                                                               \
         ADD_CONSTANTS(i, w);                                                                                           \
@@ -122,10 +122,10 @@ INLINE void store_words(uint32_t words[8], __m128i abcd, __m128i efgh)
         ROUNDS((i) + 3, 3, next);                                                                                      \
     } while (0)
 
-/* One compression in each of n chains. n and `padded` are constants wherever this is inlined: the loops are gone then.
+/* One compression in each of n chains. n and `padded` are constants at every call, so that the loops are unrolled.
  *
- * `padded`: words 8 to 15 are the padding of a 96-byte message, 0x80000000, 0, ..., 0, 768, and m[c][2] and m[c][3] need
- * not be set. What depends on them alone is a constant, too. */
+ * `padded`: words 8 to 15 are the padding of a 96-byte message, 0x80000000, 0, ..., 0, 768, and m[c][2] and m[c][3] do
+ * not have to be set. Values that depend only on them are constants, too. */
 INLINE UNROLLED void compress(const int n, const int padded, state_t s[], __m128i m[][4])
 {
     const __m128i end = _mm_set_epi32(0, 0, 0, (int)0x80000000);
@@ -143,7 +143,7 @@ INLINE UNROLLED void compress(const int n, const int padded, state_t s[], __m128
         TWO_MORE;
         EACH_CHAIN kw[c] = k3;
         TWO_ROUNDS;
-        /* W[9] to W[14] are zero, and so is what they would add. */
+        /* W[9] to W[14] are zero and are not added. */
         EACH_CHAIN m[c][0] = _mm_sha256msg2_epu32(_mm_sha256msg1_epu32(m[c][0], m[c][1]), length);
         TWO_MORE;
         ROUNDS(4, 0,

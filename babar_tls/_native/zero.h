@@ -1,5 +1,5 @@
-/* Wiping secrets. A plain memset before a return is dead code to an optimizer; the barrier says that somebody may
- * still look at the memory. */
+/* Wipe secrets. An optimizer removes a memset before a return as dead code. The barrier declares that the memory may
+ * still be read. */
 #ifndef BABAR_ZERO_H
 #define BABAR_ZERO_H
 

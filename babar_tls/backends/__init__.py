@@ -1,6 +1,6 @@
-"""TLS libraries: the adapters in this package, and the names that an adapter in another package imports.
+"""The adapters of TLS libraries, and the names that an adapter in another package imports.
 
-``docs/writing-a-backend.md`` lists the names for adapters.
+``docs/writing-a-backend.md`` documents these names.
 """
 
 from __future__ import annotations

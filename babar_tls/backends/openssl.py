@@ -1,4 +1,4 @@
-"""The backend `openssl`: pyOpenSSL, that is, the OpenSSL in cryptography's wheel."""
+"""The backend `openssl`: pyOpenSSL, which uses the OpenSSL of the package cryptography."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from ..tls.material import TlsMaterial
     from ..tls.parameters import TlsParameters
 
-_CHUNK = 1 << 14  # bytes: pyOpenSSL allocates and clears as many for each read
+_CHUNK = 1 << 14  # bytes; pyOpenSSL allocates and clears a buffer of this size for each read
 _VERSIONS = {TlsVersion.TLSV1_2: SSL.TLS1_2_VERSION, TlsVersion.TLSV1_3: SSL.TLS1_3_VERSION}
 #: Since pyOpenSSL 25.2.
 _SELECTS_TLS13_SUITES = hasattr(SSL.Context, "set_tls13_ciphersuites")
-#: The groups that pyOpenSSL can be restricted to.
+#: The groups to which pyOpenSSL can be restricted.
 _CURVES = {
     curve.name: curve
     for curve in (
@@ -54,7 +54,7 @@ _CURVES = {
 
 
 class OpenSslBackend(TlsBackend):
-    """TLS by pyOpenSSL."""
+    """TLS with pyOpenSSL."""
 
     name = "openssl"
 
@@ -75,7 +75,7 @@ class OpenSslBackend(TlsBackend):
         )
 
     def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> SSL.Context:
-        """Make a context; see `TlsBackend.create_context`."""
+        """Create a context; see `TlsBackend.create_context`."""
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         _choose_algorithms(context, parameters)
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
@@ -86,8 +86,8 @@ class OpenSslBackend(TlsBackend):
         material.load_into_openssl(partial(_load, context))
         if parameters.wants_crls:
             store = context.get_cert_store()
-            if store is None:  # never, of a context
-                raise ConfigError("this OpenSSL has no store for certificate revocation lists")
+            if store is None:  # for mypy: a context always has one
+                raise ConfigError("this OpenSSL does not have a store for certificate revocation lists")
             store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
         identity = material.identity
         if identity is not None:
@@ -104,11 +104,11 @@ class OpenSslBackend(TlsBackend):
 
 
 class _Callbacks:
-    """What OpenSSL's callbacks report of one connection. Connections refer to it, and it refers to none of them.
+    """The results of OpenSSL's callbacks for one connection. It does not refer to the connection.
 
     Attributes:
         certificate_requested: The server has requested a certificate.
-        interrupt: What was raised in a callback: an exception cannot pass through C.
+        interrupt: The exception that a callback raised. Exceptions cannot pass through C.
     """
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class _Callbacks:
         self.interrupt: BaseException | None = None
 
     def raise_interrupt(self) -> None:
-        """Raise what was raised in a callback."""
+        """Raise the exception of a callback."""
         interrupt, self.interrupt = self.interrupt, None
         if interrupt is not None:
             raise interrupt
@@ -183,7 +183,7 @@ class _Stream(TlsStream):
             version=self._connection.get_protocol_version_name(),
             cipher=self._connection.get_cipher_name() or "",
             alpn=self._connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None,
-            possession_proven=True,  # OpenSSL checks the server's signature at any level of verification
+            possession_proven=True,  # OpenSSL verifies the server's signature with every TlsVerify
             certificate_requested=self._callbacks.certificate_requested,
         )
 
@@ -193,7 +193,7 @@ class _Stream(TlsStream):
     def first_finished_message(self) -> bytes:
         data = self._connection.get_finished()
         if data is None:
-            raise ChannelBindingUnsupported("OpenSSL gives no Finished message")
+            raise ChannelBindingUnsupported("OpenSSL does not expose the Finished message")
         return data
 
     def translate(self, error: Any, *, established: bool) -> Error:
@@ -207,7 +207,7 @@ class _Stream(TlsStream):
 
 
 def _fips() -> bool | None:
-    """Return what `cryptography` reports, in versions that expose it."""
+    """Return the FIPS mode that `cryptography` reports; None for versions that do not report it."""
     try:
         from cryptography.hazmat.bindings._rust import openssl  # noqa: PLC0415
 
@@ -217,7 +217,7 @@ def _fips() -> bool | None:
 
 
 def _choose_algorithms(context: SSL.Context, parameters: TlsParameters) -> None:
-    """Set versions, cipher suites and key-exchange group."""
+    """Set the versions, cipher suites and key-exchange group."""
     chosen = select(parameters)
     context.set_min_proto_version(_VERSIONS[chosen.min_version])
     if chosen.max_version is not None:
@@ -254,7 +254,7 @@ def _set_tls12_suites(context: SSL.Context, parameters: TlsParameters, names: Se
 
 
 def _reason_of(exc: Exception) -> str:
-    """Return OpenSSL's last reason, perhaps empty."""
+    """Return OpenSSL's last reason, possibly empty."""
     errors = exc.args[0] if exc.args else ()
     return errors[-1][2] if errors and isinstance(errors, list) else ""
 
@@ -269,8 +269,8 @@ def _load(context: SSL.Context, path: str) -> None:
 def _use_identity(context: SSL.Context, identity: Identity) -> None:
     """Load a client certificate and its key.
 
-    OpenSSL reads them, because cryptography is stricter about certificates and makes ordinary RSA keys of RSASSA-PSS
-    keys. Only an encrypted key passes through cryptography: pyOpenSSL has deprecated its own function for passwords.
+    OpenSSL parses them, because cryptography rejects some certificates and converts RSASSA-PSS keys to RSA keys. Only
+    an encrypted key is loaded with cryptography, because pyOpenSSL has deprecated its function for passwords.
     """
     try:
         with identity.files() as (chain, key):
@@ -279,7 +279,7 @@ def _use_identity(context: SSL.Context, identity: Identity) -> None:
                 context.use_privatekey_file(key)
             else:
                 decrypted = load_pem_private_key(identity.key, identity.password)
-                context.use_privatekey(decrypted)  # type: ignore[arg-type]  # of whatever kind
+                context.use_privatekey(decrypted)  # type: ignore[arg-type]  # the union contains DH keys
         context.check_privatekey()
     except SSL.Error as exc:
         raise identity.unusable(_reason_of(exc)) from exc
@@ -288,9 +288,9 @@ def _use_identity(context: SSL.Context, identity: Identity) -> None:
 
 
 def _fault_code(connection: SSL.Connection) -> int | None:
-    """Return OpenSSL's code of the fault in the server's chain; pyOpenSSL has no public method for that."""
+    """Return OpenSSL's code for the fault in the server's chain. pyOpenSSL has no public method for this."""
     try:
-        code: int = SSL._lib.SSL_get_verify_result(connection._ssl)  # type: ignore[attr-defined]  # private
+        code: int = SSL._lib.SSL_get_verify_result(connection._ssl)  # type: ignore[attr-defined]  # private attributes
     except AttributeError:
         return None
     return code
@@ -305,7 +305,7 @@ def _log_line(path: str, connection: SSL.Connection, line: bytes) -> None:
 
 
 def _note_request(connection: SSL.Connection, _where: int, _value: int) -> None:
-    """Note that the server has requested a certificate; OpenSSL calls for every step of the handshake."""
+    """Record that the server has requested a certificate. OpenSSL calls this for every step of the handshake."""
     callbacks: _Callbacks = connection.get_app_data()
     try:
         if b"read server certificate request" in connection.get_state_string():

@@ -1,7 +1,7 @@
 """Map the errors of OpenSSL, for the backends stdlib and openssl.
 
-X.509 verification codes (``x509_vfy.h``) become the reasons of `CertificateError`, and the reasons of libssl's errors
-become texts and remedies. The same fault therefore gives the same error in both backends.
+X.509 verification codes (``x509_vfy.h``) are mapped to the reasons of `CertificateError`. The reasons of libssl's
+errors are mapped to texts and remedies. Both backends therefore raise the same error for the same fault.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REASONS = {
     **dict.fromkeys((66, 67, 68), "weak"),
 }
 
-#: OpenSSL 3's texts, because the backends have their own copies of OpenSSL, whose wording differs.
+#: The texts of OpenSSL 3. The backends use different copies of OpenSSL, whose texts differ.
 _TEXTS = {
     3: "unable to get certificate CRL",
     5: "unable to decrypt CRL's signature",
@@ -85,7 +85,7 @@ _VERSION_REASONS = (
     "NO_PROTOCOLS_AVAILABLE",
     "VERSION_TOO_LOW",
 )
-#: Reasons of the record layer: records that were changed on the way.
+#: Reasons of the record layer for records that were changed in transit.
 _RECORD_REASONS = (
     "WRONG_VERSION_NUMBER",
     "HTTP_REQUEST",
@@ -108,7 +108,7 @@ def certificate_error(code: int, text: str) -> CertificateError:
 
     Args:
         code: The X.509 verification code.
-        text: OpenSSL's text for it, used where there is none here.
+        text: OpenSSL's text, for codes that are not in the table.
     """
     return chain_error(_REASONS.get(code, "invalid"), _TEXTS.get(code, text))
 
@@ -118,7 +118,7 @@ def unusable_certificate_error() -> CertificateError:
     return CertificateError(
         "SSL error: certificate verify failed: the certificate cannot be processed",
         reason="invalid",
-        remedy="The server needs another certificate.",
+        remedy="The server needs a different certificate.",
     )
 
 
@@ -126,7 +126,7 @@ def ssl_error(reason: str, *, established: bool) -> TlsError:
     """Return the error for anything else that libssl reports.
 
     Args:
-        reason: The reason in OpenSSL's macro spelling (``TLSV1_ALERT_UNKNOWN_CA``) or as its text; perhaps empty.
+        reason: OpenSSL's reason as a macro (``TLSV1_ALERT_UNKNOWN_CA``) or as text, possibly empty.
         established: The handshake was complete.
     """
     reason = reason.upper().replace(" ", "_")
@@ -141,7 +141,7 @@ def ssl_error(reason: str, *, established: bool) -> TlsError:
     if not reason:
         return TlsError(
             "SSL error: the connection has failed, and OpenSSL has no name for the reason",
-            remedy="OpenSSL has none for alerts that are not in its version's list. The server's log has the reason.",
+            remedy="An alert that this OpenSSL version does not support may be the cause. See the server's log.",
         )
     if "ASN1" in reason and not established:
         return unusable_certificate_error()

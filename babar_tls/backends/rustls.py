@@ -1,7 +1,7 @@
-"""The backend `rustls`: TLS in Rust with AWS-LC's cryptography, by way of rtls; webpki verifies certificate chains.
+"""The backend `rustls`: rtls, which uses rustls for TLS, AWS-LC for cryptography and webpki for certificate chains.
 
-The public interface of rtls imitates Python's `ssl` and hides what is needed here (close_notify, alerts after the
-handshake). The classes below it are used instead.
+The public interface of rtls is similar to Python's `ssl`. It does not expose close_notify and alerts after the
+handshake. This backend therefore uses the private classes of rtls.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from ..tls.material import TlsMaterial
     from ..tls.parameters import TlsParameters
 
-_CHUNK = 1 << 14  # bytes: rustls has room for some records, and must be emptied between two of these
+_CHUNK = 1 << 14  # bytes; the buffer of rustls holds a few records, and must be emptied after each chunk
 _VERSIONS = {TlsVersion.TLSV1_2: 0x0303, TlsVersion.TLSV1_3: 0x0304}
 _VERSION_NAMES = {number: version.value for version, number in _VERSIONS.items()}
-#: An address: rustls requires a name and sends no SNI for this one. Names are compared by the connection.
-_NO_NAME = "0.0.0.0"  # noqa: S104 - nothing listens
+#: rustls requires a name. For an address it sends no SNI. The connection compares names.
+_NO_NAME = "0.0.0.0"  # noqa: S104 - not the address of a listener
 _CERT_NONE, _CERT_REQUIRED = 0, 2
-#: Every suite that rustls has, by its names; it ignores names that it does not know.
+#: All suites of rustls by its names. It ignores unknown names.
 _SUITES = (
     "TLS13_AES_256_GCM_SHA384",
     "TLS13_AES_128_GCM_SHA256",
@@ -58,7 +58,7 @@ class _Context(NamedTuple):
 
 
 class RustlsBackend(TlsBackend):
-    """TLS by rustls."""
+    """TLS with rustls."""
 
     name = "rustls"
 
@@ -73,23 +73,23 @@ class RustlsBackend(TlsBackend):
         )
 
     def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> _Context:
-        """Make a context; see `TlsBackend.create_context`."""
+        """Create a context; see `TlsBackend.create_context`."""
         builder = RustlsConfigBuilder()
-        wanted = select(parameters)
-        builder.set_min_version(_VERSIONS[wanted.min_version])
-        builder.set_max_version(_VERSIONS[wanted.max_version or TlsVersion.TLSV1_3])
+        chosen = select(parameters)
+        builder.set_min_version(_VERSIONS[chosen.min_version])
+        builder.set_max_version(_VERSIONS[chosen.max_version or TlsVersion.TLSV1_3])
         if parameters.ciphers:
-            builder.set_cipher_suites(_suites(parameters, (*wanted.tls13, *wanted.tls12)))
+            builder.set_cipher_suites(_suites(parameters, (*chosen.tls13, *chosen.tls12)))
         builder.set_alpn([name.encode() for name in parameters.alpn])
         builder.set_verify_mode(_CERT_REQUIRED if parameters.is_verified else _CERT_NONE)
         anchors = 0
         if parameters.is_verified:
-            # rtls gives certificates that are not self-signed to webpki as intermediates, and not as anchors.
+            # rtls passes certificates that are not self-signed to webpki as intermediates, not as anchors.
             for anchor in material.trust_anchors("rustls", with_intermediates=True):
                 with suppress(ValueError):  # webpki cannot read it
                     builder.add_root_cert_from_der(anchor.der)
                     anchors += 1
-        builder.set_check_hostname(not anchors)  # rtls requires it where there is no root; no chain is accepted then
+        builder.set_check_hostname(not anchors)  # rtls requires it without roots, and accepts no chain then
         identity = material.identity
         if identity is not None:
             _set_identity(builder, _decrypted(identity))
@@ -113,7 +113,7 @@ class _Stream(TlsStream):
             builder.set_keylog_filename(self._key_log.path)
         self._connection = _connection(builder, sni)
         self._incoming, self._outgoing = bytearray(), bytearray()
-        self._error: SSLError | None = None  # to be raised after the plaintext that came before it
+        self._error: SSLError | None = None  # raised after the plaintext that precedes it
 
     def do_handshake(self) -> bool:
         try:
@@ -124,7 +124,7 @@ class _Stream(TlsStream):
         return not self._connection.is_handshaking()
 
     def _process(self) -> None:
-        """Give rustls a part of the ciphertext."""
+        """Pass a part of the ciphertext to rustls."""
         count = self._connection.read_tls(bytes(self._incoming[:_CHUNK]))
         del self._incoming[:count]
         self._connection.process_new_packets()
@@ -141,7 +141,7 @@ class _Stream(TlsStream):
         while not (plaintext := self._connection.read_plaintext(len(buffer))):
             if self._error is not None:
                 raise self._error
-            if not self._connection.wants_read():  # and holds nothing: this is how it reports close_notify
+            if not self._connection.wants_read():  # and no plaintext: rustls has received close_notify
                 return 0
             if not self._incoming:
                 return None
@@ -164,7 +164,7 @@ class _Stream(TlsStream):
         self._flush()
 
     def _flush(self) -> None:
-        """Take what rustls has to send; it has little room for it."""
+        """Read the output of rustls, whose buffer is small."""
         while self._connection.wants_write():
             self._outgoing += self._connection.write_tls()
 
@@ -178,7 +178,7 @@ class _Stream(TlsStream):
             version=_VERSION_NAMES.get(self._connection.protocol_version() or 0, ""),
             cipher=_cipher_name(self._connection.negotiated_cipher_suite() or ""),
             alpn=alpn.decode("ascii", "replace") if alpn is not None else None,
-            possession_proven=self._is_verified,  # without verification rtls does not check the server's signature
+            possession_proven=self._is_verified,  # without verification rtls ignores the server's signature
         )
 
     def translate(self, error: Any, *, established: bool) -> Error:
@@ -193,7 +193,7 @@ class _Stream(TlsStream):
 
 
 def _connection(builder: RustlsConfigBuilder, sni: str | None) -> RustlsClientConnection:
-    """Return a connection that sends this name as SNI, if rustls accepts it as a name."""
+    """Return a connection that sends this name as SNI if rustls accepts the name."""
     if sni is not None:
         with suppress(SSLError):  # rustls is stricter than DNS about names
             return builder.build_client_connection(sni)
@@ -201,7 +201,7 @@ def _connection(builder: RustlsConfigBuilder, sni: str | None) -> RustlsClientCo
 
 
 def _cipher_name(suite: str) -> str:
-    """Return OpenSSL's name of a suite, which PostgreSQL shows too."""
+    """Return OpenSSL's name of a suite, which PostgreSQL uses too."""
     return "TLS_" + suite.removeprefix("TLS13_") if suite.startswith("TLS13_") else openssl_name(suite)
 
 
@@ -215,7 +215,7 @@ def _suites(parameters: TlsParameters, names: Sequence[str]) -> list[str]:
 
 
 def _decrypted(identity: Identity) -> Identity:
-    """Return the identity with its key decrypted by `cryptography`, which knows more kinds of encryption than rtls."""
+    """Return the identity with its key decrypted by `cryptography`, which supports more algorithms than rtls."""
     if identity.password is None or find_spec("cryptography") is None:
         return identity
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - optional
@@ -232,7 +232,7 @@ def _decrypted(identity: Identity) -> Identity:
 def _set_identity(builder: RustlsConfigBuilder, identity: Identity) -> None:
     try:
         builder.set_client_cert_chain_pem(identity.chain, identity.key, identity.password)
-        builder.build_client_connection(_NO_NAME)  # only now the key is read
+        builder.build_client_connection(_NO_NAME)  # this parses the key
     except SSLError as exc:
         raise rejected_identity(str(exc.args[0] if exc.args else exc), identity) from exc
     except ValueError as exc:

@@ -1,9 +1,8 @@
-"""Map the errors of rustls to this library's: verdicts on certificates to OpenSSL's codes, alerts to their names.
+"""Map the errors of rustls: faults of certificates to OpenSSL's codes, alerts to their names.
 
-The texts of rustls are names of Rust's errors (``Other(OtherError(UnsupportedCertVersion))``), which are of no use to
-the reader of a message. Every one that a server or a client certificate can cause has a text here, or a code of
-OpenSSL, for which the tables of `openssl_errors` have one. rustls does not tell which certificate of a chain is at
-fault.
+The texts of rustls are names of Rust errors (``Other(OtherError(UnsupportedCertVersion))``), which do not help a user.
+Every error that a server or a client certificate can cause has a text here, or a code of OpenSSL with a text in
+`openssl_errors`. rustls does not report which certificate of a chain is at fault.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ CRITICAL_EXTENSION, PERMITTED, WEAK_DIGEST, INVALID_CA = 34, 47, 68, 79
 _OTHER = "tls_backend='stdlib' or 'openssl'"
 _CHAIN = "the server's certificate, or one of a CA in its chain,"
 
-#: What a text contains, and the code of OpenSSL that means the same.
+#: Parts of the texts of rustls, and OpenSSL's codes with the same meaning.
 _CODES = {
     "certificate expired": EXPIRED,
     "Expired": EXPIRED,
@@ -49,20 +48,20 @@ _CODES = {
     "EndEntityUsedAsCa": INVALID_CA,
 }
 
-#: What to do about a code, where rustls rejects more than OpenSSL.
+#: Remedies for codes for which rustls rejects more than OpenSSL.
 _REMEDIES = {
     SIGNATURE_FAILURE: "A signature in the chain is wrong, or it was made with an RSA key of less than 2048 bits, "
-    f"which rustls does not verify. {_OTHER} tells the two apart.",
+    f"which rustls does not support. {_OTHER} reports which of the two it is.",
     CHAIN_TOO_LONG: f"rustls accepts six intermediate certificates, {_OTHER} a hundred.",
-    CRITICAL_EXTENSION: "A certificate of the chain has a critical extension that rustls does not know. "
-    f"{_OTHER} knows more of them, such as certificate policies.",
+    CRITICAL_EXTENSION: "A certificate of the chain has a critical extension that rustls does not support. "
+    f"{_OTHER} supports more of them, such as certificate policies.",
     PERMITTED: "A CA in the chain may not sign for a name of the certificate (name constraints). rustls also rejects "
-    f"every chain with constraints of directory names, which {_OTHER} compares.",
+    f"every chain with constraints of directory names, which {_OTHER} supports.",
 }
 
 
 class _Verdict(NamedTuple):
-    """A fault for which OpenSSL has no code: its text and what to do."""
+    """A fault for which OpenSSL has no code: text and remedy."""
 
     text: str
     remedy: str
@@ -70,15 +69,15 @@ class _Verdict(NamedTuple):
 
 _DAMAGED = _Verdict(
     f"{_CHAIN} is damaged, or its encoding is not DER",
-    f"Issue a new certificate. {_OTHER} accepts some encodings that rustls does not (BER).",
+    f"Issue a new certificate. {_OTHER} accepts some encodings that rustls rejects (BER).",
 )
 _MALFORMED = _Verdict(
-    f"{_CHAIN} has an extension twice, or one that is malformed",
+    f"{_CHAIN} has a duplicate or malformed extension",
     f"Issue a new certificate. {_OTHER} may accept this one.",
 )
 _OWN = {
     "CaUsedAsEndEntity": _Verdict(
-        "the server's certificate is an authority's (CA:TRUE), which rustls does not accept of a server",
+        "the server's certificate is a CA certificate (CA:TRUE), which rustls does not accept from a server",
         "The server needs a certificate without CA:TRUE (openssl req -x509 sets it; "
         f"-addext basicConstraints=critical,CA:FALSE does not). {_OTHER} accepts this one.",
     ),
@@ -102,13 +101,13 @@ _OWN = {
     "InvalidSerialNumber": _MALFORMED,
     "UnsupportedNameType": _MALFORMED,
     "Exceeded": _Verdict(
-        "the server's certificate chain costs too much to verify",
+        "the server's certificate chain is too expensive to verify",
         "The server should send its own certificate and the intermediates above it, and no others.",
     ),
 }
 
 _SIGNATURE_ALGORITHM = re.compile(r"UnsupportedSignatureAlgorithm.*?signature_algorithm_id: \[([0-9, ]+)\]")
-_PSS, _EMPTY = "1.2.840.113549.1.1.10", b"\x30\x00"  # the empty parameters of which mean SHA-1 (RFC 4055 §3.1)
+_PSS, _EMPTY = "1.2.840.113549.1.1.10", b"\x30\x00"  # empty parameters mean SHA-1 (RFC 4055 §3.1)
 _SHA3 = ("SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512")
 #: MD2, MD5 and SHA-1 with RSA; SHA-1 with DSA and ECDSA.
 _WEAK = {
@@ -118,7 +117,7 @@ _WEAK = {
     "1.2.840.10040.4.3",
     "1.2.840.10045.4.1",
 }
-#: Signature algorithms that rustls lacks.
+#: Signature algorithms that rustls does not support.
 _NAMES = {
     _PSS: "RSASSA-PSS (by an RSASSA-PSS key, or with a salt that is not as long as the hash)",
     "1.3.101.113": "Ed448",
@@ -138,19 +137,19 @@ _NO_VERSION = ("ServerDoesNotSupportTls12Or13", "ServerTlsVersionIsDisabledByOur
 _NOT_TLS = ("InvalidContentType", "UnknownProtocolVersion", "MessageTooLarge", "InvalidEmptyPayload")
 _DAMAGED_RECORDS = ("cannot decrypt", "DecryptError", "peer sent oversized message")
 _TOO_LARGE = ("HandshakePayloadTooLarge", "CertificatePayloadTooLarge")
-#: How rustls begins, and what it means; an identifier follows.
+#: Prefixes of the texts of rustls, which an identifier follows, and their meanings.
 _BEGINNINGS = {
     "received corrupt message of type ": "the server sent a malformed TLS message",
-    "peer misbehaved: ": "the server broke the rules of TLS",
+    "peer misbehaved: ": "the server violated the TLS protocol",
     "peer is incompatible: ": "the server and rustls have no TLS parameters in common",
 }
 _NO_ALGORITHM_REMEDY = (
-    "rustls has no signature algorithm for RSASSA-PSS, Ed448 and DSA keys, in TLS 1.2 none for P-521, and of TLS 1.2 "
-    f"only the ECDHE cipher suites with GCM or ChaCha20. If the server needs others, use {_OTHER}; the server's log "
-    "has the reason."
+    "rustls does not support RSASSA-PSS, Ed448 and DSA keys. In TLS 1.2 it does not support P-521 keys, and supports "
+    f"only the ECDHE cipher suites with GCM or ChaCha20. If the server requires others, use {_OTHER}. See the server's "
+    "log for the reason."
 )
 _KEY_REMEDY = (
-    "rustls knows RSA keys of 2048 to 8192 bits and keys of P-256, P-384, P-521 and Ed25519. For other keys "
+    "rustls supports RSA keys of 2048 to 8192 bits and keys of P-256, P-384, P-521 and Ed25519. For other keys "
     f"(RSASSA-PSS, Ed448) use {_OTHER}."
 )
 
@@ -173,13 +172,13 @@ def rejected_certificate(text: str) -> CertificateError:
 
 
 def rejected_identity(text: str, identity: Identity) -> ConfigError:
-    """Return the error for a client certificate or its key that rustls would not load."""
+    """Return the error for a client certificate or key that rustls did not load."""
     if "KeyMismatch" in text:
         return identity.unusable("key values mismatch")
-    if "invalid peer certificate" in text:  # as rustls calls the client's too
+    if "invalid peer certificate" in text:  # rustls has the same text for the client certificate
         fault = rejected_certificate(text)
         why = fault.message.removeprefix("SSL error: certificate verify failed: ").replace(
-            _CHAIN, "it, or one after it,"
+            _CHAIN, "it, or a certificate after it,"
         )
         return ConfigError(
             f'could not read certificate file "{identity.certificate_name}": rustls does not accept it: {why}',
@@ -208,8 +207,8 @@ def rustls_error(text: str, *, established: bool) -> TlsError:
         return ssl_error("UNSUPPORTED_PROTOCOL", established=established)
     if any(mark in text for mark in _TOO_LARGE):
         return TlsError(
-            "SSL error: the server sent a handshake message of more than 64 KiB, probably its certificate chain, which "
-            "rustls does not accept",
+            "SSL error: the server sent a handshake message of more than 64 KiB, which rustls does not accept; it is "
+            "probably its certificate chain",
             remedy="The server should send its own certificate and the intermediates above it, and no others. "
             f"{_OTHER} accepts 100 KiB.",
         )
@@ -223,7 +222,7 @@ def rustls_error(text: str, *, established: bool) -> TlsError:
 
 
 def _unsupported_signature(identifier: bytes) -> CertificateError:
-    """RFC 5280 §4.1.1.2: rustls names the algorithm by the inside of its AlgorithmIdentifier."""
+    """Return the error for the content of an AlgorithmIdentifier (RFC 5280 §4.1.1.2)."""
     try:
         oid, parameters = algorithm_identifier(identifier)
     except DerError:
@@ -233,8 +232,8 @@ def _unsupported_signature(identifier: bytes) -> CertificateError:
     return _failed(
         _Verdict(
             f"rustls cannot verify signatures of the algorithm {_NAMES.get(oid, oid or identifier.hex())}",
-            f"A certificate of the chain was signed with it. {_OTHER} verifies more algorithms; or have it signed with "
-            "SHA-256, SHA-384 or SHA-512 by a key that is RSA (not RSASSA-PSS), ECDSA or Ed25519.",
+            f"A certificate of the chain was signed with it. Use {_OTHER}, or issue the certificate with SHA-256, "
+            "SHA-384 or SHA-512 and a CA key that is RSA (not RSASSA-PSS), ECDSA or Ed25519.",
         )
     )
 
@@ -246,7 +245,7 @@ def _failed(verdict: _Verdict) -> CertificateError:
 
 
 def _in_words(identifier: str) -> str:
-    """Return the name of one of Rust's errors in words: ``MissingData("x")`` is ``missing data: x``."""
+    """Convert the name of a Rust error to words: ``MissingData("x")`` becomes ``missing data: x``."""
     name, _, detail = identifier.partition("(")
     words = _WORDS.sub(" ", name).lower()
     detail = detail.rstrip(")").strip('"')

@@ -1,4 +1,4 @@
-"""The backend `stdlib`: Python's `ssl`, that is, the OpenSSL that this Python was built with."""
+"""The backend `stdlib`: Python's `ssl`, which uses the OpenSSL with which this Python was built."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _REQUESTED = "babar_tls_certificate_requested"
 #: OpenSSL's names of groups where they are not IANA's.
 _GROUPS = {"secp256r1": "prime256v1", "x25519": "X25519", "x448": "X448"}
 _DER = 2  # the number of the encoding in _ssl
-#: The text of an error for which Python's ssl has no name, such as alert 120 (no_application_protocol).
+#: An error for which Python's ssl has no name, such as alert 120 (no_application_protocol).
 _TEXT = re.compile(r"\[SSL\] (.*) \(_ssl\.c:\d+\)")
 
 
 class StdlibBackend(TlsBackend):
-    """TLS by the standard library."""
+    """TLS with the standard library."""
 
     name = "stdlib"
 
@@ -63,14 +63,14 @@ class StdlibBackend(TlsBackend):
         )
 
     def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> ssl.SSLContext:
-        """Make a context; see `TlsBackend.create_context`."""
+        """Create a context; see `TlsBackend.create_context`."""
         context = _os_context(parameters) if parameters.wants_os_roots else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         _choose_algorithms(context, parameters)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         if parameters.alpn:
             context.set_alpn_protocols(list(parameters.alpn))
-        context.check_hostname = False  # names are compared by the connection, as for every backend
-        # OpenSSL applies a CA's name constraints to the common name only where that may be a name at all.
+        context.check_hostname = False  # the connection compares names, for every backend
+        # OpenSSL applies a CA's name constraints to the common name only if this is enabled.
         context.hostname_checks_common_name = parameters.common_name
         context.verify_mode = ssl.CERT_REQUIRED if parameters.is_verified else ssl.CERT_NONE
         if material.roots.system_store and not parameters.os_roots:
@@ -85,7 +85,7 @@ class StdlibBackend(TlsBackend):
             with open_key_log(parameters.key_log_path) as path:
                 context.keylog_filename = path
         if parameters.watch_certificate_request:
-            # truststore's context wraps the one that makes the connections.
+            # The context of truststore wraps another, which creates the connections.
             inner: Any = getattr(context, "_ctx", context)
             inner._msg_callback = _note_request
         return context
@@ -117,9 +117,9 @@ class _Stream(TlsStream):
 
     def read_into(self, buffer: memoryview) -> int | None:
         if not (self._incoming.pending or self._object.pending()):
-            return None  # OpenSSL would say so by an exception
+            return None  # avoids an exception
         try:
-            return cast("int", self._object.read(len(buffer), buffer))  # with a buffer it returns a count
+            return cast("int", self._object.read(len(buffer), buffer))  # with a buffer, read() returns a count
         except ssl.SSLWantReadError:
             return None
         except ssl.SSLZeroReturnError:
@@ -132,18 +132,18 @@ class _Stream(TlsStream):
         try:
             self._object.unwrap()
         except ssl.SSLWantReadError:
-            pass  # it would wait for the server's close_notify
+            pass  # unwrap() waits for the server's close_notify
 
     def peer_chain(self) -> tuple[bytes, ...]:
         inner: Any = getattr(self._object, "_sslobj", None)
-        try:  # by a method that is public since Python 3.13
+        try:  # this method is public since Python 3.13
             return tuple(item.public_bytes(_DER) for item in inner.get_unverified_chain())
         except (AttributeError, TypeError):
             pass
         try:
             certificate = self._object.getpeercert(binary_form=True)
         except ValueError:
-            certificate = None  # not before the handshake is complete
+            certificate = None  # the handshake is not complete
         return (certificate,) if certificate is not None else ()
 
     def facts(self) -> StreamFacts:
@@ -152,14 +152,14 @@ class _Stream(TlsStream):
             version=self._object.version() or "",
             cipher=cipher[0] if cipher else "",
             alpn=self._object.selected_alpn_protocol(),
-            possession_proven=True,  # OpenSSL checks the server's signature at any level of verification
+            possession_proven=True,  # OpenSSL verifies the server's signature with every TlsVerify
             certificate_requested=getattr(self._object, _REQUESTED, False) if _WATCHES_REQUESTS else None,
         )
 
     def first_finished_message(self) -> bytes:
         data = self._object.get_channel_binding("tls-unique")
         if data is None:
-            raise ChannelBindingUnsupported("this Python's ssl gives no Finished message")
+            raise ChannelBindingUnsupported("this Python's ssl does not expose the Finished message")
         return data
 
     def translate(self, error: Any, *, established: bool) -> Error:
@@ -172,15 +172,15 @@ class _Stream(TlsStream):
 
 
 def _library_text(exc: Exception) -> str:
-    """Return OpenSSL's text of an error that has no name in Python; empty if OpenSSL has none either."""
+    """Return OpenSSL's text for an error that has no name in Python; empty if there is none."""
     found = _TEXT.search(str(exc))
     return found[1] if found is not None and found[1] != "unknown error" else ""
 
 
 def _fips() -> bool | None:
-    """Return what Python's hash functions report; there is no public function for it."""
+    """Return the FIPS mode of hashlib. Python has no public function for this."""
     try:
-        import _hashlib  # noqa: PLC0415 - absent in some builds
+        import _hashlib  # noqa: PLC0415 - missing in some builds
 
         return bool(_hashlib.get_fips_mode())
     except (ImportError, AttributeError, ValueError):
@@ -188,7 +188,7 @@ def _fips() -> bool | None:
 
 
 def _choose_algorithms(context: ssl.SSLContext, parameters: TlsParameters) -> None:
-    """Set versions, cipher suites and key-exchange group."""
+    """Set the versions, cipher suites and key-exchange group."""
     chosen = select(parameters)
     context.minimum_version = _VERSIONS[chosen.min_version]
     if chosen.max_version is not None:
@@ -232,12 +232,12 @@ def _note_request(
 
 
 def _os_context(parameters: TlsParameters) -> ssl.SSLContext:
-    import truststore  # noqa: PLC0415 - optional; `Capabilities.os_roots` says that it is there
+    import truststore  # noqa: PLC0415 - optional; `Capabilities.os_roots` is True if it is installed
 
     if parameters.wants_crls and sys.platform in ("win32", "darwin"):
         raise ConfigError(
             "the operating system's verifier would not check the revocation lists",
-            remedy="Leave out tls_os_roots, or tls_crl_path and tls_crl_dir.",
+            remedy="Remove tls_os_roots, or tls_crl_path and tls_crl_dir.",
         )
     return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -252,7 +252,7 @@ def _load(context: ssl.SSLContext, path: str) -> None:
 def _load_identity(context: ssl.SSLContext, identity: Identity) -> None:
     with identity.files() as (chain, key):
         try:
-            # An empty password where none is needed: without any, OpenSSL might ask the terminal for one.
+            # If no password is required, pass an empty one: OpenSSL could otherwise prompt on the terminal.
             context.load_cert_chain(chain, key, identity.password or b"")
         except (ssl.SSLError, OSError, ValueError) as exc:
             raise identity.unusable(getattr(exc, "reason", None) or "") from exc

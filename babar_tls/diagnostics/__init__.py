@@ -1,1 +1,1 @@
-"""Text for people: escaping, the log, and tracebacks without secrets."""
+"""Text for users: escaping, the log, and tracebacks without secrets."""

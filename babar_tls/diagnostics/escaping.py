@@ -1,4 +1,4 @@
-"""Text from a server or another stranger, made safe to show."""
+"""Escape text from servers and other untrusted sources for display."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import unicodedata
 
 
 def visible(text: str, *, limit: int | None = None, keep_newlines: bool = False) -> str:
-    r"""Replace every character that could steer a terminal or deceive a reader by an escape (``\x1b``).
+    r"""Replace control characters and other invisible characters by escapes (``\x1b``).
 
-    Text from a server that is not authenticated could otherwise forge lines of a log, set the title of a terminal or
-    show characters in another order than they have (CVE-2021-42574).
+    Text from an unauthenticated server could otherwise forge lines of a log, control a terminal, or display characters
+    in a different order (CVE-2021-42574).
 
     Args:
         text: The text.
-        limit: Characters to show; the number of the others is told. `None` shows all.
-        keep_newlines: Leave line feeds as they are.
+        limit: The maximum number of characters, after which the number of omitted characters is shown; `None` for all.
+        keep_newlines: Do not escape line feeds.
     """
     if limit is not None and len(text) > limit:
         shown = visible(text[:limit], keep_newlines=keep_newlines)
@@ -28,5 +28,5 @@ def visible(text: str, *, limit: int | None = None, keep_newlines: bool = False)
 
 
 def _is_harmless(char: str) -> bool:
-    """Return True for printable characters and for spaces, of which French messages have others than the ASCII one."""
+    """Return True for printable characters and spaces, including non-ASCII spaces, which French messages contain."""
     return char.isprintable() or unicodedata.category(char) == "Zs"

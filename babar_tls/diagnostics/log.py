@@ -1,4 +1,4 @@
-"""What goes to the log: the logger ``babar_tls``, warnings about weak security alone."""
+"""The logger ``babar_tls``, which receives only warnings about weak security."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LONGEST = 2000  # characters
 
 
 def warn(message: str) -> None:
-    """Log a warning, escaped and shortened. Never give it a secret."""
-    import logging  # noqa: PLC0415 - not worth its import time to a connection that has nothing to say
+    """Log a warning, escaped and shortened. The message must not contain a secret."""
+    import logging  # noqa: PLC0415 - slow to import, and rarely needed
 
     logging.getLogger("babar_tls").warning(visible(message, limit=_LONGEST))

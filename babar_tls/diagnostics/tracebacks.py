@@ -1,9 +1,9 @@
-"""Tracebacks without secrets: the local variables of this library's frames are cleared when an error leaves it.
+"""Remove secrets from tracebacks: clear the local variables of this library's frames when an error leaves it.
 
-Error reports (`traceback.TracebackException(capture_locals=True)`, Sentry, rich) show the local variables of every
-frame of a traceback. Passwords and keys are local variables in many functions here, and in functions of the standard
-library that they call. Clearing the frames at the public functions covers all of them. The caller's frames are left
-alone, those of a callable that the caller passed in included.
+Error reports (`traceback.TracebackException(capture_locals=True)`, Sentry, rich) contain the local variables of every
+frame of a traceback. Passwords and keys are local variables in many functions of this library, and in functions of the
+standard library that it calls. The public functions clear all these frames. Frames of the caller are not cleared,
+including those of callables that the caller has passed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _F = TypeVar("_F", bound="Callable[..., Any]")
 _C = TypeVar("_C", bound=type)
 _CO_COROUTINE = 0x80  # `inspect.CO_COROUTINE`; inspect is slow to import
 
-#: Packages whose frames are cleared, beside the standard library.
+#: Packages whose frames are cleared, in addition to the standard library.
 _PACKAGES = frozenset(["babar_tls", "OpenSSL", "cryptography", "rtls"])
 
 
 def clears_locals(function: _F) -> _F:
-    """Decorate a public function or coroutine function, so that an error that leaves it carries no local variables."""
+    """Decorate a public function or coroutine function, so that its errors contain no local variables."""
     if function.__code__.co_flags & _CO_COROUTINE:
 
         @functools.wraps(function)
@@ -54,13 +54,13 @@ def clears_locals(function: _F) -> _F:
 
 
 def init_clears_locals(cls: _C) -> _C:
-    """Decorate a class, so that an error of its constructor carries no local variables."""
-    cls.__init__ = clears_locals(cls.__init__)  # type: ignore[misc]  # of the class, not of an instance
+    """Decorate a class, so that errors of its constructor contain no local variables."""
+    cls.__init__ = clears_locals(cls.__init__)  # type: ignore[misc]  # access on the class, not on an instance
     return cls
 
 
 def _clear(error: BaseException, outer: BaseException | None) -> None:
-    """Clear the frames of an error and of those that led to it, except for what was being handled before the call."""
+    """Clear the frames of an error and of its causes, except for `outer`, which was being handled before the call."""
     seen = {id(outer)}
     pending: list[BaseException | None] = [error]
     while pending:
@@ -77,5 +77,5 @@ def _clear(error: BaseException, outer: BaseException | None) -> None:
                 try:
                     frame.clear()
                 except RuntimeError:
-                    pass  # it is still running: it is one of the decorators, or a loop of a thread
+                    pass  # still running: a decorator, or the loop of a thread
             traceback = traceback.tb_next

@@ -1,6 +1,6 @@
-"""TLS alerts (RFC 8446 §6) by number and by name, and the errors that they become here.
+"""TLS alerts (RFC 8446 §6) by number and by name, and the errors for them.
 
-TLS libraries spell the names differently, and lack some. Errors have the names of IANA's registry.
+TLS libraries have different spellings for the names, and do not have all of them. Errors use IANA's names.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 
 from ..errors import ClientCertificateError, TlsError
 
-# Fatal alerts (RFC 8446 §6) as records without encryption.
+# Unencrypted records of fatal alerts (RFC 8446 §6).
 BAD_CERTIFICATE_RECORD = bytes.fromhex("15 03 03 00 02 02 2a")
 UNEXPECTED_MESSAGE_RECORD = bytes.fromhex("15 03 03 00 02 02 0a")
 
@@ -60,39 +60,39 @@ _ALIASES = {
     "unknown_pskidentity": "unknown_psk_identity",
     "encrypted_client_hello_required": "ech_required",
 }
-#: How OpenSSL's reasons for alerts begin; not all contain ALERT (TLSV1_UNRECOGNIZED_NAME).
+#: Prefixes of OpenSSL's reasons for alerts. Not all contain ALERT (TLSV1_UNRECOGNIZED_NAME).
 _PREFIX = re.compile(r"(?:ssl/tls|sslv3|tlsv1|tlsv13|tls)_(?:alert_)?")
 
 _NO_CLIENT_CERTIFICATE = (
     "The server requires a client certificate: set tls_client_cert and tls_client_key (sslcert, sslkey). A certificate "
     "that is set is presented unless tls_client_cert_mode (sslcertmode) is DISABLE."
 )
-#: The alerts about a client certificate (RFC 8446 §6.2), and what to do.
+#: The alerts about a client certificate (RFC 8446 §6.2), and their remedies.
 _CLIENT_CERTIFICATE = {
     "certificate_required": _NO_CLIENT_CERTIFICATE,
     "no_certificate": _NO_CLIENT_CERTIFICATE,
     "unknown_ca": "The server does not trust the CA that signed the client certificate: add the CA certificate to the "
-    "server's ssl_ca_file, or present a certificate of a CA that it contains. Intermediate certificates belong into "
-    "tls_client_cert (sslcert), after the client's.",
-    "bad_certificate": "The server could not verify the client certificate: it is damaged, not yet valid, or its "
-    "signature is wrong. The server's log has the reason.",
+    "server's ssl_ca_file, or use a certificate from a CA in that file. Intermediate certificates must follow the "
+    "client certificate in tls_client_cert (sslcert).",
+    "bad_certificate": "The server could not verify the client certificate: it is damaged or not yet valid, or its "
+    "signature is invalid. See the server's log for the reason.",
     "unsupported_certificate": "The client certificate is not for TLS clients (extended key usage clientAuth), or the "
     "server does not support its key or signature.",
-    "certificate_revoked": "The client certificate has been revoked (the server's ssl_crl_file or ssl_crl_dir contains "
-    "it): present a new one.",
-    "certificate_expired": "The client certificate, or a CA certificate above it, has expired: present a new one. The "
-    "server's revocation list (ssl_crl_file) may have expired too; check the server's clock.",
-    "certificate_unknown": "The server rejected the client certificate without a reason: its log has the reason.",
+    "certificate_revoked": "The client certificate has been revoked (it is listed in the server's ssl_crl_file or "
+    "ssl_crl_dir). Use a new client certificate.",
+    "certificate_expired": "The client certificate, or a CA certificate above it, has expired. Use a new client "
+    "certificate. The server's revocation list (ssl_crl_file) may also have expired. Check the server's clock.",
+    "certificate_unknown": "The server rejected the client certificate and sent no reason. See the server's log.",
 }
 
 
 def alert_name(number: int) -> str:
-    """Return the name of an alert, or its number as text if it has none."""
+    """Return the name of an alert, or its number as text if it has no name."""
     return _NAMES.get(number, str(number))
 
 
 def alert_named_in(reason: str) -> str | None:
-    """Return the alert of which OpenSSL reports the receipt; `None` if the reason is something else.
+    """Return the name of the alert that OpenSSL received, or None if the reason is not an alert.
 
     Args:
         reason: OpenSSL's reason, as a macro (``SSLV3_ALERT_HANDSHAKE_FAILURE``) or as text.
@@ -111,8 +111,8 @@ def alert_error(name: str, *, established: bool = False, after_certificate: bool
 
     Args:
         name: From `alert_name` or `alert_named_in`.
-        established: The handshake had finished.
-        after_certificate: It had not, and the server had presented its certificate.
+        established: The handshake was complete.
+        after_certificate: The handshake was not complete, and the server had sent its certificate.
     """
     error = _error(name, established=established, after_certificate=after_certificate)
     error.alert = name
@@ -121,7 +121,7 @@ def alert_error(name: str, *, established: bool = False, after_certificate: bool
 
 def _error(name: str, *, established: bool, after_certificate: bool) -> TlsError:
     words = f"alert {name}" if name.isdigit() else name.replace("_", " ")
-    # RFC 5246 §7.4.6: so a server ends the handshake with a client that has no certificate. TLS 1.3 has its own alert.
+    # RFC 5246 §7.4.6: handshake_failure if the client has no certificate. TLS 1.3 has certificate_required for this.
     if name in _CLIENT_CERTIFICATE or (after_certificate and name == "handshake_failure"):
         return ClientCertificateError(
             f"SSL error: the server did not accept the client certificate ({words})",
@@ -136,9 +136,9 @@ def _error(name: str, *, established: bool, after_certificate: bool) -> TlsError
     if name == "no_application_protocol":
         return TlsError(
             f"SSL error: the server refuses the ALPN protocol 'postgresql' (alert {words})",
-            remedy="PostgreSQL does not do this. A proxy in front of it does, for example Traefik or Caddy: add "
-            "'postgresql' to the ALPN protocols that it accepts, or connect to PostgreSQL directly. Otherwise this is "
-            "the port of another service.",
+            remedy="PostgreSQL never sends this alert. A proxy such as Traefik or Caddy may send it: add 'postgresql' "
+            "to the ALPN protocols that the proxy accepts, or connect to PostgreSQL directly. Otherwise another "
+            "service uses this port.",
         )
     what = "connection" if established else "handshake"
     return TlsError(f"SSL error: the server ended the {what} with an alert ({words})")

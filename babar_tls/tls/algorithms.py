@@ -1,8 +1,8 @@
-"""Key-exchange groups and cipher suites: their names, and what a configuration selects.
+"""Key-exchange groups and cipher suites: their names, and the selection that a configuration makes.
 
-Groups have the names of IANA's registry (RFC 8446 §4.2.7); TLS libraries spell them differently (``prime256v1``,
-``P-256``, ``secp256r1``). Cipher suites of TLS 1.3 (RFC 8446 §B.4) differ from those of older versions. A version of
-which a configuration names none is not offered.
+Groups have IANA's names (RFC 8446 §4.2.7). TLS libraries have other spellings (``prime256v1``, ``P-256``,
+``secp256r1``). The cipher suites of TLS 1.3 (RFC 8446 §B.4) are not those of older versions. If a configuration names
+suites, but none of a TLS version, this version is not offered.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _NAMES = {
     0x11EE: "curveSM2MLKEM768",
 }
 
-#: RFC 8446 §4.2.7 and §B.3.1.4: not in TLS 1.3.
+#: Groups that TLS 1.3 does not allow (RFC 8446 §4.2.7, §B.3.1.4).
 _TLS12_ONLY = ("secp224r1", "secp256k1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1")
 
 _ALIASES = {
@@ -73,14 +73,14 @@ _IANA = re.compile(r"TLS_(?P<exchange>[A-Z_]+)_WITH_(?P<cipher>[A-Z0-9_]+)", re.
 
 
 class Selection(NamedTuple):
-    """What is to be offered.
+    """The versions, suites and groups to offer.
 
     Attributes:
         min_version: The oldest version of TLS.
-        max_version: The newest, `None` for the newest of the TLS library.
-        tls12: Suites of TLS 1.2 by OpenSSL's names, empty for those of the TLS library.
-        tls13: Suites of TLS 1.3, empty for those of the TLS library.
-        groups: Key-exchange groups, by IANA's names where they have one; empty for those of the TLS library.
+        max_version: The newest version, `None` for the newest that the TLS library has.
+        tls12: Suites of TLS 1.2 by OpenSSL's names, empty for the default of the TLS library.
+        tls13: Suites of TLS 1.3, empty for the default of the TLS library.
+        groups: Key-exchange groups, by IANA's names if they have one; empty for the default of the TLS library.
     """
 
     min_version: TlsVersion
@@ -91,10 +91,10 @@ class Selection(NamedTuple):
 
 
 def select(parameters: TlsParameters) -> Selection:
-    """Return which versions, suites and groups are to be offered.
+    """Return the versions, suites and groups that the parameters select.
 
     Raises:
-        ConfigError: No version remains.
+        ConfigError: No version of TLS remains.
     """
     tls13 = tuple(name.upper() for name in parameters.ciphers if name.upper() in TLS13_SUITES)
     tls12 = tuple(openssl_name(name) for name in parameters.ciphers if name.upper() not in TLS13_SUITES)
@@ -109,14 +109,14 @@ def select(parameters: TlsParameters) -> Selection:
     if oldest is TlsVersion.TLSV1_3 and newest is TlsVersion.TLSV1_2:
         raise ConfigError(
             "tls_ciphers names no cipher suite of a TLS version that is allowed",
-            remedy="TLS 1.3 has suites of its own (TLS_AES_256_GCM_SHA384, …): name some, or change tls_min_version "
-            "or tls_max_version.",
+            remedy="TLS 1.3 has separate suites (TLS_AES_256_GCM_SHA384, …). Add some to tls_ciphers, or change "
+            "tls_min_version or tls_max_version.",
         )
     return Selection(oldest, newest, tls12, tls13, groups)
 
 
 def openssl_name(name: str) -> str:
-    """Return OpenSSL's name of a suite of TLS 1.2 that is given by IANA's; any other name is returned as it is.
+    """Return OpenSSL's name for IANA's name of a TLS 1.2 suite. Return any other name unchanged.
 
     ``TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`` is ``ECDHE-RSA-AES128-GCM-SHA256``.
     """
@@ -130,26 +130,26 @@ def openssl_name(name: str) -> str:
 
 
 def group_name(code: int) -> str:
-    """Return the name of a code point; one without a name is shown as a number (``0x1a2b``)."""
+    """Return the name of a code point, or its number (``0x1a2b``) if it has no name."""
     return _NAMES.get(code, f"{code:#06x}")
 
 
 def canonical_group(name: str) -> str | None:
-    """Return IANA's name for another spelling, `None` if the group is not known here."""
+    """Return IANA's name for any spelling of a group, or None if the group is unknown."""
     return _ALIASES.get(name.lower())
 
 
 def is_post_quantum(name: str) -> bool:
-    """Return True if the group resists a quantum computer: those with ML-KEM (FIPS 203), alone or beside a curve."""
+    """Return True if the group resists a quantum computer, that is, if it contains ML-KEM (FIPS 203)."""
     return "MLKEM" in name
 
 
 def unknown_group(name: str, backend: str) -> ConfigError:
-    """Return the error for a group that a TLS library does not have, or cannot be restricted to."""
+    """Return the error for a group that a TLS library cannot be restricted to."""
     return ConfigError(
         f"the {backend} backend cannot be restricted to the key-exchange group {name!r}",
-        remedy="`babar-tls backends` shows the groups that each backend offers. Some cannot be selected, and some only "
-        "with TLS 1.2 or with TLS 1.3.",
+        remedy="`babar-tls backends` shows the groups that each backend offers. Some groups cannot be selected. Others "
+        "can be selected only for TLS 1.2 or only for TLS 1.3.",
     )
 
 
@@ -184,13 +184,14 @@ def unknown_cipher(parameters: TlsParameters, missing: Iterable[str], backend: s
     """Return the error for suites that a TLS library does not have.
 
     Args:
-        parameters: Where they were named.
-        missing: Their names in OpenSSL's spelling.
-        backend: The backend.
+        parameters: The parameters that name the suites.
+        missing: The missing suites by OpenSSL's names.
+        backend: The name of the backend.
     """
-    wanted = set(missing)
-    given = [name for name in parameters.ciphers if openssl_name(name) in wanted or name.upper() in wanted]
+    lacking = set(missing)
+    given = [name for name in parameters.ciphers if openssl_name(name) in lacking or name.upper() in lacking]
     return ConfigError(
         f"the {backend} backend does not have the cipher suite {', '.join(given)}",
-        remedy="tls_ciphers names single suites: TLS_AES_256_GCM_SHA384, ECDHE-ECDSA-AES256-GCM-SHA384, …",
+        remedy="tls_ciphers must contain names of single suites: TLS_AES_256_GCM_SHA384, "
+        "ECDHE-ECDSA-AES256-GCM-SHA384, …",
     )

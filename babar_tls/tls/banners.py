@@ -1,10 +1,10 @@
-"""Recognize services other than PostgreSQL by their first bytes, for error messages. Nothing else depends on it."""
+"""Recognize services other than PostgreSQL by their first bytes, for error messages only."""
 
 from __future__ import annotations
 
 import re
 
-#: SSH servers send their version at once (RFC 4253 §4.2). The S may have been read as the answer to SSLRequest.
+#: SSH servers send their version first (RFC 4253 §4.2). The S may have been read as the answer to SSLRequest.
 _SERVICES = (
     (re.compile(rb"S?SH-[12]\.\d+-"), "an SSH server"),
     (re.compile(rb"HTTP/\d"), "an HTTP server"),
@@ -16,9 +16,9 @@ _SERVICES = (
 
 
 def describe_service(data: bytes) -> str | None:
-    """Return what kind of server begins with these bytes, `None` if that cannot be told.
+    """Return the kind of server that sends these bytes first, or None if it is unknown.
 
     Args:
-        data: The first bytes that were received, or what followed an ``S``.
+        data: The first bytes that were received, or those after an ``S``.
     """
     return next((name for pattern, name in _SERVICES if pattern.match(data)), None)

@@ -1,4 +1,4 @@
-"""A bounded, thread-safe cache whose entries may expire, and which a forked child can use."""
+"""A bounded, thread-safe cache whose entries can expire. It remains usable in a forked child."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _V = TypeVar("_V")
 
 
 class BoundedCache(Generic[_K, _V]):
-    """Values by key, in memory: the least recently used value is removed first.
+    """Values by key, in memory. The least recently used value is removed first.
 
     Args:
-        capacity: How many values it holds at most.
+        capacity: The maximum number of values.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -31,13 +31,13 @@ class BoundedCache(Generic[_K, _V]):
         _caches.add(self)
 
     def __len__(self) -> int:
-        """Return the number of entries, including those that have expired and were not looked up since."""
+        """Return the number of entries, including expired entries that were not looked up since."""
         return len(self._entries)
 
     def get(self, key: _K) -> _V | None:
-        """Return the value of a key, or None if it is not there or has expired."""
+        """Return the value of a key, or None if it is missing or has expired."""
         if not self._entries:
-            return None  # saves the hash, which is slow for large keys
+            return None  # avoids computing the hash, which is slow for large keys
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
@@ -50,12 +50,12 @@ class BoundedCache(Generic[_K, _V]):
             return value
 
     def put(self, key: _K, value: _V, until: float | None = None) -> None:
-        """Store a value, and remove the least recently used one if there are too many.
+        """Store a value. Remove the least recently used value if the cache is full.
 
         Args:
-            key: What it is found by.
+            key: The key.
             value: The value, which must not be None.
-            until: The point in time, as of `time.time`, at which it expires; None for no limit.
+            until: The time at which it expires (`time.time`), or None.
         """
         with self._lock:
             self._entries[key] = value, until
@@ -64,7 +64,7 @@ class BoundedCache(Generic[_K, _V]):
                 self._entries.popitem(last=False)
 
     def remove(self, key: _K) -> None:
-        """Remove the value of a key, if there is one."""
+        """Remove the value of a key if it exists."""
         with self._lock:
             self._entries.pop(key, None)
 
@@ -74,10 +74,10 @@ class BoundedCache(Generic[_K, _V]):
             self._entries.clear()
 
     def _reset_after_fork(self) -> None:
-        """Replace the lock if a thread of the parent holds it, and copy the entries, whose order it may be changing.
+        """Replace the lock if a thread of the parent holds it, and copy the entries.
 
-        The entries themselves are complete at any moment. They are not dropped: every child would build its contexts
-        and derive its keys again.
+        That thread may be changing the order of the entries, but each entry is complete at any time. The entries are
+        kept, because otherwise each child would have to create its contexts and derive its keys again.
         """
         if self._lock.locked():
             self._lock = threading.Lock()

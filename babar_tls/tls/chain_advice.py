@@ -1,8 +1,8 @@
-"""Which certificate of a rejected chain is at fault, whose it is, and what was trusted: what a user needs to repair it.
+"""Add to an error the certificate of the rejected chain that is at fault, its file, and the trusted certificates.
 
-TLS libraries say little about that. `ssl` and pyOpenSSL show what the server sent; which of these certificates and of
-the trusted ones are outside of their time is found out here. rustls shows nothing of a chain that webpki rejects.
-Nothing is decided here: the chain has been rejected already.
+TLS libraries report little about this. `ssl` and pyOpenSSL expose the certificates that the server sent. This module
+finds those that are not valid at this time, among these and the trusted certificates. rustls does not expose a chain
+that webpki has rejected. This module makes no decision about trust: the TLS library has already rejected the chain.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ if TYPE_CHECKING:
     from .root_files import Roots
 
 
-_MAX_NAME = 80  # characters of a name that are shown
-_MOST = 3  # certificates that are named
-_MAX_PATH = 20  # certificates that are looked at on the way from the server's to its root
+_MAX_NAME = 80  # characters of a name in a message
+_MOST = 3  # certificates in a message
+_MAX_PATH = 20  # certificates between the server's and its root
 
 
 class KnownCertificate(NamedTuple):
-    """A certificate, and the file and the line that it is from; without a path, the server has sent it.
+    """A certificate and its origin.
 
-    Without a line, `path` describes a store that is not a file.
+    Attributes:
+        certificate: The certificate.
+        path: Its file, or the description of a store; `None` if the server sent the certificate.
+        line: The line in the file; 0 if `path` is not a file.
     """
 
     certificate: Certificate
@@ -42,14 +45,14 @@ class KnownCertificate(NamedTuple):
     line: int = 0
 
     def describe(self) -> str:
-        """Return words for one that is not the server's."""
+        """Return a description of a trusted certificate for a message."""
         place = f'"{self.path}" (line {self.line})' if self.line else self.path
         kind = "CA certificate" if self.certificate.may_sign else "certificate"
         return f'the {kind} "{_name(self.certificate.der)}" in {place}'
 
 
 class AnchorFault(NamedTuple):
-    """Why a certificate cannot be a trust anchor: `CertificateError.reason`, OpenSSL's text, words about it."""
+    """The reason why a certificate cannot be a trust anchor: `CertificateError.reason`, OpenSSL's text, details."""
 
     reason: str
     text: str
@@ -57,9 +60,9 @@ class AnchorFault(NamedTuple):
 
 
 def anchor_fault(certificate: Certificate, now: float) -> AnchorFault | None:
-    """Return why a trusted certificate cannot be an anchor at this time (seconds since 1970), or None if it can."""
+    """Return the reason why a certificate cannot be a trust anchor at the time `now`, or None if it can."""
     if not certificate.serves:
-        detail = "is not for TLS servers (its extendedKeyUsage has no serverAuth)"
+        detail = "is not for TLS servers (its extendedKeyUsage does not contain serverAuth)"
         return AnchorFault("purpose", "unsuitable certificate purpose", detail)
     if certificate.not_after < now:
         return AnchorFault("expired", "certificate has expired", _validity(certificate, "expired"))
@@ -69,19 +72,19 @@ def anchor_fault(certificate: Certificate, now: float) -> AnchorFault | None:
 
 
 def with_advice(error: CertificateError, roots: Roots, chain: Sequence[bytes] = ()) -> CertificateError:
-    """Return the error with the certificate at fault, or the roots that were trusted, in its text.
+    """Return the error with the certificate at fault, or with the trusted certificates, in its text or remedy.
 
     Args:
-        error: The error, with the TLS library's reason.
-        roots: What was trusted.
-        chain: What the server sent, its own certificate first; empty if the TLS library does not show it.
+        error: The error with the reason that the TLS library reported.
+        roots: The trusted certificates.
+        chain: The certificates that the server sent, its own first; empty if the TLS library does not expose them.
     """
     if error.reason in ("untrusted", "self-signed"):
         return _with_sources(error, roots, chain)
     if error.reason not in ("expired", "not-yet-valid"):
         return error
     now = time.time()
-    found = _outside_of_their_time(list(map(KnownCertificate, _parsed(chain))), list(_trusted(roots)), now)
+    found = _not_valid_now(list(map(KnownCertificate, _parsed(chain))), list(_trusted(roots)), now)
     if not found:
         return _changed(error, remedy=_unknown(error.reason))
     first = found[0]
@@ -93,16 +96,16 @@ def with_advice(error: CertificateError, roots: Roots, chain: Sequence[bytes] = 
         return _changed(error, text=f"{first.describe()} {when}", remedy=remedy_for_root(first, error.reason))
     return _changed(
         error,
-        remedy=f'The intermediate certificate "{_name(first.certificate.der)}" {when}. The server sends it: it must be '
-        "replaced in the file of the server's certificate (ssl_cert_file). Check this machine's clock if it should be "
-        "valid.",
+        remedy=f'The intermediate certificate "{_name(first.certificate.der)}" {when}. The server sends it: replace it '
+        "in "
+        "the file of the server's certificate (ssl_cert_file). If it should be valid, check this machine's clock.",
     )
 
 
 def _with_sources(error: CertificateError, roots: Roots, chain: Sequence[bytes]) -> CertificateError:
     advice = [error.remedy or ""]
     if roots.report is not None and roots.report.sources:
-        advice.insert(0, f"The trusted certificates are those of {', '.join(map(_source, roots.report.sources))}.")
+        advice.insert(0, f"The trusted certificates are from {', '.join(map(_source, roots.report.sources))}.")
     now = time.time()
     issuers = {one.issuer for one in _parsed(chain)}
     unusable = [
@@ -112,7 +115,7 @@ def _with_sources(error: CertificateError, roots: Roots, chain: Sequence[bytes])
     ]
     if unusable and len(unusable) <= _MOST:
         listed = "; ".join(f"{one.describe()} {fault.detail}" for one, fault in unusable)
-        advice.insert(1, f"Not usable, and so not trusted: {listed}.")
+        advice.insert(1, f"These are not usable and therefore not trusted: {listed}.")
     return _changed(error, remedy=" ".join(filter(None, advice)))
 
 
@@ -121,12 +124,12 @@ def _source(source: str) -> str:
     return f"{source} (the default file of sslrootcert)" if source == str(default) else source
 
 
-def _outside_of_their_time(
+def _not_valid_now(
     sent: Sequence[KnownCertificate], trusted: Sequence[KnownCertificate], now: float
 ) -> list[KnownCertificate]:
-    """Return those that may be in the path and are outside of their time, the uppermost first.
+    """Return the certificates that may be in the path and are not valid now, those nearest to the root first.
 
-    A certificate beside which there is another of the same name that is valid is not at fault: that one was used.
+    A certificate is not at fault if another certificate with the same name is valid, because the other one was used.
     """
     found: list[KnownCertificate] = []
     step = list(sent[:1])
@@ -156,29 +159,29 @@ def _parsed(chain: Iterable[bytes]) -> list[Certificate]:
 
 
 def remedy_for_root(root: KnownCertificate, reason: str) -> str:
-    """Return what to do about a trusted certificate that cannot be used for this reason."""
+    """Return the remedy for a trusted certificate that cannot be used for this reason."""
     if reason == "purpose":
-        return "Set tls_root_cert_path (sslrootcert) to the certificate of the CA that issues servers' certificates."
+        return "Set tls_root_cert_path (sslrootcert) to the certificate of the CA that issues server certificates."
     if reason == "not-yet-valid":
         return f'Check this machine\'s clock, and whether "{root.path}" is the right file.'
     if not root.certificate.may_sign:
         return (
-            f'The server needs a new certificate, which must replace the one in "{root.path}". Check this machine\'s '
-            "clock if it should be valid."
+            f'The server needs a new certificate, which must also be put in "{root.path}". If it should be '
+            "valid, check this machine's clock."
         )
     return (
-        f'Replace it in "{root.path}" by the current certificate of this CA; the server\'s own certificate is not at '
-        "fault. Check this machine's clock if it should be valid."
+        f'Replace it in "{root.path}" by the current certificate of this CA. The server\'s certificate is not '
+        "at fault. If the CA certificate should be valid, check this machine's clock."
     )
 
 
 def _unknown(reason: str) -> str:
-    """Return the remedy where the TLS library does not show the chain that it rejected."""
+    """Return the remedy if the TLS library does not expose the chain that it rejected."""
     if reason == "not-yet-valid":
         return "Check this machine's clock, the server's certificate, and any intermediate certificate that it sends."
     return (
-        "It is the server's certificate or an intermediate certificate that the server sends; this TLS library does "
-        "not say which. The server needs a new one; check this machine's clock if it should be valid."
+        "The server's certificate or an intermediate certificate that it sends is at fault. This TLS library does not "
+        "report which. Replace it on the server. If it should be valid, check this machine's clock."
     )
 
 

@@ -1,8 +1,8 @@
-"""The client certificate and its private key, from any form of file or bytes, for any TLS library.
+"""Load the client certificate and its private key, from any form of file or bytes, for any TLS library.
 
-The result has always the same form: certificates in PEM, the client's first, and one private key in PEM. A key that is
-encrypted stays encrypted, with its password beside it, and the TLS library decrypts it. Without a password OpenSSL
-would ask for it on the terminal, so it is determined before whether one is needed.
+The result always has the same form: certificates in PEM, the client's first, and one private key in PEM. An encrypted
+key is not decrypted here. The TLS library decrypts it with the password. Without a password OpenSSL would prompt on the
+terminal; therefore this module determines whether the key is encrypted.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _KEY_MODE_REMEDY = (
 
 @dataclass(frozen=True, repr=False)
 class Identity:
-    """A certificate and its key, ready for a TLS library.
+    """A client certificate and its key, in the form for a TLS library.
 
     Attributes:
-        chain: Our certificate and the intermediates after it, PEM.
+        chain: The client certificate and its intermediates, PEM.
         key: The private key, one block of PEM.
-        password: What decrypts `key`, `None` if it is not encrypted.
-        certificate_name: The certificate's file, for messages.
-        key_name: The key's.
+        password: The password of `key`, `None` if it is not encrypted.
+        certificate_name: The file of the certificate, for messages.
+        key_name: The file of the key, for messages.
     """
 
     chain: bytes
@@ -68,44 +68,44 @@ class Identity:
 
     @contextmanager
     def files(self) -> Iterator[tuple[str, str]]:
-        """Yield the paths of two files, of the certificates and of the key, for a library that reads only files."""
+        """Yield the paths of the certificates and of the key, for a library that reads only files."""
         with file_of(self.chain) as chain, file_of(self.key) as key:
             yield chain, key
 
     def unusable(self, reason: str) -> ConfigError:
-        """Return the error for what a TLS library would not load; `reason` is OpenSSL's, in either of its spellings."""
+        """Return the error if a TLS library cannot load the identity; `reason` is OpenSSL's, as a macro or as text."""
         reason = reason.lower().replace("_", " ")
         if "mismatch" in reason or "no certificate assigned" in reason:
             return ConfigError(
                 f'could not load private key file "{self.key_name}": key values mismatch',
-                remedy=f'The key is not that of the first certificate in "{self.certificate_name}".',
+                remedy=f'The key does not belong to the first certificate in "{self.certificate_name}".',
             )
         if "too small" in reason or "too weak" in reason:
             return ConfigError(f'could not read certificate file "{self.certificate_name}": {reason}')
         if self.password is not None:
             return _unusable_key(self.key_name, "the password is wrong, or the key is damaged")
-        return _unusable_key(self.key_name, "it is damaged, or of a kind that this backend does not know")
+        return _unusable_key(self.key_name, "it is damaged, or this backend does not support its type")
 
 
 def load_identity(source: ClientCertificate) -> Identity:
     """Read and check a client certificate.
 
     Raises:
-        ConfigError: A file is missing, unreadable, open to others or not what it should be, or a password is missing.
+        ConfigError: A file is missing, unreadable, damaged or accessible to other users, or a password is missing.
     """
     for name in (source.certificate, source.key):
         if isinstance(name, str) and name.lower().startswith("pkcs11:"):
             raise ConfigError(
                 f'"{name}": keys in PKCS #11 tokens cannot be used',
-                remedy="Neither ssl nor pyOpenSSL can load a key by its URI; give a file.",
+                remedy="No TLS backend can load a key by its URI. Set tls_client_key (sslkey) to a file.",
             )
-    if source.key is None:  # the certificate's file is the key's as well, and is guarded like one
+    if source.key is None:  # the file also contains the key, and needs the same permissions
         data = _read_key(source.certificate, certificate=True)
     else:
         data = _read_certificate(source.certificate)
     name = _name(source.certificate)
     if _is_pkcs12(data, name):
-        from .pkcs12 import read_pkcs12  # noqa: PLC0415 - it needs cryptography
+        from .pkcs12 import read_pkcs12  # noqa: PLC0415 - requires cryptography
 
         chain, key = read_pkcs12(data, name, lambda: needed_password(source, name))
         key_name = name
@@ -119,17 +119,17 @@ def load_identity(source: ClientCertificate) -> Identity:
 
 
 def identity_files(source: ClientCertificate) -> Iterator[str]:
-    """The files behind `load_identity`, for `ContextCache`."""
+    """Yield the paths of the files that `load_identity` reads."""
     for place in (source.certificate, source.key):
         if isinstance(place, str):
             yield place
 
 
 def needed_password(source: ClientCertificate, key_name: str) -> bytes:
-    """The password of an encrypted key; a callable is called now.
+    """Return the password of an encrypted key. If it is a callable, call it.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no password.
     """
     password = source.password() if callable(source.password) else source.password
     if isinstance(password, str):
@@ -137,7 +137,7 @@ def needed_password(source: ClientCertificate, key_name: str) -> bytes:
     if not password or not isinstance(password, bytes):
         raise ConfigError(
             f'private key file "{key_name}" is encrypted',
-            remedy="Give its password, as str or bytes: tls_client_key_password (sslpassword=).",
+            remedy="Set tls_client_key_password (sslpassword) to the password, as str or bytes.",
         )
     return password
 
@@ -167,13 +167,13 @@ def _read_key(place: str | bytes, *, certificate: bool = False) -> bytes:
             raise _missing_certificate(place) from None
         raise ConfigError(
             f'certificate present, but not private key file "{place}"',
-            remedy="Provide the key: tls_client_key (sslkey=).",
+            remedy="Set tls_client_key (sslkey) to the file of the private key.",
         ) from None
     except NotRegularError:
         raise ConfigError(f'private key file "{place}" is not a regular file') from None
     except (OSError, ValueError) as exc:
         raise _unusable_key(place, getattr(exc, "strerror", None) or str(exc)) from exc
-    # Of others' keys, root's may be shared with a group: that is how distributions give one to several services.
+    # A key that belongs to root may be readable by a group: distributions share keys between services in this way.
     forbidden = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO if status.st_uid == 0 else stat.S_IRWXG | stat.S_IRWXO
     if os.name != "nt" and status.st_mode & forbidden:
         raise ConfigError(
@@ -184,7 +184,7 @@ def _read_key(place: str | bytes, *, certificate: bool = False) -> bytes:
 
 
 def _is_pkcs12(data: bytes, name: str) -> bool:
-    """Return True for a PFX (RFC 7292 §4), which begins with its version, 3; a damaged file is told by its name."""
+    """Return True for a PFX (RFC 7292 §4), which begins with version 3. Recognize a damaged file by its name."""
     try:
         version, *rest = elements(only_element(data).content)
     except ValueError:  # DerError, or no element at all
@@ -193,7 +193,7 @@ def _is_pkcs12(data: bytes, name: str) -> bool:
 
 
 def _chain(data: bytes, name: str) -> bytes:
-    """Return the certificates as PEM, of TRUSTED CERTIFICATE without the trust settings, which do not apply."""
+    """Return the certificates as PEM, without the trust settings of a TRUSTED CERTIFICATE, which do not apply."""
     try:
         if _is_der(data):
             ders = [data]
@@ -225,8 +225,8 @@ def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
         raise _unusable_key(name, str(exc)) from exc
     for block in found:
         if block.label.startswith("OPENSSH"):
-            raise _unusable_key(name, "it is in OpenSSH's own format", f"ssh-keygen -p -m PKCS8 -f {name}")
-        # RFC 1421 §4.6.1.1: the header by which OpenSSL marks its traditional encryption
+            raise _unusable_key(name, "it is in the format of OpenSSH", f"ssh-keygen -p -m PKCS8 -f {name}")
+        # RFC 1421 §4.6.1.1: OpenSSL's traditional encryption has this header.
         if _ENCRYPTED.search(block.body):
             return block.pem, True
         try:
@@ -235,7 +235,7 @@ def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
             raise _unusable_key(name, str(exc)) from exc
         label = block.label
         if label == "PRIVATE KEY" and _is_encrypted(der):
-            label = "ENCRYPTED PRIVATE KEY"  # OpenSSL decrypts it under either label, and would prompt for a password
+            label = "ENCRYPTED PRIVATE KEY"  # OpenSSL ignores the label, and would prompt for a password
         return encode(label, der), label.startswith("ENCRYPTED")
     try:
         first, second, *rest = elements(only_element(data).content)
@@ -248,7 +248,7 @@ def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
 
 
 def _is_encrypted(der: bytes) -> bool:
-    """Return True for an EncryptedPrivateKeyInfo (RFC 5958 §3); a private key begins with its version."""
+    """Return True for an EncryptedPrivateKeyInfo (RFC 5958 §3). A private key begins with a version instead."""
     try:
         return first_element(only_element(der).content).tag == _SEQUENCE
     except DerError:
@@ -266,5 +266,5 @@ def _unusable_certificate(name: str, why: str) -> ConfigError:
 def _missing_certificate(name: str) -> ConfigError:
     return ConfigError(
         f'certificate file "{name}" does not exist',
-        remedy="Provide the file, or leave it out: tls_client_cert (sslcert=).",
+        remedy="Provide the file, or remove tls_client_cert (sslcert).",
     )

@@ -1,12 +1,12 @@
-"""One TLS connection, over memory: what is the same for all TLS libraries.
+"""One TLS connection, over memory: the part that is the same for all TLS libraries.
 
-A backend's stream (`contract`) does the cryptography. The connection decides:
+The stream of a backend (`contract`) does the cryptography. The connection has these rules:
 
-* Failure is permanent: after an error every call raises the same error. The alert that tells the server why is still
-  returned by `TlsConnection.data_to_send`.
-* Nothing is read or written before the handshake is complete and the certificate is verified, its host name included.
-  The name is compared as soon as the library shows the certificate. If it does not match, nothing that the library has
-  written since is sent, so that the server does not have a connection either.
+* Failure is permanent: after an error every call raises the same error. `TlsConnection.data_to_send` still returns the
+  alert for the server.
+* No data is read or written before the handshake is complete and the certificate and its host name are verified. The
+  name is compared as soon as the library exposes the certificate. If it does not match, the data that the library has
+  written since then is not sent. The handshake then fails on the server too.
 * If the server closes the connection without close_notify, reading raises `Closed` after the last plaintext.
 """
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from .parameters import TlsParameters, TrustedRoots
 
 
-#: The most plaintext that one record holds (RFC 8446 §5.1). TLS libraries return one record at a time, and some
-#: allocate what they are asked for.
+#: The maximum plaintext of one record (RFC 8446 §5.1). TLS libraries return one record at a time, and some allocate a
+#: buffer of the requested size.
 _RECORD = 1 << 14
 _EXPORTER_LABEL, _EXPORTER_LENGTH = b"EXPORTER-Channel-Binding", 32  # RFC 9266 §2
 
@@ -46,16 +46,16 @@ class TlsConnection:
     Args:
         backend: The TLS library.
         parameters: What to verify and what to offer.
-        server_hostname: The name or address to verify and, if it is a name, to send as SNI.
-        binding_type: Channel binding data that the facts shall contain: ``tls-exporter`` or ``tls-unique``.
+        server_hostname: The name or address to verify. A name is also sent as SNI.
+        binding_type: The channel binding data to add to the facts: ``tls-exporter`` or ``tls-unique``.
 
     Raises:
-        ConfigError: A file is missing or unusable, the backend cannot do what the parameters require, or there is no
-            name to verify.
+        ConfigError: A file is missing or unusable, the backend does not support the parameters, or the name to verify
+            is missing.
 
     Attributes:
-        facts: What was negotiated; `None` until the handshake is complete.
-        trusted_roots: What the server's certificate is verified with; `None` if it is not verified.
+        facts: The negotiated values; `None` until the handshake is complete.
+        trusted_roots: The certificates that the server is verified with; `None` if it is not verified.
     """
 
     def __init__(
@@ -83,27 +83,27 @@ class TlsConnection:
         self._library_errors = self._stream.library_errors
         self._observer = KeyExchangeObserver()
         self._chain: tuple[bytes, ...] = ()
-        self._alert: bytes | None = None  # what is sent in place of what the library has written
+        self._alert: bytes | None = None  # sent instead of the library's output
         self._failure: Error | None = None
         self._eof = self._received_close_notify = self._sent_close_notify = self._is_closed = False
         self.facts: TlsFacts | None = None
 
     @property
     def version(self) -> str:
-        """The version of TLS that the server selected (``TLSv1.3``); empty until it is known."""
+        """The version of TLS that the server selected (``TLSv1.3``), empty until it is known."""
         return self._observer.version
 
     @property
     def hello_retried(self) -> bool:
-        """The server requested another ClientHello: it accepted none of the key shares (RFC 8446 §4.1.4)."""
+        """True if the server accepted none of the key shares and requested another ClientHello (RFC 8446 §4.1.4)."""
         return self._observer.retried
 
     def do_handshake(self) -> bool:
-        """Continue the handshake. Return True when it is complete, and everything is verified.
+        """Continue the handshake. Return True when it is complete and the server is verified.
 
         Raises:
-            CertificateError: The server's certificate was not accepted.
-            TlsError: Anything else that ended the handshake.
+            CertificateError: The server's certificate was rejected.
+            TlsError: The handshake failed for another reason.
         """
         if self._failure is not None:
             raise self._failure
@@ -111,7 +111,7 @@ class TlsConnection:
             return True
         has_answered = bool(self._observer.head)
         if has_answered and not self._observer.may_be_tls:
-            # The library might wait for the rest of a record, which may never come.
+            # The library might wait for the rest of a record, which may never arrive.
             raise self._withheld(not_tls_error(self._observer.head), UNEXPECTED_MESSAGE_RECORD)
         try:
             is_complete = self._stream.do_handshake()
@@ -119,8 +119,8 @@ class TlsConnection:
                 self._check_chain()
             if is_complete:
                 self.facts = self._gather_facts()
-        except Error as error:  # before the library's, which may be any OSError
-            raise self._failed(error)  # noqa: B904 - it is the same error
+        except Error as error:  # first, because a library error may be any OSError
+            raise self._failed(error)  # noqa: B904 - the same error
         except self._library_errors as exc:
             self._fail(exc)
         except BaseException:
@@ -131,7 +131,7 @@ class TlsConnection:
         return is_complete
 
     def receive_data(self, data: Buffer) -> None:
-        """Take ciphertext from the network; after a failure it is ignored.
+        """Process ciphertext from the network. After a failure it is ignored.
 
         Raises:
             TlsError: The connection has failed.
@@ -153,19 +153,19 @@ class TlsConnection:
         self._eof = True
 
     def data_to_send(self) -> bytes:
-        """Return the ciphertext for the network, empty if there is none. Valid after any call, also one that raised."""
+        """Return the ciphertext for the network, possibly empty. Allowed after any call, even if that raised."""
         if self._alert is None:
             return self._stream.data_to_send()
         data, self._alert = self._alert, b""
         return data
 
     def read_into(self, buffer: memoryview) -> int | None:
-        """Put the plaintext of any number of records into `buffer`.
+        """Write the plaintext of any number of records to `buffer`.
 
-        Plaintext that was decrypted before a fault is returned first; the next call raises the fault.
+        Plaintext that was decrypted before an error is returned first. The next call raises the error.
 
         Returns:
-            The number of bytes; `None` if more ciphertext is needed; 0 if the server has sent close_notify.
+            The number of bytes, `None` if more ciphertext is needed, or 0 if the server has sent close_notify.
 
         Raises:
             Closed: The server closed the connection without close_notify: data may be missing.
@@ -219,7 +219,7 @@ class TlsConnection:
             try:
                 self._stream.close_notify()
             except self._library_errors:
-                pass  # nothing can be sent any more
+                pass  # the alert cannot be sent
 
     def close(self) -> None:
         """Release the resources of the TLS library. The connection cannot be used any more."""
@@ -231,11 +231,11 @@ class TlsConnection:
         self._stream.close()
 
     def _check_chain(self) -> None:
-        """Check once, as soon as the library shows them, what the library has not checked of the certificates.
+        """Check the host name and the anchors once, as soon as the library exposes the certificates.
 
-        In TLS 1.2 the client's last flight is written before the handshake is complete, in TLS 1.3 when it is. It is
-        replaced with an alert that is not encrypted, because libraries do not encrypt alerts of their users. Servers
-        accept it until the flight arrives (OpenSSL's, at least).
+        On a fault the client's last flight is replaced by an alert. The library has written this flight before (TLS
+        1.2) or at (TLS 1.3) the completion of the handshake. The alert is not encrypted, because the libraries cannot
+        encrypt an alert from their caller. OpenSSL servers accept this until they receive the last flight.
         """
         chain = self._stream.peer_chain()
         if not chain:
@@ -275,7 +275,7 @@ class TlsConnection:
         return None
 
     def _withheld(self, error: Error, alert: bytes) -> Error:
-        """Fail, and send this record in place of what the library has written."""
+        """Record the failure, and send this alert instead of the library's output."""
         self._stream.data_to_send()
         self._alert = alert
         return self._failed(error)
@@ -289,7 +289,7 @@ class TlsConnection:
 
     def _translated(self, exc: Exception) -> Error:
         established = self.facts is not None
-        self._failure = failed_error()  # if the translation fails
+        self._failure = failed_error()  # in case the translation fails
         error = self._stream.translate(exc, established=established)
         if isinstance(error, CertificateError):
             trust = self._context.trust
@@ -298,7 +298,7 @@ class TlsConnection:
             return with_advice(error, self._context.roots, self._stream.peer_chain())
         if established or not isinstance(error, TlsError):
             return error
-        if error.alert is None and self._observer.alert is not None:  # libraries lack names for some
+        if error.alert is None and self._observer.alert is not None:  # libraries have no names for some alerts
             error = alert_error(alert_name(self._observer.alert))
         if error.alert is not None and self._observer.certificate_sent:
             error = alert_error(error.alert, after_certificate=True)
@@ -306,10 +306,12 @@ class TlsConnection:
 
 
 class _LeafCheck:
-    """Compares a host name with the server's certificate. Refers to no connection, so that a stream may keep it.
+    """Compare a host name with the server's certificate.
+
+    It does not refer to the connection: a stream that keeps it does not create a reference cycle.
 
     Attributes:
-        fault: The fault that was found last.
+        fault: The result of the last comparison.
     """
 
     def __init__(self, host: str | None, *, common_name: bool) -> None:
@@ -324,10 +326,10 @@ class _LeafCheck:
 
 
 def first_offer(backend: TlsBackend, parameters: TlsParameters) -> ClientOffer | None:
-    """Return what a backend offers in its ClientHello; `None` if it cannot be read.
+    """Return the offer in the ClientHello of a backend, or None if it cannot be parsed.
 
     Raises:
-        Error: No ClientHello can be made with these parameters.
+        Error: The backend cannot create a ClientHello with these parameters.
     """
     connection = TlsConnection(backend, parameters, "offer.invalid")
     try:

@@ -1,15 +1,15 @@
-"""Contexts of TLS libraries by what they were made from.
+"""Cache the contexts of TLS libraries.
 
-Building a context reads and parses every root, some 20 ms with a distribution's bundle; a connection needs it in
-microseconds. A context is found again by its backend, its `TlsParameters` and the stamps (`file_stamps`) of the files
-behind it, so that a rotated file is noticed at the next connection.
+Building a context parses all trusted certificates: about 20 ms with the bundle of a distribution. The key of a context
+consists of its backend, its `TlsParameters` and the stamps (`file_stamps`) of its files. The next connection therefore
+uses a file that has changed.
 
-A context is stored only if its files were the same before and after it was built, and while it was. Otherwise it is
-built again, a few times at most. If the files do not come to rest, the last context serves one connection and is not
-stored: it may be made of old and new files, each of which was read whole.
+A context is stored only if its files did not change from before to after it was built. Otherwise it is built again, up
+to a limit. If the files change each time, the last context is used for one connection and not stored: it may have been
+built from old and new files, each of which was read completely.
 
-A hashed directory may contain hundreds of files. To find a context they are stamped at most once a second, and when the
-directory itself has changed; to store one they are stamped again.
+A hashed directory may contain hundreds of files. For a look-up they are stamped at most once a second, or if the
+directory itself has changed. Before a context is stored they are stamped again.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _ATTEMPTS = 3
 
 
 class CachedContext(NamedTuple):
-    """A context and what it trusts.
+    """A context and its trusted certificates.
 
     Attributes:
-        context: What the backend made.
-        roots: The certificates that it trusts.
+        context: The result of `TlsBackend.create_context`.
+        roots: The trusted certificates.
         trust: See `TlsMaterial.trust`.
         barred: See `TlsMaterial.barred`.
     """
@@ -66,7 +66,7 @@ class CachedContext(NamedTuple):
 
 
 class _Folder(NamedTuple):
-    """What is in a directory: when it was read, its own stamp, its files' stamps, and what stands for them in a key."""
+    """A hashed directory: the time of reading, its stamp, the stamps of its files, and a token for these in a key."""
 
     time: float
     own: Hashable
@@ -74,12 +74,12 @@ class _Folder(NamedTuple):
     token: object
 
 
-class _Look(NamedTuple):
-    """The files of a context as they were at one moment.
+class _Snapshot(NamedTuple):
+    """The files of a context at one time.
 
     Attributes:
-        key: What stands for them in the key of a context.
-        stamps: Every file's stamp, those in hashed directories included.
+        key: Their part of the key of a context.
+        stamps: The stamps of all files, including those in hashed directories.
         links: The stamps of the symbolic links that lead to them.
     """
 
@@ -89,17 +89,17 @@ class _Look(NamedTuple):
 
 
 class ContextCache:
-    """A bounded cache of contexts; the least recently used context is removed first."""
+    """A bounded cache of contexts. The least recently used context is removed first."""
 
     def __init__(self) -> None:
         self._contexts = BoundedCache[Hashable, CachedContext](_CAPACITY)
         self._folders = BoundedCache[str, _Folder](_CAPACITY)
 
     def get(self, backend: TlsBackend, parameters: TlsParameters) -> CachedContext:
-        """Return the context for `parameters` as their files are now.
+        """Return the context for `parameters` with the present content of their files.
 
         Raises:
-            ConfigError: A file is missing or unusable, or the backend cannot do what the parameters require.
+            ConfigError: A file is missing or unusable, or the backend does not support the parameters.
         """
         log = prepare_key_log(parameters.key_log_path) if backend.capabilities.key_log else None
         stamps = tuple([self._stamp(path, _FOLDER_AGE) for path in _files(parameters)])
@@ -108,28 +108,28 @@ class ContextCache:
             return found
         refuse_unsupported(backend, parameters)
         for attempt in range(_ATTEMPTS):
-            before = self._look(parameters)
+            before = self._snapshot(parameters)
             with recorded_reads() as reads:
                 try:
                     material = TlsMaterial(parameters, system_store=backend.capabilities.system_store)
                     found = _build(backend, parameters, material)
                 except ConfigError:
-                    if attempt == _ATTEMPTS - 1 or self._look(parameters) == before:
+                    if attempt == _ATTEMPTS - 1 or self._snapshot(parameters) == before:
                         raise
                     continue
-            # What was read is compared too: a path may have led elsewhere in between, and back.
-            if self._look(parameters) == before and reads <= before.stamps | {log}:
+            # The files that were read are compared too, because a path may have led to another file for a moment.
+            if self._snapshot(parameters) == before and reads <= before.stamps | {log}:
                 self._contexts.put((backend, parameters, log, before.key), found, material.valid_until)
                 break
         assert found is not None  # noqa: S101 - the last attempt raised otherwise
         return found
 
-    def _look(self, parameters: TlsParameters) -> _Look:
+    def _snapshot(self, parameters: TlsParameters) -> _Snapshot:
         paths = _files(parameters)
         key = tuple(self._stamp(path, 0) for path in paths)
         folders = [self._folders.get(path) for path in paths]
         stamps = {*key, *(stamp for folder in folders if folder is not None for stamp in folder.files)}
-        return _Look(key, frozenset(stamps), tuple(link for path in paths for link in link_stamps(path)))
+        return _Snapshot(key, frozenset(stamps), tuple(link for path in paths for link in link_stamps(path)))
 
     def _stamp(self, path: str, age: float) -> Hashable:
         status = _status(path)
@@ -151,7 +151,7 @@ class ContextCache:
 
 
 def _files(parameters: TlsParameters) -> list[str]:
-    """Return the files, and the hashed directories, that a context of these parameters is made from."""
+    """Return the files and the hashed directories from which a context with these parameters is built."""
     files = [path for path in root_files(parameters) if path is not None]
     if parameters.client_certificate is not None:
         files += identity_files(parameters.client_certificate)
@@ -166,9 +166,9 @@ def _build(backend: TlsBackend, parameters: TlsParameters, material: TlsMaterial
 
 
 def _check_groups(backend: TlsBackend, parameters: TlsParameters, context: Any) -> None:
-    """Check that a context which is restricted to some groups offers exactly these.
+    """Check that a context that is restricted to some groups offers exactly these groups.
 
-    TLS libraries accept names of groups that they do not offer then, or not in the versions that are allowed.
+    TLS libraries accept the names of groups that they do not offer, or do not offer in the allowed versions.
     """
     stream = backend.create_stream(context, None, lambda _: None)
     no_offer: tuple[type[Exception], ...] = (ValueError, *stream.library_errors)
@@ -176,7 +176,7 @@ def _check_groups(backend: TlsBackend, parameters: TlsParameters, context: Any) 
         stream.do_handshake()
         offered = client_offer(stream.data_to_send()).groups
     except no_offer:
-        offered = ()  # no group can be used with these versions
+        offered = ()  # these versions support none of the groups
     finally:
         stream.close()
     if offered != select(parameters).groups:
@@ -196,7 +196,7 @@ def _hashed_files(folder: str) -> Iterator[Hashable]:
 
 def _status(path: str) -> os.stat_result | None:
     try:
-        return os.stat(path)  # noqa: PTH116 - Path would cost more than the look-up saves
+        return os.stat(path)  # noqa: PTH116 - Path is too slow for a look-up at each connect
     except (OSError, ValueError):
         return None
 

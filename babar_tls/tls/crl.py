@@ -1,4 +1,4 @@
-"""Read certificate revocation lists, so that a file of them is never taken for a source of trust."""
+"""Read certificate revocation lists. Certificates in their files are ignored, and do not become trusted."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _DER = b"\x30"  # the tag of a SEQUENCE
 
 
 def revocation_lists(parameters: TlsParameters) -> list[FileBlock]:
-    """Return the lists that `parameters` name. An empty directory has none, and no certificate is covered by it.
+    """Return the lists that `parameters` name. If a directory is empty, no certificate is covered by a list.
 
     Raises:
-        ConfigError: A file is missing, unreadable or damaged, or holds no list.
+        ConfigError: A file is missing, unreadable or damaged, or does not contain a list.
     """
     lists: list[FileBlock] = []
     if not parameters.wants_crls:
@@ -35,7 +35,7 @@ def revocation_lists(parameters: TlsParameters) -> list[FileBlock]:
 
 
 def revocation_files(parameters: TlsParameters) -> Iterator[str]:
-    """Return the files, one by one, and the directory behind `revocation_lists`, for `ContextCache`."""
+    """Yield the paths of the files and the directory that `revocation_lists` reads."""
     if not parameters.wants_crls:
         return
     if parameters.crl_path is not None:
@@ -45,14 +45,14 @@ def revocation_files(parameters: TlsParameters) -> Iterator[str]:
         try:
             yield from _entries(parameters.crl_dir)
         except ConfigError:
-            pass  # making the context says what is wrong
+            pass  # creating the context raises the error
 
 
 def unusable_list(path: str, why: str, remedy: str | None = None) -> ConfigError:
-    """Return the error for a file of lists that cannot be used."""
+    """Return the error for a file of revocation lists that cannot be used."""
     return ConfigError(
         f'could not read certificate revocation list file "{path}": {why}',
-        remedy=remedy or "It must hold certificate revocation lists (X509 CRL) in PEM.",
+        remedy=remedy or "It must contain certificate revocation lists (X509 CRL) in PEM.",
     )
 
 
@@ -72,7 +72,7 @@ def _read(path: str) -> list[FileBlock]:
     except FileNotFoundError:
         raise ConfigError(
             f'certificate revocation list file "{path}" does not exist',
-            remedy="Provide the file, or leave it out: tls_crl_path (sslcrl=).",
+            remedy="Provide the file, or remove tls_crl_path (sslcrl).",
         ) from None
     if not lists and data[:1] == _DER:
         raise unusable_list(path, "it is DER, not PEM", f"Convert it: openssl crl -inform DER -in {path} -out NEW_FILE")

@@ -1,8 +1,8 @@
-"""Which roots a machine trusts by default, and where that is written down.
+"""Find the certificates that a machine trusts by default.
 
-Python's and cryptography's wheels carry an OpenSSL whose compiled-in paths may be empty on the machine they run on,
-so the look-up goes on where OpenSSL's own would end: the environment, OpenSSL's paths, the bundles of the common
-distributions, certifi if it is installed. Every backend gets the same answer.
+The wheels of Python and cryptography contain an OpenSSL whose compiled-in paths may not exist on this machine. The
+search is therefore longer than OpenSSL's: the environment, the paths of OpenSSL, the bundles of common distributions,
+and certifi if it is installed. The result is the same for every backend.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DISTRIBUTION_BUNDLES = (
 
 @dataclass(frozen=True)
 class DefaultRoots:
-    """Where the default roots are: a bundle, a hashed directory, or both; and who said so."""
+    """The location of the default roots: a bundle, hashed directories, or both; and the source of this information."""
 
     cafile: str | None
     capath: str | None
@@ -38,18 +38,18 @@ class DefaultRoots:
 
     @classmethod
     def from_environment(cls) -> DefaultRoots | None:
-        """Return those that the environment names, `None` if it names none."""
+        """Return the roots that environment variables name, or None if they are not set."""
         cafile, capath = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
         return cls(cafile or None, capath or None, _ENVIRONMENT) if cafile or capath else None
 
     @property
     def is_environment(self) -> bool:
-        """The environment variables SSL_CERT_FILE and SSL_CERT_DIR name them."""
+        """True if SSL_CERT_FILE or SSL_CERT_DIR names them."""
         return self.source == _ENVIRONMENT
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The hashed directories; like OpenSSL, several may be named."""
+        """The hashed directories. As in OpenSSL, there may be several."""
         return tuple(filter(None, self.capath.split(os.pathsep))) if self.capath is not None else ()
 
 
@@ -57,12 +57,12 @@ def default_roots() -> DefaultRoots:
     """Find the machine's default roots.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: The machine has no default roots.
     """
     named = DefaultRoots.from_environment()
-    if named is not None:  # as OpenSSL itself: the environment goes before everything
+    if named is not None:  # as in OpenSSL, environment variables have precedence
         return named
-    import ssl  # noqa: PLC0415 - only the paths that are compiled into OpenSSL are needed
+    import ssl  # noqa: PLC0415 - only for the paths that are compiled into OpenSSL
 
     paths = ssl.get_default_verify_paths()
     if paths.cafile:
@@ -76,17 +76,17 @@ def default_roots() -> DefaultRoots:
         import certifi  # noqa: PLC0415 - optional
     except ImportError:
         raise ConfigError(
-            "this machine has no trusted roots that OpenSSL can find",
-            remedy="Install ca-certificates (or pip install certifi), set SSL_CERT_FILE, or give tls_root_cert_path.",
+            "no default trusted root certificates were found on this machine",
+            remedy="Install ca-certificates (or pip install certifi), or set SSL_CERT_FILE or tls_root_cert_path.",
         ) from None
     return DefaultRoots(certifi.where(), None, "certifi")
 
 
 def roots_for(parameters: TlsParameters) -> DefaultRoots | None:
-    """The default roots that `parameters` ask for; `None` where there are none and others were given.
+    """Return the default roots if `parameters` use them. Return None if they are missing but not required.
 
     Raises:
-        ConfigError: There is nothing to verify the server with.
+        ConfigError: There are no certificates to verify the server with.
     """
     if not parameters.default_roots:
         return None
@@ -99,13 +99,13 @@ def roots_for(parameters: TlsParameters) -> DefaultRoots | None:
 
 
 def root_files(parameters: TlsParameters) -> tuple[str | None, ...]:
-    """The files and hashed directories that a context of these parameters is made from, for `ContextCache`."""
+    """Return the root files and hashed directories from which a context with these parameters is built."""
     if not parameters.is_verified:
         return ()
     try:
         roots = roots_for(parameters)
     except ConfigError:
-        roots = None  # Windows has a store in place of files; elsewhere, making the context says what is wrong
+        roots = None  # Windows has a store instead; on other systems creating the context raises
     if roots is None:
         return (parameters.root_cert_path,)
     return parameters.root_cert_path, roots.cafile, *roots.folders

@@ -5,17 +5,17 @@ from __future__ import annotations
 from ..errors import CertificateError, TlsError
 from .banners import describe_service
 
-#: What to do about a rejected chain, by `CertificateError.reason`.
+#: Remedies for a rejected chain, by `CertificateError.reason`.
 _CHAIN_REMEDIES = {
-    "expired": "The server needs a new certificate; check this machine's clock if it should be valid.",
+    "expired": "The server needs a new certificate. If it should be valid, check this machine's clock.",
     "not-yet-valid": "Check this machine's clock, and the server's certificate.",
-    "untrusted": "Set tls_root_cert_path (sslrootcert=) to the certificate of the issuing CA.",
-    "self-signed": "If it is the server's own, set tls_root_cert_path (sslrootcert=) to this very certificate.",
-    "revoked": "Do not trust this server until it has a new certificate.",
-    "crl": "Every authority of the chain must have a current revocation list in tls_crl_path (sslcrl=) or tls_crl_dir "
-    "(sslcrldir=).",
-    "weak": "The certificate, or its issuer's, uses an algorithm that is not secure any more.",
-    "purpose": "The certificate may not be used by a TLS server.",
+    "untrusted": "Set tls_root_cert_path (sslrootcert) to the issuing CA certificate.",
+    "self-signed": "If this is the right server, set tls_root_cert_path (sslrootcert) to its certificate.",
+    "revoked": "Do not connect to this server until it has a new certificate.",
+    "crl": "tls_crl_path (sslcrl) or tls_crl_dir (sslcrldir) must contain a current revocation list from every CA of "
+    "the chain.",
+    "weak": "The server's certificate, or a CA certificate of the chain, uses a key or an algorithm that is too weak.",
+    "purpose": "The certificate is not for TLS servers: its extended key usage must allow server authentication.",
 }
 
 
@@ -25,14 +25,15 @@ def unfinished_error() -> TlsError:
 
 
 def failed_error() -> TlsError:
-    """Return the error for using a connection after an exception that is not an error of TLS."""
+    """Return the error for using a connection after an exception that is not a TLS error."""
     return TlsError("the TLS connection has failed")
 
 
 def eof_error() -> TlsError:
-    """Return the error for a server that closes the connection in the middle of the handshake."""
+    """Return the error for a server that closes the connection during the handshake."""
     return TlsError(
-        "server closed the connection unexpectedly during the TLS handshake", remedy="The server's log has the reason."
+        "server closed the connection unexpectedly during the TLS handshake",
+        remedy="See the server's log for the reason.",
     )
 
 
@@ -41,7 +42,7 @@ def chain_error(reason: str, text: str) -> CertificateError:
 
     Args:
         reason: See `CertificateError.reason`.
-        text: The fault in words; OpenSSL's where it has some, because users search for these.
+        text: The text of the fault; OpenSSL's if it has one, because users search for it.
     """
     return CertificateError(
         f"SSL error: certificate verify failed: {text}", reason=reason, remedy=_CHAIN_REMEDIES.get(reason)
@@ -49,7 +50,7 @@ def chain_error(reason: str, text: str) -> CertificateError:
 
 
 def not_tls_error(head: bytes = b"") -> TlsError:
-    """Return the error for a server whose first bytes, `head`, are not TLS."""
+    """Return the error for a server whose first bytes (`head`) are not TLS."""
     begins_a_record = head[:1] in (b"\x15", b"\x16")
     service = describe_service(head) if not begins_a_record else None
     if service is not None:
@@ -57,17 +58,19 @@ def not_tls_error(head: bytes = b"") -> TlsError:
             f"SSL error: the server does not speak TLS: {service} listens there",
             remedy="Set host and port to those of the PostgreSQL server.",
         )
-    return TlsError("SSL error: the server does not speak TLS", remedy="Is this the port of a PostgreSQL server?")
+    return TlsError(
+        "SSL error: the server does not speak TLS", remedy="Check that host and port are those of a PostgreSQL server."
+    )
 
 
 def damaged_error(detail: str) -> TlsError:
-    """Return the error for data that is not valid TLS, from a server that had begun TLS.
+    """Return the error for data that is not valid TLS, received after TLS has begun.
 
     Args:
-        detail: What the TLS library reports.
+        detail: The text of the TLS library.
     """
     return TlsError(
         f"SSL error: the connection was damaged or attacked: the data received is not valid TLS ({detail})",
-        remedy="Something between client and server changed, inserted or removed data. Connect again; if that repeats "
-        "itself, look for a faulty network device, a proxy, or a man in the middle.",
+        remedy="Data was changed, inserted or removed between client and server. Connect again. If the error repeats, "
+        "look for a faulty network device, a proxy, or a man in the middle.",
     )

@@ -1,8 +1,8 @@
-"""Stamps of files, and of the files that were really read while a context was built.
+"""Stamps of files, and a record of the files that were read while a context was built.
 
-A stamp identifies a file and its content: device, inode, size, times of modification and change, mode, owner. A path
-may lead to another file for a moment while a context is built, and back. So what is read for a context is read with
-`read_file`, which records the stamp of the file that it has open; `ContextCache` compares.
+A stamp identifies a file and its content: device, inode, size, times of modification and change, mode and owner. While
+a context is built, a path may lead to another file for a moment. `read_file` therefore records the stamp of the file
+that it has open, and `ContextCache` compares the stamps.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
 
-_MAX_LINKS = 40  # as many as Linux follows
+_MAX_LINKS = 40  # the limit of Linux
 _reads: ContextVar[set[Hashable] | None] = ContextVar("reads", default=None)
 
 
 def stamp(path: str, status: os.stat_result) -> Hashable:
-    """Return the stamp of the file that `path` led to when `status` was read."""
-    times = status.st_mtime_ns, status.st_ctime_ns  # an owner can set the first, but not the second
+    """Return the stamp of the file at `path`, which had this status."""
+    times = status.st_mtime_ns, status.st_ctime_ns  # the owner can set the first, but not the second
     return path, status.st_dev, status.st_ino, status.st_size, times, status.st_mode, status.st_uid
 
 
 def read_file(path: str, limit: int) -> tuple[bytes, os.stat_result]:
-    """Read a regular file that a context is made from, as `read_regular` does, and record its stamp."""
+    """Read a regular file as `read_regular` does, and record its stamp."""
     data, status = read_regular(path, limit)
     note_read(stamp(path, status))
     return data, status
 
 
 def note_read(identity: Hashable) -> None:
-    """Record what identifies a file that a context uses."""
+    """Record the stamp of a file that a context uses."""
     reads = _reads.get()
     if reads is not None:
         reads.add(identity)
@@ -46,7 +46,7 @@ def note_read(identity: Hashable) -> None:
 
 @contextmanager
 def recorded_reads() -> Iterator[set[Hashable]]:
-    """Collect the stamps of what is read inside the ``with``, in this thread."""
+    """Yield a set to which the stamps of all files are added that this thread reads inside the ``with``."""
     reads: set[Hashable] = set()
     token = _reads.set(reads)
     try:
@@ -56,7 +56,7 @@ def recorded_reads() -> Iterator[set[Hashable]]:
 
 
 def link_stamps(path: str) -> Iterator[Hashable]:
-    """Return the stamps of the symbolic links on the way from `path` to its file."""
+    """Yield the stamps of the symbolic links between `path` and its file."""
     for _ in range(_MAX_LINKS):
         place = Path(path)
         for part in (place, *place.parents):

@@ -1,6 +1,6 @@
-"""Read the hellos of a TLS handshake, which are not encrypted (RFC 8446 §4.1, RFC 5246 §7.4.1).
+"""Parse the ClientHello and ServerHello of a TLS handshake (RFC 8446 §4.1, RFC 5246 §7.4.1).
 
-`ClientOffer` is read from the first flight of a backend, so that a table of backends shows what each offers.
+They are not encrypted. `client_offer` parses the first flight of a backend to find out what it offers.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _SERVER_NAME, _SUPPORTED_GROUPS, _ALPN, _SUPPORTED_VERSIONS, _KEY_SHARE = 0, 10,
 VERSIONS = {0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 #: RFC 8446 §4.1.3: the random of a ServerHello that is a HelloRetryRequest.
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
-_CUT_SHORT = "a TLS hello ends in the middle of a field"
+_TRUNCATED = "truncated TLS hello"
 _NUMBER, _TWO_NUMBERS = struct.Struct("!H"), struct.Struct("!HH")
-_NO_CIPHER = (0x00FF, 0x5600)  # RFC 5746 §3.3, RFC 7507: signals in the place of suites
+_SIGNALS = (0x00FF, 0x5600)  # signaling values in the list of suites (RFC 5746 §3.3, RFC 7507)
 
 
 @dataclass(frozen=True)
 class ClientOffer:
-    """What a ClientHello offers.
+    """The offer in a ClientHello.
 
     Attributes:
-        versions: Of TLS, newest first.
+        versions: TLS versions, newest first.
         groups: Key-exchange groups in order of preference, by IANA's names.
-        key_shares: The groups that shares of are in it already.
-        ciphers: Code points of the cipher suites.
-        alpn: Protocols.
-        server_name: SNI.
+        key_shares: The groups of the key shares.
+        ciphers: The code points of the cipher suites.
+        alpn: The application protocols.
+        server_name: The name for SNI.
     """
 
     versions: tuple[str, ...]
@@ -50,7 +50,7 @@ class ClientOffer:
 
 
 class ServerChoice(NamedTuple):
-    """What a ServerHello chooses; the group is there in TLS 1.3 alone."""
+    """The selection in a ServerHello. It contains the group only in TLS 1.3."""
 
     retry: bool
     version: int
@@ -59,7 +59,7 @@ class ServerChoice(NamedTuple):
 
 
 class _Cursor:
-    """Reads fields from the front of some bytes; `ValueError` where they end too early."""
+    """A reader of consecutive fields. It raises `ValueError` if the data is truncated."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -67,7 +67,7 @@ class _Cursor:
 
     def take(self, count: int) -> bytes:
         if self._at + count > len(self._data):
-            raise ValueError(_CUT_SHORT)
+            raise ValueError(_TRUNCATED)
         self._at += count
         return self._data[self._at - count : self._at]
 
@@ -75,7 +75,7 @@ class _Cursor:
         return int.from_bytes(self.take(size), "big")
 
     def vector(self, size: int) -> bytes:
-        """A field behind its own length of `size` bytes."""
+        """Return a field that follows its length, which has `size` bytes."""
         return self.take(self.number(size))
 
     @property
@@ -84,19 +84,19 @@ class _Cursor:
 
 
 def client_offer(flight: bytes) -> ClientOffer:
-    """Read the ClientHello at the front of a client's first flight.
+    """Parse the ClientHello at the start of a client's first flight.
 
     Raises:
-        ValueError: It is none, or is damaged.
+        ValueError: The flight does not begin with a ClientHello, or this is damaged.
     """
     message = _Cursor(_handshake_bytes(flight))
     if message.take(1) != _CLIENT_HELLO:
-        raise ValueError("no ClientHello")
+        raise ValueError("not a ClientHello")
     body = _Cursor(message.vector(3))
     version = body.number(2)
     body.take(32)
     body.vector(1)
-    ciphers = tuple(code for code in _numbers(body.vector(2)) if code not in _NO_CIPHER and not _is_grease(code))
+    ciphers = tuple(code for code in _numbers(body.vector(2)) if code not in _SIGNALS and not _is_grease(code))
     body.vector(1)
     extensions = {} if body.ended else _pairs(body.vector(2))
     versions = _numbers(_inner(extensions, _SUPPORTED_VERSIONS, 1)) or (version,)
@@ -112,41 +112,41 @@ def client_offer(flight: bytes) -> ClientOffer:
 
 
 def server_choice(body: bytes) -> ServerChoice:
-    """Read the body of a ServerHello or HelloRetryRequest.
+    """Parse the body of a ServerHello or HelloRetryRequest.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The message is damaged.
     """
     unpack, end = _TWO_NUMBERS.unpack_from, len(body)
     group = None
     try:
         version, retry = _NUMBER.unpack_from(body)[0], body[2:34] == _RETRY
-        at = 35 + body[34]  # behind the session ID
+        at = 35 + body[34]  # after the session ID
         cipher = _NUMBER.unpack_from(body, at)[0]
-        at += 3  # and the compression method
+        at += 3  # after the compression method
         if at != end:
             length = _NUMBER.unpack_from(body, at)[0]
             at += 2
             if at + length > end:
-                raise ValueError(_CUT_SHORT)
+                raise ValueError(_TRUNCATED)
             end = at + length
         while at < end:
             kind, length = unpack(body, at)
             at += 4
             if at + length > end:
-                raise ValueError(_CUT_SHORT)
+                raise ValueError(_TRUNCATED)
             if kind == _SUPPORTED_VERSIONS and length == 2:
                 version = _NUMBER.unpack_from(body, at)[0]
             elif kind == _KEY_SHARE and length >= 2:
                 group = group_name(_NUMBER.unpack_from(body, at)[0])
             at += length
     except (struct.error, IndexError):
-        raise ValueError(_CUT_SHORT) from None
+        raise ValueError(_TRUNCATED) from None
     return ServerChoice(retry, version, cipher, group)
 
 
 def _handshake_bytes(flight: bytes) -> bytes:
-    """The content of the handshake records at the front: a long ClientHello may fill several."""
+    """Return the content of the handshake records at the start. A long ClientHello has several records."""
     content = bytearray()
     while len(flight) > _RECORD_HEADER and flight[0] == HANDSHAKE_RECORD:
         end = _RECORD_HEADER + int.from_bytes(flight[3:5], "big")
@@ -166,7 +166,7 @@ def _pairs(data: bytes) -> dict[int, bytes]:
 
 
 def _inner(extensions: dict[int, bytes], kind: int, size: int) -> bytes:
-    """The list in an extension, behind its own length; empty where the extension is not there."""
+    """Return the list in an extension, without its length; empty if the extension is missing."""
     data = extensions.get(kind)
     return _Cursor(data).vector(size) if data else b""
 
@@ -186,5 +186,5 @@ def _names(codes: Iterable[int]) -> tuple[str, ...]:
 
 
 def _is_grease(code: int) -> bool:
-    """RFC 8701: values that mean nothing, sent so that servers get used to not knowing everything."""
+    """Return True for a reserved value that tests whether servers ignore unknown values (RFC 8701)."""
     return code & 0x0F0F == 0x0A0A and code >> 8 == code & 0xFF

@@ -1,8 +1,8 @@
-"""Which key-exchange group a handshake came to, read from the server's side of it.
+"""Find the key-exchange group of a handshake in the messages from the server.
 
-The hellos travel in the clear, and the transcript that both ends sign covers them: once the handshake has succeeded,
-what was read here is what the TLS library has used. So the group is known for every library, also for one that does not
-report it.
+These messages are not encrypted, but the handshake authenticates them: after a successful handshake, the values parsed
+here are those that the TLS library has used. The group is therefore available for every library, even if the library
+does not report it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _CHANGE_CIPHER_SPEC = 20
 _SERVER_HELLO, _CERTIFICATE, _SERVER_KEY_EXCHANGE, _SERVER_HELLO_DONE = 2, 11, 12, 14
 _NAMED_CURVE = 3  # RFC 8422 §5.4
 _TLS13 = 0x0304
-_LONGEST_MESSAGE = 1 << 16  # of those that are looked into; longer ones are certificates, and are passed over
-_KEPT = 1 << 17  # bytes that wait to be read
-_TAIL = 64  # bytes at either end: of a banner, and of what ended with an alert
-_FATAL_ALERT = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02\x02(.)", re.DOTALL)  # a record of its own, RFC 8446 §6
-_ECDHE_CHACHA20 = (0xCCA8, 0xCCA9, 0xCCAC)  # RFC 7905 §2, ECDHE-PSK included
+_LONGEST_MESSAGE = 1 << 16  # of messages that are parsed; longer ones are certificates, which are skipped
+_KEPT = 1 << 17  # bytes that are kept before they are parsed
+_TAIL = 64  # bytes kept of the start (for a banner) and of the end (for an alert)
+_FATAL_ALERT = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02\x02(.)", re.DOTALL)  # a separate record (RFC 8446 §6)
+_ECDHE_CHACHA20 = (0xCCA8, 0xCCA9, 0xCCAC)  # RFC 7905 §2, including ECDHE-PSK
 
 
 class KeyExchangeObserver:
-    """Keep what comes, and read it when it is asked for.
+    """A parser of the server's messages. It keeps the bytes, and parses them when a property is read.
 
     Attributes:
-        head: The first bytes that came, for a message about a server that does not speak TLS.
+        head: The first bytes, for the error about a server that does not use TLS.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class KeyExchangeObserver:
 
     @property
     def group(self) -> str | None:
-        """The group by IANA's name; `None` until it is known, and where there is none (RSA key transport)."""
+        """The group by IANA's name; `None` until it is known, and for RSA key transport."""
         self._read()
         return self._group
 
@@ -65,7 +65,7 @@ class KeyExchangeObserver:
 
     @property
     def may_be_tls(self) -> bool:
-        """Return False if the first bytes begin no record that a server may send first: an alert, or a handshake."""
+        """False if the first bytes are not the start of an alert or handshake record."""
         head = self.head
         if head[:1] not in _FIRST_BYTES or head[1:2] not in _MAJOR_VERSION:
             return False
@@ -73,24 +73,24 @@ class KeyExchangeObserver:
 
     @property
     def alert(self) -> int | None:
-        """The number of a fatal alert that ended the handshake unencrypted, `None` if none did."""
+        """The number of the unencrypted fatal alert that ended the handshake, or `None`."""
         found = _FATAL_ALERT.search(self._tail)
         return found[1][0] if found is not None else None
 
     @property
     def retried(self) -> bool:
-        """The server has asked for another ClientHello (HelloRetryRequest), which cost a round trip."""
+        """True if the server has requested another ClientHello (HelloRetryRequest), which costs a round trip."""
         self._read()
         return self._retried
 
     @property
     def certificate_sent(self) -> bool:
-        """The server has sent its certificate, in TLS 1.2."""
+        """True if the server has sent its certificate in TLS 1.2."""
         self._read()
         return self._certificate_sent
 
     def receive(self, data: Buffer) -> None:
-        """Take what came from the wire; what is not TLS is the library's error."""
+        """Process ciphertext from the network. The TLS library reports data that is not TLS."""
         view = memoryview(data)
         if len(self.head) < _TAIL:
             self.head = (self.head + bytes(view[:_TAIL]))[:_TAIL]

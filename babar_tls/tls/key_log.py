@@ -1,4 +1,4 @@
-"""The file of TLS secrets that Wireshark reads (``SSLKEYLOGFILE``, NSS's format)."""
+"""The file of TLS secrets for Wireshark (``SSLKEYLOGFILE``, in the format of NSS)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-# O_NONBLOCK: not to wait for a reader, if it is a pipe. O_NOFOLLOW: who may write to the directory could have the
-# secrets of a connection written to a file of his choice.
+# O_NONBLOCK: do not wait for the reader of a pipe. O_NOFOLLOW: another user with write access to the directory could
+# otherwise redirect the secrets to another file.
 for _name in ("O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
     _FLAGS |= getattr(os, _name, 0)
 _MODE = 0o600
-_ROOT = 0  # may read every file anyway
+_ROOT = 0  # can read every file in any case
 _NOT_REGULAR = "it is not a regular file"
 
 
 def prepare_key_log(path: str | None) -> Hashable:
-    """Make sure that the file is there and that only its owner can read or write it; return what identifies it.
+    """Create the file if it is missing, check its permissions, and return its identity.
 
-    A TLS library that keeps the file open must open it again when the answer is another: it was removed or rotated.
+    If the identity changes, the file was removed or rotated. A TLS library that keeps the file open must open it again.
 
     Raises:
-        ConfigError: It cannot be written, is not a regular file, or other users have access to it.
+        ConfigError: The file cannot be written, is not a regular file, or is accessible to other users.
     """
     if path is None:
         return None
@@ -45,10 +45,10 @@ def prepare_key_log(path: str | None) -> Hashable:
 def open_key_log(path: str) -> Iterator[str]:
     """Yield a path of the key log for a TLS library that opens it itself.
 
-    Where the system shows descriptors as paths it leads to the file that was checked, wherever `path` leads by then.
+    If the system exposes descriptors as paths, the path is that of the checked file, even if `path` has changed.
 
     Raises:
-        ConfigError: As `prepare_key_log`.
+        ConfigError: See `prepare_key_log`.
     """
     with _open(path) as descriptor:
         note_read(_identity(os.fstat(descriptor)))
@@ -103,10 +103,10 @@ def _identity(status: os.stat_result) -> Hashable:
 
 
 class KeyLogSpool:
-    """A file for the lines of one connection, for a TLS library that writes a line in pieces; `close` logs them whole.
+    """A temporary file for a TLS library that writes lines in pieces. `close` appends complete lines to the log.
 
     Attributes:
-        path: The file for the TLS library. It is in memory if the system can do that.
+        path: The path for the TLS library. The file is in memory if the system supports that.
     """
 
     def __init__(self, log: str) -> None:
@@ -116,8 +116,8 @@ class KeyLogSpool:
         self.path = self._stack.enter_context(file_of(b""))
 
     def close(self) -> None:
-        """Append what has come, line by line, and be gone. To be called again is harmless."""
-        if self._closed:  # and the path may be another file's by now
+        """Append the lines to the log, and remove the file. Further calls have no effect."""
+        if self._closed:  # the path may be that of another file now
             return
         self._closed = True
         with self._stack:

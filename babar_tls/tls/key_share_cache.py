@@ -1,8 +1,8 @@
-"""Remember which key-exchange group a server selected, so that its next TLS 1.3 handshake takes one round trip.
+"""Cache the key-exchange group that a server selected, so that its next TLS 1.3 handshake takes one round trip.
 
 A ClientHello contains key shares of the groups that the TLS library prefers. A server that accepts none of them sends
-HelloRetryRequest (RFC 8446 §4.1.4), which costs a round trip at each connect: PostgreSQL up to 17 does, because its
-``ssl_ecdh_curve`` is P-256. The next connect to such a server offers only the group that it selected (a *narrowed*
+HelloRetryRequest (RFC 8446 §4.1.4), which costs a round trip at each connect. PostgreSQL up to 17 does this, because
+its ``ssl_ecdh_curve`` is P-256. The next connect to such a server offers only the group that it selected (a *narrowed*
 offer), for ten minutes. A backend without post-quantum groups offers P-256 to unknown servers, because PostgreSQL of
 any version accepts it.
 
@@ -10,9 +10,9 @@ A narrowed offer must not weaken a connection, and must not make it fail:
 
 * A selected group is stored after the server was verified and the session is ready. It is used only by connects that
   verify the same server in the same way (`Server`). An unverified server, which may be a man in the middle, cannot
-  keep post-quantum groups out of later connects, nor remove what was learned from verified ones.
-* After any failure of a narrowed offer the driver repeats the attempt once with all groups (`net.blocking`). That the
-  offer failed is remembered separately; it only ever widens offers, so that it may be learned from any server.
+  remove post-quantum groups from later connects, nor remove cached groups of verified servers.
+* After any failure of a narrowed offer the driver repeats the attempt once with all groups (`net.blocking`). The
+  failure is cached separately. It may come from an unverified server, because it can only make later offers wider.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 
 _CAPACITY = 1024
-_LIFETIME = 600.0  # seconds: the server may have learned a better group meanwhile
+_LIFETIME = 600.0  # seconds, because an updated server may support a better group
 _FIRST_GUESS = "secp256r1"
 
 
 class Server(NamedTuple):
-    """A server as one configuration sees it. Knowledge is never shared between two of these.
+    """The key of the cache: a server with one configuration. Configurations share no cached groups.
 
     Attributes:
         backend: The TLS library.
         address: Host, address and port of the connection.
         name: The name that is verified.
-        parameters: What is verified, with which roots, and what is offered.
-        pins: The fingerprints of which the certificate must match one.
+        parameters: What to verify, the trusted roots, and what to offer.
+        pins: The accepted fingerprints of the certificate.
     """
 
     backend: TlsBackend
@@ -55,14 +55,14 @@ class Server(NamedTuple):
 
 
 class KeyShareCache:
-    """Narrow offers by what is known of servers, in this process."""
+    """A cache of selected groups, and of failed narrowed offers, in this process."""
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._selected = BoundedCache[Server, str](capacity)
         self._refused = BoundedCache[Server, bool](capacity)
 
     def parameters(self, server: Server) -> TlsParameters:
-        """Return the parameters to begin with: the server's own object, or a copy that offers only one group."""
+        """Return the parameters for the first attempt: those of the server, or a copy that offers only one group."""
         parameters, backend = server.parameters, server.backend
         if parameters.groups or backend.capabilities.selects_groups == "no":
             return parameters
@@ -72,20 +72,20 @@ class KeyShareCache:
         return parameters if group is None else _with_group(parameters, group)
 
     def learn(self, server: Server, group: str | None) -> None:
-        """Store the group that a server selected by HelloRetryRequest.
+        """Store the group that a server selected with HelloRetryRequest.
 
-        The caller has verified the server: its certificate or a pin, and that it holds the certificate's key.
+        The caller has verified the certificate or a pin, and the proof that the server holds the certificate's key.
         """
         if group is not None and not server.parameters.groups and _is_selectable(server.backend, group):
             self._selected.put(server, group, time() + _LIFETIME)
 
     def forget(self, server: Server) -> None:
-        """Remove what was learned of a server, and offer it all groups for a while, because a narrowed offer failed."""
+        """Remove the cached group of a server after a narrowed offer failed, and offer all groups for ten minutes."""
         self._selected.remove(server)
         self._refused.put(server, value=True, until=time() + _LIFETIME)
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove all entries."""
         self._selected.clear()
         self._refused.clear()
 

@@ -1,4 +1,4 @@
-"""The certificates, revocation lists and keys that a context is made of, read from their files for any TLS library."""
+"""Read the certificates, revocation lists and keys of a context from their files, for any TLS library."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 class TlsMaterial:
-    """What one context is made of. Each part is read from its files when it is first used.
+    """The contents of the files of one context. Each part is read from its files when it is first used.
 
-    All TLS libraries are given content, and no path: so all of them refuse the same files.
+    TLS libraries receive contents and not paths. They therefore all reject the same files.
 
     Args:
-        parameters: Which files.
-        system_store: The TLS library loads the operating system's certificate store by itself (Windows).
+        parameters: The parameters that name the files.
+        system_store: The TLS library itself loads the certificate store of the operating system (Windows).
 
     Attributes:
-        valid_until: When the context must be built again, in seconds since 1970; `None`: not because of time.
-        trust: Which certificates are anchors, if the backend has asked for `trust_anchors`.
+        valid_until: The time in seconds since 1970 after which the context must be built again, or `None`.
+        trust: The trusted certificates, if the backend has called `trust_anchors`.
         barred: The anchors that may not sign other certificates.
     """
 
@@ -51,22 +51,22 @@ class TlsMaterial:
         """The certificates to trust, empty if nothing is verified.
 
         Raises:
-            ConfigError: A file is missing, unreadable, not a regular file or damaged, or there is nothing to trust.
+            ConfigError: A file is missing, unreadable, not a regular file or damaged, or there are no certificates.
         """
         return read_roots(self._parameters, system_store=self._system_store)
 
     @cached_property
     def revocation_lists(self) -> list[FileBlock]:
-        """The revocation lists that the parameters name. An empty directory has none, and then nothing is covered.
+        """The revocation lists that the parameters name. If there are none, every certificate is rejected.
 
         Raises:
-            ConfigError: A file is missing, unreadable or damaged, or holds no list.
+            ConfigError: A file is missing, unreadable or damaged, or does not contain a list.
         """
         return revocation_lists(self._parameters)
 
     @property
     def identity(self) -> Identity | None:
-        """The client certificate and its key, `None` if there is none. Read each time: it is not kept in memory.
+        """The client certificate and its key, or `None`. It is read at each access and not kept in memory.
 
         Raises:
             ConfigError: A file is missing, unreadable, accessible to others or damaged, or a password is missing.
@@ -75,14 +75,14 @@ class TlsMaterial:
         return load_identity(source) if source is not None else None
 
     def trust_anchors(self, library: str, *, with_intermediates: bool = False) -> tuple[Certificate, ...]:
-        """Return the certificates to give to a library to which an anchor is only a name and a key, such as webpki.
+        """Return the anchors for a library that uses only the name and the key of an anchor, such as webpki.
 
-        The answer is right until `valid_until`.
+        The result is correct until `valid_until`.
 
         Args:
-            library: Its name, for messages.
-            with_intermediates: Add intermediates that an anchor has issued, by name. Only for a library that verifies
-                their signatures: one that ends a chain at them would trust whoever has used the anchor's name.
+            library: The name of the library, for messages.
+            with_intermediates: Add intermediates whose issuer has the name of an anchor. Use it only for a library that
+                verifies their signatures. A library that ends a chain at them would trust forged intermediates.
 
         Raises:
             ConfigError: A certificate is damaged, or has trust settings.
@@ -103,10 +103,10 @@ class TlsMaterial:
         """Load the trusted certificates and the revocation lists.
 
         Args:
-            load: Loads a PEM file; raises `ValueError` with OpenSSL's reason.
+            load: A function that loads a PEM file, and raises `ValueError` with OpenSSL's reason.
 
         Raises:
-            ConfigError: OpenSSL cannot read one of them; the error names its file and line.
+            ConfigError: OpenSSL cannot read one of them. The error names its file and line.
         """
         load_with_openssl((*self.roots.certificates, *self.roots.lists), load, unusable_root_file)
         load_with_openssl(self.revocation_lists, load, unusable_list)

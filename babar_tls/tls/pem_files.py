@@ -1,4 +1,4 @@
-"""Certificates and revocation lists with the places that they are from, and how OpenSSL gets them."""
+"""Read certificates and revocation lists with their files and lines, and load them into OpenSSL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..errors import ConfigError
 
 
-_MAX_FILE = 1 << 26  # bytes; CAs with millions of certificates have lists of tens of megabytes
+_MAX_FILE = 1 << 26  # bytes; large CAs have revocation lists of tens of megabytes
 
 
 class FileBlock(NamedTuple):
@@ -24,9 +24,9 @@ class FileBlock(NamedTuple):
 
     Attributes:
         path: The file.
-        line: The line in which it begins.
+        line: The number of its first line.
         label: Its label.
-        der: Its content; of a TRUSTED CERTIFICATE the certificate, and its trust settings behind it.
+        der: Its content; for a TRUSTED CERTIFICATE the certificate, followed by its trust settings.
     """
 
     path: str
@@ -36,25 +36,25 @@ class FileBlock(NamedTuple):
 
     @property
     def pem(self) -> bytes:
-        """It, without what surrounds it in the file."""
+        """The block as PEM."""
         return encode(self.label, self.der)
 
 
 def parse_file(path: str, data: bytes, *labels: str) -> list[FileBlock]:
-    """Return the blocks of these labels in a file that was read.
+    """Return the blocks with these labels in the content of a file.
 
     Raises:
-        PemError: It is damaged.
+        PemError: The file is damaged.
     """
     return [FileBlock(path, block.line, block.label, block.der()) for block in blocks(data, *labels)]
 
 
 def read_blocks(path: str, unusable: Callable[[str, str], ConfigError], *labels: str) -> tuple[list[FileBlock], bytes]:
-    """Read the blocks of these labels in a file that a context is made from.
+    """Read the blocks with these labels in a file of a context.
 
     Args:
         path: The file.
-        unusable: Makes the error from a path and a reason.
+        unusable: A function that creates the error from a path and a reason.
         labels: The labels.
 
     Returns:
@@ -96,12 +96,12 @@ def hashed_paths(folder: str, infix: str = "r?") -> list[str]:
 def load_with_openssl(
     found: Iterable[FileBlock], load: Callable[[str], None], unusable: Callable[[str, str], ConfigError]
 ) -> None:
-    """Have OpenSSL load certificates and lists from one file, and find the one that is at fault.
+    """Load certificates and lists into OpenSSL. If that fails, find the block at fault.
 
     Args:
         found: The certificates and lists.
-        load: Loads a file; raises `ValueError` with OpenSSL's reason.
-        unusable: Makes the error from a path and a reason.
+        load: A function that loads a PEM file, and raises `ValueError` with OpenSSL's reason.
+        unusable: A function that creates the error from a path and a reason.
 
     Raises:
         ConfigError: OpenSSL cannot read one of them.

@@ -1,4 +1,4 @@
-"""Certificates and keys from PKCS #12 files, which `cryptography` reads."""
+"""Read certificates and keys from PKCS #12 files, with `cryptography`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ if TYPE_CHECKING:
 
 
 def read_pkcs12(data: bytes, name: str, password: Callable[[], bytes]) -> tuple[bytes, bytes]:
-    """The certificates of a PKCS #12 file, ours first, and its key, both PEM and the key not encrypted.
+    """Return the certificates of a PKCS #12 file, the client's first, and its decrypted key, both as PEM.
 
     Args:
-        data: The file.
-        name: Its name, for messages.
-        password: Returns the password; called if the file needs one.
+        data: The content of the file.
+        name: The name of the file, for messages.
+        password: A function that returns the password. It is called only if the file requires a password.
 
     Raises:
-        ConfigError: It is damaged, holds no certificate, or has another password; or `cryptography` is missing.
+        ConfigError: The file is damaged or does not contain a certificate, the password is wrong, or `cryptography` is
+            not installed.
     """
     try:
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - optional
         from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigError(
-            f'could not read certificate file "{name}": PKCS #12 needs the package cryptography',
+            f'could not read certificate file "{name}": PKCS #12 requires the package cryptography',
             remedy="pip install 'babar-tls[openssl]', or convert the file: openssl pkcs12 -nodes",
         ) from exc
 
@@ -35,10 +36,10 @@ def read_pkcs12(data: bytes, name: str, password: Callable[[], bytes]) -> tuple[
             return pkcs12.load_pkcs12(data, secret)
         except ValueError:
             return None
-        except Warning as exc:  # of cryptography, where the program turns warnings into errors
+        except Warning as exc:  # from cryptography, if the program turns warnings into errors
             raise ConfigError(f'could not read certificate file "{name}": {exc}') from exc
 
-    # Without a password and with an empty one are not the same, and both are in use.
+    # No password and an empty password are different, and both are in use.
     found = load(None) or load(b"") or load(password())
     if found is None:
         raise ConfigError(f'could not read certificate file "{name}": the password is wrong, or the file is damaged')

@@ -1,8 +1,8 @@
 """The registry of TLS backends: names, entry points, lazy imports.
 
-A backend is imported when it is first used and not before, and a missing one is an error only then. The group
-``babar_tls.backends`` of entry points holds third parties' backends; the ones named here need no metadata, so that a
-checkout without an installation has them too.
+A backend is imported when it is first used. A missing backend is an error only then. Other packages add backends to the
+entry point group ``babar_tls.backends``. The built-in backends need no metadata, so that they are also available in a
+checkout that is not installed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _instances: dict[str, TlsBackend] = {}
 
 
 class BackendStatus(NamedTuple):
-    """Whether a backend can be used here: its capabilities and what it offers to servers, or why it cannot."""
+    """The capabilities of a backend and its offer to servers, or the error if it cannot be used."""
 
     name: str
     capabilities: Capabilities | None
@@ -49,10 +49,10 @@ class BackendStatus(NamedTuple):
 
 
 def get_backend(backend: str | TlsBackend) -> TlsBackend:
-    """Return the backend of this name, the same object each time; a backend is returned as it is.
+    """Return the backend with this name, the same object each time. Return a `TlsBackend` unchanged.
 
     Raises:
-        BackendUnavailable: No backend has this name, or what it needs is not installed.
+        BackendUnavailable: No backend has this name, or its package is not installed.
     """
     if isinstance(backend, TlsBackend):
         return backend
@@ -62,17 +62,17 @@ def get_backend(backend: str | TlsBackend) -> TlsBackend:
 
 
 def backend_names() -> tuple[str, ...]:
-    """Return the names of all backends that are known, installed or not."""
+    """Return the names of all known backends, installed or not."""
     return tuple(dict.fromkeys([*_BUILT_IN, *sorted(_entry_points())]))
 
 
 def available_backends() -> tuple[str, ...]:
-    """Return the names of all backends that can be used here; imports them."""
+    """Import all known backends, and return the names of those that can be used."""
     return tuple(status.name for status in backend_status() if status.problem is None)
 
 
 def backend_status() -> list[BackendStatus]:
-    """Return all known backends with their capabilities or what is missing; imports them."""
+    """Import all known backends, and return the capabilities or the error of each."""
     statuses = []
     for name in backend_names():
         try:
@@ -85,11 +85,11 @@ def backend_status() -> list[BackendStatus]:
 
 @lru_cache(maxsize=256)
 def offer_of(backend: TlsBackend, *groups: str) -> ClientOffer | None:
-    """Return what the backend offers, read from its first flight; `None` if that fails.
+    """Return the offer in the first flight of a backend, or None if it cannot be read.
 
     Args:
-        backend: The TLS library.
-        groups: The key-exchange groups to offer; none for the backend's own choice.
+        backend: The backend.
+        groups: The key-exchange groups to offer; empty for the default of the backend.
     """
     try:
         return first_offer(backend, TlsParameters(verify=TlsVerify.NONE, groups=groups))

@@ -1,7 +1,7 @@
-"""The certificates that a context trusts, read from their files before a TLS library has anything to do with them.
+"""Read the trusted certificates of a context from their files.
 
-Every TLS library is given what was read here, and no path. So all of them refuse the same files, none reads a device or
-a pipe, and `TrustedRoots` is about the certificates that are trusted and not about what the files hold at another time.
+TLS libraries receive the contents and not the paths. They therefore all reject the same files, and never read a device
+or a pipe. `TrustedRoots` describes the certificates that are really trusted, even if the files change later.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _DER = b"\x30"  # the tag of a SEQUENCE
 
 @dataclass(frozen=True, repr=False)
 class Roots:
-    """What a context verifies with.
+    """The trusted certificates of a context.
 
     Attributes:
-        certificates: The certificates, in order, each once.
-        lists: The certificate revocation lists that are in the same files; OpenSSL uses them too.
-        system_store: The operating system's store, or its verifier, is used besides.
-        report: Where they are from, and how many; `None` if nothing is verified.
+        certificates: The certificates, in order, without duplicates.
+        lists: The certificate revocation lists in the same files. OpenSSL uses them too.
+        system_store: The store or the verifier of the operating system is used in addition.
+        report: The origin and the number of the certificates; `None` if nothing is verified.
     """
 
     certificates: tuple[FileBlock, ...] = ()
@@ -44,31 +44,31 @@ class Roots:
     report: TrustedRoots | None = None
 
     def without_trust_settings(self, library: str) -> tuple[FileBlock, ...]:
-        """Return the certificates, for a TLS library that does not know TRUSTED CERTIFICATE.
+        """Return the certificates, for a TLS library that does not support TRUSTED CERTIFICATE.
 
         Raises:
-            ConfigError: One of them is of that kind: its settings must not be ignored, it may be rejected by them.
+            ConfigError: One of them is a TRUSTED CERTIFICATE. Its settings may reject it and must not be ignored.
         """
         for one in self.certificates:
             if one.label == "TRUSTED CERTIFICATE":
                 raise unusable_root_file(
                     one.path,
                     f"{library} cannot apply the trust settings of the TRUSTED CERTIFICATE in line {one.line}",
-                    f"Convert it to a plain certificate (openssl x509 -in {one.path} -out NEW_FILE does that to the "
-                    "first in a file), or use tls_backend='stdlib' or 'openssl'.",
+                    f"Convert it to a CERTIFICATE (openssl x509 -in {one.path} -out NEW_FILE converts the first in a "
+                    "file), or use tls_backend='stdlib' or 'openssl'.",
                 )
         return self.certificates
 
 
 def read_roots(parameters: TlsParameters, *, system_store: bool = True) -> Roots:
-    """Read the certificates that a context of these parameters is to trust.
+    """Read the trusted certificates of a context with these parameters.
 
     Args:
-        parameters: Which files, and whether the default roots.
-        system_store: On Windows the TLS library reads the default roots from the system's store.
+        parameters: The parameters that name the files.
+        system_store: On Windows the TLS library itself loads the default roots from the system's store.
 
     Raises:
-        ConfigError: A file is missing, unreadable, not a regular file or damaged, or there is nothing to trust.
+        ConfigError: A file is missing, unreadable, not a regular file or damaged, or there are no certificates.
     """
     if not parameters.is_verified:
         return Roots()
@@ -98,11 +98,11 @@ def read_roots(parameters: TlsParameters, *, system_store: bool = True) -> Roots
 
 
 def trusted_roots(parameters: TlsParameters) -> TrustedRoots | None:
-    """Return what a context of these parameters would verify with now; `None` if it would verify nothing."""
+    """Return the trusted roots of a context with these parameters; None if it verifies nothing."""
     return read_roots(parameters).report
 
 
-def unusable_root_file(path: str, why: str, remedy: str = "It must hold certificates in PEM.") -> ConfigError:
+def unusable_root_file(path: str, why: str, remedy: str = "It must contain certificates in PEM.") -> ConfigError:
     """Return the error for a root file that cannot be used."""
     return ConfigError(f'could not read root certificate file "{path}": {why}', remedy=remedy)
 
@@ -117,7 +117,9 @@ def _read_defaults(defaults: DefaultRoots, *, with_lists: bool) -> Iterator[File
             yield from _read_folder(folder, with_lists=with_lists)
     except ConfigError as exc:
         if defaults.is_environment:
-            exc.remedy = f"The environment variable {variable} names it: correct or unset the variable, or the file."
+            exc.remedy = (
+                f"The environment variable {variable} names it: correct the file, or change or unset the variable."
+            )
         raise
 
 
@@ -139,7 +141,7 @@ def _read_file(path: str) -> list[FileBlock]:
 
 
 def _read_folder(folder: str, *, with_lists: bool) -> Iterator[FileBlock]:
-    """Read the files of a hashed directory (``openssl rehash``), as OpenSSL would, and all of them at once."""
+    """Yield the blocks of all files in a hashed directory. OpenSSL would read each file when it needs it."""
     try:
         paths = hashed_paths(folder, "r?" if with_lists else "")
     except (OSError, ValueError):
@@ -149,14 +151,14 @@ def _read_folder(folder: str, *, with_lists: bool) -> Iterator[FileBlock]:
         try:
             found, data = read_blocks(path, unusable_root_file, *labels)
         except FileNotFoundError:
-            continue  # a link whose target is gone: that certificate was removed
+            continue  # a dangling link: the certificate was removed
         if data and not found:
             raise unusable_root_file(path, "no certificate or crl found")
         yield from found
 
 
 def _check_environment() -> None:
-    """Refuse what truststore would have OpenSSL read, by its path, on systems without a store."""
+    """Check the files of SSL_CERT_FILE and SSL_CERT_DIR, which truststore loads on systems without a store."""
     if sys.platform not in ("win32", "darwin"):
         defaults = DefaultRoots.from_environment()
         if defaults is not None:
@@ -164,12 +166,12 @@ def _check_environment() -> None:
 
 
 def _require_folders(defaults: DefaultRoots) -> None:
-    """Name the directory that is not there, if nothing else is trusted."""
+    """Raise an error for a directory that does not exist. It is called if no certificates were found."""
     for folder in defaults.folders:
         if not os.path.isdir(folder):  # noqa: PTH112 - Path raises if the name is too long
             raise ConfigError(
                 f'root certificate directory "{folder}" does not exist',
-                remedy="The environment variable SSL_CERT_DIR names it: correct or unset the variable."
+                remedy="The environment variable SSL_CERT_DIR names it: change or unset the variable."
                 if defaults.is_environment
                 else None,
             )

@@ -1,6 +1,6 @@
-"""What a configuration requires of TLS and a backend cannot do: refused before the backend is called.
+"""Refuse a configuration that requires features which a backend does not support, before the backend is called.
 
-The connection, `explain` and `check_backend` use the same function, so that none of them knows better than another.
+The connection, `explain` and `check_backend` use the same function, so that their results are equal.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 _ORDER = list(TlsVersion)
-_OTHER = "Use tls_backend='stdlib' or 'openssl' (`babar-tls backends` shows what each can do)"
+_OTHER = "Use tls_backend='stdlib' or 'openssl' (`babar-tls backends` shows the features of each)"
 
 
 class Lack(NamedTuple):
-    """One thing that a backend cannot do.
+    """A required feature that a backend does not support.
 
     Attributes:
-        what: The thing, as a verb with its object.
-        remedy: How to get it, or to do without it.
+        what: The feature, as a verb with its object.
+        remedy: How to obtain the feature, or to remove the requirement.
     """
 
     what: str
@@ -34,7 +34,7 @@ class Lack(NamedTuple):
 
 
 def lacks(parameters: TlsParameters, capabilities: Capabilities) -> Iterator[Lack]:
-    """Yield what the parameters require and the capabilities exclude."""
+    """Yield the features that the parameters require and the capabilities exclude."""
     if parameters.wants_os_roots and not capabilities.os_roots:
         yield Lack(
             "use the operating system's verifier (truststore)",
@@ -69,10 +69,10 @@ def lacks(parameters: TlsParameters, capabilities: Capabilities) -> Iterator[Lac
 
 
 def refuse_unsupported(backend: TlsBackend, parameters: TlsParameters) -> None:
-    """Check that a backend can do what the parameters require.
+    """Check that a backend supports the parameters.
 
     Raises:
-        ConfigError: It cannot; the error names the first thing.
+        ConfigError: A feature is not supported. The error names the first.
     """
     for lack in lacks(parameters, backend.capabilities):
         raise ConfigError(f"the {backend.name} backend cannot {lack.what}", remedy=lack.remedy)

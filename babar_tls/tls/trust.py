@@ -1,16 +1,16 @@
-"""Decide which certificates of the caller's files become trust anchors, for TLS libraries whose anchors are bare keys.
+"""Select the trust anchors from the trusted certificates, for TLS libraries that do not check anchors.
 
-webpki, the verifier of rustls, checks the name, the key and the name constraints of an anchor, and nothing else. An
-anchor that has expired, that is a server's own certificate or that is for clients only would end a chain. OpenSSL
-checks the certificate at the end of a chain like the others. The choice of the anchors gives the same verdicts here:
+webpki, the verifier of rustls, uses only the name, the key and the name constraints of an anchor. It would accept an
+anchor that has expired, that is a server's certificate, or that is only for clients. OpenSSL checks the certificate at
+the end of a chain like the others. With these rules for anchors the results are the same:
 
 * A root is self-signed. An intermediate is an anchor if an anchor without name constraints has issued it, by name and
-  key identifier: webpki would not apply the constraints of its issuer. Its signature is not verified.
+  key identifier: webpki would not apply its issuer's constraints. Its signature is not verified.
 * An anchor is valid now, and an extended key usage, if it has one, contains serverAuth.
 * An intermediate that is an anchor may sign certificates. A self-signed certificate that may not (CA:FALSE, a key usage
   without keyCertSign) authenticates only itself; `misused_anchor` is the check for that.
 
-The chain that a server sends is verified by the TLS library, and not walked here.
+Only the TLS library verifies the chain that a server sends.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 
 _FAILED = "SSL error: certificate verify failed"
-_MOST = 3  # certificates that an error names
+_MOST = 3  # certificates in an error
 
 
 class Anchors(NamedTuple):
-    """The trust anchors at a moment.
+    """The trust anchors at one time.
 
     Attributes:
         certificates: The anchors, roots first.
-        valid_until: The last moment, in seconds since 1970, for which these are the anchors for certain.
+        valid_until: The time in seconds since 1970 until which these are the anchors.
     """
 
     certificates: tuple[Certificate, ...]
@@ -49,7 +49,7 @@ class Anchors(NamedTuple):
 
 
 class Trust:
-    """The certificates that a context trusts, and which of them are anchors at a moment.
+    """The trusted certificates of a context, from which the anchors are selected.
 
     Args:
         certificates: The certificates of the root files and of the system's store.
@@ -63,7 +63,7 @@ class Trust:
         self._others = [one.certificate for one in first.values() if not one.certificate.is_self_signed]
 
     def anchors(self, now: float) -> Anchors:
-        """Return the anchors for connections that begin at this time (seconds since 1970)."""
+        """Return the anchors at the time `now` (seconds since 1970)."""
         anchors = [one.certificate for one in self._roots if anchor_fault(one.certificate, now) is None]
         issuers = [one for one in anchors if one.may_sign and not one.has_name_constraints]
         waiting = [one for one in self._others if one.may_sign and anchor_fault(one, now) is None]
@@ -80,14 +80,14 @@ class Trust:
         return min((moment for moment in changes if moment >= now), default=math.inf)
 
     def fault(self, now: float) -> CertificateError | None:
-        """Return the error if `anchors` is empty: the roots at fault, with file and date.
+        """Return the error for roots that cannot be anchors now, with their files and dates, if there are no anchors.
 
-        Raise it where the TLS library finds no issuer. It is not a `ConfigError`, and not raised before the server has
-        sent its certificate: with OpenSSL an expired root is found during the handshake too, `sslmode=prefer` then goes
-        on as in libpq, and the root may be replaced while the program runs.
+        Raise it if the TLS library finds no issuer. It is not a `ConfigError`, and it is raised during the handshake,
+        because OpenSSL also reports an expired root then: `sslmode=prefer` continues as in libpq, and the root may be
+        replaced while the program runs.
 
         Returns:
-            `None` if there are anchors, or no root is at fault: then the server's certificate has no known issuer.
+            `None` if there are anchors, or if no root is at fault. The server's certificate then has no known issuer.
         """
         if self.anchors(now).certificates:
             return None
@@ -102,14 +102,14 @@ class Trust:
 
 
 def misused_anchor(anchors: Iterable[Certificate], chain: Sequence[bytes]) -> CertificateError | None:
-    """Return the error if an anchor that may not sign is named as the issuer of another certificate of the chain.
+    """Return the error if an anchor that may not sign is the named issuer of another certificate of the chain.
 
-    To webpki every anchor is a CA. Call this with the chain that it has accepted before anything else is sent: without
-    it, whoever has the key of a server whose self-signed certificate is trusted could issue certificates for any name.
+    webpki treats every anchor as a CA. Call this function after webpki has accepted a chain, and before data is sent.
+    Otherwise the owner of a server with a trusted self-signed certificate could issue certificates for any name.
 
     Args:
-        anchors: What the TLS library was given, or those of them that may not sign.
-        chain: What the server sent, in any order.
+        anchors: The anchors of the TLS library, or only those that may not sign.
+        chain: The certificates that the server sent, in any order.
     """
     barred = [anchor for anchor in anchors if not anchor.may_sign]
     if not barred:
@@ -118,32 +118,30 @@ def misused_anchor(anchors: Iterable[Certificate], chain: Sequence[bytes]) -> Ce
     try:
         issuers = {parse_certificate(der).issuer for der in chain if der not in known}
     except DerError:
-        return CertificateError(
-            f"{_FAILED}: the server's certificate, or one that it sent with it, cannot be read", reason="invalid"
-        )
+        return CertificateError(f"{_FAILED}: the server sent a malformed certificate", reason="invalid")
     if issuers.isdisjoint(anchor.subject for anchor in barred):
         return None
     return CertificateError(
         f"{_FAILED}: invalid CA certificate",
         reason="invalid",
         remedy="The trusted certificate that is named as the issuer may not sign others (CA:FALSE, or a key usage "
-        "without keyCertSign). It authenticates only the server that presents it; trust the certificate of a CA.",
+        "without keyCertSign). Set tls_root_cert_path (sslrootcert) to a CA certificate.",
     )
 
 
 def load_roots(roots: Roots, library: str) -> list[KnownCertificate]:
-    """Parse the certificates that are to be trusted.
+    """Parse the trusted certificates.
 
-    One with a malformed extension or time is left out, because OpenSSL loads it with the others and accepts no chain
-    that ends there. A bundle must not become unusable by it.
+    A certificate with a malformed extension or time is omitted, so that one such certificate does not make a bundle
+    unusable. OpenSSL loads it, but accepts no chain that ends with it.
 
     Args:
-        roots: What the files hold, and whether the system's store is used besides.
-        library: The TLS library, for errors.
+        roots: The contents of the files.
+        library: The name of the TLS library, for errors.
 
     Raises:
-        ConfigError: A certificate is damaged, or there is none without a malformed extension or time, or one has trust
-            settings, which the TLS library cannot apply.
+        ConfigError: A certificate is damaged, or all certificates have a malformed extension or time, or a certificate
+            has trust settings, which the TLS library cannot apply.
     """
     found: list[KnownCertificate] = []
     unusable: ConfigError | None = None
