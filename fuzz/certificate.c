@@ -1,6 +1,6 @@
-/* Fuzz target: the certificate walk, on memory that ends where the input ends, so that a sanitizer sees any byte read
- * beyond it. Whatever the bytes are, the answer is one of those in the header, the same every time, and a digest is
- * written if and only if it is SHA-256, in which case it is the input's.
+/* Fuzz target: the certificate parser. The memory ends at the end of the input, so that a sanitizer reports any read
+ * after it. For every input the result is one of those in the header, and is the same for each call. A digest is written
+ * if and only if the result is SHA-256, and is that of the input.
  */
 #include "../babar_tls/_native/babar_native.h"
 

@@ -1,6 +1,6 @@
-/* Runs a fuzz target without libFuzzer: each seed as it is, each of its beginnings, and then `runs` mutations that are
- * the same every time. It has no coverage to learn from, so mutations are what has found bugs in DER readers: lengths
- * and tags changed, pieces removed, doubled and swapped between seeds.
+/* Run a fuzz target without libFuzzer: each seed, each prefix of a seed, and then `runs` reproducible mutations. It does
+ * not measure coverage. The mutations are those that have found bugs in DER parsers: changed lengths and tags, and pieces
+ * that are removed, duplicated or copied from another seed.
  *
  *     driver -runs=1000000 [-seed=1] file...
  */
@@ -47,12 +47,12 @@ static size_t mutate(uint8_t *bytes, size_t size)
         count = count > size - at ? size - at : count;
         memmove(bytes + at, bytes + at + count, size - at - count);
         return size - count;
-    case 2: /* cut off */
+    case 2: /* truncate */
         return at;
     case 3: /* flip a bit */
         bytes[at % size] ^= (uint8_t)(1u << random_below(8));
         return size;
-    case 4: /* one more, or one less: a length that is off by one */
+    case 4: /* add or subtract one: a length that is off by one */
         bytes[at % size] = (uint8_t)(bytes[at % size] + (random_below(2) ? 1 : 255));
         return size;
     case 5:
@@ -61,7 +61,7 @@ static size_t mutate(uint8_t *bytes, size_t size)
     case 6:
         bytes[at % size] = interesting[random_below(sizeof interesting)];
         return size;
-    default: { /* a piece of another seed, over this one */
+    default: { /* overwrite with a piece of another seed */
         size_t other = random_below(seed_count), from = random_below(seeds[other].size + 1);
         count = random_below(seeds[other].size - from + 1);
         count = count > MAX_SIZE - at ? MAX_SIZE - at : count;

@@ -1,6 +1,6 @@
-/* Fuzz target: every kernel that this CPU can run derives what the portable one derives, in whatever steps, alone and
- * beside others. The first bytes of an input say how long everything is; password and salt are memory that ends where
- * they end.
+/* Fuzz target: every kernel that this CPU supports has the results of the portable kernel, for steps of any size, in
+ * single and in simultaneous derivations. The first bytes of an input are the lengths. The memory of password and salt
+ * ends at their end.
  */
 #include "../babar_tls/_native/babar_native.h"
 
@@ -21,7 +21,7 @@ static uint8_t *copy_of(const uint8_t *data, size_t size)
     return copy;
 }
 
-/* JOBS derivations of the same password and salt, with 1, 2, ... iterations more. */
+/* JOBS derivations of the same password and salt, with 1, 2, ... additional iterations. */
 static void derive(const char *kernel, const uint8_t *password, size_t password_length, const uint8_t *salt,
                    size_t salt_length, uint32_t iterations, uint32_t most, uint8_t keys[JOBS][32])
 {

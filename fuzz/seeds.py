@@ -1,6 +1,6 @@
-"""Writes the seeds: certificates of every signature that is read differently, whole and in outline; PBKDF2's borders.
+"""Write the seeds of the fuzzers: certificates with each signature algorithm, and cases for PBKDF2.
 
-Run it where babar-tls is installed with its `demo` extra. Keys are fresh, and the files differ, each time.
+Run it with babar-tls and its extra `demo` installed. The keys, and therefore the files, are different each time.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ SHA1, SHA384, SHA512_256 = "2b0e03021a", "608648016503040202", "6086480165030402
 
 
 def der(tag: int, *contents: bytes) -> bytes:
-    """One element of less than 256 bytes."""
+    """Return one element of less than 256 bytes."""
     content = b"".join(contents)
     return bytes([tag, *([0x81] if len(content) >= 0x80 else []), len(content)]) + content
 
 
 def identifier(oid: str, parameters: bytes = b"") -> bytes:
-    """An AlgorithmIdentifier."""
+    """Return an AlgorithmIdentifier."""
     return der(0x30, der(0x06, bytes.fromhex(oid)), parameters)
 
 
 def outline(oid: str, parameters: bytes = b"") -> bytes:
-    """A certificate without what the end-point hash does not look at."""
+    """Return a certificate with only the parts that the end-point hash uses."""
     return der(0x30, der(0x30), identifier(oid, parameters), der(0x03, b"\0"))
 
 
 def certificates() -> dict[str, bytes]:
-    """Name and DER of each."""
+    """Yield the name and the DER of each certificate."""
     null = der(0x05)
     whole_pss = [
         der(0xA0, identifier(SHA384, null)),
@@ -63,7 +63,10 @@ def certificates() -> dict[str, bytes]:
 
 
 def derivations() -> dict[str, bytes]:
-    """Name and input of each: iterations, step, length of password and salt, offset, then the bytes of both."""
+    """Yield the name and the input of each case.
+
+    An input is: iterations, step, lengths of password and salt, offset, password and salt.
+    """
     filler = bytes(range(256)) * 2
     lengths = [(0, 0), (8, 16), (63, 55), (64, 56), (65, 59), (64, 60), (100, 63), (1, 64), (200, 119), (64, 128)]
     return {
@@ -73,7 +76,7 @@ def derivations() -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Write them all."""
+    """Write all seeds."""
     for folder, suffix, seeds in (("certificate", "der", certificates()), ("pbkdf2", "bin", derivations())):
         (SEEDS / folder).mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():

@@ -1,8 +1,8 @@
-/* The helper tests itself, where there is no Python: under sanitizers, under valgrind, on an emulated CPU. Known answers
- * for each kernel that this CPU can run; then each against the portable one, on every alignment and in every step size.
+/* Self-test of the helper without Python: with sanitizers, with valgrind, and on an emulated CPU. It tests known answers
+ * for each kernel that this CPU supports, and compares each with the portable kernel for every alignment and step size.
  *
- * With BABAR_TAINT the secrets are marked as not to be looked at (valgrind's memcheck: undefined; MemorySanitizer:
- * poisoned). A branch or an index that depends on a secret is then reported: none may.
+ * With BABAR_TAINT the secrets are marked as undefined (valgrind's memcheck) or poisoned (MemorySanitizer). A branch or an
+ * index that depends on a secret is then reported.
  */
 #include "../babar_tls/_native/babar_native.h"
 
@@ -167,7 +167,7 @@ static void derivations_against_portable(const char *kernel)
     }
 }
 
-/* Nothing here compares: what is computed from a secret is secret. */
+/* This function compares nothing, because values computed from a secret are secret. */
 static void secrets_decide_nothing(void)
 {
     uint8_t password[100], salt[70], key[32], keys[96];
@@ -194,7 +194,7 @@ static void secrets_decide_nothing(void)
 
 static void certificates(void)
 {
-    /* The outline of a certificate that ECDSA with SHA-256 signed, and one by Ed25519. */
+    /* The outer structure of certificates signed with ECDSA and SHA-256, and with Ed25519. */
     static const uint8_t ecdsa[] = {0x30, 0x14, 0x30, 0x00, 0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48,
                                     0xce, 0x3d, 0x04, 0x03, 0x02, 0x03, 0x04, 0x00, 0x01, 0x02, 0x03};
     static const uint8_t ed25519[] = {0x30, 0x0d, 0x30, 0x00, 0x30, 0x05, 0x06, 0x03,

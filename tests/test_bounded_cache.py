@@ -1,4 +1,4 @@
-"""The cache that holds SCRAM keys, key-exchange groups and contexts."""
+"""The cache of SCRAM keys, key-exchange groups and contexts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_value_is_found_by_its_key() -> None:
     assert (cache.get("a"), cache.get("b"), len(cache)) == (2, None, 1)
 
 
-def test_least_recently_used_value_goes_first() -> None:
+def test_least_recently_used_value_is_removed_first() -> None:
     cache: BoundedCache[str, int] = BoundedCache(3)
     for number, key in enumerate("abc"):
         cache.put(key, number)
@@ -153,7 +153,7 @@ def test_forked_child_keeps_the_values() -> None:
 @needs_fork
 def test_forked_child_keeps_the_values_that_a_thread_of_its_parent_was_changing() -> None:
     class Slow(OrderedDict[str, tuple[int, float | None]]):
-        """Entries whose change takes until the child was forked."""
+        """Entries whose change lasts until the child is forked."""
 
         def __setitem__(self, key: str, value: tuple[int, float | None]) -> None:
             entered.set()

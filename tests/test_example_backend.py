@@ -1,4 +1,4 @@
-"""The example is a package of its own: installed beside babar-tls it is found, passes every check, and connects."""
+"""The example is a separate package: it is found if it is installed, passes all checks, and connects."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ versions = pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the example and its metadata, built from a copy: building writes beside the sources."""
+    """Return a folder with the example and its metadata.
+
+    It is built from a copy, because the build writes to the sources.
+    """
     if find_spec("setuptools") is None:
         pytest.skip("setuptools, which builds the example, is not installed")
     try:
@@ -66,7 +69,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(site: Path, code: str, *arguments: str) -> str:
-    """Run code in a Python that has the example, and return what it prints."""
+    """Run code in a Python with the example installed, and return the output."""
     head = f"import sys; sys.path[:0] = [{str(site)!r}, {str(Path(babar_tls.__file__).parents[1])!r}]\n"
     command = [sys.executable, "-W", "error", "-c", head + code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this Python
@@ -172,7 +175,10 @@ def test_intermediate_in_the_root_file_is_not_a_root(
 def test_exception_in_the_name_check_is_raised(
     backend: TlsBackend, parameters: TlsParameters, authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """GnuTLS calls the check, and what ctypes calls cannot raise: it would return 0, which accepts the certificate."""
+    """GnuTLS calls the check through ctypes.
+
+    ctypes would ignore the exception and return 0, which accepts the certificate.
+    """
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -194,7 +200,7 @@ def test_key_of_another_certificate_is_refused(
 
 
 def test_entry_point_registers_the_backend(installed: Path) -> None:
-    """The entry point is all that registers it, and it is imported only when it is used."""
+    """It is imported only when it is used."""
     code = """if True:
         from babar_tls.backends import available_backends, backend_names
         assert "gnutls" in backend_names()
@@ -205,7 +211,7 @@ def test_entry_point_registers_the_backend(installed: Path) -> None:
 
 
 def test_every_check_passes(installed: Path) -> None:
-    """Every check passes, except those that do not apply to its capabilities or to its kind of backend."""
+    """Except for checks that do not apply to its capabilities."""
     code = f"""if True:
         from babar_tls.testing import CheckOutcome, check_backend
         report = check_backend("gnutls", handshakes={HANDSHAKES})

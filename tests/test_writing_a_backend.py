@@ -1,4 +1,4 @@
-"""The backend in docs/writing-a-backend.md works as it stands there, and adapters import only the documented names."""
+"""The backend in docs/writing-a-backend.md works, and adapters import only documented names."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_unreadable_root_is_a_configuration_error(backend: TlsBackend, tmp_path:
         TlsConnection(backend, TlsParameters(root_cert_path=str(path), default_roots=False), NAME)
 
 
-def test_what_the_capabilities_do_not_name_is_refused(backend: TlsBackend, parameters: TlsParameters) -> None:
+def test_unsupported_feature_is_refused(backend: TlsBackend, parameters: TlsParameters) -> None:
     for refused in ({"groups": ("x25519",)}, {"key_log_path": "keys"}, {"crl_path": "list.crl"}):
         with pytest.raises(ConfigError, match="the mine backend cannot"):
             TlsConnection(backend, TlsParameters(**{**vars(parameters), **refused}), NAME)

@@ -1,4 +1,4 @@
-"""One authority for the tests of this folder, and every engine."""
+"""Fixtures: one CA for the tests of this folder, and each backend."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ pytest.importorskip("cryptography")
 
 @pytest.fixture(params=["stdlib", "openssl", "rustls"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """The name of an engine; each test runs on every one that is installed."""
+    """Return the name of a backend. Each test runs with every installed backend."""
     if request.param not in available_backends():
-        pytest.skip(f"the {request.param} engine is not installed")
+        pytest.skip(f"the {request.param} backend is not installed")
     return request.param
 
 
@@ -39,13 +39,13 @@ def root_path(authority: CertificateAuthority, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def parameters(root_path: Path) -> TlsParameters:
-    """Verify everything, against the one authority."""
+    """Return parameters that verify everything with this CA."""
     return TlsParameters(root_cert_path=str(root_path), default_roots=False)
 
 
 @pytest.fixture(scope="session")
 def clients() -> CertificateAuthority:
-    """The authority that signs clients' certificates."""
+    """Return the CA that signs client certificates."""
     return CertificateAuthority("rsa2048")
 
 

@@ -1,4 +1,4 @@
-"""An engine's client and the standard library's server, joined in memory: what `check_backend` uses too."""
+"""A client of a backend and a server of the standard library, connected in memory, as in `check_backend`."""
 
 from __future__ import annotations
 

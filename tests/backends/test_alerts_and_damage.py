@@ -1,4 +1,4 @@
-"""Each alert is reported by its name or number, and damaged records as damage, by every backend."""
+"""Every backend reports each alert by its name or number, and damaged records as damage."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def error_after(backend: str, *chunks: bytes) -> TlsError:
 @pytest.mark.parametrize(
     "head", [b"HTTP/1.1 400 Bad Request\r\n", b"\x16\x03\x03\0\0", b"\x16\x03\x03\xff\xff", b"\x17\x03\x03"]
 )
-def test_server_that_does_not_speak_tls_receives_an_alert(backend: str, head: bytes) -> None:
+def test_server_that_does_not_use_tls_receives_an_alert(backend: str, head: bytes) -> None:
     stream = TlsConnection(get_backend(backend), TlsParameters(verify=TlsVerify.NONE), NAME)
     stream.do_handshake()
     stream.data_to_send()
@@ -114,7 +114,7 @@ def test_alert_before_the_end_of_the_stream_is_reported(backend: str) -> None:
         assert caught.value.alert == NUMBERS.get(number, str(number))
 
 
-def test_alert_about_alpn_says_how_to_go_on(backend: str) -> None:
+def test_alert_about_alpn_has_a_remedy(backend: str) -> None:
     error = error_after(backend, alert(120))
     assert "ALPN protocol 'postgresql'" in str(error)
     assert "Traefik" in str(error)
@@ -127,7 +127,7 @@ def test_alert_about_the_client_certificate_has_its_name(backend: str) -> None:
         assert error.alert == name
 
 
-def test_end_of_tls_in_the_handshake_is_no_alert_of_failure(backend: str) -> None:
+def test_close_notify_in_the_handshake_is_not_reported_as_a_failure_alert(backend: str) -> None:
     stream = TlsConnection(get_backend(backend), TlsParameters(verify=TlsVerify.NONE), NAME)
     stream.do_handshake()
     stream.receive_data(alert(0, level=1))
@@ -200,10 +200,10 @@ def test_damage_after_the_handshake_is_reported_as_damage(
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 @pytest.mark.parametrize("position", range(0, 400, 7))
-def test_damage_in_the_handshake_is_never_called_another_protocol(
+def test_damage_in_the_handshake_is_not_reported_as_another_protocol(
     backend: str, version: str, position: int, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    """The first record is TLS, so that whatever follows is damage."""
+    """The first record is TLS, so that invalid data after it is damage."""
     sent = bytearray()
 
     def tamper(data: bytes) -> bytes:
@@ -233,7 +233,7 @@ def established(backend: str, version: str, parameters: TlsParameters, authority
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_truncation_after_the_handshake_is_an_end(
+def test_truncation_after_the_handshake_is_closed(
     backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     pair = established(backend, version, parameters, authority)

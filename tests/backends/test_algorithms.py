@@ -1,4 +1,4 @@
-"""Cipher suites and groups that a configuration names are the ones that are offered, or wrap says why not."""
+"""The cipher suites and groups that a configuration names are offered, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ TLS13 = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_
 
 
 def offered(backend: str, parameters: TlsParameters) -> ClientOffer:
-    """What the engine offers with these parameters."""
+    """Return the offer of the backend with these parameters."""
     stream = TlsConnection(get_backend(backend), parameters, NAME)
     stream.do_handshake()
     return client_offer(stream.data_to_send())
 
 
 @pytest.mark.parametrize("name", ["ECDHE-RSA-AES256-GCM-SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"])
-def test_suite_of_tls_12(backend: str, name: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """A suite of TLS 1.2, in either spelling, is the only one offered, and TLS 1.3 is not."""
+def test_tls_12_suite_is_the_only_one_offered(
+    backend: str, name: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """TLS 1.3 is not offered then."""
     asked = dataclasses.replace(parameters, ciphers=(name,))
     offer = offered(backend, asked)
     usable = [code for code in offer.ciphers if code >> 8 != 0x13]  # those of TLS 1.3 mean nothing in a 1.2 hello
@@ -43,8 +45,10 @@ def test_suite_of_tls_12(backend: str, name: str, parameters: TlsParameters, aut
     assert pair.server.cipher()[:2] == ("ECDHE-RSA-AES256-GCM-SHA384", "TLSv1.2")  # type: ignore[index]
 
 
-def test_suite_of_tls_13(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """A suite of TLS 1.3 is the only one offered, where the engine can choose among them; else that is refused."""
+def test_tls_13_suite_is_the_only_one_offered_or_refused(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """A backend that cannot choose among the suites of TLS 1.3 refuses it."""
     asked = dataclasses.replace(parameters, ciphers=("TLS_CHACHA20_POLY1305_SHA256",))
     if get_backend(backend).capabilities.selects_ciphers != "all":
         with pytest.raises(ConfigError, match=r"cannot choose among the cipher suites of TLS 1\.3") as caught:
@@ -56,31 +60,31 @@ def test_suite_of_tls_13(backend: str, parameters: TlsParameters, authority: Cer
     assert Pair(backend, asked, NAME, authority.issue(NAME)).handshake().client.facts.version == "TLSv1.3"
 
 
-def test_all_suites_of_tls_13(backend: str, parameters: TlsParameters) -> None:
-    """All of TLS 1.3 and one of TLS 1.2 can be had of every engine."""
+def test_all_tls_13_suites_and_one_tls_12_suite_are_offered(backend: str, parameters: TlsParameters) -> None:
     offer = offered(backend, dataclasses.replace(parameters, ciphers=(*TLS13, "ECDHE-ECDSA-AES128-GCM-SHA256")))
     assert offer.versions == ("TLSv1.3", "TLSv1.2")
     assert sorted(offer.ciphers) == [AES128, AES256, CHACHA20, 0xC02B]
 
 
 @pytest.mark.parametrize("name", ["ROT13", "HIGH", "ECDHE", "TLS_NOTHING_WITH_NOTHING_SHA256"])
-def test_unknown_suite(backend: str, name: str, parameters: TlsParameters) -> None:
-    """A name that is no single suite is refused by name, not passed over, beside one that is known too."""
+def test_unknown_suite_is_refused_by_name(backend: str, name: str, parameters: TlsParameters) -> None:
+    """OpenSSL would ignore it if a known suite is given too."""
     for ciphers in ((name,), ("ECDHE-RSA-AES256-GCM-SHA384", name)):
         with pytest.raises(ConfigError, match=name):
             TlsConnection(get_backend(backend), dataclasses.replace(parameters, ciphers=ciphers), NAME)
 
 
-def test_no_suite_left(backend: str, parameters: TlsParameters) -> None:
-    """Suites of one version and the other version as the oldest leave nothing."""
+def test_suites_of_no_allowed_version_are_refused(backend: str, parameters: TlsParameters) -> None:
     asked = dataclasses.replace(parameters, ciphers=("ECDHE-RSA-AES256-GCM-SHA384",), min_version=TlsVersion.TLSV1_3)
     with pytest.raises(ConfigError, match="names no cipher suite of a TLS version that is allowed"):
         TlsConnection(get_backend(backend), asked, NAME)
 
 
 @pytest.mark.parametrize("name", ["secp384r1", "P-384"])
-def test_group(backend: str, name: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """One group is the only one offered and the one used, where the engine can be told; else that is refused."""
+def test_group_is_the_only_one_offered_and_used_or_refused(
+    backend: str, name: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """A backend that cannot choose a group refuses it."""
     asked = dataclasses.replace(parameters, groups=(name,))
     if get_backend(backend).capabilities.selects_groups == "no":
         with pytest.raises(ConfigError, match="group"):
@@ -158,16 +162,17 @@ def test_group_of_another_tls_version_is_refused_by_name(
 
 
 @pytest.mark.parametrize("groups", [("rot13",), ("secp384r1", "x25519")])
-def test_groups_that_cannot_be_had(backend: str, groups: tuple[str, ...], parameters: TlsParameters) -> None:
-    """A group that is unknown, or a list where one can be had, is refused and named."""
+def test_unknown_group_and_unsupported_list_are_refused_by_name(
+    backend: str, groups: tuple[str, ...], parameters: TlsParameters
+) -> None:
     if get_backend(backend).capabilities.selects_groups == "list" and len(groups) > 1:
-        pytest.skip("this engine takes a list")
+        pytest.skip("this backend takes a list")
     with pytest.raises(ConfigError, match=groups[0]):
         TlsConnection(get_backend(backend), dataclasses.replace(parameters, groups=groups), NAME)
 
 
-def test_config_takes_strings_and_sequences() -> None:
-    """A policy is written as OpenSSL's lists are, or as a sequence; it survives a connection string."""
+def test_config_accepts_strings_and_sequences() -> None:
+    """The result can be converted to a connection string and back."""
     config = Config(user="app", tls_groups="X25519MLKEM768:x25519", tls_ciphers=["TLS_AES_256_GCM_SHA384"])
     assert config.tls_groups == ("X25519MLKEM768", "x25519")
     assert config.tls_ciphers == ("TLS_AES_256_GCM_SHA384",)
@@ -177,14 +182,13 @@ def test_config_takes_strings_and_sequences() -> None:
 
 @pytest.mark.parametrize("value", ["HIGH:!aNULL", ["ECDHE+AES"], [b"TLS_AES_256_GCM_SHA384"], 7, ["a b"]])
 @pytest.mark.parametrize("field", ["tls_ciphers", "tls_groups"])
-def test_config_refuses_classes(field: str, value: object) -> None:
-    """Expressions of OpenSSL's that stand for many suites say nothing certain: each is to be named."""
+def test_config_refuses_classes_of_suites(field: str, value: object) -> None:
+    """An expression of OpenSSL for many suites is not definite. Each suite must be named."""
     with pytest.raises(ConfigError, match=field):
         Config(user="app", **{field: value})  # type: ignore[arg-type]
 
 
-def test_versions_left() -> None:
-    """Naming suites of one version does without the other."""
+def test_suites_of_one_version_exclude_the_other_version() -> None:
     only12 = select(TlsParameters(ciphers=("ECDHE-RSA-AES256-GCM-SHA384",)))
     assert (only12.min_version, only12.max_version) == (TlsVersion.TLSV1_2, TlsVersion.TLSV1_2)
     only13 = select(TlsParameters(ciphers=("tls_aes_256_gcm_sha384",)))
@@ -192,8 +196,8 @@ def test_versions_left() -> None:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program to ask for its table of names")
-def test_openssl_names() -> None:
-    """IANA's names of every suite for servers with RSA and ECDSA certificates are OpenSSL's own translations."""
+def test_openssl_names_are_those_of_openssl() -> None:
+    """IANA's names of all suites for servers with RSA and ECDSA certificates."""
     listed = subprocess.run(  # noqa: S603
         [shutil.which("openssl"), "ciphers", "-stdname", "-v", "ALL"], check=True, capture_output=True, text=True
     ).stdout

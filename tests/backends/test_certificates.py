@@ -1,4 +1,4 @@
-"""Every fault of a certificate is the same error, whichever engine met it: class, `reason` and text."""
+"""Every backend reports a fault of a certificate with the same class, `reason` and text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _with_root(certificate: ServerCertificate) -> ServerCertificate:
 
 
 def _issued_by_a_leaf(authority: CertificateAuthority) -> ServerCertificate:
-    """The holder of an ordinary certificate poses as an authority (CVE-2002-0862)."""
+    """Issue a certificate with the key of a certificate that is not a CA certificate (CVE-2002-0862)."""
     impostor = CertificateAuthority("rsa2048")
     leaf = authority.issue("evil.example.com", key="rsa2048")
     from cryptography import x509
@@ -110,8 +110,9 @@ def verified(backend: str, parameters: TlsParameters, hostname: str, certificate
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults(backend: str, fault: str, rsa_authority: CertificateAuthority, rsa_parameters: TlsParameters) -> None:
-    """A fault is told in OpenSSL 3's words after libpq's, with its reason, and with what to do about it."""
+def test_fault_has_the_texts_of_libpq_and_openssl_3_and_a_remedy(
+    backend: str, fault: str, rsa_authority: CertificateAuthority, rsa_parameters: TlsParameters
+) -> None:
     make, reason, text = FAULTS[fault]
     if backend == "rustls" and fault in BY_RUSTLS:
         reason, text = BY_RUSTLS[fault]
@@ -146,10 +147,10 @@ def test_faults(backend: str, fault: str, rsa_authority: CertificateAuthority, r
         (("*.com", "d*.example.com", "*.*.example.com", NAME), NAME),
     ],
 )
-def test_names_that_match(
+def test_matching_name_is_accepted(
     backend: str, names: tuple[str, ...], hostname: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    """Any name of the certificate will do, in any case, and ``*`` stands for one whole label (RFC 9525 §6.3)."""
+    """Case is ignored, and ``*`` matches one whole label (RFC 9525 §6.3)."""
     verified(backend, parameters, hostname, authority.issue(*names))
 
 
@@ -181,10 +182,9 @@ def test_names_that_match(
         ((NAME,), "127.0.0.1"),
     ],
 )
-def test_names_that_do_not_match(
+def test_name_that_does_not_match_is_refused_with_the_text_of_libpq(
     backend: str, names: tuple[str, ...], hostname: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    """A certificate for somebody else is refused in libpq's words, which name both."""
     with pytest.raises(CertificateError) as caught:
         verified(backend, parameters, hostname, authority.issue(*names))
     others = f"; it is for {', '.join(names)}" if len(names) > 1 else ""
@@ -196,7 +196,7 @@ def test_names_that_do_not_match(
 
 
 def _with_san(authority: CertificateAuthority, *names: Any) -> ServerCertificate:
-    """A certificate with alternative names of any kind, which `issue` would not make."""
+    """Issue a certificate with alternative names of any kind, which `issue` does not support."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
@@ -216,8 +216,10 @@ def _with_san(authority: CertificateAuthority, *names: Any) -> ServerCertificate
     return dataclasses.replace(template, certificate_pem=pem, der=certificate.public_bytes(Encoding.DER))
 
 
-def test_addresses_as_names(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """An address in a dNSName is not an address, and does no harm to the names beside it."""
+def test_address_in_a_dns_name_does_not_match(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """Other names of the certificate still match."""
     from cryptography import x509
 
     only_dns = _with_san(authority, x509.DNSName("127.0.0.1"))
@@ -227,8 +229,9 @@ def test_addresses_as_names(backend: str, parameters: TlsParameters, authority: 
     verified(backend, parameters, NAME, _with_san(authority, x509.DNSName("127.0.0.1"), x509.DNSName(NAME)))
 
 
-def test_foreign_alternative_names(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """Kinds of names that have nothing to do with hosts are passed over, whatever is in them."""
+def test_other_kinds_of_alternative_names_are_ignored(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
     from cryptography import x509
 
     others = [
@@ -242,8 +245,9 @@ def test_foreign_alternative_names(backend: str, parameters: TlsParameters, auth
         verified(backend, parameters, NAME, _with_san(authority, *others))
 
 
-def test_common_name_only(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """A certificate of another age, with a common name and nothing else, is refused and told apart."""
+def test_certificate_with_only_a_common_name_is_refused_with_its_reason(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
     with pytest.raises(CertificateError) as caught:
         verified(backend, parameters, NAME, authority.issue(NAME, san=False))
     assert caught.value.reason == "common-name-only"
@@ -254,10 +258,10 @@ def test_common_name_only(backend: str, parameters: TlsParameters, authority: Ce
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_client_certificate_demanded(
+def test_missing_client_certificate_is_a_client_certificate_error(
     backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    """A server that demands a certificate of ours is told apart: in TLS 1.2 by the handshake, in 1.3 by reading on."""
+    """With TLS 1.2 the handshake fails. With TLS 1.3 the first read fails."""
     options = {**only(version), "client_ca_pem": authority.certificate_pem}
     pair = Pair(backend, parameters, NAME, authority.issue(NAME), **options)
     with pytest.raises(ClientCertificateError, match="the server did not accept the client certificate"):
@@ -268,10 +272,10 @@ def test_client_certificate_demanded(
 
 @pytest.mark.parametrize("verify", TlsVerify)
 @pytest.mark.parametrize("ciphers", ["ECDHE-RSA-AES128-GCM-SHA256", "AECDH-AES128-SHA:@SECLEVEL=0"])
-def test_nothing_in_common(
+def test_server_without_a_common_cipher_suite_ends_the_handshake_with_an_alert(
     backend: str, ciphers: str, verify: TlsVerify, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    """A server without a cipher suite of ours, and one that has only anonymous ones, ends the handshake by alert."""
+    """A server with only anonymous suites too."""
     chosen = dataclasses.replace(parameters, verify=verify)
     with pytest.raises(TlsError) as caught:
         Pair(backend, chosen, NAME, authority.issue(NAME), **only("TLSv1.2"), ciphers=ciphers).handshake()
@@ -288,8 +292,7 @@ def test_nothing_in_common(
         b"220 mail.example.com ESMTP\r\n",
     ],
 )
-def test_no_tls_at_all(backend: str, words: bytes, parameters: TlsParameters) -> None:
-    """A server that answers in plain text is said to speak no TLS."""
+def test_answer_in_plain_text_is_reported_as_not_tls(backend: str, words: bytes, parameters: TlsParameters) -> None:
     from babar_tls.backends import get_backend
 
     stream = TlsConnection(get_backend(backend), parameters, NAME)
@@ -299,8 +302,9 @@ def test_no_tls_at_all(backend: str, words: bytes, parameters: TlsParameters) ->
         stream.do_handshake()
 
 
-def test_trusted_leaf(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
-    """A self-signed certificate that is itself given as the root is trusted, for its name."""
+def test_trusted_self_signed_certificate_is_accepted_for_its_name(
+    backend: str, authority: CertificateAuthority, tmp_path: Path
+) -> None:
     certificate = authority.issue(NAME, self_signed=True)
     root = tmp_path / "root.crt"
     root.write_bytes(certificate.certificate_pem)

@@ -1,4 +1,4 @@
-"""The error for a rejected chain names the certificate at fault, or what was trusted, and says what to replace."""
+"""The error for a rejected chain names the certificate at fault or the trusted certificates, and has a remedy."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ def test_certificate_that_the_server_sends_is_named(backend: str, version: str, 
     error = rejected(backend, certificate, tmp_path / "root.crt", root.root_pem, version)
     assert error.message == "SSL error: certificate verify failed: certificate has expired"
     if backend == "rustls":
-        expected = "the server's certificate or an intermediate certificate that the server sends"
+        expected = "The server's certificate or an intermediate certificate that it sends"
     assert expected in (error.remedy or "")
     assert str(tmp_path) not in str(error)
 
 
-def test_self_signed_certificate_of_the_server_is_named_as_its_own(backend: str, tmp_path: Path) -> None:
+def test_self_signed_server_certificate_is_named(backend: str, tmp_path: Path) -> None:
     root = CertificateAuthority("rsa2048")
     certificate = root.issue(NAME, self_signed=True, key="rsa2048", **PAST)
     error = rejected(backend, certificate, tmp_path / "root.crt", certificate.certificate_pem)
@@ -109,7 +109,7 @@ def test_self_signed_certificate_of_the_server_is_named_as_its_own(backend: str,
     assert "The server needs a new" in (error.remedy or "")
 
 
-def test_expired_root_beside_its_renewed_one_is_not_blamed(backend: str, tmp_path: Path) -> None:
+def test_expired_root_is_not_named_if_its_successor_is_trusted(backend: str, tmp_path: Path) -> None:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.serialization import Encoding
@@ -135,7 +135,7 @@ def test_sources_of_trust_are_named(backend: str, version: str, tmp_path: Path) 
     path = tmp_path / "root.crt"
     error = rejected(backend, CertificateAuthority().issue(NAME), path, CertificateAuthority().root_pem, version)
     assert error.reason == "untrusted"
-    assert f"The trusted certificates are those of {path}." in (error.remedy or "")
+    assert f"The trusted certificates are from {path}." in (error.remedy or "")
     assert "sslrootcert" in (error.remedy or "")
 
 
@@ -180,10 +180,10 @@ def test_variable_that_names_a_file_that_cannot_be_used_is_named(
     assert "SSL_CERT_FILE" not in str(caught.value)
 
 
-def test_variable_that_names_no_directory_is_named(
+def test_variable_that_names_a_missing_directory_is_named(
     backend: str, root_path: Path, authority: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If something else is trusted, a directory that is missing is no error, as in OpenSSL."""
+    """If other certificates are trusted, a missing directory is not an error, as in OpenSSL."""
     path = tmp_path / "certs"
     monkeypatch.setenv("SSL_CERT_DIR", str(path))
     with pytest.raises(ConfigError) as caught:

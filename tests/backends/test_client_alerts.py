@@ -1,4 +1,4 @@
-"""Every alert about a client certificate is a `ClientCertificateError` whose remedy is about that alert."""
+"""Every alert about a client certificate is a `ClientCertificateError` with a specific remedy."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ ALERTS = [
     (43, "unsupported certificate", "clientAuth"),
     (44, "certificate revoked", "has been revoked"),
     (45, "certificate expired", "has expired"),
-    (46, "certificate unknown", "log has the reason"),
+    (46, "certificate unknown", "sent no reason"),
     (48, "unknown ca", "ssl_ca_file"),
     (116, "certificate required", "sslcert"),
 ]
 
 
 @pytest.mark.parametrize(("number", "words", "remedy"), ALERTS)
-def test_an_alert_about_the_client_certificate_has_its_own_remedy(  # noqa: PLR0917 - fixtures
+def test_alert_about_the_client_certificate_has_a_specific_remedy(  # noqa: PLR0917 - fixtures
     backend: str, number: int, words: str, remedy: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     stream = TlsConnection(get_backend(backend), parameters, NAME)
@@ -42,5 +42,5 @@ def test_an_alert_about_the_client_certificate_has_its_own_remedy(  # noqa: PLR0
     assert remedy in (caught.value.remedy or "")
 
 
-def test_no_two_alerts_have_the_same_remedy() -> None:
+def test_remedies_of_alerts_are_different() -> None:
     assert len({remedy for _, _, remedy in ALERTS}) == len(ALERTS)

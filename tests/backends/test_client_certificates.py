@@ -1,4 +1,4 @@
-"""Our own certificate, from every kind of file, and what is wrong with files that do not hold one."""
+"""The client certificate from every kind of file, and the errors for damaged files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def put(path: Path, data: bytes, mode: int = 0o600) -> str:
 
 
 def presented(backend: str, parameters: TlsParameters, server: ServerCertificate, root: bytes, **source: Any) -> bytes:
-    """The certificate that the server saw, DER."""
+    """Return the certificate that the server received, DER."""
     chosen = dataclasses.replace(parameters, client_certificate=ClientCertificate(**source))
     pair = Pair(backend, chosen, NAME, server, client_ca_pem=root).handshake()
     seen = pair.server.getpeercert(binary_form=True)
@@ -74,7 +74,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["rsa2048", "p256", "ed25519"])
-def test_every_form_of_key(  # noqa: PLR0917 - fixtures
+def test_key_of_every_form_is_accepted(  # noqa: PLR0917 - fixtures
     backend: str,
     kind: Any,
     form: str,
@@ -83,7 +83,7 @@ def test_every_form_of_key(  # noqa: PLR0917 - fixtures
     clients: CertificateAuthority,
     tmp_path: Path,
 ) -> None:
-    """RSA, EC and Ed25519 keys work in PEM and DER, in PKCS #1, SEC 1 and PKCS #8, encrypted or not."""
+    """RSA, EC and Ed25519 keys in PEM and DER, in PKCS #1, SEC 1 and PKCS #8, encrypted or not."""
     if kind == "ed25519" and "traditional" in form:
         pytest.skip("there is no such form")
     client = clients.issue(usage="client", common_name="app", key=kind)
@@ -95,10 +95,10 @@ def test_every_form_of_key(  # noqa: PLR0917 - fixtures
         assert presented(backend, parameters, server, clients.root_pem, **source, **password) == client.der
 
 
-def test_one_file(
+def test_one_pem_file_may_contain_certificate_and_key(
     backend: str, parameters: TlsParameters, server: ServerCertificate, client: ServerCertificate, tmp_path: Path
 ) -> None:
-    """One PEM file may hold both, the key first or last; it is then guarded like a key."""
+    """In any order. The file needs the permissions of a key file."""
     for data in (client.private_key_pem + client.certificate_pem, client.certificate_pem + client.private_key_pem):
         path = put(tmp_path / "both.pem", data)
         for place in (path, data):
@@ -110,7 +110,7 @@ def test_one_file(
 
 @pytest.mark.parametrize("password", [None, b"", PASSWORD])
 @pytest.mark.parametrize("name", ["c.p12", "anything"])
-def test_pkcs12(  # noqa: PLR0917 - fixtures
+def test_pkcs12_file_is_recognized_by_its_content(  # noqa: PLR0917 - fixtures
     backend: str,
     name: str,
     password: bytes | None,
@@ -119,7 +119,7 @@ def test_pkcs12(  # noqa: PLR0917 - fixtures
     clients: CertificateAuthority,
     tmp_path: Path,
 ) -> None:
-    """A PKCS #12 file is known by its content; it brings key and intermediates."""
+    """Its key and its intermediates are used."""
     client = clients.intermediate().issue(usage="client", common_name="app")
     data = client.pkcs12(password or None)
     path = put(tmp_path / name, data)
@@ -135,14 +135,13 @@ def test_pkcs12(  # noqa: PLR0917 - fixtures
         )
 
 
-def test_pkcs12_needs_cryptography(
+def test_pkcs12_without_cryptography_is_refused_with_the_install_command(
     parameters: TlsParameters, client: ServerCertificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without cryptography a PKCS #12 file is refused with the command that installs it."""
     for module in ("cryptography.hazmat.primitives.serialization", "cryptography.hazmat.primitives"):
         monkeypatch.setitem(sys.modules, module, None)
     error = refused("stdlib", parameters, certificate=client.pkcs12())
-    assert "PKCS #12 needs the package cryptography" in error.message
+    assert "PKCS #12 requires the package cryptography" in error.message
     assert "pip install 'babar-tls[openssl]'" in (error.remedy or "")
 
 
@@ -150,7 +149,7 @@ def test_pkcs12_needs_cryptography(
 def test_intermediates_are_sent(
     backend: str, version: str, parameters: TlsParameters, server: ServerCertificate, clients: CertificateAuthority
 ) -> None:
-    """What follows our certificate in its file is sent too: the server may know the root alone."""
+    """The server may have only the root certificate."""
     client = clients.intermediate().intermediate().issue(usage="client", common_name="app")
     chosen = dataclasses.replace(
         parameters, client_certificate=ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
@@ -158,20 +157,19 @@ def test_intermediates_are_sent(
     Pair(backend, chosen, NAME, server, client_ca_pem=clients.root_pem, **only(version)).handshake()
 
 
-def test_unasked_is_unsent(
+def test_client_certificate_is_not_sent_without_a_request(
     backend: str, parameters: TlsParameters, server: ServerCertificate, client: ServerCertificate
 ) -> None:
-    """A server that does not ask sees no certificate."""
     source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
     pair = Pair(backend, dataclasses.replace(parameters, client_certificate=source), NAME, server).handshake()
     assert pair.server.getpeercert(binary_form=True) is None
 
 
 @pytest.mark.parametrize("form", ["PKCS #8, encrypted", "PKCS #8, encrypted, DER", "traditional, encrypted"])
-def test_passwords(
+def test_password_may_be_text_bytes_or_a_callable(
     backend: str, form: str, parameters: TlsParameters, client: ServerCertificate, server: ServerCertificate
 ) -> None:
-    """A password may be text, bytes or asked for; it is asked for when a key is encrypted, and once."""
+    """The callable is called once, and only if the key is encrypted."""
     asked = []
 
     def ask() -> str:
@@ -189,7 +187,7 @@ def test_passwords(
 
 @dataclasses.dataclass
 class Vault:
-    """It is compared by value and has no hash."""
+    """A callable that is compared by value and has no hash."""
 
     password: bytes
     asked: int = 0
@@ -199,10 +197,10 @@ class Vault:
         return self.password
 
 
-def test_who_is_asked_needs_no_hash(
+def test_password_callable_does_not_have_to_be_hashable(
     backend: str, parameters: TlsParameters, client: ServerCertificate, server: ServerCertificate
 ) -> None:
-    """A callable that cannot be hashed is as good as another, and its context is found again."""
+    """Its context is found in the cache."""
     vault = Vault(PASSWORD)
     source = {"certificate": client.certificate_pem, "key": client.private_key(password=PASSWORD), "password": vault}
     for _ in range(2):
@@ -212,7 +210,7 @@ def test_who_is_asked_needs_no_hash(
     assert (vault.asked, other.asked) == (1, 1)
 
 
-def test_encrypted_key_under_the_label_of_a_plain_one_does_not_prompt(  # noqa: PLR0917 - fixtures
+def test_encrypted_key_with_the_label_of_a_plain_key_does_not_prompt(  # noqa: PLR0917 - fixtures
     backend: str,
     parameters: TlsParameters,
     server: ServerCertificate,
@@ -220,7 +218,7 @@ def test_encrypted_key_under_the_label_of_a_plain_one_does_not_prompt(  # noqa: 
     client: ServerCertificate,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """OpenSSL decrypts an EncryptedPrivateKeyInfo also in a block PRIVATE KEY; without a password it would prompt."""
+    """OpenSSL also decrypts an EncryptedPrivateKeyInfo in a block PRIVATE KEY. Without a password it would prompt."""
     key = client.private_key(password=PASSWORD).replace(b"ENCRYPTED ", b"")
     error = refused(backend, parameters, certificate=client.certificate_pem, key=key)
     assert error.message == 'private key file "<bytes>" is encrypted'
@@ -231,7 +229,7 @@ def test_encrypted_key_under_the_label_of_a_plain_one_does_not_prompt(  # noqa: 
 
 
 def in_ber(der: bytes) -> bytes:
-    """Return an element of elements without its length, whose end is marked (X.690 §8.1.3.6)."""
+    """Return a constructed element of indefinite length (X.690 §8.1.3.6)."""
     return b"\x30\x80" + b"".join(each.encoded for each in elements(only_element(der).content)) + b"\0\0"
 
 
@@ -243,7 +241,7 @@ def test_encrypted_key_in_ber_does_not_prompt(
     client: ServerCertificate,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """OpenSSL reads BER where DER is required."""
+    """OpenSSL accepts BER where DER is required."""
     key = in_ber(client.private_key(password=PASSWORD, der=True))
     key = encode(label, key) if label is not None else key
     error = refused(backend, parameters, certificate=client.certificate_pem, key=key)
@@ -278,10 +276,10 @@ def test_damaged_key_is_refused_with_its_line(
 
 
 @pytest.mark.parametrize("form", ["PKCS #8, encrypted", "PKCS #8, encrypted, DER", "traditional, encrypted"])
-def test_nobody_is_asked_on_the_terminal(
+def test_missing_or_wrong_password_is_an_error_without_a_prompt(
     backend: str, form: str, parameters: TlsParameters, client: ServerCertificate, tmp_path: Path
 ) -> None:
-    """An encrypted key without a password, or with a wrong one, is an error that tells no password."""
+    """The error does not contain the password."""
     path = put(tmp_path / "c.key", client.private_key(**FORMS[form]))
     for nothing in (None, "", b"", lambda: ""):
         error = refused(backend, parameters, certificate=client.certificate_pem, key=path, password=nothing)
@@ -295,12 +293,11 @@ def test_nobody_is_asked_on_the_terminal(
 
 
 @pytest.mark.parametrize("source", [{"certificate": "x", "key": "pkcs11:token=a"}, {"certificate": "PKCS11:token=a"}])
-def test_tokens(backend: str, source: dict[str, str], parameters: TlsParameters) -> None:
-    """Keys in tokens are refused with a reason."""
+def test_key_in_a_token_is_refused(backend: str, source: dict[str, str], parameters: TlsParameters) -> None:
     assert "PKCS #11" in refused(backend, parameters, **source).message
 
 
-def test_rotation(  # noqa: PLR0917 - fixtures
+def test_renewed_certificate_is_used_by_the_next_connection(  # noqa: PLR0917 - fixtures
     backend: str,
     parameters: TlsParameters,
     server: ServerCertificate,
@@ -308,7 +305,6 @@ def test_rotation(  # noqa: PLR0917 - fixtures
     client: ServerCertificate,
     tmp_path: Path,
 ) -> None:
-    """A renewed certificate and key count at the next connection."""
     source = {"certificate": str(tmp_path / "c.crt"), "key": str(tmp_path / "c.key")}
     for each in (client, clients.issue(usage="client", common_name="next")):
         put(tmp_path / "c.crt", each.certificate_pem)
@@ -316,8 +312,7 @@ def test_rotation(  # noqa: PLR0917 - fixtures
         assert presented(backend, parameters, server, clients.root_pem, **source) == each.der
 
 
-def test_no_secret_is_shown(client: ServerCertificate) -> None:
-    """Neither key nor password is in anything's `repr`."""
+def test_key_and_password_are_in_no_repr(client: ServerCertificate) -> None:
     from babar_tls.tls.client_identity import load_identity
 
     source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem, password="hunter2")
@@ -335,7 +330,7 @@ def test_no_file_and_no_descriptor_remains(  # noqa: PLR0917 - fixtures
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Keys given as bytes are in memory, or for a moment in a file that its owner alone can read; nothing remains."""
+    """Keys given as bytes are in memory, or temporarily in a file that only its owner can read."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     modes = []
     if not memory:
@@ -374,7 +369,7 @@ REJECTED: dict[str, tuple[Callable[[CertificateAuthority], ServerCertificate], s
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 @pytest.mark.parametrize("fault", REJECTED)
-def test_rejection(  # noqa: PLR0917 - fixtures
+def test_rejected_client_certificate_is_reported_with_the_reason(  # noqa: PLR0917 - fixtures
     backend: str,
     version: str,
     fault: str,
@@ -382,7 +377,7 @@ def test_rejection(  # noqa: PLR0917 - fixtures
     server: ServerCertificate,
     clients: CertificateAuthority,
 ) -> None:
-    """A server that does not like our certificate says why: in the handshake, or with TLS 1.3 when we read on."""
+    """With TLS 1.2 by the handshake, with TLS 1.3 by the first read."""
     make, alert = REJECTED[fault]
     client = make(clients)
     source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
@@ -394,10 +389,10 @@ def test_rejection(  # noqa: PLR0917 - fixtures
 
 
 @pytest.mark.parametrize("serial_number", [b"\x00", b"\xff"])
-def test_a_client_certificate_without_a_positive_serial_number_is_presented(
+def test_client_certificate_without_a_positive_serial_number_is_presented(
     backend: str, serial_number: bytes, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    """The server judges the certificate; under ``python -W error`` too, where cryptography would not read it."""
+    """Even with ``python -W error``, with which cryptography does not load it."""
     own = unusual_certificates.issue(authority, serial_number=serial_number)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,4 +1,4 @@
-"""Files of certificates and keys that cannot be used are told apart, in libpq's words, before anything is sent."""
+"""Every fault of a client certificate or key file has a specific error before data is sent, with libpq's text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BAD_KEYS: dict[str, tuple[Callable[[Path, ServerCertificate], object], str]] = {
     ),
     "OpenSSH's": (
         lambda path, _: put(path, b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"),
-        'could not load private key file "{}": it is in OpenSSH\'s own format',
+        'could not load private key file "{}": it is in the format of OpenSSH',
     ),
     "damaged": (
         lambda path, c: put(path, c.private_key_pem.replace(b"\nMII", b"\n!MII")),
@@ -67,10 +67,9 @@ BAD_KEYS: dict[str, tuple[Callable[[Path, ServerCertificate], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", BAD_KEYS)
-def test_bad_keys(
+def test_unusable_key_is_a_configuration_error_with_the_text_of_libpq(
     backend: str, fault: str, parameters: TlsParameters, client: ServerCertificate, tmp_path: Path
 ) -> None:
-    """A key that cannot be used is a `ConfigError` in libpq's words."""
     path = tmp_path / "c.key"
     make, text = BAD_KEYS[fault]
     make(path, client)
@@ -95,7 +94,7 @@ MODES = [
 
 
 @pytest.mark.parametrize(("root", "mode", "good"), MODES)
-def test_modes_of_keys(
+def test_key_file_that_others_can_read_is_refused(
     *,
     backend: str,
     root: bool,
@@ -106,7 +105,7 @@ def test_modes_of_keys(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nobody but its owner may read a key, except root's, which a group may read (and no more)."""
+    """A group may read a key file that belongs to root."""
     path = put(tmp_path / "c.key", client.private_key_pem, mode)
     genuine = os.fstat
 
@@ -147,10 +146,10 @@ BAD_CERTIFICATES: dict[str, tuple[Callable[[Path, ServerCertificate], object], s
 
 
 @pytest.mark.parametrize("fault", BAD_CERTIFICATES)
-def test_bad_certificates(
+def test_unusable_certificate_is_a_configuration_error(
     backend: str, fault: str, parameters: TlsParameters, client: ServerCertificate, tmp_path: Path
 ) -> None:
-    """A certificate that cannot be used is a `ConfigError`; libpq would connect without it and say nothing."""
+    """Unlike libpq, which connects without the certificate."""
     path = tmp_path / "c.crt"
     make, text = BAD_CERTIFICATES[fault]
     make(path, client)
@@ -158,12 +157,14 @@ def test_bad_certificates(
     assert refused(backend, parameters, certificate=str(path), key=key).message.startswith(text.format(path))
 
 
-def test_weak_certificate(backend: str, parameters: TlsParameters, clients: CertificateAuthority) -> None:
-    """A certificate that an engine finds too weak to present is named: by OpenSSL as such, by rustls for its key."""
+def test_weak_client_certificate_is_named(
+    backend: str, parameters: TlsParameters, clients: CertificateAuthority
+) -> None:
+    """OpenSSL reports a weak certificate, rustls an unsupported key."""
     weak = clients.issue(usage="client", common_name="app", key="rsa1024")
     error = refused(backend, parameters, certificate=weak.certificate_pem, key=weak.private_key_pem)
     assert error.message == (
-        'could not load private key file "<bytes>": it is damaged, or of a kind that this backend does not know'
+        'could not load private key file "<bytes>": it is damaged, or this backend does not support its type'
         if backend == "rustls"
         else 'could not read certificate file "<bytes>": ee key too small'
     )

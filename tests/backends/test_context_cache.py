@@ -1,4 +1,4 @@
-"""A context is kept only under the stamps of the files that it was really made from."""
+"""A context is stored only with the stamps of the files from which it was built."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def flip(link: Path, target: Path | str) -> None:
 
 
 @pytest.mark.parametrize("level", ["file", "directory"])
-def test_link_that_leads_elsewhere_while_a_context_is_built_is_noticed(
+def test_link_that_changes_while_a_context_is_built_is_noticed(
     *,
     backend: str,
     level: str,
@@ -83,7 +83,7 @@ def test_link_that_leads_elsewhere_while_a_context_is_built_is_noticed(
     tmp_path: Path,
     disturbed: Disturbed,
 ) -> None:
-    """A link that is switched to another CA and back, as Kubernetes switches the directory of a secret."""
+    """The link is switched to another CA and back, as Kubernetes switches the directory of a secret."""
     for name, issuer in (("a", authority), ("b", other)):
         (tmp_path / name).mkdir()
         issuer.write(tmp_path / name / "root.crt")
@@ -102,10 +102,10 @@ def test_link_that_leads_elsewhere_while_a_context_is_built_is_noticed(
     assert reason(backend, parameters, authority) is None
 
 
-def test_file_that_never_rests_is_used_once(
+def test_context_of_a_file_that_always_changes_is_not_stored(
     backend: str, authority: CertificateAuthority, other: CertificateAuthority, tmp_path: Path, disturbed: Disturbed
 ) -> None:
-    """Nothing is stored; when the file is at rest again, what it holds then counts."""
+    """After the file has stopped changing, its content is used."""
     path = tmp_path / "root.crt"
     authority.write(path)
     disturbed.path, disturbed.times = str(path), 1000
@@ -159,14 +159,14 @@ def test_environment_that_changes_while_a_context_is_built_is_noticed(
     assert reason(backend, parameters, authority) is None
 
 
-def test_hashed_file_that_changes_within_a_second_is_not_kept(
+def test_hashed_file_that_changes_within_a_second_is_not_cached(
     backend: str,
     authority: CertificateAuthority,
     other: CertificateAuthority,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A context that is built from the new file in that second is not found under the stamp of the old one."""
+    """A context that was built from the new file is not found with the stamp of the old file."""
     now = 100.0
     monkeypatch.setattr(context_cache, "monotonic", lambda: now)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
@@ -223,10 +223,10 @@ def test_list_that_disappears_while_a_context_is_built_is_noticed(
     assert caught.value.reason == "revoked"
 
 
-def test_certificate_and_key_that_are_replaced_one_after_the_other_fit(
+def test_certificate_and_key_that_are_replaced_one_after_the_other_match(
     backend: str, parameters: TlsParameters, clients: CertificateAuthority, tmp_path: Path, disturbed: Disturbed
 ) -> None:
-    """The certificate is read before, and the key after both were replaced: built again, they fit."""
+    """The certificate is read before and the key after the replacement. The context is then built again."""
     old, new = (clients.issue(usage="client", common_name=name, key="rsa2048") for name in ("old", "new"))
     certificate, key = tmp_path / "c.crt", tmp_path / "c.key"
     old.write(certificate, key)
@@ -237,7 +237,7 @@ def test_certificate_and_key_that_are_replaced_one_after_the_other_fit(
     assert disturbed.times == 0
 
 
-def test_password_is_asked_for_once_if_nothing_changes(parameters: TlsParameters) -> None:
+def test_password_callable_is_called_once_if_nothing_changes(parameters: TlsParameters) -> None:
     asked: list[int] = []
 
     class Refusing(StdlibBackend):
@@ -250,10 +250,9 @@ def test_password_is_asked_for_once_if_nothing_changes(parameters: TlsParameters
     assert asked == [1]
 
 
-def test_foreign_builder_is_watched_by_its_links(
+def test_links_are_compared_for_a_backend_that_opens_the_path(
     parameters: TlsParameters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A backend that lets its library open the path is watched too, as far as links tell."""
     (tmp_path / "a").write_text("a")
     (tmp_path / "b").write_text("b")
     link = tmp_path / "link"
@@ -276,7 +275,7 @@ def test_foreign_builder_is_watched_by_its_links(
     assert cache.get(StdlibBackend(), parameters) == "a"
 
 
-def test_report_is_about_the_certificates_that_are_trusted(
+def test_report_describes_the_trusted_certificates(
     backend: str, authority: CertificateAuthority, other: CertificateAuthority, tmp_path: Path, disturbed: Disturbed
 ) -> None:
     path = tmp_path / "root.crt"

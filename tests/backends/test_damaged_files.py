@@ -1,4 +1,4 @@
-"""Files of certificates, keys and revocation lists are used whole or refused, by every backend alike."""
+"""Every backend uses files of certificates, keys and revocation lists completely, or refuses them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def server(authority: CertificateAuthority) -> ServerCertificate:
 
 
 def older_list(authority: CertificateAuthority) -> bytes:
-    """Of two lists OpenSSL uses the newer one."""
+    """Return the older of two lists. OpenSSL uses the newer one."""
     return authority.revocation_list(last_update=datetime.now(UTC) - timedelta(days=9))
 
 
@@ -88,7 +88,7 @@ def wrap(backend: str, parameters: TlsParameters) -> ConfigError:
 
 
 @pytest.mark.parametrize("joint", JOINTS)
-def test_root_file_is_trusted_whole_or_refused(
+def test_root_file_is_trusted_completely_or_refused(
     backend: str, joint: str, authority: CertificateAuthority, other: CertificateAuthority, tmp_path: Path
 ) -> None:
     join, good = JOINTS[joint]
@@ -104,7 +104,7 @@ def test_root_file_is_trusted_whole_or_refused(
 
 @pytest.mark.parametrize("joint", [joint for joint, (_, good) in JOINTS.items() if not good])
 @pytest.mark.parametrize("named_by", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_default_roots_are_trusted_whole_or_refused(
+def test_default_roots_are_trusted_completely_or_refused(
     *,
     backend: str,
     named_by: str,
@@ -124,7 +124,7 @@ def test_default_roots_are_trusted_whole_or_refused(
 
 @pytest.mark.parametrize("joint", JOINTS)
 @pytest.mark.parametrize("place", ["file", "directory"])
-def test_revoked_certificate_is_refused_however_its_list_is_written(
+def test_revoked_certificate_is_refused_with_every_form_of_list(
     *,
     backend: str,
     joint: str,
@@ -177,7 +177,7 @@ def test_file_without_a_list_is_refused(
 
 
 @pytest.mark.parametrize("place", ["SSL_CERT_FILE", "SSL_CERT_DIR", "tls_root_cert_path"])
-def test_list_beside_the_roots_counts(
+def test_list_in_a_root_file_or_directory_is_used(
     *,
     backend: str,
     place: str,
@@ -186,7 +186,7 @@ def test_list_beside_the_roots_counts(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """OpenSSL uses the lists in root files and in hashed directories of roots as well."""
+    """OpenSSL uses the lists in root files and in hashed directories of roots."""
     if not get_backend(backend).capabilities.crls:
         pytest.skip("this backend checks no revocation lists")
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
@@ -227,7 +227,7 @@ def test_client_certificate_is_sent_with_its_intermediates_or_refused(
 
 
 @pytest.mark.parametrize("joint", JOINTS)
-def test_key_file_is_read_whole_or_refused(
+def test_key_file_is_read_completely_or_refused(
     *,
     backend: str,
     joint: str,
@@ -236,7 +236,7 @@ def test_key_file_is_read_whole_or_refused(
     client: ServerCertificate,
     tmp_path: Path,
 ) -> None:
-    """The first key is used, as in OpenSSL, and what is behind it must be whole."""
+    """As in OpenSSL, the first key is used. The data after it must not be damaged."""
     join, good = JOINTS[joint]
     good = good or joint in ("the second with a header", "the second not Base64")  # which nobody looks at
     stranger = CertificateAuthority().issue("x").private_key_pem
@@ -296,7 +296,7 @@ def test_trust_settings_are_applied_or_refused(
         assert reason(backend, parameters, server) == expected
 
 
-def test_own_certificate_may_have_trust_settings(
+def test_client_certificate_may_have_trust_settings(
     backend: str, parameters: TlsParameters, server: ServerCertificate, clients: CertificateAuthority, tmp_path: Path
 ) -> None:
     client = clients.intermediate().issue(usage="client", common_name="app")
@@ -326,7 +326,7 @@ NOT_FILES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize(
     "field", ["root", "SSL_CERT_FILE", "SSL_CERT_DIR", "truststore", "crl", "crl_dir", "cert", "key"]
 )
-def test_what_is_not_a_file_is_refused_at_once(
+def test_path_of_a_device_or_pipe_is_refused_immediately(
     *,
     backend: str,
     field: str,

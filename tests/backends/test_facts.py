@@ -1,4 +1,4 @@
-"""What an engine says of a connection is what the server says of it."""
+"""The facts that a backend reports are those of the server."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ LABEL = b"EXPORTER-Channel-Binding"
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_version_cipher_alpn(
+def test_version_cipher_and_protocol_are_those_of_the_server(
     backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    """Version, cipher suite and protocol are the server's."""
     pair = Pair(backend, parameters, NAME, authority.issue(NAME), **only(version)).handshake()
     cipher = pair.server.cipher()
     assert cipher is not None
@@ -35,15 +34,15 @@ def test_version_cipher_alpn(
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_group(backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """The key-exchange group is named, whichever library has negotiated it."""
+def test_key_exchange_group_is_reported(
+    backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
     pair = Pair(backend, parameters, NAME, authority.issue(NAME), **only(version)).handshake()
     assert pair.client.facts.group
     assert "25519" in pair.client.facts.group or "256" in pair.client.facts.group
 
 
-def test_capabilities(backend: str) -> None:
-    """Every engine speaks TLS 1.2 and 1.3, binds by the end point, and names what it is made of."""
+def test_capabilities_of_every_backend_include_the_required_ones(backend: str) -> None:
     capabilities = get_backend(backend).capabilities
     assert list(capabilities.tls_versions) == [TlsVersion.TLSV1_2, TlsVersion.TLSV1_3]
     assert "tls-server-end-point" in capabilities.channel_bindings
@@ -63,8 +62,9 @@ def test_capabilities(backend: str) -> None:
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_certificates(backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """The certificate is the server's to the byte, and the chain is what it sent, in its order."""
+def test_certificates_are_reported_as_they_were_sent(
+    backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
     intermediate = authority.intermediate()
     certificate = intermediate.issue(NAME)
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
@@ -79,16 +79,19 @@ def test_certificates(backend: str, version: str, parameters: TlsParameters, aut
 
 
 @pytest.mark.parametrize("key", ["rsa2048", "p256", "p384", "ed25519"])
-def test_every_kind_of_key(backend: str, key: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """Certificates of any kind of key are verified and handed over to the byte."""
+def test_certificate_of_every_key_type_is_verified_and_reported(
+    backend: str, key: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
     certificate = authority.issue(NAME, key=key)  # type: ignore[arg-type]
     assert Pair(backend, parameters, NAME, certificate).handshake().client.facts.peer_certificate == certificate.der
 
 
-def test_tls_unique(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """On TLS 1.2 the first Finished message is the server's tls-unique (RFC 5929 §3), and new each time.
+def test_tls_unique_is_that_of_the_server(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """On TLS 1.2 it is the first Finished message (RFC 5929 §3), different for each connection.
 
-    rustls does not show it, and says that rather than something else.
+    rustls does not expose it.
     """
     if backend == "rustls":
         pair = Pair(backend, parameters, NAME, authority.issue(NAME), binding_type="tls-unique", **only("TLSv1.2"))
@@ -106,17 +109,20 @@ def test_tls_unique(backend: str, parameters: TlsParameters, authority: Certific
     assert len(seen) == 2
 
 
-def test_tls_unique_is_not_of_tls_13(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """On TLS 1.3 there is no tls-unique, whatever the engine would say (RFC 9266 §3)."""
+def test_tls_unique_is_not_supported_with_tls_13(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """Even if the library returns data (RFC 9266 §3)."""
     pair = Pair(backend, parameters, NAME, authority.issue(NAME), binding_type="tls-unique", **only("TLSv1.3"))
     with pytest.raises(ChannelBindingUnsupported, match="tls-unique is not defined"):
         channel_binding_data("tls-unique", pair.handshake().client.facts)
 
 
-def test_no_exporter(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """An engine that exports nothing says that rather than something else."""
+def test_backend_without_exporter_reports_that(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
     if "tls-exporter" in get_backend(backend).capabilities.channel_bindings:
-        pytest.skip("this engine has an exporter")
+        pytest.skip("this backend has an exporter")
     pair = Pair(backend, parameters, NAME, authority.issue(NAME), binding_type="tls-exporter").handshake()
     with pytest.raises(ChannelBindingUnsupported, match="does not export keying material"):
         pair.client._stream.export_keying_material(LABEL, 32)
@@ -125,8 +131,10 @@ def test_no_exporter(backend: str, parameters: TlsParameters, authority: Certifi
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_exporter(version: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """What pyOpenSSL exports is what the server exports for the label and an empty context (RFC 9266 §2)."""
+def test_exported_keying_material_is_that_of_the_server(
+    version: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """pyOpenSSL, with the label and an empty context of RFC 9266 §2."""
     SSL = pytest.importorskip("OpenSSL.SSL")  # noqa: N806 - the module's name
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

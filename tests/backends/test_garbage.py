@@ -1,4 +1,4 @@
-"""Whatever bytes come, an engine answers with one of our errors or with the truth, and after an error with nothing."""
+"""For arbitrary bytes a backend raises one of this library's errors or returns the original data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_all(stream: TlsConnection) -> bytes:
 
 
 def assert_dead(stream: TlsConnection, *, shaken: bool) -> None:
-    """Nothing can be got out of it any more, and nothing but errors of ours comes."""
+    """Check that the connection returns no data and raises only this library's errors."""
     for _ in range(2):
         if not shaken:
             with pytest.raises(Error):
@@ -57,8 +57,10 @@ def assert_dead(stream: TlsConnection, *, shaken: bool) -> None:
 @example(chunks=[b"\x17\x03\x03\x40\x01"], eof=True)
 @example(chunks=[b"\x16\x03\x03\x00\x04\x02\xff\xff\xff"], eof=False)
 @example(chunks=[b"\x14\x03\x03\x00\x01\x01"] * 5, eof=True)
-def test_garbage_for_a_server_hello(backend: str, parameters: TlsParameters, chunks: list[bytes], eof: bool) -> None:
-    """Garbage in place of the server's flight is at most a `TlsError`, and the handshake stays failed."""
+def test_garbage_in_place_of_a_server_hello_is_a_tls_error(
+    backend: str, parameters: TlsParameters, chunks: list[bytes], eof: bool
+) -> None:
+    """The handshake cannot be continued."""
     stream = TlsConnection(get_backend(backend), parameters, NAME)
     assert stream.do_handshake() is False
     try:
@@ -79,7 +81,7 @@ def test_garbage_for_a_server_hello(backend: str, parameters: TlsParameters, chu
     position=st.floats(0, 1, exclude_max=True),
     bit=st.integers(0, 7),
 )
-def test_flipped_bit_in_the_handshake(
+def test_flipped_bit_in_the_handshake_ends_it(
     *,
     backend: str,
     parameters: TlsParameters,
@@ -89,7 +91,7 @@ def test_flipped_bit_in_the_handshake(
     position: float,
     bit: int,
 ) -> None:
-    """One bit changed on the way ends the handshake on one side or the other; nothing wrong is ever read."""
+    """On either side. Wrong data is never returned."""
     flights = 0
 
     def tamper(data: bytes) -> bytes:
@@ -125,7 +127,7 @@ def test_flipped_bit_in_the_handshake(
     position=st.floats(0, 1, exclude_max=True),
     mask=st.integers(1, 255),
 )
-def test_changed_record(
+def test_changed_record_ends_the_stream(
     *,
     backend: str,
     parameters: TlsParameters,
@@ -134,10 +136,10 @@ def test_changed_record(
     position: float,
     mask: int,
 ) -> None:
-    """A changed record ends the stream: what came before it is whole, and nothing comes of it or after it.
+    """The data before it is returned, and no data of it or after it.
 
-    Type and version in a record's header are constants in TLS 1.3, whatever is written there (RFC 8446 §5.2); rustls
-    goes by that, and what it reads is then what was said.
+    In TLS 1.3 type and version in a record's header are constants (RFC 8446 §5.2). rustls ignores changes there, and
+    the data is then correct.
     """
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
     pair.hear()
@@ -177,7 +179,7 @@ def read_some(stream: TlsConnection) -> bytes:
     order=st.permutations(range(3)),
     repeat=st.booleans(),
 )
-def test_reordered_records(
+def test_reordered_missing_and_repeated_records_are_detected(
     *,
     backend: str,
     parameters: TlsParameters,
@@ -186,7 +188,7 @@ def test_reordered_records(
     order: list[int],
     repeat: bool,
 ) -> None:
-    """Records in another order, left out or sent again are noticed: what is read is the beginning of what was said."""
+    """The data that is returned is the start of the original data."""
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
     pair.hear()
     pair.carry()

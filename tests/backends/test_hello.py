@@ -1,4 +1,4 @@
-"""Hellos are read as the engines that sent them meant them, and nonsense is no more than a `ValueError`."""
+"""ClientHello and ServerHello messages are parsed correctly. Invalid messages raise `ValueError`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ NAME = "db.example.com"
 CURVES = {"prime256v1": "secp256r1", "secp384r1": "secp384r1", "X25519": "x25519", "secp521r1": "secp521r1"}
 
 
-def test_offer(backend: str, parameters: TlsParameters) -> None:
-    """A first flight has the versions, the protocol and the name that the engine was asked for."""
+def test_offer_has_the_versions_protocol_and_name_of_the_parameters(backend: str, parameters: TlsParameters) -> None:
     stream = TlsConnection(get_backend(backend), parameters, NAME)
     stream.do_handshake()
     offer = client_offer(stream.data_to_send())
@@ -35,8 +34,8 @@ def test_offer(backend: str, parameters: TlsParameters) -> None:
     assert 0x1301 in offer.ciphers
 
 
-def test_less_is_offered(backend: str, parameters: TlsParameters) -> None:
-    """What was not asked for is not in it: no name, no protocol, no second version."""
+def test_offer_has_nothing_that_was_not_requested(backend: str, parameters: TlsParameters) -> None:
+    """No name, no protocol, and only one version."""
     bare = dataclasses.replace(parameters, alpn=(), send_server_name=False, max_version=TlsVersion.TLSV1_2)
     stream = TlsConnection(get_backend(backend), bare, NAME)
     stream.do_handshake()
@@ -44,8 +43,7 @@ def test_less_is_offered(backend: str, parameters: TlsParameters) -> None:
     assert (offer.versions, offer.alpn, offer.server_name, offer.key_shares) == (("TLSv1.2",), (), None, ())
 
 
-def test_status_has_the_offer() -> None:
-    """The registry reads it for every engine that is installed."""
+def test_backend_status_has_the_offer() -> None:
     for status in backend_status():
         if status.capabilities is not None:
             assert status.offer is not None
@@ -54,14 +52,14 @@ def test_status_has_the_offer() -> None:
 
 @pytest.mark.parametrize("curve", CURVES)
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_group(
+def test_selected_group_is_found(
     backend: str, version: str, curve: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    """The group is the one that the server insists on, after a HelloRetryRequest too, in IANA's spelling."""
+    """Also after a HelloRetryRequest."""
     stream = TlsConnection(get_backend(backend), parameters, NAME)
     stream.do_handshake()
     if CURVES[curve] not in client_offer(stream.data_to_send()).groups:
-        pytest.skip(f"this engine does not offer {curve}")
+        pytest.skip(f"this backend does not offer {curve}")
     try:
         pair = Pair(backend, parameters, NAME, authority.issue(NAME), group=curve, **only(version))
     except ssl.SSLError as exc:  # before 3.11
@@ -69,16 +67,17 @@ def test_group(
     assert pair.handshake().client.facts.group == CURVES[curve]
 
 
-def test_group_in_any_fragmentation(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """Byte by byte as well."""
+def test_group_is_found_in_any_fragmentation(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
     options = {"group": "secp384r1", "fragment": 1, **only("TLSv1.2")}
     assert (
         Pair(backend, parameters, NAME, authority.issue(NAME), **options).handshake().client.facts.group == "secp384r1"
     )
 
 
-def test_no_group(authority: CertificateAuthority, parameters: TlsParameters) -> None:
-    """RSA key transport has none (TLS 1.2 without forward secrecy)."""
+def test_rsa_key_transport_has_no_group(authority: CertificateAuthority, parameters: TlsParameters) -> None:
+    """TLS 1.2 without forward secrecy."""
     suites = "AES128-GCM-SHA256"
     certificate = authority.issue(NAME, key="rsa2048")
     asked = dataclasses.replace(parameters, ciphers=(suites,))
@@ -86,8 +85,8 @@ def test_no_group(authority: CertificateAuthority, parameters: TlsParameters) ->
     assert (pair.client.facts.cipher, pair.client.facts.group) == (suites, None)
 
 
-def test_names_of_groups() -> None:
-    """One name for each group, however it is spelled; a code point without a name is a number."""
+def test_each_group_has_one_name() -> None:
+    """A code point without a name is a number."""
     spellings = ["prime256v1", "P-256", "secp256r1", "X25519", "x25519mlkem768"]
     assert [canonical_group(name) for name in spellings] == ["secp256r1"] * 3 + ["x25519", "X25519MLKEM768"]
     assert canonical_group("rot13") is None

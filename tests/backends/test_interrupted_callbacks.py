@@ -1,4 +1,4 @@
-"""What a signal handler raises inside a callback of a TLS library reaches the caller, and is not reported as TLS."""
+"""An exception from a signal handler inside a callback of a TLS library reaches the caller unchanged."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_interruption_in_the_comparison_of_names_is_raised(
 
 
 def test_verification_has_no_callback(parameters: TlsParameters) -> None:
-    """An exception that is raised while C calls Python would be lost."""
+    """An exception would be lost while C calls Python."""
     context = contexts.get(get_backend("openssl"), parameters).context
     assert context._verify_callback is None
 

@@ -1,4 +1,4 @@
-"""The secrets of connections go to a file that only this user can read, or the connection is refused."""
+"""The secrets of connections are written only to a file that no other user can read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAME = "db.example.com"
 def test_log_that_others_can_open_is_refused(
     backend: str, mode: int, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
-    """When it is there before the first connection, and when its mode is changed between two."""
+    """Before the first connection, and after a change of its mode between two connections."""
     path = tmp_path / "keys"
     path.touch()
     path.chmod(mode)
@@ -54,7 +54,9 @@ def test_log_that_others_can_open_is_refused(
 
 
 @pytest.mark.parametrize("target", ["file", "missing", "directory"])
-def test_log_behind_a_link_is_refused(backend: str, target: str, parameters: TlsParameters, tmp_path: Path) -> None:
+def test_log_that_is_a_symbolic_link_is_refused(
+    backend: str, target: str, parameters: TlsParameters, tmp_path: Path
+) -> None:
     path, real = tmp_path / "keys", tmp_path / "real"
     path.symlink_to(real)
     if target == "file":
@@ -69,7 +71,7 @@ def test_log_behind_a_link_is_refused(backend: str, target: str, parameters: Tls
     assert not real.is_file() or real.read_bytes() == b""
 
 
-def test_directory_may_be_a_link(
+def test_directory_may_be_a_symbolic_link(
     backend: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
     (tmp_path / "real").mkdir()
@@ -92,7 +94,7 @@ def test_log_of_another_user_is_refused(
 
 
 @pytest.mark.parametrize("swap", ["link", "others' file", "pipe"])
-def test_log_that_is_exchanged_during_a_connection_gets_nothing(
+def test_log_that_is_replaced_during_a_connection_receives_nothing(
     backend: str, swap: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
     """Each line is written to a file that was checked when it was opened."""
@@ -113,7 +115,7 @@ def test_log_that_is_exchanged_during_a_connection_gets_nothing(
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors have no paths here")
 def test_library_opens_the_file_that_was_checked(tmp_path: Path) -> None:
-    """Between the check and the library's own opening the path may lead elsewhere."""
+    """The path may change after the check and before the library opens it."""
     path, stolen = tmp_path / "keys", tmp_path / "stolen"
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     with open_key_log(str(path)) as shown:
@@ -142,7 +144,7 @@ def test_refused_log_leaves_no_descriptor(tmp_path: Path) -> None:
 def test_log_that_is_rotated_while_the_context_is_built_is_not_lost(
     parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stdlib keeps the log open: a context with the log of a moment is not kept for the log before and after it."""
+    """`ssl` keeps the log open. A context with a temporary log is not cached for the log before and after it."""
     path, kept = tmp_path / "keys", tmp_path / "kept"
     chosen = dataclasses.replace(parameters, key_log_path=str(path), alpn=("rotated",))
     genuine, times = key_log._open, [0]
@@ -167,7 +169,7 @@ def test_log_that_is_rotated_while_the_context_is_built_is_not_lost(
 
 
 def test_log_that_the_library_cannot_open_is_a_configuration_error(tmp_path: Path) -> None:
-    """It opens the file again, and may be refused where `open_key_log` was not."""
+    """The library opens the file again, which may fail."""
     path = tmp_path / "keys"
     with pytest.raises(ConfigError) as caught, open_key_log(str(path)):
         raise PermissionError(13, "Permission denied")

@@ -1,4 +1,4 @@
-"""Every engine, asked to verify by libpq's rules, come to libpq's verdict; where they are stricter it is said here."""
+"""Every backend has the verdicts of libpq with libpq's rules. Stricter verdicts are listed here."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 if pq.version() < 180000:
     pytest.skip("this is about libpq 18", allow_module_level=True)
 
-ENGINES = ("stdlib", "openssl", "rustls") if "rustls" in available_backends() else ("stdlib", "openssl")
+BACKENDS = ("stdlib", "openssl", "rustls") if "rustls" in available_backends() else ("stdlib", "openssl")
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
 END = b"-----END CERTIFICATE-----\n"
 
 
 def libpq(certificate: ServerCertificate, host: str, root: Path, crl: Path | None = None, **options: Any) -> str:
-    """What libpq has against this certificate, empty if nothing."""
+    """Return libpq's error for this certificate, or an empty string."""
 
     def script(peer: ScriptedPeer) -> None:
         peer.accept_tls(certificate, **options)
@@ -65,7 +65,7 @@ def libpq(certificate: ServerCertificate, host: str, root: Path, crl: Path | Non
 
 
 def ours(backend: str, parameters: TlsParameters, host: str, certificate: ServerCertificate, **options: Any) -> str:
-    """The same of one of our engines."""
+    """Return the error of a backend for this certificate, or an empty string."""
     try:
         Pair(backend, parameters, host, certificate, **options).handshake()
     except Error as error:
@@ -74,8 +74,9 @@ def ours(backend: str, parameters: TlsParameters, host: str, certificate: Server
 
 
 @pytest.mark.parametrize("case", LIKE_LIBPQ)
-def test_names(case: str, authority: CertificateAuthority, root_path: Path, parameters: TlsParameters) -> None:
-    """A name is refused or not, and why, as libpq does it."""
+def test_names_are_compared_as_in_libpq(
+    case: str, authority: CertificateAuthority, root_path: Path, parameters: TlsParameters
+) -> None:
     subject, san, host, expected = LIKE_LIBPQ[case]
     certificate = issue(authority, subject, san)
     theirs = libpq(certificate, host, root_path)
@@ -83,7 +84,7 @@ def test_names(case: str, authority: CertificateAuthority, root_path: Path, para
     if host.startswith("."):
         return  # no such name can be asked for
     chosen = dataclasses.replace(parameters, common_name=True)
-    for backend in ENGINES:
+    for backend in BACKENDS:
         our = ours(backend, chosen, host, certificate)
         if not get_backend(backend).capabilities.common_names:
             # By RFC 9525 the same name, or none: a common name does not count, nor an address as a dNSName.
@@ -95,18 +96,19 @@ def test_names(case: str, authority: CertificateAuthority, root_path: Path, para
 
 
 @pytest.mark.parametrize("case", STRICTER)
-def test_stricter_names(case: str, authority: CertificateAuthority, root_path: Path, parameters: TlsParameters) -> None:
-    """These names libpq accepts, and we do not."""
+def test_names_that_only_libpq_accepts_are_refused(
+    case: str, authority: CertificateAuthority, root_path: Path, parameters: TlsParameters
+) -> None:
     subject, san, host = STRICTER[case]
     certificate = issue(authority, subject, san)
     assert not libpq(certificate, host, root_path)
     chosen = dataclasses.replace(parameters, common_name=True)
-    for backend in ENGINES:
+    for backend in BACKENDS:
         assert "does not match host name" in ours(backend, chosen, host, certificate)
 
 
 class World:
-    """Authorities that have to do with each other."""
+    """Several CAs."""
 
     def __init__(self) -> None:
         self.root = CertificateAuthority("rsa2048")
@@ -124,7 +126,7 @@ class World:
         )
 
     def _cross_signed(self) -> bytes:
-        """The intermediate's certificate from the other root."""
+        """Return the intermediate's certificate from the other root."""
         subject, key = self.intermediate._certificate.subject, self.intermediate._key
         builder = made_of._builder(subject, self.other._certificate.subject, key)
         builder = made_of._valid(builder, None, None, days=300)
@@ -134,7 +136,7 @@ class World:
         return signed.public_bytes(serialization.Encoding.PEM)
 
     def limited(self, domain: str) -> CertificateAuthority:
-        """An authority that may sign for this domain alone."""
+        """Return a CA that may only sign for this domain."""
         limit = x509.NameConstraints(permitted_subtrees=[x509.DNSName(domain)], excluded_subtrees=None)
         return self.root.intermediate(extensions=[(limit, True)])
 
@@ -206,11 +208,8 @@ BY_RUSTLS = {
 
 
 @pytest.mark.parametrize("case", CHAINS)
-def test_chains(case: str, world: World, tmp_path: Path) -> None:
-    """A chain is accepted or not as libpq does it, and the engines have the same words for what is wrong with it.
-
-    Where rustls differs, `BY_RUSTLS` says how.
-    """
+def test_chains_are_verified_as_in_libpq(case: str, world: World, tmp_path: Path) -> None:
+    """All backends have the same texts. `BY_RUSTLS` has the differences of rustls."""
     make, expected = CHAINS[case]
     certificate, roots = make(world)
     root = tmp_path / "root.crt"
@@ -218,7 +217,7 @@ def test_chains(case: str, world: World, tmp_path: Path) -> None:
     theirs = libpq(certificate, DB, root)
     assert theirs == ("certificate verify failed" if expected else "")
     parameters = TlsParameters(root_cert_path=str(root), default_roots=False, common_name=True)
-    for backend in ENGINES:
+    for backend in BACKENDS:
         wanted = BY_RUSTLS.get(case, expected) if backend == "rustls" else expected
         found, _, _ = ours(backend, parameters, DB, certificate).partition(": the CA certificate")
         assert found == (wanted and f"SSL error: certificate verify failed: {wanted}")
@@ -251,8 +250,7 @@ LISTS: dict[str, tuple[Callable[[World], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", LISTS)
-def test_revocation_lists(case: str, world: World, tmp_path: Path) -> None:
-    """Revocation lists are asked of the whole chain, as libpq asks."""
+def test_revocation_lists_are_checked_as_in_libpq(case: str, world: World, tmp_path: Path) -> None:
     make, expected = LISTS[case]
     root, crl = tmp_path / "root.crt", tmp_path / "root.crl"
     root.write_bytes(world.root.root_pem)
@@ -265,8 +263,8 @@ def test_revocation_lists(case: str, world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage"])
-def test_stricter_lists(content: bytes | None, world: World, tmp_path: Path) -> None:
-    """Where libpq is given no revocation list it checks none; we do not connect."""
+def test_file_without_revocation_list_is_refused(content: bytes | None, world: World, tmp_path: Path) -> None:
+    """Unlike libpq, which connects without checking revocation."""
     root, crl = tmp_path / "root.crt", tmp_path / "root.crl"
     root.write_bytes(world.root.root_pem)
     if content is not None:
@@ -277,8 +275,8 @@ def test_stricter_lists(content: bytes | None, world: World, tmp_path: Path) -> 
         assert str(crl) in ours(backend, parameters, DB, world.direct)
 
 
-def test_lists_are_no_roots(world: World, tmp_path: Path) -> None:
-    """A certificate in the file of lists is trusted by libpq, and not by us."""
+def test_certificate_in_a_file_of_lists_is_not_trusted(world: World, tmp_path: Path) -> None:
+    """Unlike libpq, which trusts it."""
     root, crl = tmp_path / "root.crt", tmp_path / "root.crl"
     root.write_bytes(world.root.root_pem)
     crl.write_bytes(world.other.root_pem + world.other.revocation_list())
@@ -290,14 +288,15 @@ def test_lists_are_no_roots(world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_oldest_version(version: str, world: World, tmp_path: Path) -> None:
-    """By default TLS 1.2 is accepted; a server that has only older than what is asked for is refused by all."""
+def test_tls_12_is_accepted_by_default_and_older_versions_are_refused(
+    version: str, world: World, tmp_path: Path
+) -> None:
     root = tmp_path / "root.crt"
     root.write_bytes(world.root.root_pem)
     parameters = TlsParameters(root_cert_path=str(root), default_roots=False)
     newest = dataclasses.replace(parameters, min_version=TlsVersion.TLSV1_3)
     assert libpq(world.direct, DB, root, **only(version)) == ""
-    for backend in ENGINES:
+    for backend in BACKENDS:
         assert ours(backend, parameters, DB, world.direct, **only(version)) == ""
         refused = "" if version == "TLSv1.3" else "SSL error: no TLS version in common with the server"
         assert ours(backend, newest, DB, world.direct, **only(version)) == refused

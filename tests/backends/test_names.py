@@ -1,4 +1,4 @@
-"""Names are compared by libpq's rules, or by RFC 9525's alone; nothing that is not the host's is taken for it."""
+"""Names are compared by the rules of libpq or of RFC 9525. No name of another host matches."""
 
 from __future__ import annotations
 
@@ -122,8 +122,7 @@ def issue(authority: CertificateAuthority, subject: x509.Name, san: Any) -> Serv
 
 
 @pytest.mark.parametrize("case", LIKE_LIBPQ)
-def test_like_libpq(case: str, authority: CertificateAuthority) -> None:
-    """Verdict and words are libpq's."""
+def test_result_and_text_are_those_of_libpq(case: str, authority: CertificateAuthority) -> None:
     subject, san, host, text = LIKE_LIBPQ[case]
     fault = name_fault(issue(authority, subject, san).der, host)
     assert (fault is None) is (not text)
@@ -143,8 +142,8 @@ def test_no_pattern_matches_an_address_in_an_unusual_form(
 
 
 @pytest.mark.parametrize("case", STRICTER)
-def test_stricter_than_libpq(case: str, authority: CertificateAuthority) -> None:
-    """No wildcard stands for whatever somebody registers, and none for a part of an address."""
+def test_wildcards_that_only_libpq_accepts_are_refused(case: str, authority: CertificateAuthority) -> None:
+    """Such as ``*.com``, and a wildcard for a part of an address."""
     subject, san, host = STRICTER[case]
     fault = name_fault(issue(authority, subject, san).der, host)
     assert fault is not None
@@ -152,8 +151,8 @@ def test_stricter_than_libpq(case: str, authority: CertificateAuthority) -> None
 
 
 @pytest.mark.parametrize("case", LIKE_LIBPQ)
-def test_alternative_names_alone(case: str, authority: CertificateAuthority) -> None:
-    """By RFC 9525 nothing matches that does not by libpq's rules, and no common name and no address as a name does."""
+def test_rfc_9525_accepts_no_more_than_libpq(case: str, authority: CertificateAuthority) -> None:
+    """Common names do not match, nor addresses in dNSNames."""
     subject, san, host, text = LIKE_LIBPQ[case]
     fault = name_fault(issue(authority, subject, san).der, host, common_name=False)
     if text or not san or "common name" in case or "in a dNSName" in case or san is OTHERS:
@@ -163,8 +162,8 @@ def test_alternative_names_alone(case: str, authority: CertificateAuthority) -> 
         assert fault is None
 
 
-def test_labels_in_other_scripts(authority: CertificateAuthority) -> None:
-    """A host in another script is looked for as DNS writes it; libpq would not find it."""
+def test_host_in_another_script_is_compared_as_a_label(authority: CertificateAuthority) -> None:
+    """Unlike libpq, which does not find the A-label."""
     der_ = issue(authority, NOBODY, dns("xn--bcher-kva.example")).der
     assert name_fault(der_, "bücher.example") is None
     assert name_fault(der_, "bücher.example", common_name=False) is None
@@ -173,8 +172,7 @@ def test_labels_in_other_scripts(authority: CertificateAuthority) -> None:
         ascii_name("bü..cher")
 
 
-def test_nothing_moves_the_cursor(authority: CertificateAuthority) -> None:
-    """A name in a message is in one line, whatever the certificate says."""
+def test_name_in_a_message_is_escaped(authority: CertificateAuthority) -> None:
     fault = name_fault(issue(authority, cn("a\nFATAL: \x1b[2J"), False).der, DB)
     assert fault is not None
     assert r'for "a\nFATAL: \x1b[2J" does' in fault.message
@@ -184,15 +182,14 @@ def test_nothing_moves_the_cursor(authority: CertificateAuthority) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x30\x00", b"garbage"])
-def test_no_certificate(data: bytes) -> None:
-    """What cannot be read is for nobody."""
+def test_malformed_certificate_matches_no_host(data: bytes) -> None:
     fault = name_fault(data, DB)
     assert fault is not None
     assert fault.reason == "invalid"
 
 
 def der(tag: int, *contents: bytes) -> bytes:
-    """One DER element of less than 64 kB."""
+    """Return one DER element of less than 64 kB."""
     content = b"".join(contents)
     size = len(content)
     return bytes([tag, size] if size < 0x80 else [tag, 0x82, size >> 8, size & 0xFF]) + content
@@ -204,7 +201,7 @@ ECDSA_SHA256 = der(0x30, der(0x06, b"\x2a\x86\x48\xce\x3d\x04\x03\x02"))
 
 
 def made(common_names: list[bytes], alternative: list[tuple[int, bytes]]) -> bytes:
-    """A certificate with these names, byte for byte."""
+    """Return a certificate with these names, byte for byte."""
     subject = der(0x30, *(der(0x31, der(0x30, COMMON_NAME, der(0x0C, name))) for name in common_names))
     san = der(0x30, ALTERNATIVE_NAME, der(0x04, der(0x30, *(der(tag, name) for tag, name in alternative))))
     key = der(0x30, ECDSA_SHA256, der(0x03, b"\0"))
@@ -224,11 +221,10 @@ OCTETS = NAMES.map(str.encode) | st.binary(max_size=6)
 )
 @example([b"*.com"], [], "a.com")
 @example([], [(0x87, b"\x7f\0\0\1")], "127.0.0.1")
-def test_what_matches(common_names: list[bytes], alternative: list[tuple[int, bytes]], host: str) -> None:
-    """Whatever the names are: one that matches is the host's own, or a wildcard for one of its siblings.
-
-    What the alternative names alone allow, libpq's rules allow too.
-    """
+def test_matching_name_is_the_host_or_a_wildcard_for_it(
+    common_names: list[bytes], alternative: list[tuple[int, bytes]], host: str
+) -> None:
+    """Every match by RFC 9525 is also a match by the rules of libpq."""
     data = made(common_names, alternative)
     lenient, strict = name_fault(data, host), name_fault(data, host, common_name=False)
     wanted = host.encode()

@@ -1,4 +1,4 @@
-"""What an engine tells of a connection on request: its secrets, and whether the server asked for a certificate."""
+"""The optional facts about a connection: its secrets, and whether the server requested a certificate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def certificate(authority: CertificateAuthority) -> ServerCertificate:
 
 
 def secrets_of(path: Path) -> list[str]:
-    """The labels in a log, each line of which is whole."""
+    """Return the labels in a log, and check that each line is complete."""
     lines = path.read_text().splitlines()
     assert all(LINE.fullmatch(line) for line in lines)
     return [line.split()[0] for line in lines if not line.startswith("#")]
@@ -55,7 +55,7 @@ def secrets_of(path: Path) -> list[str]:
         ),
     ],
 )
-def test_key_log(  # noqa: PLR0917 - fixtures
+def test_secrets_are_appended_to_a_file_that_only_its_owner_can_read(  # noqa: PLR0917 - fixtures
     backend: str,
     version: str,
     labels: set[str],
@@ -63,7 +63,7 @@ def test_key_log(  # noqa: PLR0917 - fixtures
     certificate: ServerCertificate,
     tmp_path: Path,
 ) -> None:
-    """Secrets are appended in NSS's format, to a file that its owner alone can read from the first byte on."""
+    """In the format of NSS."""
     path = tmp_path / "keys"
     chosen = dataclasses.replace(parameters, key_log_path=str(path))
     before = os.umask(0)
@@ -81,10 +81,9 @@ def test_key_log(  # noqa: PLR0917 - fixtures
     assert secrets_of(path) == found
 
 
-def test_key_log_rotates(
+def test_log_that_was_moved_is_created_again(
     backend: str, parameters: TlsParameters, certificate: ServerCertificate, tmp_path: Path
 ) -> None:
-    """A log that was moved away is begun anew at the next connection."""
     path = tmp_path / "keys"
     chosen = dataclasses.replace(parameters, key_log_path=str(path))
     Pair(backend, chosen, NAME, certificate).handshake()
@@ -93,10 +92,9 @@ def test_key_log_rotates(
     assert len(secrets_of(path)) == len(secrets_of(tmp_path / "keys.1")) == 5
 
 
-def test_key_log_of_many(
+def test_lines_of_simultaneous_connections_are_complete(
     backend: str, parameters: TlsParameters, certificate: ServerCertificate, tmp_path: Path
 ) -> None:
-    """Lines of connections that are made at the same time are whole."""
     path = tmp_path / "keys"
     chosen = dataclasses.replace(parameters, key_log_path=str(path))
 
@@ -122,8 +120,10 @@ def test_key_log_of_many(
         ("device", "it is not a regular file"),
     ],
 )
-def test_key_log_that_cannot_be(backend: str, name: str, why: str, parameters: TlsParameters, tmp_path: Path) -> None:
-    """A log that cannot be written, or whose opening might wait, is an error before anything is sent."""
+def test_log_that_cannot_be_written_is_an_error_before_data_is_sent(
+    backend: str, name: str, why: str, parameters: TlsParameters, tmp_path: Path
+) -> None:
+    """Also if opening it might block."""
     path = tmp_path / name
     reader = None
     if "pipe" in name:
@@ -140,8 +140,9 @@ def test_key_log_that_cannot_be(backend: str, name: str, why: str, parameters: T
     assert caught.value.message == f'could not open SSL key logging file "{path}": {why}'
 
 
-def test_full_disk(backend: str, parameters: TlsParameters, certificate: ServerCertificate, tmp_path: Path) -> None:
-    """A log that cannot be written any more does not end the connection."""
+def test_full_disk_does_not_end_the_connection(
+    backend: str, parameters: TlsParameters, certificate: ServerCertificate, tmp_path: Path
+) -> None:
     resource = pytest.importorskip("resource")
     path = tmp_path / "keys"
     pair = Pair(backend, dataclasses.replace(parameters, key_log_path=str(path)), NAME, certificate)
@@ -155,17 +156,14 @@ def test_full_disk(backend: str, parameters: TlsParameters, certificate: ServerC
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_certificate_request(
+def test_certificate_request_is_reported_for_each_connection(
     backend: str,
     version: str,
     parameters: TlsParameters,
     certificate: ServerCertificate,
     authority: CertificateAuthority,
 ) -> None:
-    """Whether the server asked is told for each connection of a context, and to those who wanted to know.
-
-    An engine that cannot tell says so.
-    """
+    """Only if the parameters require it. A backend that cannot report it refuses."""
     tells = get_backend(backend).capabilities.reports_certificate_request
     assert tells is (backend != "rustls")
     client = authority.issue(usage="client", common_name="app")
@@ -184,12 +182,11 @@ def test_certificate_request(
         assert pair.client.facts.certificate_requested is None
 
 
-def test_requests_are_each_connections_own(
+def test_certificate_requests_of_simultaneous_connections_are_separate(
     backend: str, parameters: TlsParameters, certificate: ServerCertificate, authority: CertificateAuthority
 ) -> None:
-    """Connections that are made at the same time, with one context, are not mixed up."""
     if not get_backend(backend).capabilities.reports_certificate_request:
-        pytest.skip("this engine cannot tell")
+        pytest.skip("this backend cannot tell")
     client = authority.issue(usage="client", common_name="app")
     source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
     watching = dataclasses.replace(parameters, client_certificate=source, watch_certificate_request=True)
@@ -210,10 +207,9 @@ def test_requests_are_each_connections_own(
     assert wrong == []
 
 
-def test_python_without_messages(
+def test_python_without_message_callback_does_not_report_requests(
     parameters: TlsParameters, certificate: ServerCertificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Python that shows no TLS messages says that it cannot tell."""
     monkeypatch.setattr(stdlib, "_WATCHES_REQUESTS", False)
     backend = stdlib.StdlibBackend()
     assert backend.capabilities.reports_certificate_request is False

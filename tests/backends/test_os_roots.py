@@ -1,4 +1,4 @@
-"""The operating system's verifier in place of a bundle of roots, as far as Linux has one."""
+"""The operating system's verifier instead of a file of roots, as far as Linux has one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = "db.example.com"
 
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CertificateAuthority:
-    """An authority that the system trusts."""
+    """Return a CA that the system trusts."""
     pytest.importorskip("truststore")
     if sys.platform != "linux":
         pytest.skip("elsewhere the system has a store of its own, which is none to write tests into")
@@ -42,8 +42,10 @@ def reason(parameters: TlsParameters, authority: CertificateAuthority, name: str
     return None
 
 
-def test_system(system: CertificateAuthority, authority: CertificateAuthority, root_path: Path) -> None:
-    """What the system trusts is trusted, alone or beside a root file, for the right name."""
+def test_certificate_of_a_ca_that_the_system_trusts_is_accepted(
+    system: CertificateAuthority, authority: CertificateAuthority, root_path: Path
+) -> None:
+    """Also in addition to a root file."""
     alone = TlsParameters(os_roots=True)
     assert reason(alone, system) is None
     assert reason(alone, authority) == "untrusted"
@@ -54,8 +56,7 @@ def test_system(system: CertificateAuthority, authority: CertificateAuthority, r
     assert (reason(without, system), reason(without, authority)) == ("untrusted", None)
 
 
-def test_with_everything(system: CertificateAuthority, tmp_path: Path) -> None:
-    """Names by libpq's rules, revocation lists, our certificate, the log and the watch work with it."""
+def test_all_other_features_work_with_the_system_verifier(system: CertificateAuthority, tmp_path: Path) -> None:
     client = system.issue(usage="client", common_name="app")
     crl = tmp_path / "crl.pem"
     crl.write_bytes(system.revocation_list())
@@ -78,10 +79,9 @@ def test_with_everything(system: CertificateAuthority, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("system_name", ["win32", "darwin"])
-def test_no_lists_where_they_would_not_be_read(
+def test_revocation_lists_are_refused_if_the_verifier_ignores_them(
     system: CertificateAuthority, system_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where another verifies than OpenSSL, revocation lists of our own are refused."""
     crl = tmp_path / "crl.pem"
     crl.write_bytes(system.revocation_list())
     monkeypatch.setattr(sys, "platform", system_name)
@@ -89,16 +89,15 @@ def test_no_lists_where_they_would_not_be_read(
         TlsConnection(get_backend("stdlib"), TlsParameters(os_roots=True, crl_path=str(crl)), NAME)
 
 
-def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without truststore it is refused, with the command that installs it."""
+def test_missing_truststore_is_refused_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdlib, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="cannot use the operating system's verifier") as caught:
         TlsConnection(stdlib.StdlibBackend(), TlsParameters(os_roots=True), NAME)
     assert "pip install 'babar-tls[truststore]'" in str(caught.value.remedy)
 
 
-def test_others_have_none(backend: str) -> None:
-    """The other engines refuse it, and who verifies nothing needs none."""
+def test_other_backends_refuse_the_system_verifier(backend: str) -> None:
+    """It is allowed if nothing is verified."""
     unverified = TlsParameters(os_roots=True, verify=TlsVerify.NONE)
     Pair(backend, unverified, NAME, CertificateAuthority().issue(NAME)).handshake()
     if backend != "stdlib":

@@ -1,4 +1,4 @@
-"""Client certificates in front of a real PostgreSQL: with TLS 1.3 its refusal comes when the handshake is over."""
+"""Client certificates with a real PostgreSQL. With TLS 1.3 it rejects them after the handshake."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STARTUP = b"user\0app\0database\0postgres\0\0"
 
 
 class World:
-    """A server that demands certificates, the authority it trusts, and one whose certificate was revoked."""
+    """A server that requires certificates, its CA, and a CA whose certificate was revoked."""
 
     def __init__(self, server: PostgresServer, authority: CertificateAuthority, revoked: ServerCertificate) -> None:
         self.server = server
@@ -53,7 +53,7 @@ def world() -> Iterator[World]:
 
 
 def answer(world: World, backend: str, parameters: TlsParameters) -> bytes:
-    """The type of the server's first message."""
+    """Return the type of the server's first message."""
     with socket.create_connection((world.server.host, world.server.port), timeout=20) as sock:
         sock.sendall(struct.pack("!ii", 8, 80877103))
         assert sock.recv(1) == b"S"
@@ -61,7 +61,7 @@ def answer(world: World, backend: str, parameters: TlsParameters) -> bytes:
         buffer = memoryview(bytearray(4096))
 
         def step() -> None:
-            """Send what is to be sent, and wait for what comes."""
+            """Send the output, and wait for input."""
             sock.sendall(stream.data_to_send())
             data = sock.recv(4096)
             stream.receive_data(data) if data else stream.receive_eof()
@@ -100,8 +100,9 @@ def with_certificate(parameters: TlsParameters, certificate: ServerCertificate) 
 
 
 @pytest.mark.parametrize("version", TlsVersion)
-def test_accepted(backend: str, version: TlsVersion, world: World, parameters: TlsParameters) -> None:
-    """A certificate of an authority that the server knows is let in."""
+def test_certificate_of_a_trusted_ca_is_accepted(
+    backend: str, version: TlsVersion, world: World, parameters: TlsParameters
+) -> None:
     client = world.authority.issue(usage="client", common_name="app")
     chosen = dataclasses.replace(with_certificate(parameters, client), max_version=version)
     assert answer(world, backend, chosen) == b"R"
@@ -109,8 +110,9 @@ def test_accepted(backend: str, version: TlsVersion, world: World, parameters: T
 
 @pytest.mark.parametrize("version", TlsVersion)
 @pytest.mark.parametrize("fault", REFUSED)
-def test_refused(backend: str, version: TlsVersion, fault: str, world: World, parameters: TlsParameters) -> None:
-    """A certificate that the server does not accept is the error, and says what the server's alert says."""
+def test_rejected_certificate_is_an_error_with_the_alert(
+    backend: str, version: TlsVersion, fault: str, world: World, parameters: TlsParameters
+) -> None:
     make, alert = REFUSED[fault]
     chosen = dataclasses.replace(with_certificate(parameters, make(world)), max_version=version)
     with pytest.raises(ClientCertificateError) as caught:
@@ -119,6 +121,8 @@ def test_refused(backend: str, version: TlsVersion, fault: str, world: World, pa
 
 
 @pytest.mark.parametrize("version", TlsVersion)
-def test_none(backend: str, version: TlsVersion, world: World, parameters: TlsParameters) -> None:
-    """Without a certificate PostgreSQL goes on with TLS, and refuses in its own words: ErrorResponse."""
+def test_missing_certificate_is_an_error_response(
+    backend: str, version: TlsVersion, world: World, parameters: TlsParameters
+) -> None:
+    """PostgreSQL completes the TLS handshake then."""
     assert answer(world, backend, dataclasses.replace(parameters, max_version=version)) == b"E"

@@ -1,4 +1,4 @@
-"""Engines are found by name, imported when used, and missing in words that say how to mend it."""
+"""Backends are found by name, imported when they are used, and missing with a remedy."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registry that has not made any engine yet."""
+    """Use an empty registry."""
     monkeypatch.setattr(registry, "_instances", {})
 
 
 def plugin(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, target: str, source: str) -> None:
-    """Install a package that offers an engine, as pip would leave it."""
+    """Install a package with a backend, in the same form as pip."""
     info = folder / f"{name}_plugin-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1\n")
@@ -36,26 +36,25 @@ def plugin(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, target: str
     monkeypatch.syspath_prepend(str(folder))
 
 
-def test_lazy_import() -> None:
-    """Importing the package, and wrapping with the standard library's engine, imports no other engine."""
+def test_only_the_backend_that_is_used_is_imported() -> None:
     program = """
 import sys
 import babar_tls, babar_tls.aio, babar_tls.session
 from babar_tls.tls.connection import TlsConnection
 from babar_tls.backends import TlsParameters, backend_names, get_backend
 from babar_tls.config import TlsVerify
-engines = {"OpenSSL", "cryptography", "rtls", "_rtls"}
-assert not engines & set(sys.modules)
+libraries = {"OpenSSL", "cryptography", "rtls", "_rtls"}
+assert not libraries & set(sys.modules)
 assert "babar_tls.backends.stdlib" not in sys.modules
 backend_names()
 TlsConnection(get_backend("stdlib"), TlsParameters(verify=TlsVerify.NONE), "localhost").do_handshake()
-assert not engines & set(sys.modules), engines & set(sys.modules)
+assert not libraries & set(sys.modules), libraries & set(sys.modules)
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)  # noqa: S603
 
 
-def test_one_engine_a_name(backend: str) -> None:
-    """A name means one object, also when eight threads ask for it first at the same time."""
+def test_each_name_has_one_backend_object(backend: str) -> None:
+    """Also if eight threads request it at the same time."""
     assert get_backend(backend) is get_backend(backend)
     assert get_backend(backend).name == backend
     registry._instances.pop(backend)
@@ -75,8 +74,7 @@ def test_one_engine_a_name(backend: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["schannel", "", "Stdlib", "../stdlib"])
-def test_unknown(name: str) -> None:
-    """An unknown name is an error that lists the known ones."""
+def test_unknown_name_is_an_error_that_lists_the_known_names(name: str) -> None:
     with pytest.raises(BackendUnavailable, match="unknown TLS backend") as caught:
         get_backend(name)
     assert isinstance(caught.value, ImportError)
@@ -86,30 +84,32 @@ def test_unknown(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "missing"),
+    ("backend", "missing"),
     [("openssl", "OpenSSL"), ("openssl", "cryptography"), ("rustls", "rtls")],
 )
 @pytest.mark.usefixtures("fresh")
-def test_missing_package(engine: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine whose package is not installed is known, unavailable, and comes with the command that installs it."""
+def test_backend_without_its_package_is_unavailable_with_the_install_command(
+    backend: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in [name for name in sys.modules if name == missing or name.startswith(f"{missing}.")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, missing, None)
-    for module in [name for name in sys.modules if name.startswith(f"babar_tls.backends.{engine}")]:
+    for module in [name for name in sys.modules if name.startswith(f"babar_tls.backends.{backend}")]:
         monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(BackendUnavailable, match=f"TLS backend '{engine}' cannot be used") as caught:
-        get_backend(engine)
-    assert caught.value.remedy == f"pip install 'babar-tls[{engine}]'"
-    assert engine in backend_names()
-    assert engine not in available_backends()
+    with pytest.raises(BackendUnavailable, match=f"TLS backend '{backend}' cannot be used") as caught:
+        get_backend(backend)
+    assert caught.value.remedy == f"pip install 'babar-tls[{backend}]'"
+    assert backend in backend_names()
+    assert backend not in available_backends()
     assert "stdlib" in available_backends()
-    (status,) = [item for item in backend_status() if item.name == engine]
+    (status,) = [item for item in backend_status() if item.name == backend]
     assert (status.capabilities, type(status.problem)) == (None, BackendUnavailable)
 
 
 @pytest.mark.usefixtures("fresh")
-def test_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A third party's engine is found by the name of its entry point, and imported no sooner than it is used."""
+def test_backend_of_an_entry_point_is_found_and_imported_when_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = "from babar_tls.backends.stdlib import StdlibBackend\nclass Mine(StdlibBackend):\n    name = 'mine'\n"
     plugin(tmp_path, monkeypatch, "mine", "mine_plugin:Mine", source)
     assert "mine" in backend_names()
@@ -131,10 +131,9 @@ def test_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.usefixtures("fresh")
-def test_broken_entry_point(
+def test_broken_entry_point_is_unavailable_and_others_are_listed(
     target: str, source: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A third party's engine that cannot be loaded is unavailable, and the others are listed all the same."""
     plugin(tmp_path, monkeypatch, "broken", target, source)
     try:
         with pytest.raises(BackendUnavailable, match=text) as caught:
@@ -147,23 +146,21 @@ def test_broken_entry_point(
 
 
 @pytest.mark.usefixtures("fresh")
-def test_no_impostors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry point cannot take the name of an engine of ours."""
+def test_entry_point_cannot_replace_a_built_in_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin(tmp_path, monkeypatch, "stdlib", "stdlib_plugin:Evil", "raise SystemExit\n")
     assert type(get_backend("stdlib")) is StdlibBackend
     assert backend_names().count("stdlib") == 1
 
 
-def test_an_engine_itself() -> None:
-    """In place of a name an engine can be given; it needs no registration."""
-    engine = StdlibBackend()
-    config = Config(tls_backend=engine)
-    assert get_backend(engine) is engine
-    assert BlockingConnection(config, Meter(None)).backend is engine
+def test_backend_object_is_accepted_instead_of_a_name() -> None:
+    """It does not have to be registered."""
+    backend = StdlibBackend()
+    config = Config(tls_backend=backend)
+    assert get_backend(backend) is backend
+    assert BlockingConnection(config, Meter(None)).backend is backend
 
 
 @pytest.mark.parametrize("nonsense", [StdlibBackend, 7, None])
-def test_no_engine_at_all(nonsense: Any) -> None:
-    """Anything else is refused as an error of ours."""
+def test_value_that_is_not_a_backend_is_refused(nonsense: Any) -> None:
     with pytest.raises(Error):
         get_backend(nonsense)

@@ -1,4 +1,4 @@
-"""Revocation lists cover every certificate of a chain, and a file of them is no source of trust."""
+"""Revocation lists must cover every certificate of a chain. Certificates in their files are not trusted."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ OLD = {"last_update": NOW - 9 * DAY, "next_update": NOW - DAY}
 
 @pytest.fixture
 def backend(backend: str) -> str:
-    """The engines that check revocation lists; `test_refused` is about the others."""
+    """Return the backends that check revocation lists.
+
+    `test_backend_without_revocation_refuses_lists` tests the others.
+    """
     if not get_backend(backend).capabilities.crls:
-        pytest.skip("this engine checks no revocation lists")
+        pytest.skip("this backend checks no revocation lists")
     return backend
 
 
-def test_refused(parameters: TlsParameters, tmp_path: Path) -> None:
-    """Lists that cannot be checked are refused, not passed over, and who can check them is named."""
+def test_backend_without_revocation_refuses_lists(parameters: TlsParameters, tmp_path: Path) -> None:
+    """The error names the backends that support them."""
     if "rustls" not in available_backends():
-        pytest.skip("the rustls engine is not installed")
+        pytest.skip("the rustls backend is not installed")
     assert get_backend("rustls").capabilities.crls is False
     for place in ({"crl_path": str(tmp_path / "crl.pem")}, {"crl_dir": str(tmp_path)}):
         chosen = dataclasses.replace(parameters, **place)  # type: ignore[arg-type]
@@ -58,7 +61,7 @@ def certificate(intermediate: CertificateAuthority) -> ServerCertificate:
 
 
 def fault(backend: str, parameters: TlsParameters, certificate: ServerCertificate) -> tuple[str, str] | None:
-    """The reason and the text of the error, `None` for none."""
+    """Return the reason and the text of the error, or None."""
     try:
         Pair(backend, parameters, NAME, certificate).handshake()
     except CertificateError as error:
@@ -106,7 +109,7 @@ CASES: dict[
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("place", ["file", "directory"])
-def test_verdicts(  # noqa: PLR0917 - fixtures
+def test_each_certificate_needs_a_current_list_that_does_not_revoke_it(  # noqa: PLR0917 - fixtures
     backend: str,
     place: str,
     case: str,
@@ -116,7 +119,7 @@ def test_verdicts(  # noqa: PLR0917 - fixtures
     certificate: ServerCertificate,
     tmp_path: Path,
 ) -> None:
-    """Every certificate up to the root needs a current list that does not name it; the words are OpenSSL's."""
+    """With the texts of OpenSSL."""
     make, expected = CASES[case]
     lists = make(authority, intermediate, certificate)
     if place == "file":
@@ -133,8 +136,9 @@ def test_verdicts(  # noqa: PLR0917 - fixtures
     assert fault(backend, dataclasses.replace(chosen, verify=TlsVerify.NONE), certificate) is None
 
 
-def test_forged(backend: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path) -> None:
-    """A list that somebody else has signed in the authority's name does not count."""
+def test_list_with_a_forged_signature_is_not_accepted(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path
+) -> None:
     impostor = CertificateAuthority()
     impostor._certificate = authority._certificate
     path = tmp_path / "crl.pem"
@@ -143,10 +147,10 @@ def test_forged(backend: str, parameters: TlsParameters, authority: CertificateA
     assert fault(backend, chosen, authority.issue(NAME)) == ("crl", "CRL signature failure")
 
 
-def test_no_source_of_trust(
+def test_certificate_in_a_list_file_or_directory_is_not_trusted(
     backend: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
-    """A certificate in a file of lists, or in their directory, is not trusted; libpq would trust it."""
+    """Unlike libpq, which trusts it."""
     other = CertificateAuthority()
     path = tmp_path / "00000000.r0"
     path.write_bytes(other.root_pem + other.revocation_list() + authority.revocation_list())
@@ -158,10 +162,9 @@ def test_no_source_of_trust(
         assert fault(backend, chosen, authority.issue(NAME)) is None
 
 
-def test_default_roots(
+def test_lists_also_apply_to_default_roots(
     backend: str, authority: CertificateAuthority, root_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lists apply to the machine's own roots as well."""
     monkeypatch.setenv("SSL_CERT_FILE", str(root_path))
     certificate = authority.issue(NAME)
     path = tmp_path / "crl.pem"
@@ -170,8 +173,10 @@ def test_default_roots(
     assert fault(backend, TlsParameters(crl_path=str(path)), certificate) == ("revoked", "certificate revoked")
 
 
-def test_rotation(backend: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path) -> None:
-    """A new list counts at the next connection, rewritten in place, replaced or added to the directory."""
+def test_new_list_is_used_by_the_next_connection(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    """Whether the file is rewritten, replaced or added to the directory."""
     certificate = authority.issue(NAME)
     revoked = ("revoked", "certificate revoked")
     path = tmp_path / "00000000.r0"
@@ -226,10 +231,10 @@ BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_bad_files(
+def test_file_without_a_list_is_an_error(
     backend: str, name: str, parameters: TlsParameters, authority: CertificateAuthority, tmp_path: Path
 ) -> None:
-    """A file that holds no list is an error; libpq would check none and say nothing."""
+    """Unlike libpq, which then checks no list."""
     path = tmp_path / "crl.pem"
     make, text = BAD_FILES[name]
     make(path, authority.revocation_list([authority.issue(NAME) for _ in range(10)]))
@@ -239,8 +244,9 @@ def test_bad_files(
 
 
 @pytest.mark.parametrize("name", ["a pipe", "a device without end", "too large"])
-def test_bad_files_in_folders(backend: str, name: str, parameters: TlsParameters, tmp_path: Path) -> None:
-    """A list in a directory is read with the same caution."""
+def test_damaged_list_in_a_directory_is_an_error(
+    backend: str, name: str, parameters: TlsParameters, tmp_path: Path
+) -> None:
     path = tmp_path / "00000000.r0"
     make, text = BAD_FILES[name]
     make(path, b"")
@@ -249,8 +255,8 @@ def test_bad_files_in_folders(backend: str, name: str, parameters: TlsParameters
     assert caught.value.message == text.format(path)
 
 
-def test_bad_folders(backend: str, parameters: TlsParameters, tmp_path: Path) -> None:
-    """The same holds for a directory that is not there, or that is none."""
+def test_missing_directory_is_an_error(backend: str, parameters: TlsParameters, tmp_path: Path) -> None:
+    """Also a path that is not a directory."""
     file = tmp_path / "file"
     file.touch()
     for path, text in ((tmp_path / "none", "does not exist"), (file, "Not a directory")):

@@ -1,4 +1,4 @@
-"""Where trust comes from, what is wrong with a file of roots, and how engines' contexts are kept."""
+"""The sources of trusted certificates, the errors of root files, and the cache of contexts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def default_authority() -> CertificateAuthority:
 
 @pytest.fixture
 def default_root(default_authority: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The machine trusts `default_authority`."""
+    """Make the machine trust `default_authority`."""
     path = tmp_path / "default.crt"
     default_authority.write(path)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
@@ -55,10 +55,9 @@ def trusts(backend: str, parameters: TlsParameters, authority: CertificateAuthor
 
 
 @pytest.mark.usefixtures("default_root")
-def test_roots_are_added_or_alone(
+def test_root_file_is_used_with_or_without_the_default_roots(
     backend: str, authority: CertificateAuthority, default_authority: CertificateAuthority, root_path: Path
 ) -> None:
-    """A root file is trusted besides the default roots, or alone; without one the default roots are."""
     defaults = TlsParameters()
     added = TlsParameters(root_cert_path=str(root_path))
     alone = TlsParameters(root_cert_path=str(root_path), default_roots=False)
@@ -70,7 +69,7 @@ def test_roots_are_added_or_alone(
 
 
 def hashed(authority: CertificateAuthority) -> str:
-    """The root's name in a hashed folder."""
+    """Return the root's file name in a hashed directory."""
     from cryptography import x509
 
     crypto = pytest.importorskip("OpenSSL.crypto")
@@ -78,23 +77,22 @@ def hashed(authority: CertificateAuthority) -> str:
     return f"{certificate.subject_name_hash():08x}.0"
 
 
-def test_hashed_folder(
+def test_ssl_cert_dir_names_a_hashed_directory(
     backend: str, default_authority: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SSL_CERT_DIR names a folder of roots, found by OpenSSL's hash of their subjects."""
     default_authority.write(tmp_path / hashed(default_authority))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     assert trusts(backend, TlsParameters(), default_authority)
 
 
-def test_hashed_folders_rotate(
+def test_changes_in_hashed_directories_are_noticed(
     backend: str,
     authority: CertificateAuthority,
     default_authority: CertificateAuthority,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A root that is added, or withdrawn where its link points to, counts; SSL_CERT_DIR may name several folders."""
+    """A root is added, or the target of a link removed. SSL_CERT_DIR may name several directories."""
     monkeypatch.setattr(context_cache, "_FOLDER_AGE", 0)
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
@@ -111,10 +109,10 @@ def test_hashed_folders_rotate(
     assert not trusts(backend, TlsParameters(), default_authority)
 
 
-def test_hashed_folders_are_looked_at_seldom(
+def test_hashed_directory_is_stamped_at_most_once_a_second(
     parameters: TlsParameters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The files of a folder are hundreds: they are stamped once in a while, unless the folder itself has changed."""
+    """Unless the directory itself has changed."""
     now = 100.0
     monkeypatch.setattr(context_cache, "monotonic", lambda: now)
     path = tmp_path / "01234567.0"
@@ -139,8 +137,9 @@ def test_hashed_folders_are_looked_at_seldom(
 
 
 @pytest.mark.parametrize("level", TlsVerify)
-def test_levels(backend: str, level: TlsVerify, authority: CertificateAuthority, parameters: TlsParameters) -> None:
-    """FULL takes the right name of the right authority, CA any name of it, NONE anything."""
+def test_each_level_verifies_what_it_promises(
+    backend: str, level: TlsVerify, authority: CertificateAuthority, parameters: TlsParameters
+) -> None:
     chosen = dataclasses.replace(parameters, verify=level)
     cases = {
         TlsVerify.FULL: authority.issue(NAME),
@@ -157,8 +156,7 @@ def test_levels(backend: str, level: TlsVerify, authority: CertificateAuthority,
                 pair.handshake()
 
 
-def test_unverified_needs_no_roots(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who verifies nothing opens no file, not even one that does not exist."""
+def test_unverified_connection_opens_no_root_file(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
     parameters = TlsParameters(verify=TlsVerify.NONE, root_cert_path="/nonexistent")
     Pair(backend, parameters, NAME, CertificateAuthority().issue(NAME)).handshake()
@@ -204,7 +202,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
 
 @pytest.mark.parametrize("named_by", ["tls_root_cert_path", "SSL_CERT_FILE"])
 @pytest.mark.parametrize("fault", BAD_FILES)
-def test_bad_root_files(
+def test_unusable_root_file_is_a_configuration_error_with_the_text_of_libpq(
     *,
     backend: str,
     fault: str,
@@ -213,7 +211,6 @@ def test_bad_root_files(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A root file that cannot be used is a `ConfigError` in libpq's words, whoever named it, and in either engine's."""
     path = tmp_path / "root.crt"
     make, text = BAD_FILES[fault]
     make(path, authority.root_pem)
@@ -227,8 +224,9 @@ def test_bad_root_files(
     assert caught.value.message == text.format(path)
 
 
-def test_unreadable_root_file(backend: str, root_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A root file that this account may not read says so."""
+def test_unreadable_root_file_is_a_configuration_error(
+    backend: str, root_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     genuine = os.open
 
     def refuse(path: Any, *rest: Any) -> int:
@@ -242,22 +240,22 @@ def test_unreadable_root_file(backend: str, root_path: Path, monkeypatch: pytest
         TlsConnection(get_backend(backend), other, NAME)
 
 
-def test_no_default_roots(
+def test_missing_default_roots_are_an_error_only_without_a_root_file(
     backend: str, authority: CertificateAuthority, root_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine without default roots is no obstacle to who names a root file, and an error to who does not."""
 
     def none() -> None:
-        raise ConfigError("this machine has no trusted roots that OpenSSL can find")
+        raise ConfigError("no default trusted root certificates were found on this machine")
 
     monkeypatch.setattr(roots, "default_roots", none)
     assert trusts(backend, TlsParameters(root_cert_path=str(root_path)), authority)
-    with pytest.raises(ConfigError, match="no trusted roots"):
+    with pytest.raises(ConfigError, match="no default trusted root"):
         TlsConnection(get_backend(backend), TlsParameters(), NAME)
 
 
-def test_rotation(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
-    """A root file that was replaced, or rewritten in place, counts at the next connection, without a new process."""
+def test_changed_root_file_is_used_by_the_next_connection(
+    backend: str, authority: CertificateAuthority, tmp_path: Path
+) -> None:
     path = tmp_path / "root.crt"
     parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
     later = CertificateAuthority()
@@ -277,8 +275,10 @@ def test_rotation(backend: str, authority: CertificateAuthority, tmp_path: Path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no time of change there")
-def test_rotation_behind_the_times(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
-    """A file rewritten in place that has kept its size and its time (cp -p, rsync -t) counts too."""
+def test_rewritten_root_file_with_the_same_size_and_time_is_noticed(
+    backend: str, authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    """As after cp -p or rsync -t."""
     path = tmp_path / "root.crt"
     parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
     later = CertificateAuthority()
@@ -296,17 +296,15 @@ def test_rotation_behind_the_times(backend: str, authority: CertificateAuthority
     assert trusts(backend, parameters, later)
 
 
-def test_default_roots_rotate(
+def test_changed_default_roots_are_used_by_the_next_connection(
     backend: str, authority: CertificateAuthority, default_authority: CertificateAuthority, default_root: Path
 ) -> None:
-    """The same holds for the machine's own roots."""
     assert not trusts(backend, TlsParameters(), authority)
     default_root.write_bytes(default_authority.root_pem + authority.root_pem)
     assert trusts(backend, TlsParameters(), authority)
 
 
-def test_contexts_are_kept(backend: str, parameters: TlsParameters) -> None:
-    """Equal parameters find the same context; other parameters, and other backends, do not."""
+def test_context_is_cached_by_parameters_and_backend(backend: str, parameters: TlsParameters) -> None:
     cache, library = ContextCache(), get_backend(backend)
     equal = dataclasses.replace(parameters)
     assert cache.get(library, parameters) is cache.get(library, equal)
@@ -314,8 +312,7 @@ def test_contexts_are_kept(backend: str, parameters: TlsParameters) -> None:
     assert cache.get(type(library)(), parameters) is not cache.get(library, parameters)
 
 
-def test_cache_is_bounded(parameters: TlsParameters) -> None:
-    """The least recently used context goes when there are too many; a used one stays."""
+def test_least_recently_used_context_is_removed(parameters: TlsParameters) -> None:
     built: list[int] = []
 
     class Counting(stdlib.StdlibBackend):
@@ -332,8 +329,7 @@ def test_cache_is_bounded(parameters: TlsParameters) -> None:
     assert len(built) == 101
 
 
-def test_failures_are_not_kept(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
-    """A file that was missing is looked for again."""
+def test_failures_are_not_cached(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
     path = tmp_path / "late.crt"
     parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
     with pytest.raises(ConfigError):
@@ -342,8 +338,9 @@ def test_failures_are_not_kept(backend: str, authority: CertificateAuthority, tm
     assert trusts(backend, parameters, authority)
 
 
-def test_threads(backend: str, authority: CertificateAuthority, tmp_path: Path) -> None:
-    """Eight threads connect at once, each to the right and the wrong server, while the file of roots is rotated."""
+def test_threads_connect_while_the_root_file_is_rotated(
+    backend: str, authority: CertificateAuthority, tmp_path: Path
+) -> None:
     path = tmp_path / "root.crt"
     authority.write(path)
     parameters = TlsParameters(root_cert_path=str(path), default_roots=False)

@@ -1,4 +1,4 @@
-"""What is rustls's own: no proof from an unverified server, post-quantum key exchange, roots that come of age."""
+"""Properties of rustls only: unproven keys of unverified servers, post-quantum groups, expiry of roots."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def der(tag: int, *contents: bytes) -> bytes:
 
 
 def impostor(victim: ServerCertificate) -> ServerCertificate:
-    """The victim's certificate with a key of one's own: a file that says it has the victim's public key (RFC 5915)."""
+    """Return the victim's certificate with another key, in a file with the victim's public key (RFC 5915)."""
     own = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value.to_bytes(32, "big")
     theirs = load_pem_private_key(victim.private_key_pem, None).public_key()
     point = theirs.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -54,10 +54,10 @@ def impostor(victim: ServerCertificate) -> ServerCertificate:
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 @pytest.mark.parametrize("verify", TlsVerify)
-def test_impostor(
+def test_server_with_the_certificate_of_another_is_refused(
     backend: str, verify: TlsVerify, version: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    """Who shows another's certificate is refused, verified or not; rustls, unverified, lets him in and says so."""
+    """Without verification rustls accepts it, and reports that the key is not proven."""
     certificate = authority.issue(NAME)
     pair = Pair(backend, dataclasses.replace(parameters, verify=verify), NAME, impostor(certificate), **only(version))
     if get_backend(backend).capabilities.unverified_proven or verify is not TlsVerify.NONE:
@@ -70,8 +70,9 @@ def test_impostor(
     assert pair.client.facts.possession_proven is False
 
 
-def test_post_quantum(parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """With a server that knows it, rustls agrees on X25519MLKEM768, and both say so."""
+def test_post_quantum_group_is_negotiated_and_reported(
+    parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
     SSL = pytest.importorskip("OpenSSL.SSL")  # noqa: N806 - the module's name
     if SSL.OPENSSL_VERSION_NUMBER < 0x30500000:
         pytest.skip("this OpenSSL has no ML-KEM")
@@ -98,8 +99,9 @@ def of(authority: CertificateAuthority) -> bytes:
     return authority._certificate.public_bytes(Encoding.DER)
 
 
-def test_a_root_expires_in_a_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A context that was made before its root expired does not outlive it."""
+def test_root_that_expires_after_the_context_was_built_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     brief, lasting = CertificateAuthority(not_after=NOW + DAY), CertificateAuthority()
     path = tmp_path / "root.crt"
     path.write_bytes(brief.root_pem + lasting.root_pem)
@@ -116,12 +118,14 @@ def test_a_root_expires_in_a_context(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [root.der for root in later.trust.anchors(clock[0]).certificates] == [of(lasting)]
 
 
-def test_authority_as_server(parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """A certificate as ``openssl req -x509`` makes it (CA:TRUE) is refused of a server, and the way out is named."""
+def test_ca_certificate_of_a_server_is_refused_with_a_remedy(
+    parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    """``openssl req -x509`` creates such certificates (CA:TRUE)."""
     certificate = ServerCertificate(
         authority.certificate_pem, encode_key(authority), of(authority), root_pem=authority.root_pem
     )
-    with pytest.raises(CertificateError, match=r"an authority's \(CA:TRUE\)") as caught:
+    with pytest.raises(CertificateError, match=r"a CA certificate \(CA:TRUE\)") as caught:
         Pair("rustls", parameters, NAME, certificate).handshake()
     assert caught.value.reason == "invalid"
     assert "CA:FALSE" in (caught.value.remedy or "")
@@ -133,8 +137,7 @@ def encode_key(authority: CertificateAuthority) -> bytes:
     return authority._key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def test_texts_that_are_not_known() -> None:
-    """A verdict of a later rustls is told in its own words; so is any other complaint."""
+def test_unknown_text_of_rustls_is_part_of_the_error() -> None:
     error = rejected_certificate("invalid peer certificate: SomethingNew(7)")
     assert (error.reason, error.message) == ("invalid", "SSL error: certificate verify failed: SomethingNew(7)")
     other = rustls_error("something new", established=False)
@@ -142,14 +145,13 @@ def test_texts_that_are_not_known() -> None:
 
 
 @pytest.mark.parametrize("form", ["pkcs8", "traditional"])
-def test_encrypted_keys_without_cryptography(
+def test_rtls_decrypts_keys_without_cryptography(
     form: Any,
     parameters: TlsParameters,
     authority: CertificateAuthority,
     client: ServerCertificate,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where cryptography is not installed rtls decrypts the key, and a wrong password is told as such."""
     monkeypatch.setattr(rustls, "find_spec", lambda _: None)
     key = client.private_key(form, password=b"secret")
     source = ClientCertificate(certificate=client.certificate_pem, key=key, password=b"secret")
@@ -163,14 +165,13 @@ def test_encrypted_keys_without_cryptography(
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to count what is open")
 @pytest.mark.parametrize("memory", [True, False])
-def test_key_log_leaves_nothing(
+def test_temporary_key_log_is_removed(
     memory: bool,
     parameters: TlsParameters,
     authority: CertificateAuthority,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before they are logged, lines are in memory or in a temporary file, which `close` removes."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))

@@ -1,4 +1,4 @@
-"""What rustls reports is told in words: which certificate, why, and which backend accepts it."""
+"""Errors of rustls are explained: the certificate, the reason, and the backend that accepts it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NAMES = alternative_names(dns())
 
 
 def told(error: Any, *words: str) -> None:
-    """Check that a message has these words and no name of Rust's."""
+    """Check that a message has these words and no name of a Rust error."""
     for text in (error.message, error.remedy or ""):
         assert not RAW.search(text), text
     for word in words:
@@ -65,7 +65,7 @@ REJECTED: dict[str, tuple[Callable[[CertificateAuthority], ServerCertificate], l
         lambda ca: issue(ca, extension("551d25", element(0x30)), NAMES),
         ["unsuitable certificate purpose"],
     ),
-    "an extension twice": (lambda ca: issue(ca, NAMES, NAMES), ["has an extension twice"]),
+    "an extension twice": (lambda ca: issue(ca, NAMES, NAMES), ["has a duplicate or malformed extension"]),
     "malformed basic constraints": (
         lambda ca: issue(ca, extension("551d13", b"\x05\0"), NAMES),
         ["is damaged, or its encoding is not DER", "tls_backend='stdlib' or 'openssl'"],
@@ -146,7 +146,7 @@ def test_a_chain_of_too_many_bytes_is_explained(
     with pytest.raises(TlsError) as caught:
         Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
     assert type(caught.value) is TlsError
-    text = "more than 64 KiB, probably its certificate chain" if backend == "rustls" else "excessive message size"
+    text = "more than 64 KiB, which rustls does not accept" if backend == "rustls" else "excessive message size"
     told(caught.value, text, "intermediates")
 
 
@@ -221,7 +221,7 @@ IDENTITIES: dict[str, tuple[Callable[[CertificateAuthority], ServerCertificate],
 def test_a_client_certificate_that_rustls_does_not_load_is_described(
     case: str, encrypted: bool, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    """It is not called a damaged key or a wrong password."""
+    """It is not reported as a damaged key or a wrong password."""
     make, words = IDENTITIES[case]
     own = make(authority)
     if encrypted and case == "RSASSA-PSS key":
@@ -237,7 +237,7 @@ def test_a_client_certificate_that_rustls_does_not_load_is_described(
 
 @pytest.mark.parametrize("case", ["version 1", "RSASSA-PSS key"])
 @pytest.mark.parametrize("other", ["stdlib", "openssl"])
-def test_the_backends_that_are_recommended_present_it(
+def test_recommended_backends_present_the_certificate(
     case: str, other: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     own = IDENTITIES[case][0](authority)
@@ -277,12 +277,12 @@ WEBPKI = [
 
 
 @pytest.mark.parametrize("name", WEBPKI)
-def test_every_verdict_has_a_text(name: str) -> None:
+def test_every_certificate_error_of_webpki_has_a_text(name: str) -> None:
     told(rejected_certificate(f"invalid peer certificate: Other(OtherError({name}))"))
 
 
 @pytest.mark.parametrize("name", ["BadEncoding", "Expired", "NotValidYet", "UnknownIssuer", "BadSignature"])
-def test_every_verdict_of_rustls_itself_has_a_text(name: str) -> None:
+def test_every_certificate_error_of_rustls_has_a_text(name: str) -> None:
     told(rejected_certificate(f"invalid peer certificate: {name}"))
 
 
@@ -293,8 +293,11 @@ def test_every_verdict_of_rustls_itself_has_a_text(name: str) -> None:
         ("received corrupt message of type CertificatePayloadTooLarge", "more than 64 KiB"),
         ('received corrupt message of type MissingData("ServerHello")', "malformed TLS message (missing data: "),
         ("received corrupt message of type InvalidDhParams", "malformed TLS message (invalid dh params)"),
-        ("peer misbehaved: SignedKxWithWrongAlgorithm", "rules of TLS (signed kx with wrong algorithm)"),
-        ("peer misbehaved: IllegalHelloRetryRequestWithNoChanges", "rules of TLS (illegal hello retry request"),
+        ("peer misbehaved: SignedKxWithWrongAlgorithm", "violated the TLS protocol (signed kx with wrong algorithm)"),
+        (
+            "peer misbehaved: IllegalHelloRetryRequestWithNoChanges",
+            "violated the TLS protocol (illegal hello retry request",
+        ),
         ("peer is incompatible: NoCipherSuitesInCommon", "in common (no cipher suites in common)"),
         ("received fatal alert: HandshakeFailure", "(handshake failure)"),
     ],

@@ -1,6 +1,6 @@
-"""What is wrong with a chain has one name in all backends; where the backends differ, a table says how.
+"""All backends report the same reason for a rejected chain.
 
-Whether they accept the same chains is tested in `tests.differential`, with many more of them.
+A table has the differences. `tests.differential` compares the verdicts for many more chains.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def changed(
     replace: Iterable[x509.ExtensionType] = (),
     drop: Iterable[x509.ObjectIdentifier] = (),
 ) -> x509.Certificate:
-    """The same certificate with other extensions, signed anew: by its issuer, or with its own key."""
+    """Return the same certificate with other extensions, signed again by its issuer or with its own key."""
     new = {extension.oid: extension for extension in replace}
     builder = x509.CertificateBuilder(
         certificate.issuer,
@@ -64,7 +64,7 @@ def changed(
 
 
 def leaf(ca: CertificateAuthority, **changes: Any) -> ServerCertificate:
-    """A certificate of this authority with other extensions."""
+    """Return a certificate of this CA with other extensions."""
     template = ca.issue(NAME)
     made = changed(x509.load_der_x509_certificate(template.der), ca, None, **changes)
     rest = template.certificate_pem.partition(END)[2]
@@ -74,13 +74,13 @@ def leaf(ca: CertificateAuthority, **changes: Any) -> ServerCertificate:
 
 
 def with_changes(ca: CertificateAuthority, **changes: Any) -> CertificateAuthority:
-    """An authority whose own certificate has other extensions."""
+    """Return a CA whose certificate has other extensions."""
     ca._certificate = changed(ca._certificate, ca._issuer, ca._key, **changes)
     return ca
 
 
 def holder(certificate: ServerCertificate) -> CertificateAuthority:
-    """The holder of a certificate poses as an authority, with its key."""
+    """Return a CA that signs with the key of this certificate."""
     impostor = rsa()
     impostor._key = load_pem_private_key(certificate.private_key_pem, None)  # type: ignore[assignment]
     impostor._certificate = x509.load_der_x509_certificate(certificate.der)
@@ -114,7 +114,7 @@ Made = tuple[ServerCertificate, bytes]
 
 
 def by_root(make: Callable[[CertificateAuthority], ServerCertificate]) -> Callable[[], Made]:
-    """A certificate from a root that is trusted."""
+    """Return a certificate from a trusted root."""
 
     def made() -> Made:
         root = rsa()
@@ -124,7 +124,7 @@ def by_root(make: Callable[[CertificateAuthority], ServerCertificate]) -> Callab
 
 
 def with_root(make: Callable[[CertificateAuthority], Made], **options: Any) -> Callable[[], Made]:
-    """The same, where something else is trusted."""
+    """Return a certificate and other trusted roots."""
     return lambda: make(rsa(**options))
 
 
@@ -242,7 +242,7 @@ CASES: dict[str, tuple[Callable[[], Made], str | None]] = {
     "expired, and for another name": (by_root(lambda r: r.issue("x", **PAST)), "expired"),
 }
 
-#: Where an engine has another answer.
+#: Where an backend has another answer.
 DIFFERENCES: dict[tuple[str, str], str | None] = {
     # rustls does not show the chain that it rejects, and what it says of it is that no issuer is known.
     ("rustls", "self-signed"): "untrusted",
@@ -260,14 +260,14 @@ DIFFERENCES: dict[tuple[str, str], str | None] = {
     ("rustls", "intermediate that may not sign"): None,
     ("rustls", "path too long for the root"): None,
     ("rustls", "key usage for signing certificates alone"): None,
-    # Of two faults each engine finds another first.
+    # Of two faults each backend finds another first.
     ("rustls", "expired, and of an unknown authority"): "expired",
 }
 
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, Made]:
-    """The certificates, each made once."""
+    """Return the certificates. Each is created once."""
     return {}
 
 
@@ -283,8 +283,9 @@ def reason(backend: str, parameters: TlsParameters, certificate: ServerCertifica
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 @pytest.mark.parametrize("case", CASES)
-def test_reason(backend: str, case: str, version: str, made: dict[str, Made], tmp_path: Path) -> None:
-    """The reason is the same, or the one that the table of differences has."""
+def test_reason_is_the_same_or_a_documented_difference(
+    backend: str, case: str, version: str, made: dict[str, Made], tmp_path: Path
+) -> None:
     if case.startswith("key usage for signing") and version == "TLSv1.2":
         pytest.skip("OpenSSL's server does not show such a certificate there")
     make, expected = CASES[case]
@@ -296,7 +297,6 @@ def test_reason(backend: str, case: str, version: str, made: dict[str, Made], tm
     assert found == DIFFERENCES.get((backend, case), expected)
 
 
-def test_differences_are_some() -> None:
-    """The table of differences is about cases that there are, and says something else than the first."""
+def test_table_of_differences_has_only_differences() -> None:
     for (_, case), different in DIFFERENCES.items():
         assert CASES[case][1] != different

@@ -1,4 +1,4 @@
-"""`TlsConnection`: ciphertext in any fragmentation, close_notify, truncation, nothing before the handshake is over."""
+"""`TlsConnection`: fragmentation, close_notify, truncation, and no data before the handshake is complete."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ def certificate(authority: CertificateAuthority) -> ServerCertificate:
 
 @pytest.mark.parametrize("fragment", [None, 1, 7])
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_any_fragmentation(
+def test_data_arrives_in_any_fragmentation(
     backend: str, version: str, fragment: int | None, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """Bytes may come one by one, and whole flights at once; what is said arrives, both ways."""
     pair = Pair(backend, parameters, NAME, certificate, fragment=fragment, **only(version)).handshake()
     assert pair.client.facts.version == version
     pair.client.write(b"ping")
@@ -44,10 +43,9 @@ def test_any_fragmentation(
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 @pytest.mark.parametrize("size", [0, 1, 16384, 16385, 3_000_001])
-def test_sizes_of_writes(
+def test_write_encrypts_all_data_of_any_size_and_type(
     backend: str, version: str, size: int, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """A write takes all that it is given, nothing and megabytes included, from any buffer."""
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
     pair.hear()
     data = bytes(range(256)) * (size // 256) + bytes(size % 256)
@@ -60,18 +58,18 @@ def test_sizes_of_writes(
     assert pair.read() == data
 
 
-def test_reading_into_nothing_is_no_goodbye(
+def test_reading_into_an_empty_buffer_is_not_close_notify(
     backend: str, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """A buffer without room gets nothing, and nothing is concluded from that."""
     pair = Pair(backend, parameters, NAME, certificate).handshake()
     pair.say(b"here")
     assert pair.client.read_into(memoryview(b"")) is None
     assert pair.read() == b"here"
 
 
-def test_data_with_the_last_flight(backend: str, parameters: TlsParameters, certificate: ServerCertificate) -> None:
-    """What the server sends right behind its handshake is kept until it is read."""
+def test_data_after_the_last_flight_is_kept_until_it_is_read(
+    backend: str, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
     pair = Pair(backend, parameters, NAME, certificate, **only("TLSv1.2"))
     flights = []
     while not pair.client.do_handshake():
@@ -85,10 +83,9 @@ def test_data_with_the_last_flight(backend: str, parameters: TlsParameters, cert
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_close_notify_is_the_end(
+def test_close_notify_of_the_server_ends_the_data_without_an_error(
     backend: str, version: str, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """A server that says goodbye has said all: what came before it is read, then there is an end and no error."""
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
     pair.hear()
     pair.server.write(b"last words")
@@ -102,10 +99,9 @@ def test_close_notify_is_the_end(
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_our_close_notify(
+def test_close_notify_is_sent_once_and_ends_writing(
     backend: str, version: str, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """Our goodbye reaches the server, a second one is harmless, and nothing can be written after it."""
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
     pair.client.close_notify()
     pair.client.close_notify()
@@ -117,10 +113,10 @@ def test_our_close_notify(
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
 @pytest.mark.parametrize("cut", [0, 10])
-def test_truncation_is_no_end(
+def test_end_without_close_notify_is_an_error(
     backend: str, version: str, cut: int, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """A stream that ends without a goodbye, between records or within one, is an error: data may be missing."""
+    """Between records and within a record, because data may be missing."""
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
     pair.say(b"half of")
     pair.server.write(b"the truth")
@@ -134,10 +130,9 @@ def test_truncation_is_no_end(
 
 
 @pytest.mark.parametrize("cut", [0, 5, 300])
-def test_end_within_the_handshake(
+def test_end_within_the_handshake_is_reported_as_closed_by_the_server(
     backend: str, cut: int, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """A server that hangs up in the middle of the handshake is named as the one who did."""
     pair = Pair(backend, parameters, NAME, certificate)
     assert pair.client.do_handshake() is False
     pair._to_server.write(pair.client.data_to_send())
@@ -149,8 +144,9 @@ def test_end_within_the_handshake(
             pair.client.do_handshake()
 
 
-def test_nothing_before_the_handshake(backend: str, parameters: TlsParameters, certificate: ServerCertificate) -> None:
-    """Before the handshake nothing can be written or read, and asking sends nothing: no check is passed by."""
+def test_reading_and_writing_before_the_handshake_is_refused(
+    backend: str, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
     pair = Pair(backend, parameters, NAME, certificate)
     for _ in range(2):
         with pytest.raises(TlsError, match="not finished"):
@@ -164,10 +160,10 @@ def test_nothing_before_the_handshake(backend: str, parameters: TlsParameters, c
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_failed_stays_failed(
+def test_failed_handshake_stays_failed(
     backend: str, version: str, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """A handshake that failed because of the name has failed: no second try, no data, and the server has an alert."""
+    """It cannot be repeated, no data is returned, and the server receives an alert."""
     pair = Pair(backend, parameters, "other.example.com", certificate, **only(version))
     with pytest.raises(CertificateError):
         pair.handshake()
@@ -189,19 +185,19 @@ def test_failed_stays_failed(
     ("hostname", "sent"),
     [(NAME, NAME), ("127.0.0.1", None), ("::1", None), ("DB.EXAMPLE.COM", "DB.EXAMPLE.COM")],
 )
-def test_server_name_indication(
+def test_names_are_sent_as_sni_and_addresses_are_not(
     backend: str, hostname: str, sent: str | None, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """Names are sent as SNI, addresses are not (RFC 6066 §3)."""
+    """RFC 6066 §3."""
     pair = Pair(backend, parameters, hostname, certificate).handshake()
     assert (pair.server_name or "").lower() == (sent or "").lower()
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_server_name_can_be_kept_back(
+def test_sni_can_be_omitted(
     backend: str, version: str, parameters: TlsParameters, certificate: ServerCertificate
 ) -> None:
-    """SNI can be left out, and the name is verified all the same: nothing goes to a server that has another."""
+    """The name is still verified."""
     for level in (TlsVerify.CA, TlsVerify.FULL):
         silent = dataclasses.replace(parameters, send_server_name=False, verify=level)
         assert Pair(backend, silent, NAME, certificate, **only(version)).handshake().server_name is None
@@ -212,8 +208,9 @@ def test_server_name_can_be_kept_back(
     assert_nothing_flows(pair)
 
 
-def test_common_names(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
-    """With libpq's rules a common name will do where there is no alternative name, and another is refused."""
+def test_common_name_is_compared_by_the_rules_of_libpq(
+    backend: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
     lenient = dataclasses.replace(parameters, common_name=True)
     old = authority.issue(NAME, san=False)
     if not get_backend(backend).capabilities.common_names:
@@ -234,7 +231,7 @@ def test_common_names(backend: str, parameters: TlsParameters, authority: Certif
 
 
 def assert_nothing_flows(pair: Pair) -> None:
-    """The stream has failed for good, and what the server writes is not read."""
+    """Check that the stream has failed permanently, and that data from the server is not returned."""
     pair.carry()
     pair._serve()
     if pair._server_done:
@@ -252,8 +249,9 @@ def assert_nothing_flows(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("hostname", [".example.com", "a..b", "x" * 64, "a." * 140 + "com"])
-def test_impossible_names(backend: str, hostname: str, parameters: TlsParameters) -> None:
-    """A name that DNS cannot have is refused before anything is sent."""
+def test_invalid_host_name_is_refused_before_data_is_sent(
+    backend: str, hostname: str, parameters: TlsParameters
+) -> None:
     with pytest.raises(ConfigError, match="is not a host name: a label is empty or too long"):
         TlsConnection(get_backend(backend), parameters, hostname)
 
@@ -278,7 +276,7 @@ def test_full_verification_without_host_name_is_refused(
         (("other", "postgresql"), ("postgresql", "other"), "postgresql"),
     ],
 )
-def test_alpn(
+def test_protocols_are_offered_and_the_selected_one_is_reported(
     *,
     backend: str,
     offered: tuple[str, ...],
@@ -287,7 +285,6 @@ def test_alpn(
     root_path: object,
     certificate: ServerCertificate,
 ) -> None:
-    """The offered protocols reach the server, and its choice is told; without a choice there is none."""
     parameters = TlsParameters(root_cert_path=str(root_path), default_roots=False, alpn=offered)
     pair = Pair(backend, parameters, NAME, certificate, alpn_protocols=accepted).handshake()
     assert pair.client.facts.alpn == selected
@@ -302,7 +299,7 @@ def test_alpn(
         ({"max_version": TlsVersion.TLSV1_2}, only("TLSv1.3"), None),
     ],
 )
-def test_version_limits(
+def test_only_versions_within_the_limits_are_negotiated(
     *,
     backend: str,
     limits: dict[str, TlsVersion],
@@ -311,7 +308,6 @@ def test_version_limits(
     root_path: object,
     certificate: ServerCertificate,
 ) -> None:
-    """Only versions within the limits are negotiated; where the server has none of them the error says so."""
     parameters = TlsParameters(root_cert_path=str(root_path), default_roots=False, **limits)
     pair = Pair(backend, parameters, NAME, certificate, **server)
     if outcome is not None:
@@ -321,8 +317,9 @@ def test_version_limits(
         pair.handshake()
 
 
-def test_streams_go_at_once(backend: str, parameters: TlsParameters, certificate: ServerCertificate) -> None:
-    """A stream that nobody holds is freed at once, with its keys, and not when the garbage collector comes by."""
+def test_unreferenced_stream_is_freed_without_garbage_collection(
+    backend: str, parameters: TlsParameters, certificate: ServerCertificate
+) -> None:
     pair = Pair(backend, parameters, NAME, certificate).handshake()
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""A stream says what it was verified with, and how many certificates that is; every engine says the same."""
+"""A stream reports the origin and the number of its trusted certificates, with every backend."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 NAME = "db.example.com"
 
 
-def test_file(backend: str, parameters: TlsParameters, root_path: Path) -> None:
-    """A root file alone: its path, and how many certificates it holds."""
+def test_root_file_is_reported_with_its_number_of_certificates(
+    backend: str, parameters: TlsParameters, root_path: Path
+) -> None:
     roots = TlsConnection(get_backend(backend), parameters, NAME).trusted_roots
     assert roots is not None
     assert (roots.sources, roots.anchors) == ((str(root_path),), 1)
 
 
-def test_defaults_beside_a_file(backend: str, tmp_path: Path, root_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default roots are named with who says so; a certificate that is in both is counted once."""
+def test_default_roots_are_reported_with_their_source(
+    backend: str, tmp_path: Path, root_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that is in both is counted once."""
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(root_path.read_bytes() + CertificateAuthority().root_pem + root_path.read_bytes())
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
@@ -40,8 +43,9 @@ def test_defaults_beside_a_file(backend: str, tmp_path: Path, root_path: Path, m
     assert roots.anchors == 2
 
 
-def test_directory(backend: str, tmp_path: Path, root_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a hashed directory the hashed names count."""
+def test_only_hashed_names_of_a_directory_are_counted(
+    backend: str, tmp_path: Path, root_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "abcdef01.0").write_bytes(root_path.read_bytes())
     (tmp_path / "other.pem").write_bytes(CertificateAuthority().root_pem)
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
@@ -51,13 +55,11 @@ def test_directory(backend: str, tmp_path: Path, root_path: Path, monkeypatch: p
     assert (roots.sources, roots.anchors) == ((f"{tmp_path} (SSL_CERT_FILE, SSL_CERT_DIR)",), 1)
 
 
-def test_nothing_verified(backend: str) -> None:
-    """Who verifies nothing trusts no roots."""
+def test_unverified_connection_reports_no_roots(backend: str) -> None:
     assert TlsConnection(get_backend(backend), TlsParameters(verify=TlsVerify.NONE), NAME).trusted_roots is None
 
 
-def test_rotation(backend: str, tmp_path: Path, root_path: Path) -> None:
-    """A file that has another certificate in it is counted anew."""
+def test_changed_file_is_counted_again(backend: str, tmp_path: Path, root_path: Path) -> None:
     path = tmp_path / "root.crt"
     path.write_bytes(root_path.read_bytes())
     parameters = TlsParameters(root_cert_path=str(path), default_roots=False)
@@ -69,8 +71,7 @@ def test_rotation(backend: str, tmp_path: Path, root_path: Path) -> None:
     assert (before.anchors, after.anchors) == (1, 2)
 
 
-def test_as_many_as_openssl_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of this machine's own bundle the count is OpenSSL's."""
+def test_number_of_default_roots_is_that_of_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
     cafile = default_roots().cafile
     if cafile is None:
         pytest.skip("the default roots of this machine are in no file")
@@ -83,8 +84,7 @@ def test_as_many_as_openssl_has(monkeypatch: pytest.MonkeyPatch) -> None:
     assert roots.anchors == context.cert_store_stats()["x509"]
 
 
-def test_operating_system() -> None:
-    """The operating system's verifier is named, and counts nothing."""
+def test_system_verifier_is_reported_without_a_number() -> None:
     pytest.importorskip("truststore")
     roots = TlsConnection(
         get_backend("stdlib"), dataclasses.replace(TlsParameters(), os_roots=True), NAME

@@ -1,4 +1,4 @@
-"""What stands beside the host's name in a certificate does not matter, if the TLS library accepts the certificate."""
+"""Other contents of a certificate do not matter if the TLS library accepts it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def check(backend: str, parameters: TlsParameters, certificate: Any) -> None:
 
 
 @pytest.mark.parametrize("neighbour", NEIGHBOURS)
-def test_a_strange_neighbour_does_not_spoil_the_name(
+def test_unusual_other_name_does_not_prevent_a_match(
     backend: str, neighbour: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     name = NEIGHBOURS[neighbour]
@@ -98,7 +98,7 @@ def test_a_strange_neighbour_does_not_spoil_the_name(
 
 
 @pytest.mark.parametrize("neighbour", NEIGHBOURS)
-def test_a_strange_neighbour_is_not_the_name(
+def test_unusual_other_name_does_not_match(
     backend: str, neighbour: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     certificate = issue(authority, alternative_names(NEIGHBOURS[neighbour]))
@@ -140,10 +140,8 @@ def test_names_in_ber_are_read(
     check(backend, parameters, issue(authority, names))
 
 
-def test_time_that_is_not_one_is_named(
-    backend: str, parameters: TlsParameters, authority: CertificateAuthority
-) -> None:
-    """Every backend made of OpenSSL has OpenSSL's text, pyOpenSSL's too."""
+def test_malformed_time_is_reported(backend: str, parameters: TlsParameters, authority: CertificateAuthority) -> None:
+    """Every backend with OpenSSL has OpenSSL's text."""
     validity = element(0x30, element(0x17, b"251301000000Z"), element(0x17, b"451301000000Z"))
     certificate = issue(authority, alternative_names(dns()), validity=validity)
     with pytest.raises(CertificateError) as caught:
@@ -163,7 +161,7 @@ LONG_TAGS = {
 
 @pytest.mark.parametrize("form", LONG_TAGS)
 def test_alternative_name_with_a_long_tag_excludes_the_common_name(form: str, authority: CertificateAuthority) -> None:
-    """OpenSSL applies the name constraints of a CA to this name, and then not to the common name."""
+    """OpenSSL applies a CA's name constraints to this name and not to the common name."""
     certificate = issue(authority, LONG_TAGS[form], common_name=DB)
     fault = name_fault(certificate.der, HOST)
     assert fault is not None
@@ -171,8 +169,8 @@ def test_alternative_name_with_a_long_tag_excludes_the_common_name(form: str, au
     assert name_fault(certificate.der, "evil") is None
 
 
-def test_two_extensions_of_names_are_refused(authority: CertificateAuthority) -> None:
-    """OpenSSL considers such a certificate invalid, and programs would differ in which of the two counts."""
+def test_two_subject_alt_name_extensions_are_refused(authority: CertificateAuthority) -> None:
+    """OpenSSL rejects such a certificate. Programs would not agree about which extension to use."""
     certificate = issue(authority, alternative_names(dns()), alternative_names(dns()))
     fault = name_fault(certificate.der, HOST)
     assert fault is not None
@@ -180,7 +178,7 @@ def test_two_extensions_of_names_are_refused(authority: CertificateAuthority) ->
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_a_server_of_another_name_gets_an_alert_and_no_certificate(  # noqa: PLR0917 - fixtures
+def test_server_of_another_name_receives_an_alert_and_no_client_certificate(  # noqa: PLR0917 - fixtures
     backend: str,
     version: str,
     parameters: TlsParameters,
@@ -188,7 +186,6 @@ def test_a_server_of_another_name_gets_an_alert_and_no_certificate(  # noqa: PLR
     clients: CertificateAuthority,
     client: Any,
 ) -> None:
-    """A client certificate is sent to no server whose name has not been verified."""
     from babar_tls.tls.parameters import ClientCertificate
 
     own = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)

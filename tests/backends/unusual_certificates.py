@@ -1,4 +1,4 @@
-"""Certificates that no library makes, put together element by element and signed by the tests' authority."""
+"""Certificates that no library creates, built element by element and signed by the CA of the tests."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def issue(
     public_key: bytes | None = None,
     validity: bytes = _VALIDITY,
 ) -> ServerCertificate:
-    """Issue a certificate with these extensions and nothing else; `version` None leaves it out (X.509 version 1)."""
+    """Issue a certificate with only these extensions. `version` None omits the version (X.509 version 1)."""
     key = ec.generate_private_key(ec.SECP256R1())
     spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     kind, text = ("550403", common_name) if common_name is not None else ("55040a", b"babar-tls testing")

@@ -1,1 +1,1 @@
-"""Every backend and OpenSSL verify the same chains: the verdicts agree, or docs/backends.md has the difference."""
+"""Every backend and OpenSSL verify the same chains. The verdicts are equal, or documented in docs/backends.md."""

@@ -1,4 +1,4 @@
-"""The verdict on a world: OpenSSL's, by the standard library without this library, and that of each backend."""
+"""The verdict on a world: that of OpenSSL through `ssl` without this library, and that of each backend."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Server:
         self._path.write_bytes(b"".join(encode("CERTIFICATE", der) for der in self._roots))
 
     def connect(self, backend: str) -> Verdict:
-        """Return a backend's verdict. This is the only place that makes a connection with one."""
+        """Return the verdict of a backend."""
         world = self.world
         parameters = TlsParameters(
             root_cert_path=str(self._path), default_roots=False, verify=world.verify, common_name=world.common_name
@@ -77,7 +77,7 @@ class Server:
         return Verdict()
 
     def connect_with_openssl(self) -> Verdict:
-        """Return OpenSSL's own verdict on the chain, and then that on the name."""
+        """Return OpenSSL's verdict on the chain, and then on the name."""
         world = self.world
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False

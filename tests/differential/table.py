@@ -1,4 +1,4 @@
-"""Chains that are written down: each rule, and each known difference, has one."""
+"""Chains for each rule and for each known difference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SELF = leaf(None)
 
 
 def deep(count: int) -> World:
-    """Return a chain of this many certificates, the root included."""
+    """Return a chain of this many certificates, including the root."""
     path = [R]
     for index in range(count - 2):
         path.append(below(path[-1], f"intermediate {index}"))
@@ -55,7 +55,7 @@ def self_signed(*trusted: Spec, **fields: object) -> World:
 
 
 def forged(anchor: Spec, *sent: Spec, by: Spec | None = None) -> World:
-    """Return a chain whose leaf is signed by a certificate that is trusted and may not sign."""
+    """Return a chain whose leaf is signed by a trusted certificate that may not sign."""
     return World(leaf(by or anchor, subject="forged", key="forged"), sent, (anchor,))
 
 

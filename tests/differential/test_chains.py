@@ -1,4 +1,4 @@
-"""The chains of the table; and the documentation has every difference that they show, and no other."""
+"""The chains of the table. The documentation lists exactly the differences that they show."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def test_verdict_is_that_of_openssl_or_documented(case: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("case", ATTACKS)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_attack_fails_to_connect(backend: str, case: str, tmp_path: Path) -> None:
+def test_attack_is_refused(backend: str, case: str, tmp_path: Path) -> None:
     server = Server(TABLE[case], tmp_path)
     assert not server.connect_with_openssl().accepted
     assert not server.connect(backend).accepted
 
 
 @pytest.mark.skipif("rustls" not in BACKENDS, reason="the differences are those of rustls")
-def test_every_difference_is_shown_and_documented(tmp_path: Path) -> None:
+def test_documented_differences_are_those_of_the_table(tmp_path: Path) -> None:
     shown = set().union(*(check(world, tmp_path) for world in TABLE.values()))
     assert shown == set(NAMES)
     section = (

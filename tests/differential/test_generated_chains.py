@@ -1,4 +1,4 @@
-"""Chains that are generated: up to three intermediates, cross-signed or not, several roots, and some faults."""
+"""Generated chains: up to three intermediates, some cross-signed, several roots, and some faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connects that are counted from outside: a program for strace. Arguments: a Config's fields as JSON, and how many."""
+"""A program that connects several times, for strace. Arguments: the fields of a Config as JSON, and the number."""
 
 from __future__ import annotations
 

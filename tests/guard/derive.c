@@ -1,4 +1,4 @@
-/* Two derivations of known length by one kernel: what lies between them is the kernel's own cost. */
+/* Two derivations of different length with one kernel. The difference is the cost of the kernel. */
 #include "../../babar_tls/_native/babar_native.h"
 
 #include <stdio.h>

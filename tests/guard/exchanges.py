@@ -1,4 +1,4 @@
-"""Handshakes without a network, for callgrind: the protocol's own cost. Argument: how many."""
+"""A program that runs handshakes without a network, for callgrind. Argument: the number of handshakes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..protocol.script import Facts, ScramPeer, talk
 
 
 def main() -> None:
-    """Log in, bound, by SCRAM."""
+    """Log in with SCRAM and channel binding."""
     scram.make_nonce = lambda: b"rOprNGfwEbeRWgbNEkqO8901"
     config = make(channel_binding="require")
     bindings = {"tls-server-end-point": tls_server_end_point(Facts().peer_certificate)}

@@ -1,6 +1,6 @@
-"""What a connect costs, in counts that do not wobble: system calls, Python's calls, memory, instructions.
+"""The cost of a connect in reproducible counts: system calls, Python calls, memory, instructions.
 
-Times say nothing on a shared machine. A change that makes one of these grow is to be seen, and meant.
+Times are not reproducible on a shared machine. A change that increases a count must be intentional.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def config(server: PostgresServer) -> Config:
-    """Verified, bound, and known: what there is to be learned about the server has been learned."""
+    """Return a verified configuration with channel binding, after the caches were filled."""
     found = server.config(user="app", password="secret", channel_binding="require")
     for _ in range(5):
         Session.connect(found).close()
@@ -63,7 +63,7 @@ def config(server: PostgresServer) -> Config:
 
 
 def strace(*command: str, calls: Path) -> bool:
-    """Run it under strace; may that be?"""
+    """Run a command with strace. Return False if that is not permitted."""
     program = shutil.which("strace")
     if program is None:
         return False
@@ -80,8 +80,7 @@ def strace(*command: str, calls: Path) -> bool:
     return True
 
 
-def test_system_calls(config: Config, tmp_path: Path) -> None:
-    """Between the first connect and the hundred-first lie a hundred times the same system calls."""
+def test_system_calls_of_a_connect_are_bounded(config: Config, tmp_path: Path) -> None:
     fields = {
         name: getattr(config, name)
         for name in ("host", "hostaddr", "port", "user", "database", "password", "tls_root_cert_path")
@@ -115,11 +114,8 @@ def _strace_table(text: str) -> dict[str, int]:
 
 
 @of_this_python
-def test_python_calls(config: Config) -> None:
-    """A connect calls so many functions, of Python's and of C's, and not many more.
-
-    A flight that arrives in pieces, as it does on a busy machine, costs calls of its own: the least of several counts.
-    """
+def test_python_calls_of_a_connect_are_bounded(config: Config) -> None:
+    """The minimum of several counts is used, because a flight that arrives in pieces needs more calls."""
     least = min(_python_calls(config) for _ in range(5))
     assert 100 < least <= PYTHON_CALLS
 
@@ -143,8 +139,7 @@ def _python_calls(config: Config) -> int:
     return calls
 
 
-def test_memory(config: Config) -> None:
-    """A connect needs little memory while it lasts, and leaves none behind."""
+def test_memory_of_a_connect_is_bounded_and_released(config: Config) -> None:
     gc.collect()
     tracemalloc.start()
     try:
@@ -168,7 +163,7 @@ def test_memory(config: Config) -> None:
 
 
 def instructions(*command: str) -> int:
-    """How many instructions a program executes, by callgrind."""
+    """Return the number of instructions that a program executes, with callgrind."""
     program = shutil.which("valgrind")
     if program is None:
         pytest.skip("no valgrind here")
@@ -188,15 +183,15 @@ def instructions(*command: str) -> int:
 
 
 @of_this_python
-def test_instructions_of_a_handshake() -> None:
-    """The protocol's own part of a connect, from SSLRequest to ReadyForQuery."""
+def test_instructions_of_a_handshake_are_bounded() -> None:
+    """From SSLRequest to ReadyForQuery, without TLS."""
     few, many = (instructions(sys.executable, "-m", "tests.guard.exchanges", count) for count in ("20", "60"))
     assert 100_000 < (many - few) / 40 <= INSTRUCTIONS
 
 
 @pytest.fixture(scope="module")
 def derive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The derivation alone, compiled."""
+    """Compile a program that only derives a key."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler here")
@@ -206,15 +201,14 @@ def derive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
-def test_instructions_of_the_portable_kernel(derive: Path) -> None:
-    """An iteration of PBKDF2 is two compressions, and costs the same each time."""
+def test_portable_kernel_costs_two_compressions_per_iteration(derive: Path) -> None:
     counts = [instructions(str(derive), "portable", rounds) for rounds in ("1000", "2000", "3000")]
     assert counts[1] - counts[0] == counts[2] - counts[1]
     assert (counts[1] - counts[0]) / 1000 / 2 <= 6000
 
 
-def test_instructions_of_the_sha_kernel(derive: Path) -> None:
-    """Beside each instruction that does two rounds stand few others (valgrind does not know them: they are read)."""
+def test_sha_kernel_has_few_other_instructions(derive: Path) -> None:
+    """They are counted in the disassembly, because valgrind does not support the SHA instructions."""
     disassembler = shutil.which("objdump")
     if disassembler is None:
         pytest.skip("no objdump here")

@@ -1,4 +1,4 @@
-"""The compiled helper, whichever kernel was asked for last: a test chooses its own, and the choice is undone."""
+"""Fixtures: the compiled helper. The selected kernel is restored after each test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ else:
 
 @pytest.fixture
 def helper() -> Iterator[Any]:
-    """`babar_tls._native.compiled`; the selected kernel is put back afterwards."""
+    """Return `babar_tls._native.compiled`, and restore the selected kernel afterwards."""
     before = compiled.selected()
     yield compiled
     assert compiled.select(before)
@@ -27,6 +27,6 @@ def helper() -> Iterator[Any]:
 
 @pytest.fixture(params=KERNELS)
 def kernel(request: pytest.FixtureRequest, helper: Any) -> str:
-    """Each kernel that this CPU can run, selected."""
+    """Select each kernel that this CPU supports."""
     assert helper.select(request.param)
     return str(request.param)

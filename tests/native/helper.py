@@ -1,4 +1,4 @@
-"""The compiled helper for the tests of this folder, which are skipped where it is not built.
+"""Import the compiled helper for these tests, or skip them if it is not built.
 
 ``BABAR_TLS_TEST_NATIVE=require`` makes its absence a failure.
 """

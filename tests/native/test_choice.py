@@ -1,4 +1,4 @@
-"""Which implementation is used: by default, as BABAR_TLS_NATIVE wants it, and where the extension is missing."""
+"""The selected implementation: by default, with BABAR_TLS_NATIVE, and without the extension."""
 
 from __future__ import annotations
 
@@ -30,48 +30,45 @@ def run(program: str, wanted: str | None) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("wanted", ["0", "hashlib", "portable", " Portable ", "sha-ni", "armv8"])
-def test_wanted(wanted: str, helper: Any) -> None:
-    """What the variable names is used, or the error says what there is instead."""
+def test_variable_selects_the_implementation_or_is_an_error(wanted: str, helper: Any) -> None:
     name = "hashlib" if wanted == "0" else wanted.strip().lower()
     done = run(PRINT, wanted)
     if name == "hashlib" or helper.kernels().get(name):
         assert done.stdout.split() == [name, KEY], done.stderr
     else:
         assert done.returncode != 0
-        assert f"ConfigError: BABAR_TLS_NATIVE={name} is not to be had on this machine" in done.stderr
+        assert f"ConfigError: BABAR_TLS_NATIVE={name} is not available on this machine" in done.stderr
 
 
-def test_nonsense() -> None:
-    """A name that no implementation has is a ConfigError, not another choice."""
+def test_unknown_implementation_is_a_config_error() -> None:
     done = run(PRINT, "nonsense")
     assert done.returncode != 0
-    assert "ConfigError: BABAR_TLS_NATIVE=nonsense is not to be had on this machine" in done.stderr
+    assert "ConfigError: BABAR_TLS_NATIVE=nonsense is not available on this machine" in done.stderr
     assert "portable, hashlib" in done.stderr
 
 
-def test_default(helper: Any) -> None:
-    """By default it is the CPU's SHA instructions; without them hashlib, which is faster than portable C."""
+def test_default_is_sha_instructions_or_hashlib(helper: Any) -> None:
+    """Portable C is slower than hashlib."""
     best = next(name for name, capable in helper.kernels().items() if capable)
     assert run(PRINT, None).stdout.split() == ["hashlib" if best == "portable" else best, KEY]
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="no /proc/cpuinfo to ask about the CPU")
-def test_sha_instructions_are_found(helper: Any) -> None:
-    """The helper finds SHA instructions exactly where the operating system does, and is used for them."""
+def test_sha_instructions_are_found_and_used(helper: Any) -> None:
+    """If and only if the operating system reports them."""
     words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     assert helper.kernels().get("sha-ni", False) == ("sha_ni" in words)
     assert helper.kernels().get("armv8", False) == ("sha2" in words)
     assert (run(PRINT, None).stdout.split()[0] != "hashlib") == bool(words & {"sha_ni", "sha2"})
 
 
-def test_missing() -> None:
-    """Without the extension everything works, on hashlib, and the reason can be asked for."""
+def test_without_the_extension_hashlib_is_used() -> None:
+    """The reason is available."""
     done = run(MISSING + PRINT + "; from babar_tls import _native; print(bool(_native.PROBLEM))", None)
     assert done.stdout.split() == ["hashlib", KEY, "True"], done.stderr
 
 
-def test_missing_but_wanted() -> None:
-    """Without the extension, a kernel that is asked for by name is a ConfigError."""
+def test_kernel_without_the_extension_is_a_config_error() -> None:
     done = run(MISSING + PRINT, "portable")
     assert done.returncode != 0
     assert "ConfigError: BABAR_TLS_NATIVE=portable, but the compiled helper cannot be loaded" in done.stderr

@@ -1,4 +1,4 @@
-"""Every kernel computes what hashlib computes, at every length, alignment and step."""
+"""Every kernel has the results of hashlib, for every length, alignment and step."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_long_derivations(iterations: int) -> None:
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 4, 8])
-def test_unaligned_blocks(blocks: int) -> None:
-    """A kernel reads its blocks wherever they begin, and leaves the memory around them alone."""
+def test_unaligned_blocks_are_hashed(blocks: int) -> None:
+    """The memory around the blocks is not changed."""
     data = ffi.from_buffer(BYTES)
     for offset in range(16):
         state = ffi.new("uint32_t[8]", INITIAL)
@@ -89,8 +89,7 @@ def test_unaligned_blocks(blocks: int) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 7, 64, 4000, 2**32 - 1])
-def test_steps(most: int) -> None:
-    """A derivation in steps of any size gives the result of one step, and counts down as it was told to."""
+def test_steps_of_any_size_give_the_result_of_one_step(most: int) -> None:
     derivation, out = ffi.new("babar_pbkdf2 *"), ffi.new("uint8_t[32]")
     for iterations in (1, 2, 3, 100, 4096):
         lib.babar_pbkdf2_begin(derivation, b"pencil", 6, b"salt", 4, iterations)
@@ -110,8 +109,10 @@ def test_steps(most: int) -> None:
     jobs=st.lists(st.tuples(st.binary(max_size=140), st.binary(max_size=140), st.integers(1, 60)), max_size=40),
     most=st.integers(1, 20),
 )
-def test_step_many(jobs: list[tuple[bytes, bytes, int]], most: int) -> None:
-    """Derivations side by side, of any lengths and counts and in steps of any size, give what each gives alone."""
+def test_interleaved_derivations_give_the_results_of_single_ones(
+    jobs: list[tuple[bytes, bytes, int]], most: int
+) -> None:
+    """With any lengths, counts and step sizes."""
     derivations, out = ffi.new("babar_pbkdf2[]", max(len(jobs), 1)), ffi.new("uint8_t[32]")
     for i, (password, salt, iterations) in enumerate(jobs):
         lib.babar_pbkdf2_begin(derivations + i, password, len(password), salt, len(salt), iterations)
@@ -129,16 +130,14 @@ def test_step_many(jobs: list[tuple[bytes, bytes, int]], most: int) -> None:
 
 
 @pytest.mark.parametrize("count", [*range(8), 95, 96, 97, 200])
-def test_many(count: int) -> None:
-    """A batch of any size gives what its jobs give one by one, in order."""
+def test_batch_gives_the_results_of_its_jobs_in_order(count: int) -> None:
     jobs = [(b"p%d" % i, b"s%d" % i, 1 + i * i % 50) for i in range(count)]
     assert compiled.pbkdf2_hmac_sha256_many(jobs) == [expected(*job) for job in jobs]
 
 
 @given(salted=st.binary(min_size=32, max_size=32))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_scram_keys(salted: bytes) -> None:
-    """The SCRAM keys are RFC 5802's, and those of the protocol."""
+def test_scram_keys_are_those_of_rfc_5802(salted: bytes) -> None:
     keys = compiled.scram_keys(salted)
     assert keys == fallback.scram_keys(salted)
     whole = keys_from_salted_password(salted)
@@ -147,8 +146,7 @@ def test_scram_keys(salted: bytes) -> None:
 
 @given(key=st.binary(max_size=200), message=st.binary(max_size=300))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_hmac(key: bytes, message: bytes) -> None:
-    """HMAC is the same with the helper and without it."""
+def test_hmac_is_the_same_with_and_without_the_helper(key: bytes, message: bytes) -> None:
     assert compiled.hmac_sha256(key, message) == fallback.hmac_sha256(key, message)
 
 
@@ -160,8 +158,8 @@ def test_salted_password_of_another_length_is_refused(module: Any, salted: bytes
 
 
 @pytest.mark.parametrize("module", [compiled, fallback])
-def test_no_iterations(module: Any) -> None:
-    """No iterations at all are an error, with the helper and without it; in C, where none can be raised, they are 1."""
+def test_zero_iterations_are_an_error(module: Any) -> None:
+    """C, which cannot raise, does one iteration."""
     with pytest.raises(ValueError, match="iteration"):
         module.pbkdf2_hmac_sha256(b"p", b"s", 0)
     with pytest.raises(ValueError, match="iteration"):
@@ -171,8 +169,7 @@ def test_no_iterations(module: Any) -> None:
     assert derivation.remaining == 0
 
 
-def test_sixteen_threads() -> None:
-    """Sixteen threads at once disturb one another in nothing."""
+def test_sixteen_threads_do_not_disturb_one_another() -> None:
     start = threading.Barrier(16)
 
     def hammer(number: int) -> bool:
@@ -190,7 +187,7 @@ def test_sixteen_threads() -> None:
 
 
 def test_the_gil_is_released() -> None:
-    """While C derives, another thread runs: it counts on during a single call that only it can end the wait for."""
+    """Another thread runs during a single call."""
     derivation, inside, seen = ffi.new("babar_pbkdf2 *"), threading.Event(), []
     lib.babar_pbkdf2_begin(derivation, b"p", 1, b"s", 1, 2**31 - 1)
 
@@ -211,13 +208,11 @@ def test_the_gil_is_released() -> None:
     assert progress > 100_000
 
 
-def test_deadline() -> None:
-    """A count that no machine computes in time is given up when the time is over."""
+def test_derivation_stops_at_the_deadline() -> None:
     assert compiled.pbkdf2_hmac_sha256(b"p", b"s", 2**31 - 1, seconds=0.05) is None
 
 
-def test_cancelled() -> None:
-    """Whoever waits no longer is asked between slices, and answered with `None`."""
+def test_cancelled_derivation_returns_none() -> None:
     asked = []
 
     def cancelled() -> bool:

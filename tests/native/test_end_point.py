@@ -1,4 +1,4 @@
-"""The end-point hash in C is the one in Python, and cryptography's view of the same certificate."""
+"""The end-point hash in C is equal to that in Python and to that of `cryptography`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HASHES = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3-224", "sh
 
 
 def _corpus() -> list[bytes]:
-    """A certificate by every signature that the authority can make."""
+    """Yield a certificate for each signature algorithm."""
     found = []
     for key in ("rsa2048", "p256", "p384", "p521", "ed25519", "ed448"):
         authority = testing.CertificateAuthority(key)
@@ -46,7 +46,7 @@ def in_python(der: bytes) -> str | None:
 
 
 def check(der: bytes) -> str | None:
-    """What C says, which is what Python says."""
+    """Return the result in C, and check that it is that of Python."""
     name, digest = compiled.end_point_hash(der)
     assert name == in_python(der)
     assert digest == (hashlib.sha256(der).digest() if name == "sha256" else None)
@@ -54,8 +54,8 @@ def check(der: bytes) -> str | None:
 
 
 @pytest.mark.parametrize("der", CORPUS)
-def test_every_signature(der: bytes) -> None:
-    """C and Python name the same function, which is the signature's own, MD5 and SHA-1 replaced (RFC 5929 §4.1)."""
+def test_hash_function_follows_every_signature_algorithm(der: bytes) -> None:
+    """MD5 and SHA-1 are replaced by SHA-256 (RFC 5929 §4.1)."""
     name = check(der)
     assert name == in_python(der)
     try:
@@ -68,8 +68,7 @@ def test_every_signature(der: bytes) -> None:
 
 @settings(deadline=None, max_examples=1000)
 @given(data=st.data())
-def test_mutations(data: st.DataObject) -> None:
-    """Of a certificate with some bytes changed, added or left out, C says what Python says."""
+def test_mutated_certificates_have_the_same_result_in_c_and_python(data: st.DataObject) -> None:
     der = bytearray(data.draw(st.sampled_from(CORPUS)))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(der) - 1))
@@ -87,8 +86,7 @@ def test_mutations(data: st.DataObject) -> None:
     check(bytes(der))
 
 
-def test_every_byte_changed() -> None:
-    """The same for each byte of each small certificate, changed in each bit."""
+def test_certificates_with_one_changed_bit_have_the_same_result() -> None:
     small = {in_python(der): der for der in CORPUS if len(der) < 900}
     for der in small.values():
         for at in range(len(der)):
@@ -96,8 +94,7 @@ def test_every_byte_changed() -> None:
                 check(der[:at] + bytes([der[at] ^ 1 << bit]) + der[at + 1 :])
 
 
-def test_every_beginning() -> None:
-    """No beginning of a certificate is a certificate, and nothing may follow it."""
+def test_truncated_or_extended_certificate_is_refused() -> None:
     for der in CORPUS:
         cuts = random.Random(3).sample(range(len(der)), 40)  # noqa: S311 - test data
         for piece in (*(der[:cut] for cut in cuts), der + b"\0"):

@@ -1,4 +1,4 @@
-"""SHA-256, HMAC and PBKDF2 are the standards', by their published vectors, on every kernel."""
+"""SHA-256, HMAC and PBKDF2 have the results of published vectors, on every kernel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sha256(message: bytes) -> bytes:
 
 
 def vectors(*path: str) -> Iterator[dict[str, str]]:
-    """The paragraphs of a file of `name = value` lines."""
+    """Yield the paragraphs of a file of `name = value` lines."""
     package = pytest.importorskip("cryptography_vectors", reason="pip install cryptography-vectors")
     text = Path(package.__file__).parent.joinpath(*path).read_text(encoding="ascii")
     for paragraph in re.split(r"\n\s*\n", text):
@@ -34,8 +34,8 @@ def vectors(*path: str) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "count"), [("Short", 65), ("Long", 64)])
-def test_cavp(name: str, count: int) -> None:
-    """SHA-256 gives NIST's digests for messages of up to 64 bytes, and of up to 6,400."""
+def test_sha256_of_nist_vectors(name: str, count: int) -> None:
+    """Messages of up to 6,400 bytes."""
     tested = 0
     for vector in vectors("hashes", "SHA2", f"SHA256{name}Msg.rsp"):
         if "Len" in vector:
@@ -45,8 +45,7 @@ def test_cavp(name: str, count: int) -> None:
     assert tested == count
 
 
-def test_cavp_monte_carlo() -> None:
-    """SHA-256 gives NIST's digests when it is fed with its own, 100,000 times."""
+def test_sha256_of_nist_monte_carlo_vectors() -> None:
     paragraphs = list(vectors("hashes", "SHA2", "SHA256Monte.rsp"))
     seed = bytes.fromhex(next(p["Seed"] for p in paragraphs if "Seed" in p))
     expected = [p["MD"] for p in paragraphs if "MD" in p]
@@ -59,13 +58,12 @@ def test_cavp_monte_carlo() -> None:
         assert seed.hex() == md
 
 
-def test_fips_180_4_million() -> None:
-    """SHA-256 of a million times "a" is FIPS 180's third example."""
+def test_sha256_of_a_million_bytes() -> None:
+    """The third example of FIPS 180."""
     assert sha256(b"a" * 1_000_000).hex() == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
 
 
-def test_rfc_4231() -> None:
-    """HMAC-SHA-256 gives the values of RFC 4231 §4."""
+def test_hmac_of_rfc_4231() -> None:
     tested = [vector for vector in vectors("HMAC", "rfc-4231-sha256.txt") if "MD" in vector]
     assert len(tested) == 6  # the truncated one is left out
     for vector in tested:
@@ -89,13 +87,12 @@ def test_rfc_4231() -> None:
         (b"pass\0word", b"sa\0lt", 4096, "89b69d0516f829893c696226650a86878c029ac13ee276509d5ae58b6466a724"),
     ],
 )
-def test_pbkdf2(password: bytes, salt: bytes, iterations: int, expected: str) -> None:
-    """PBKDF2-HMAC-SHA-256 gives the first 32 bytes of RFC 7914 §11 and of the vectors made after RFC 6070."""
+def test_pbkdf2_of_published_vectors(password: bytes, salt: bytes, iterations: int, expected: str) -> None:
+    """RFC 7914 §11, and the vectors with SHA-256 after RFC 6070."""
     assert compiled.pbkdf2_hmac_sha256(password, salt, iterations).hex() == expected
     assert [key.hex() for key in compiled.pbkdf2_hmac_sha256_many([(password, salt, iterations)] * 4)] == [expected] * 4
 
 
-def test_vectors_are_ascending() -> None:
-    """The messages of NIST's short file are of each length once, so that no border between blocks is left out."""
+def test_nist_vectors_have_every_length() -> None:
     lengths = [int(v["Len"]) for v in vectors("hashes", "SHA2", "SHA256ShortMsg.rsp") if "Len" in v]
     assert all(b - a == 8 for a, b in pairwise(lengths))

@@ -1,4 +1,4 @@
-"""Secrets are wiped: in memory, and still so after the optimizer."""
+"""Secrets are wiped in memory, and the optimizer does not remove the wipes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ WIPE = re.compile(
 )
 
 
-def test_finish_wipes(kernel: str) -> None:
-    """Nothing is left of a derivation that is finished."""
+def test_finished_derivation_is_wiped(kernel: str) -> None:
     assert kernel
     derivation, out = ffi.new("babar_pbkdf2 *"), ffi.new("uint8_t[32]")
     lib.babar_pbkdf2_begin(derivation, b"pencil", 6, b"salt", 4, 10)
@@ -33,16 +32,14 @@ def test_finish_wipes(kernel: str) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 64, 100])
-def test_wipe(length: int) -> None:
-    """A wipe overwrites what it was given and nothing beside it."""
+def test_wipe_overwrites_exactly_its_buffer(length: int) -> None:
     memory = ffi.new("uint8_t[102]", b"\xff" * 102)
     lib.babar_wipe(memory + 1, length)
     assert bytes(ffi.buffer(memory)) == b"\xff" + bytes(length) + b"\xff" * (101 - length)
 
 
 @pytest.mark.parametrize("how", ["finished", "cancelled", "failed"])
-def test_nothing_outlives_a_call(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However a derivation ends, the memory that it was made in is wiped."""
+def test_memory_of_a_derivation_is_wiped_in_every_case(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
 
     class Remembering:
@@ -72,8 +69,7 @@ def test_nothing_outlives_a_call(how: str, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.skipif(not SOURCES.joinpath("pbkdf2.c").exists(), reason="the sources are not here")
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("level", ["-O2", "-O3"])
-def test_no_wipe_is_optimized_away(compiler: str, level: str, tmp_path: Path) -> None:
-    """Compiled with the wipes, each function that ends with them has instructions which it has not without them."""
+def test_wipes_are_not_removed_by_the_optimizer(compiler: str, level: str, tmp_path: Path) -> None:
     if not shutil.which(compiler) or not shutil.which("objdump"):
         pytest.skip(f"no {compiler} or no objdump")
 

@@ -1,4 +1,4 @@
-"""`TlsConnection` with backends that do what a library should not."""
+"""`TlsConnection` with backends that break the rules of the interface."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def parameters(authority: CertificateAuthority, tmp_path: Path) -> TlsParameters
     return TlsParameters(root_cert_path=str(path), default_roots=False)
 
 
-def test_own_errors_are_not_translated_although_the_library_raises_any_os_error(
-    authority: CertificateAuthority, parameters: TlsParameters
-) -> None:
+def test_errors_of_this_library_are_not_translated(authority: CertificateAuthority, parameters: TlsParameters) -> None:
     class Stream(stdlib._Stream):
         library_errors = (OSError,)  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""What is read from a certificate, and no certificate, however made, does more than raise `DerError`."""
+"""Certificates are parsed correctly. Malformed certificates raise only `DerError`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def name(*common_names: str) -> bytes:
 def named(
     *alternative: bytes, common_names: tuple[str, ...] = ("old.example",), version: bool = True, extensions: bool = True
 ) -> bytes:
-    """A certificate for these names (GeneralName elements)."""
+    """Return a certificate with these names (GeneralName elements)."""
     san = der(0x30, oid("2.5.29.17"), der(0x04, der(0x30, *alternative)))
     key_usage = der(0x30, oid("2.5.29.15"), der(0x01, b"\xff"), der(0x04, der(0x03, b"\0")))
     tbs = der(
@@ -48,8 +48,7 @@ def named(
     return certificate(ECDSA, tbs=tbs)
 
 
-def test_signature_algorithm() -> None:
-    """The outer signatureAlgorithm is the one that counts, parameters and all."""
+def test_outer_signature_algorithm_is_returned_with_its_parameters() -> None:
     assert signature_algorithm(certificate(ECDSA)) == SignatureAlgorithm(ECDSA, None)
     assert signature_algorithm(certificate("1.2.840.113549.1.1.11", b"\x05\x00")) == SignatureAlgorithm(
         "1.2.840.113549.1.1.11", b"\x05\x00"
@@ -57,14 +56,14 @@ def test_signature_algorithm() -> None:
 
 
 @given(st.integers(0, 2), st.integers(0, 39), st.lists(st.integers(0, 2**60), max_size=5))
-def test_object_identifiers(first: int, second: int, rest: list[int]) -> None:
-    """Object identifiers of any size are read as X.690 §8.19 writes them."""
+def test_object_identifiers_of_any_size_are_parsed(first: int, second: int, rest: list[int]) -> None:
+    """X.690 §8.19."""
     dotted = ".".join(map(str, [first, second, *rest]))
     assert signature_algorithm(certificate(dotted)).oid == dotted
 
 
-def test_names() -> None:
-    """Alternative names are the DNS names and the addresses, in order; other kinds are passed over."""
+def test_dns_names_and_addresses_are_returned_in_order() -> None:
+    """Other kinds are ignored."""
     addresses = [ipaddress.ip_address("192.0.2.7"), ipaddress.ip_address("2001:db8::1")]
     entries = [der(0x82, b"*.example.com"), der(0x81, b"mail@example.com")]
     entries += [der(0x87, address.packed) for address in addresses]
@@ -73,8 +72,8 @@ def test_names() -> None:
     assert names.readable_alternative_names == ["*.example.com", "192.0.2.7", "2001:db8::1"]
 
 
-def test_common_name_alone() -> None:
-    """Without alternative names the first common name stands for the certificate, as it does to libpq."""
+def test_first_common_name_is_used_without_alternative_names() -> None:
+    """As in libpq."""
     names = subject_names(named(common_names=("first", "last"), extensions=False))
     assert names == SubjectNames((b"first", b"last"), ())
     assert names.readable_common_name == "first"
@@ -82,15 +81,13 @@ def test_common_name_alone() -> None:
     assert subject_names(named(version=False, extensions=False)).readable_common_name == "old.example"
 
 
-def test_undecoded_names() -> None:
-    """For comparing, every common name and every dNSName and iPAddress is there, byte for byte and in order."""
+def test_names_are_returned_in_order_and_not_decoded() -> None:
     found = subject_names(named(der(0x82, b"a\0b"), der(0x87, b"123"), der(0x86, b"u"), common_names=("x", "y")))
     assert found.common_names == (b"x", b"y")
     assert found.alternative_names == ((False, b"a\0b"), (True, b"123"))
 
 
-def test_public_key() -> None:
-    """The public key's element is handed over whole; without one there is no certificate."""
+def test_public_key_is_returned_completely_or_refused() -> None:
     assert public_key_info(named()) == der(0x30, ALGORITHM, der(0x03, b"\0"))
     for broken in (der(0x31, ALGORITHM, der(0x03, b"\0")), der(0x30, ALGORITHM), der(0x30, der(0x02, b"\1"))):
         with pytest.raises(DerError):
@@ -99,8 +96,8 @@ def test_public_key() -> None:
         public_key_info(certificate(ECDSA, tbs=der(0x30, *[der(0x30)] * 5)))
 
 
-def test_odd_addresses() -> None:
-    """An iPAddress that is neither 4 nor 16 bytes long (RFC 5280 §4.2.1.6) is no name."""
+def test_addresses_of_invalid_length_are_not_shown() -> None:
+    """RFC 5280 §4.2.1.6."""
     assert subject_names(named(der(0x87, b"12345"), der(0x87, b""))).readable_alternative_names == []
 
 
@@ -131,8 +128,7 @@ def test_odd_addresses() -> None:
         der(0x30, b"\x31\x00", ALGORITHM, b"\x03\x00"),
     ],
 )
-def test_what_is_no_certificate(data: bytes) -> None:
-    """Truncated, indefinite, oversized and misshapen elements are refused."""
+def test_malformed_elements_are_refused(data: bytes) -> None:
     with pytest.raises(DerError):
         signature_algorithm(data)
 
@@ -147,21 +143,20 @@ def test_what_is_no_certificate(data: bytes) -> None:
         certificate(ECDSA, tbs=named()[4:]),
     ],
 )
-def test_what_has_no_names(data: bytes) -> None:
-    """A certificate whose inside is broken has no names to tell."""
+def test_malformed_names_are_refused(data: bytes) -> None:
     with pytest.raises(DerError):
         subject_names(data)
 
 
 def test_bytes_after_the_value_of_an_extension_are_ignored() -> None:
-    """OpenSSL ignores them, and has judged the certificate."""
+    """As in OpenSSL, which has accepted the certificate."""
     twice = der(0x30, oid("2.5.29.17"), der(0x04, der(0x30), der(0x30)))
     tbs = der(0x30, *[der(0x30)] * 6, der(0xA3, der(0x30, twice)))
     assert subject_names(certificate(ECDSA, tbs=tbs)).alternative_names == ()
 
 
 def in_ber(data: bytes) -> bytes:
-    """Return an element of elements without its length, whose end is marked (X.690 §8.1.3.6)."""
+    """Return a constructed element of indefinite length (X.690 §8.1.3.6)."""
     return b"\x30\x80" + only_element(data).content + b"\0\0"
 
 
@@ -177,7 +172,7 @@ def test_outline_in_ber_is_read_except_for_the_channel_binding() -> None:
 
 
 def with_extensions(*extensions: tuple[str, bytes]) -> bytes:
-    """A certificate with these extensions, by identifier and value."""
+    """Return a certificate with these extensions, by identifier and value."""
     listed = (der(0x30, oid(identifier), der(0x04, value)) for identifier, value in extensions)
     version, key = der(0xA0, der(0x02, b"\x02")), der(0x30, ALGORITHM, der(0x03, b"\0"))
     fields = (version, der(0x02, b"\x01"), ALGORITHM, name("ca"), VALIDITY, name("ca"), key)
@@ -204,8 +199,8 @@ def test_key_usage_without_certificate_signing_forbids_signing() -> None:
 
 
 @pytest.mark.parametrize("bits", [b"\7\x84", b"\3\x06", b"\6\x0c"])
-def test_bits_of_the_key_usage_that_are_declared_unused_do_not_count(bits: bytes) -> None:
-    """OpenSSL clears them. A trusted server's certificate with keyCertSign among them could issue others."""
+def test_unused_bits_of_the_key_usage_are_ignored(bits: bytes) -> None:
+    """OpenSSL clears them. Otherwise a trusted server certificate with an unused keyCertSign bit could issue others."""
     assert not parse_certificate(with_extensions((KEY_USAGE, der(0x03, bits)))).may_sign
     assert not parse_certificate(with_extensions(CA_TRUE, (KEY_USAGE, der(0x03, bits)))).may_sign
     assert parse_certificate(with_extensions((KEY_USAGE, der(0x03, b"\7\x06\x80")))).may_sign
@@ -232,7 +227,7 @@ def test_basic_constraints_that_openssl_considers_invalid_are_refused(value: byt
         parse_certificate(with_extensions((BASIC_CONSTRAINTS, value)))
 
 
-def test_extended_key_usage_without_servers_is_noticed() -> None:
+def test_extended_key_usage_without_server_auth_is_found() -> None:
     for purpose, serves in (("1.3.6.1.5.5.7.3.1", True), ("1.3.6.1.5.5.7.3.2", False)):
         assert parse_certificate(with_extensions((EXTENDED_KEY_USAGE, der(0x30, oid(purpose))))).serves is serves
 
@@ -241,15 +236,15 @@ def test_extended_key_usage_without_servers_is_noticed() -> None:
     "base", [der(0x82, b"example.com"), der(0x87, bytes(8)), der(0xA4, name("x")), der(0x81, b"x")]
 )
 @pytest.mark.parametrize("side", [0xA0, 0xA1])
-def test_name_constraints_of_every_kind_are_noticed(base: bytes, side: int) -> None:
-    """A CA certificate that is limited to some addresses must not pass for one without limits."""
+def test_name_constraints_of_every_kind_are_found(base: bytes, side: int) -> None:
+    """A CA certificate that is limited to some addresses must not be used as one without limits."""
     value = der(0x30, der(side, der(0x30, base)))
     assert parse_certificate(with_extensions(CA_TRUE, (NAME_CONSTRAINTS, value))).has_name_constraints
 
 
 @pytest.mark.parametrize("extension", [CA_TRUE, (KEY_USAGE, der(0x03, b"\2\4")), (NAME_CONSTRAINTS, der(0x30))])
 def test_extension_that_occurs_twice_is_refused(extension: tuple[str, bytes]) -> None:
-    """OpenSSL considers such a certificate invalid (RFC 5280 §4.2); which of the two counted would be a guess."""
+    """OpenSSL rejects such a certificate (RFC 5280 §4.2)."""
     with pytest.raises(DerError):
         parse_certificate(with_extensions(extension, extension))
     unknown = ("1.3.6.1.4.1.1", b"")
@@ -267,8 +262,7 @@ READERS: list[Callable[[bytes], object]] = [signature_algorithm, subject_names, 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 @given(data=st.binary(max_size=200))
-def test_arbitrary_bytes(read: Callable[[bytes], object], data: bytes) -> None:
-    """Arbitrary bytes raise `DerError` and nothing else, within elements of the right shape too."""
+def test_arbitrary_bytes_raise_only_der_error(read: Callable[[bytes], object], data: bytes) -> None:
     for candidate in (data, certificate(ECDSA, tbs=der(0x30, *[der(0x30, data)] * 6, der(0xA3, der(0x30, data))))):
         try:
             read(candidate)
@@ -277,8 +271,7 @@ def test_arbitrary_bytes(read: Callable[[bytes], object], data: bytes) -> None:
 
 
 @given(st.integers(0, 400), st.binary(max_size=4), st.integers(0, 4))
-def test_mutations(position: int, inserted: bytes, removed: int) -> None:
-    """A real certificate's outline with a few bytes changed raises `DerError` or is read."""
+def test_mutated_certificate_is_parsed_or_raises_der_error(position: int, inserted: bytes, removed: int) -> None:
     data = named(der(0x82, b"db.example.com"), der(0x87, b"\x7f\0\0\x01"))
     mutated = data[:position] + inserted + data[position + removed :]
     for read in READERS:
@@ -288,8 +281,7 @@ def test_mutations(position: int, inserted: bytes, removed: int) -> None:
             pass
 
 
-def test_nesting_costs_nothing() -> None:
-    """Elements nested ten thousand deep are no deeper for a reader that does not descend."""
+def test_deep_nesting_is_not_followed() -> None:
     nested = b""
     for _ in range(10_000):
         nested = der(0x30, nested)
@@ -298,7 +290,7 @@ def test_nesting_costs_nothing() -> None:
 
 
 class CountedBytes(bytes):
-    """Bytes that count how many of them are copied by slicing."""
+    """Bytes that count the bytes copied by slicing."""
 
     copied = 0
 
@@ -310,8 +302,7 @@ class CountedBytes(bytes):
         return part
 
 
-def test_many_elements_cost_linear_time() -> None:
-    """Reading n elements copies each of their bytes a few times, not n times."""
+def test_parsing_many_elements_takes_linear_time() -> None:
     count = 20_000
     CountedBytes.copied = 0
     assert sum(1 for _ in elements(CountedBytes(b"\x05\x00" * count))) == count

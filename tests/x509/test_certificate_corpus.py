@@ -1,4 +1,4 @@
-"""Certificates of every kind, made by `cryptography`, are read as it reads them; needs the ``demo`` extra."""
+"""Certificates of every kind are parsed with the same result as by `cryptography`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def expected(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def authorities() -> dict[str, CertificateAuthority]:
-    """One authority for each kind of key."""
+    """Return a CA for each key type."""
     from babar_tls.testing import CertificateAuthority
 
     return {key: CertificateAuthority(key) for key in ("rsa2048", "p256", "p384", "p521", "ed25519", "ed448")}
@@ -49,10 +49,10 @@ def issue(authority: CertificateAuthority, name: str | None, padding: str) -> Se
 
 
 @pytest.mark.parametrize(("key", "name", "padding"), CASES)
-def test_hash_of_the_issuers_signature(
+def test_end_point_hash_follows_the_signature_algorithm(
     authorities: dict[str, CertificateAuthority], key: str, name: str, padding: str
 ) -> None:
-    """The end-point hash follows the issuer's signature, and the OID is the one that `cryptography` sees."""
+    """The OID is compared with that of `cryptography`."""
     certificate = issue(authorities[key], name, padding)
     parsed = x509.load_der_x509_certificate(certificate.der)
     assert signature_algorithm(certificate.der).oid == parsed.signature_algorithm_oid.dotted_string
@@ -61,19 +61,19 @@ def test_hash_of_the_issuers_signature(
 
 
 @pytest.mark.parametrize("key", ["ed25519", "ed448"])
-def test_eddsa(authorities: dict[str, CertificateAuthority], key: str) -> None:
-    """A certificate signed with EdDSA has no end-point hash, whatever its own key."""
+def test_certificate_signed_with_eddsa_has_no_end_point_hash(
+    authorities: dict[str, CertificateAuthority], key: str
+) -> None:
     with pytest.raises(ChannelBindingUnsupported, match=key.capitalize()):
         tls_server_end_point(authorities[key].issue("localhost", key="p256").der)
 
 
-def test_the_leafs_own_key_does_not_count(authorities: dict[str, CertificateAuthority]) -> None:
+def test_end_point_hash_does_not_depend_on_the_key(authorities: dict[str, CertificateAuthority]) -> None:
     """A certificate for an Ed25519 key, signed with ECDSA and SHA-512, has SHA-512."""
     assert end_point_hash_name(authorities["p521"].issue("localhost", key="ed25519", hash="sha512").der) == "sha512"
 
 
-def test_names(authorities: dict[str, CertificateAuthority]) -> None:
-    """Names are read as `cryptography` reads them."""
+def test_names_are_those_of_cryptography(authorities: dict[str, CertificateAuthority]) -> None:
     data = authorities["p256"].issue(*NAMES, common_name="old.example").der
     san = x509.load_der_x509_certificate(data).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     names = subject_names(data)
@@ -85,8 +85,7 @@ def test_names(authorities: dict[str, CertificateAuthority]) -> None:
 
 
 @pytest.mark.parametrize("key", ["rsa2048", "p256", "p521", "ed25519", "ed448"])
-def test_public_keys(authorities: dict[str, CertificateAuthority], key: str) -> None:
-    """The public key is `cryptography`'s, to the byte, of every kind."""
+def test_public_keys_are_those_of_cryptography(authorities: dict[str, CertificateAuthority], key: str) -> None:
     data = authorities["p256"].issue("localhost", key=key).der  # type: ignore[arg-type]
     public_key = x509.load_der_x509_certificate(data).public_key()
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat

@@ -1,4 +1,4 @@
-"""Host names: one spelling for DNS, SNI and certificates, and an error of ours for what is not a name."""
+"""Host names: one form for DNS, SNI and certificates, and a `ConfigError` for an invalid name."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ PLACES: dict[str, Callable[[str], Any]] = {
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_an_impossible_host_is_a_config_error_wherever_it_is_given(place: str, case: str) -> None:
+def test_invalid_host_is_a_config_error_in_every_field(place: str, case: str) -> None:
     with pytest.raises(ConfigError) as caught:
         PLACES[place](IMPOSSIBLE[case])
     assert len(str(caught.value)) < 500
@@ -85,7 +85,7 @@ def test_an_impossible_host_is_a_config_error_wherever_it_is_given(place: str, c
 
 @pytest.mark.parametrize("key", ["host", "hostaddr"])
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_an_impossible_host_in_a_connection_string_is_a_config_error(key: str, case: str) -> None:
+def test_invalid_host_in_a_connection_string_is_a_config_error(key: str, case: str) -> None:
     text = IMPOSSIBLE[case]
     if "\ud800" in text:
         pytest.skip("no URI can contain it")
@@ -117,7 +117,7 @@ def test_a_name_that_dns_cannot_have_is_a_config_error_of_connect(case: str) -> 
     "host",
     ["db", "db.example.com", "db.example.com.", "my_db", "_db.x", "*", "a b", "[::1]", "1234", "127.1", "xn--a", "A.B"],
 )
-def test_what_may_be_a_host_is_left_to_dns(host: str) -> None:
+def test_possible_host_name_is_accepted(host: str) -> None:
     assert ascii_name(host) == host
     assert Config(user="x", host=host).host == host
 
@@ -205,7 +205,7 @@ def test_a_zone_is_looked_up_and_not_verified(monkeypatch: pytest.MonkeyPatch) -
 @example("xn--\u00fc")
 @settings(deadline=None)
 def test_any_text_is_a_host_or_a_config_error(text: str) -> None:
-    """A name that is accepted is ASCII, of bounded length, and its own spelling."""
+    """An accepted name is ASCII, of bounded length, and unchanged by a second conversion."""
     try:
         check_host("host", text)
         name = ascii_name(text)

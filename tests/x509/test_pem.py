@@ -1,4 +1,4 @@
-"""Files of PEM are read whole or refused with the line that is at fault; no block is passed over."""
+"""PEM files are parsed completely, or refused with the line at fault. No block is ignored."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FAULTS: dict[str, tuple[bytes, int, str]] = {
     "cut off in the first line": (BEGIN[:-3], 4, "fill its line"),
     "cut off in the last line": (BEGIN + b"\nMAFi\n" + END[:-1], 6, "cut off"),
     "cut off, then a whole one": (BEGIN + b"\nMAFi\n" + B, 6, "line 4 is cut off"),
-    "no beginning": (b"MAFi\n" + END + b"\n", 5, "does not begin"),
+    "no beginning": (b"MAFi\n" + END + b"\n", 5, "without its beginning"),
     "another label at the end": (BEGIN + b"\nMAFi\n-----END CERTIFICATE-----\n", 6, "cut off"),
     "joined without a line feed": (B.rstrip() + B, 6, "joined without a line feed"),
     "text behind the end": (B.rstrip() + b" # a list\n", 6, "followed by other text"),
@@ -82,7 +82,7 @@ FAULTS: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_line_that_is_at_fault_is_named(fault: str) -> None:
+def test_line_at_fault_is_named(fault: str) -> None:
     data, line, why = FAULTS[fault]
     with pytest.raises(PemError, match=why) as caught:
         contents(A + data)
@@ -135,8 +135,8 @@ LINES = st.lists(st.sampled_from(PIECES), max_size=30).map(b"\n".join)
 
 
 @given(SOUP | LINES | st.binary())
-def test_garbage_is_read_whole_or_refused(data: bytes) -> None:
-    """Every line that OpenSSL would take for the beginning of a block begins one."""
+def test_garbage_is_parsed_completely_or_refused(data: bytes) -> None:
+    """Every line that is the beginning of a block for OpenSSL begins a block."""
     begun = [line for line in data.split(b"\n") if line.startswith(b"-----BEGIN ") and line.rstrip().endswith(b"-----")]
     try:
         found = list(blocks(data, *LABELS))
@@ -148,7 +148,7 @@ def test_garbage_is_read_whole_or_refused(data: bytes) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(LABELS), st.binary(max_size=200)), max_size=5), SOUP)
-def test_what_was_encoded_is_found(content: list[tuple[str, bytes]], between: bytes) -> None:
+def test_encoded_block_is_found(content: list[tuple[str, bytes]], between: bytes) -> None:
     comment = b"".join(b"# " + line + b"\n" for line in between.replace(b"\0", b"").split(b"\n") if len(line) < 250)
     data = b"".join(comment + encode(label, der) for label, der in content) + comment
     for form in (data, data.replace(b"\n", b"\r\n"), BOM + data):
@@ -175,8 +175,8 @@ def test_what_was_encoded_is_found(content: list[tuple[str, bytes]], between: by
         b"-----BEGIN Y-----\n-----END Y-----\n" * 100_000 + b"-----END",
     ],
 )
-def test_time_is_linear(data: bytes) -> None:
-    """Megabytes of nearly blocks take no time: the square of it would be hours."""
+def test_parsing_takes_linear_time(data: bytes) -> None:
+    """Quadratic time would be hours for these megabytes."""
     try:
         assert list(blocks(data, "X")) == []
     except PemError as error:

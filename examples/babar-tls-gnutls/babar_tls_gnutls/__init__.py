@@ -1,6 +1,6 @@
-"""GnuTLS as a backend of babar-tls: an example of an adapter for a library that lets its user accept certificates.
+"""GnuTLS as a backend of babar-tls: an example of an adapter for a library with a verification callback.
 
-All that babar-tls must be told of GnuTLS is here. `_library` is GnuTLS itself.
+This module contains the adapter. `_library` contains the functions of GnuTLS.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _FAULTS = {
 
 
 class GnuTlsBackend(TlsBackend):
-    """TLS by GnuTLS."""
+    """TLS with GnuTLS."""
 
     name = "gnutls"
 

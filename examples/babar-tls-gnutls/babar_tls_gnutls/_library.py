@@ -1,6 +1,6 @@
-"""The part of GnuTLS that a client needs, by ctypes: numbers and bytes, and nothing of babar-tls.
+"""The functions of GnuTLS that a client needs, called with ctypes.
 
-For most libraries a Python package stands in this file's place.
+It does not depend on babar-tls. For most libraries a Python package would replace this module.
 """
 
 from __future__ import annotations
