@@ -95,7 +95,7 @@ def test_group_is_the_only_one_offered_and_used_or_refused(
     assert Pair(backend, asked, NAME, authority.issue(NAME)).handshake().client.facts.group == "secp384r1"
 
 
-#: Spellings that each backend must accept, with the name that IANA has for the group.
+#: Spellings that each backend must accept, with IANA's name of the group.
 SPELLINGS = {
     "P-256": "secp256r1",
     "prime256v1": "secp256r1",
@@ -120,7 +120,7 @@ SPELLINGS = {
     "secp256k1": "secp256k1",
     "brainpoolP256r1tls13": "brainpoolP256r1tls13",
 }
-#: What pyOpenSSL has an interface for.
+#: The groups that pyOpenSSL can select.
 SELECTABLE_BY_OPENSSL = ("secp256r1", "secp384r1", "secp521r1", "brainpool")
 
 
@@ -166,7 +166,7 @@ def test_unknown_group_and_unsupported_list_are_refused_by_name(
     backend: str, groups: tuple[str, ...], parameters: TlsParameters
 ) -> None:
     if get_backend(backend).capabilities.selects_groups == "list" and len(groups) > 1:
-        pytest.skip("this backend takes a list")
+        pytest.skip("this backend accepts a list")
     with pytest.raises(ConfigError, match=groups[0]):
         TlsConnection(get_backend(backend), dataclasses.replace(parameters, groups=groups), NAME)
 
@@ -195,7 +195,7 @@ def test_suites_of_one_version_exclude_the_other_version() -> None:
     assert (only13.min_version, only13.max_version, only13.tls13) == (TlsVersion.TLSV1_3, None, TLS13[:1])
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program to ask for its table of names")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl program is not installed")
 def test_openssl_names_are_those_of_openssl() -> None:
     """IANA's names of all suites for servers with RSA and ECDSA certificates."""
     listed = subprocess.run(  # noqa: S603

@@ -46,7 +46,7 @@ def _issued_by_a_leaf(authority: CertificateAuthority) -> ServerCertificate:
     return dataclasses.replace(forged, certificate_pem=forged.certificate_pem + leaf.certificate_pem)
 
 
-#: What makes the certificate, from an authority that is trusted; its `reason`; its text.
+#: A function that issues the certificate from a trusted CA; the `reason`; the text.
 FAULTS: dict[str, tuple[Callable[[CertificateAuthority], ServerCertificate], str, str]] = {
     "expired": (lambda ca: ca.issue(NAME, not_after=NOW - DAY), "expired", "certificate has expired"),
     "not yet valid": (
@@ -86,7 +86,7 @@ FAULTS: dict[str, tuple[Callable[[CertificateAuthority], ServerCertificate], str
 }
 
 
-#: What rustls says of the same. It is not told of a chain that it rejects, and cannot know a self-signed certificate.
+#: The results of rustls. It does not expose a rejected chain, and does not recognize a self-signed certificate.
 BY_RUSTLS = {
     "another authority, which sends its root": ("untrusted", "unable to get local issuer certificate"),
     "self-signed": ("untrusted", "unable to get local issuer certificate"),
@@ -142,7 +142,7 @@ def test_fault_has_the_texts_of_libpq_and_openssl_3_and_a_remedy(
         (("*.xn--bcher-kva.example",), "db.xn--bcher-kva.example"),
         (("127.0.0.1",), "127.0.0.1"),
         (("::1",), "0:0::0:1"),
-        # Names that match nothing do not spoil those beside them.
+        # Other names do not prevent a match.
         (("*", NAME), NAME),
         (("*.com", "d*.example.com", "*.*.example.com", NAME), NAME),
     ],

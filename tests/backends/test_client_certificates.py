@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NAME = "db.example.com"
 PASSWORD = b"k\xc3\xa4se"
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes of files")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_key_of_every_form_is_accepted(  # noqa: PLR0917 - fixtures
 ) -> None:
     """RSA, EC and Ed25519 keys in PEM and DER, in PKCS #1, SEC 1 and PKCS #8, encrypted or not."""
     if kind == "ed25519" and "traditional" in form:
-        pytest.skip("there is no such form")
+        pytest.skip("this combination does not exist")
     client = clients.issue(usage="client", common_name="app", key=kind)
     options = FORMS[form]
     certificate, key = client.certificate_pem, client.private_key(**options)

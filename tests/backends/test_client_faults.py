@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes of files")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 
 
 def _mkfifo(path: Path) -> None:
     os.mkfifo(path, 0o600)
 
 
-#: What stands in the key's place, and the error, less the path.
+#: The content of the key file, and the error without the path.
 BAD_KEYS: dict[str, tuple[Callable[[Path, ServerCertificate], object], str]] = {
     "missing": (lambda path, _: None, 'certificate present, but not private key file "{}"'),
     "a directory": (lambda path, _: path.mkdir(), 'private key file "{}" is not a regular file'),
@@ -77,7 +77,7 @@ def test_unusable_key_is_a_configuration_error_with_the_text_of_libpq(
     assert error.message == text.format(path)
 
 
-#: A key file's owner (root or not), its mode, and whether it will do.
+#: The owner of a key file (root or not), its mode, and whether it is accepted.
 MODES = [
     (True, 0o600, True),
     (True, 0o400, True),

@@ -138,7 +138,7 @@ def test_environment_that_changes_while_a_context_is_built_is_noticed(
     for each in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(variable, places[0])
-    # The root file is read first, and then the environment is looked at.
+    # The root file is read before the environment.
     unrelated = tmp_path / "unrelated.crt"
     CertificateAuthority().write(unrelated)
     parameters = TlsParameters(root_cert_path=str(unrelated))

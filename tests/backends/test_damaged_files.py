@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NAME = "db.example.com"
 BOM = b"\xef\xbb\xbf"
 
-#: Two blocks in one file, and whether they are read: otherwise the file is refused.
+#: Two blocks in one file, and whether both are read. Otherwise the file is refused.
 JOINTS: dict[str, tuple[Callable[[bytes, bytes], bytes], bool]] = {
     "a BOM at the start": (lambda a, b: BOM + a + b, True),
     "a BOM at the joint": (lambda a, b: a + BOM + b, True),
@@ -321,7 +321,7 @@ NOT_FILES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.skipif(os.name == "nt", reason="these are files of POSIX")
+@pytest.mark.skipif(os.name == "nt", reason="the file types are those of POSIX")
 @pytest.mark.parametrize("kind", NOT_FILES)
 @pytest.mark.parametrize(
     "field", ["root", "SSL_CERT_FILE", "SSL_CERT_DIR", "truststore", "crl", "crl_dir", "cert", "key"]

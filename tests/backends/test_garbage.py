@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from babar_tls.testing import CertificateAuthority, ServerCertificate
 
 NAME = "db.example.com"
-# The fixtures are values: no example changes them for the next.
+# The fixtures are immutable, so that examples may share them.
 fuzz = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -111,7 +111,7 @@ def test_flipped_bit_in_the_handshake_ends_it(
     except Error:
         assert_dead(pair.client, shaken=False)
         return
-    # The bit was in what TLS does not protect (a record's version) or came after the handshake (a ticket).
+    # TLS does not protect the bit (a record's version), or it was sent after the handshake (a ticket).
     try:
         pair.client.write(b"ping")
         assert pair.hear() in (b"ping", b"")

@@ -63,7 +63,7 @@ def test_selected_group_is_found(
     try:
         pair = Pair(backend, parameters, NAME, authority.issue(NAME), group=curve, **only(version))
     except ssl.SSLError as exc:  # before 3.11
-        pytest.skip(f"this Python's server cannot be told to take {curve}: {exc}")
+        pytest.skip(f"this Python's server cannot be restricted to {curve}: {exc}")
     assert pair.handshake().client.facts.group == CURVES[curve]
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from babar_tls.testing import CertificateAuthority
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes of files")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 
 NAME = "db.example.com"
 
@@ -113,7 +113,7 @@ def test_log_that_is_replaced_during_a_connection_receives_nothing(
     assert stolen.read_bytes() == b""
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors have no paths here")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors have no paths on this system")
 def test_library_opens_the_file_that_was_checked(tmp_path: Path) -> None:
     """The path may change after the check and before the library opens it."""
     path, stolen = tmp_path / "keys", tmp_path / "stolen"
@@ -130,7 +130,7 @@ def test_library_opens_the_file_that_was_checked(tmp_path: Path) -> None:
 
 def test_refused_log_leaves_no_descriptor(tmp_path: Path) -> None:
     if not Path("/proc/self/fd").exists():
-        pytest.skip("no /proc to count what is open")
+        pytest.skip("/proc is required to count descriptors")
     path = tmp_path / "keys"
     path.touch(0o644)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208

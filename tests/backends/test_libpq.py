@@ -20,7 +20,7 @@ from .pairs import Pair, only
 from .test_names import DB, LIKE_LIBPQ, STRICTER, issue
 
 pytest.importorskip("OpenSSL")
-pq = pytest.importorskip("psycopg.pq", exc_type=ImportError)  # also where there is no libpq for it
+pq = pytest.importorskip("psycopg.pq", exc_type=ImportError)  # also if libpq is not installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from babar_tls.testing import ScriptedPeer
 
 if pq.version() < 180000:
-    pytest.skip("this is about libpq 18", allow_module_level=True)
+    pytest.skip("libpq 18 is required", allow_module_level=True)
 
 BACKENDS = ("stdlib", "openssl", "rustls") if "rustls" in available_backends() else ("stdlib", "openssl")
 DAY = timedelta(days=1)
@@ -51,7 +51,7 @@ def libpq(certificate: ServerCertificate, host: str, root: Path, crl: Path | Non
         connection = pq.PGconn.connect_start(" ".join(f"{key}='{value}'" for key, value in words.items()).encode())
         try:
             state = pq.PollingStatus.WRITING
-            # Step by step: a blocking call would hold the lock that the server's thread needs.
+            # A blocking call would hold the lock that the server's thread needs.
             while state in (pq.PollingStatus.READING, pq.PollingStatus.WRITING):
                 socket = [connection.socket]
                 reading = state == pq.PollingStatus.READING
@@ -146,7 +146,7 @@ def world() -> World:
     return World()
 
 
-#: The server's certificate, what is in the root file, and our verdict.
+#: The server's certificate, the content of the root file, and the verdict of babar-tls.
 CHAINS: dict[str, tuple[Callable[[World], tuple[ServerCertificate, bytes]], str]] = {
     "an intermediate as the root": (
         lambda w: (w.chained, w.intermediate.certificate_pem),
@@ -156,7 +156,7 @@ CHAINS: dict[str, tuple[Callable[[World], tuple[ServerCertificate, bytes]], str]
         lambda w: (w.bare, w.intermediate.certificate_pem),
         "unable to get issuer certificate",
     ),
-    "an intermediate beside the root, not sent": (
+    "an intermediate trusted with the root, not sent": (
         lambda w: (w.bare, w.intermediate.certificate_pem + w.root.root_pem),
         "",
     ),
@@ -197,7 +197,7 @@ CHAINS: dict[str, tuple[Callable[[World], tuple[ServerCertificate, bytes]], str]
 }
 
 
-#: rustls's verdict, where it is another: it tries every path, and does not show a chain that it rejects.
+#: The verdict of rustls, if it is different: it tries every path, and does not expose a rejected chain.
 BY_RUSTLS = {
     "an intermediate as the root": "unable to get local issuer certificate",
     "an intermediate as the root, not sent": "unable to get local issuer certificate",
@@ -223,7 +223,7 @@ def test_chains_are_verified_as_in_libpq(case: str, world: World, tmp_path: Path
         assert found == (wanted and f"SSL error: certificate verify failed: {wanted}")
 
 
-#: The lists, and our verdict; libpq's, where it is another.
+#: The lists, the verdict of babar-tls, and that of libpq if it is different.
 LISTS: dict[str, tuple[Callable[[World], bytes], str]] = {
     "all": (lambda w: w.root.revocation_list() + w.intermediate.revocation_list(), ""),
     "revoked": (
@@ -234,8 +234,8 @@ LISTS: dict[str, tuple[Callable[[World], bytes], str]] = {
         lambda w: w.root.revocation_list([w.intermediate]) + w.intermediate.revocation_list(),
         "certificate revoked",
     ),
-    "root's alone": (lambda w: w.root.revocation_list(), "unable to get certificate CRL"),
-    "intermediate's alone": (lambda w: w.intermediate.revocation_list(), "unable to get certificate CRL"),
+    "root's only": (lambda w: w.root.revocation_list(), "unable to get certificate CRL"),
+    "intermediate's only": (lambda w: w.intermediate.revocation_list(), "unable to get certificate CRL"),
     "expired": (
         lambda w: (
             w.root.revocation_list(last_update=NOW - 9 * DAY, next_update=NOW - DAY) + w.intermediate.revocation_list()

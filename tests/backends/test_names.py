@@ -41,16 +41,16 @@ NOBODY = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "somebody")])
 OTHERS = [x509.RFC822Name("dba@example.com"), x509.UniformResourceIdentifier(f"https://{DB}/")]
 NULL = "SSL certificate's name contains embedded null"
 
-#: The subject, the alternative names (`False`: no such extension), the host, and what libpq says: "" for yes.
+#: The subject, the alternative names (`False`: no extension), the host, and libpq's error, empty for a match.
 LIKE_LIBPQ: dict[str, tuple[x509.Name, Any, str, str]] = {
     "common name": (cn(DB), False, DB, ""),
     "common name, in capitals": (cn(DB.upper()), False, DB, ""),
     "the first of two common names": (cn(DB, "other"), False, DB, ""),
     "the second of two common names": (cn("other", DB), False, DB, '"other" does not match host name'),
-    "common name beside a dNSName": (cn(DB), dns("other"), DB, '"other" does not match'),
-    "common name beside an address": (cn(DB), ip("127.0.0.1"), DB, ""),
-    "common name beside mail and URI": (cn(DB), OTHERS, DB, ""),
-    "common name beside nothing": (cn(DB), [], DB, ""),
+    "common name and a dNSName": (cn(DB), dns("other"), DB, '"other" does not match'),
+    "common name and an address": (cn(DB), ip("127.0.0.1"), DB, ""),
+    "common name with mail and URI": (cn(DB), OTHERS, DB, ""),
+    "common name only": (cn(DB), [], DB, ""),
     "a URI with the host": (cn("x"), OTHERS, DB, '"x" does not match'),
     "wildcard in the common name": (cn("*.example.com"), False, DB, ""),
     "wildcard": (NOBODY, dns("*.example.com"), DB, ""),
@@ -72,7 +72,7 @@ LIKE_LIBPQ: dict[str, tuple[x509.Name, Any, str, str]] = {
     "wildcard with a dot at the end in the common name": (cn("*.example.com."), False, DB + ".", ""),
     "underscore": (NOBODY, dns("my_db.example.com"), "my_db.example.com", ""),
     "two wildcards": (NOBODY, dns("*.*.example.com"), "a.b.example.com", "does not match"),
-    "wildcard alone": (NOBODY, dns("*"), "localhost", "does not match"),
+    "only a wildcard": (NOBODY, dns("*"), "localhost", "does not match"),
     "wildcard and a dot": (NOBODY, dns("*."), "localhost.", "does not match"),
     "dot after the host": (NOBODY, dns(DB), DB + ".", "does not match"),
     "dot after the name": (NOBODY, dns(DB + "."), DB, "does not match"),
@@ -85,11 +85,11 @@ LIKE_LIBPQ: dict[str, tuple[x509.Name, Any, str, str]] = {
     "address, mapped": (NOBODY, ip("127.0.0.1"), "::ffff:127.0.0.1", "does not match"),
     "address of a link": (NOBODY, ip("fe80::1"), "fe80::1%lo", "does not match"),
     "address in the common name": (cn("127.0.0.1"), False, "127.0.0.1", ""),
-    "address in the common name beside a dNSName": (cn("127.0.0.1"), dns("other"), "127.0.0.1", ""),
-    "address in the common name beside an address": (cn("127.0.0.1"), ip("::1"), "127.0.0.1", '"::1" does not match'),
+    "address in the common name and a dNSName": (cn("127.0.0.1"), dns("other"), "127.0.0.1", ""),
+    "address in the common name and an address": (cn("127.0.0.1"), ip("::1"), "127.0.0.1", '"::1" does not match'),
     "address in the common name, spelled otherwise": (cn("::1"), False, "0:0::0:1", "does not match"),
     "address in a dNSName": (NOBODY, dns("127.0.0.1"), "127.0.0.1", ""),
-    "address in a dNSName beside an address": (NOBODY, [*dns("127.0.0.1"), *ip("::1")], "127.0.0.1", ""),
+    "address in a dNSName and an address": (NOBODY, [*dns("127.0.0.1"), *ip("::1")], "127.0.0.1", ""),
     "null in a dNSName": (NOBODY, dns(f"{DB}\0.evil.example"), DB, NULL),
     "null in a dNSName after ours": (NOBODY, dns(DB, "a\0b"), DB, ""),
     "null in a dNSName before ours": (NOBODY, dns("a\0b", DB), DB, NULL),
@@ -106,7 +106,7 @@ LIKE_LIBPQ: dict[str, tuple[x509.Name, Any, str, str]] = {
     "an address and the common name": (cn("x"), ip("::1"), DB, 'for "::1" (and 1 other name) does not match'),
 }
 
-#: The same, where libpq says yes.
+#: The same for hosts that libpq accepts.
 STRICTER: dict[str, tuple[x509.Name, Any, str]] = {
     "wildcard of a top-level domain": (NOBODY, dns("*.com"), "example.com"),
     "the same in the common name": (cn("*.com"), False, "example.com"),
@@ -156,7 +156,7 @@ def test_rfc_9525_accepts_no_more_than_libpq(case: str, authority: CertificateAu
     subject, san, host, text = LIKE_LIBPQ[case]
     fault = name_fault(issue(authority, subject, san).der, host, common_name=False)
     if text or not san or "common name" in case or "in a dNSName" in case or san is OTHERS:
-        # What follows a name with a null is no concern of an address.
+        # An address does not depend on the names after one with a NUL.
         assert fault is not None or case in ("null in a dNSName before our address", "null in a dNSName after ours")
     else:
         assert fault is None

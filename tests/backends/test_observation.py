@@ -186,7 +186,7 @@ def test_certificate_requests_of_simultaneous_connections_are_separate(
     backend: str, parameters: TlsParameters, certificate: ServerCertificate, authority: CertificateAuthority
 ) -> None:
     if not get_backend(backend).capabilities.reports_certificate_request:
-        pytest.skip("this backend cannot tell")
+        pytest.skip("this backend does not report it")
     client = authority.issue(usage="client", common_name="app")
     source = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
     watching = dataclasses.replace(parameters, client_certificate=source, watch_certificate_request=True)

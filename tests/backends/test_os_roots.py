@@ -26,7 +26,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CertificateAuthor
     """Return a CA that the system trusts."""
     pytest.importorskip("truststore")
     if sys.platform != "linux":
-        pytest.skip("elsewhere the system has a store of its own, which is none to write tests into")
+        pytest.skip("other systems have a store that tests must not change")
     authority = CertificateAuthority()
     authority.write(tmp_path / "system.crt")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "system.crt"))

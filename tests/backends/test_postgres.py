@@ -76,7 +76,7 @@ def answer(world: World, backend: str, parameters: TlsParameters) -> bytes:
         return bytes(buffer[: min(count, 1)])
 
 
-#: Our certificate, and the alert.
+#: The client certificate, and the alert.
 REFUSED: dict[str, tuple[Callable[[World], ServerCertificate], str]] = {
     "of another authority": (lambda w: w.server.ca.issue(usage="client", common_name="app"), "unknown ca"),
     "expired": (

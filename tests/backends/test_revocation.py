@@ -86,8 +86,8 @@ CASES: dict[
         lambda r, i, _: [r.revocation_list([i]), i.revocation_list()],
         ("revoked", "certificate revoked"),
     ),
-    "root's alone": (lambda r, i, _: [r.revocation_list()], ("crl", "unable to get certificate CRL")),
-    "intermediate's alone": (lambda r, i, _: [i.revocation_list()], ("crl", "unable to get certificate CRL")),
+    "root's only": (lambda r, i, _: [r.revocation_list()], ("crl", "unable to get certificate CRL")),
+    "intermediate's only": (lambda r, i, _: [i.revocation_list()], ("crl", "unable to get certificate CRL")),
     "another authority's": (
         lambda r, i, _: [CertificateAuthority().revocation_list()],
         ("crl", "unable to get certificate CRL"),
@@ -100,7 +100,7 @@ CASES: dict[
         lambda r, i, _: [r.revocation_list(), i.revocation_list(last_update=NOW + DAY)],
         ("crl", "CRL is not yet valid"),
     ),
-    "one expired, its successor beside it": (
+    "one expired, its successor added": (
         lambda r, i, _: [r.revocation_list(), i.revocation_list(**OLD), i.revocation_list()],
         None,
     ),

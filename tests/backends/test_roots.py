@@ -274,7 +274,7 @@ def test_changed_root_file_is_used_by_the_next_connection(
         TlsConnection(get_backend(backend), parameters, NAME)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no time of change there")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no time of change")
 def test_rewritten_root_file_with_the_same_size_and_time_is_noticed(
     backend: str, authority: CertificateAuthority, tmp_path: Path
 ) -> None:

@@ -75,7 +75,7 @@ def test_post_quantum_group_is_negotiated_and_reported(
 ) -> None:
     SSL = pytest.importorskip("OpenSSL.SSL")  # noqa: N806 - the module's name
     if SSL.OPENSSL_VERSION_NUMBER < 0x30500000:
-        pytest.skip("this OpenSSL has no ML-KEM")
+        pytest.skip("this OpenSSL does not support ML-KEM")
     certificate = authority.issue(NAME)
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.use_certificate(x509.load_der_x509_certificate(certificate.der))
@@ -163,7 +163,7 @@ def test_rtls_decrypts_keys_without_cryptography(
         TlsConnection(get_backend("rustls"), wrong, NAME)
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to count what is open")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="/proc is required to count descriptors")
 @pytest.mark.parametrize("memory", [True, False])
 def test_temporary_key_log_is_removed(
     memory: bool,

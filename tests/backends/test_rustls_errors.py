@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from babar_tls.testing import ServerCertificate
 
 NAME = DB.decode()
-#: Names of Rust's errors: two words without a blank between them, which are not the names of something else.
+#: Names of Rust errors: two words without a blank between them. Other names of this form are excluded.
 RAW = re.compile(
     r"\b(?!OpenSSL|PostgreSQL|ChaCha20|subjectAltName|basicConstraints)[A-Z]?[a-z]+[A-Z][a-z]+\w*\b|Other\("
 )
@@ -47,7 +47,7 @@ def told(error: Any, *words: str) -> None:
         assert word in str(error)
 
 
-#: Certificates of servers that rustls rejects: what is in them, and words of the message.
+#: Server certificates that rustls rejects, and words of the message.
 REJECTED: dict[str, tuple[Callable[[CertificateAuthority], ServerCertificate], list[str]]] = {
     "version 1": (
         lambda ca: issue(ca, common_name=DB, version=None),
@@ -176,7 +176,7 @@ def test_a_signature_that_rustls_cannot_verify_is_named(
     told(caught.value, name, "tls_backend='stdlib' or 'openssl'")
 
 
-#: The inside of an AlgorithmIdentifier, hexadecimal, and the name of the algorithm.
+#: The content of an AlgorithmIdentifier, hexadecimal, and the name of the algorithm.
 ALGORITHMS = [
     ("06032b6571", "Ed448"),
     ("06092a864886f70d01010e0500", "RSA and SHA-224"),
@@ -225,7 +225,7 @@ def test_a_client_certificate_that_rustls_does_not_load_is_described(
     make, words = IDENTITIES[case]
     own = make(authority)
     if encrypted and case == "RSASSA-PSS key":
-        pytest.skip("cryptography makes an ordinary RSA key of it, which rustls then says is another certificate's")
+        pytest.skip("cryptography converts it to an RSA key, which does not match the certificate")
     password = b"secret" if encrypted else None
     key = own.private_key(password=password) if encrypted else own.private_key_pem
     source = ClientCertificate(certificate=own.certificate_pem, key=key, password=password)
@@ -245,7 +245,7 @@ def test_recommended_backends_present_the_certificate(
     assert presented(other, parameters, authority.issue(NAME), authority.certificate_pem, **source) == own.der
 
 
-#: Everything that rustls and webpki may report of a certificate, other than what depends on revocation lists and names.
+#: All errors of rustls and webpki about a certificate, except those about revocation lists and names.
 WEBPKI = [
     "BadDer",
     "BadDerTime",

@@ -155,7 +155,7 @@ CLIENTS = [x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH])]
 ORG, COM = [x509.DNSName("example.org")], [x509.DNSName("example.com")]
 STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 
-#: What the server presents and what is trusted; the reason, `None` for none.
+#: The server's certificates and the trusted ones; the reason, `None` if the chain is accepted.
 CASES: dict[str, tuple[Callable[[], Made], str | None]] = {
     "good": (by_root(lambda r: r.issue(NAME)), None),
     "good, RSASSA-PSS": (by_root(lambda r: r.issue(NAME, padding="pss")), None),
@@ -168,7 +168,7 @@ CASES: dict[str, tuple[Callable[[], Made], str | None]] = {
     ),
     "root expired": (lambda: by(rsa(**PAST)), "expired"),
     "root not yet valid": (lambda: by(rsa(not_before=NOW + DAY)), "not-yet-valid"),
-    "root expired, another beside it": (
+    "root expired, another trusted": (
         with_root(lambda r: (r.issue(NAME), r.root_pem + rsa().root_pem), **PAST),
         "expired",
     ),
@@ -191,7 +191,7 @@ CASES: dict[str, tuple[Callable[[], Made], str | None]] = {
     "leaf used as an authority": (by_root(issued_by_a_leaf), "invalid"),
     "trusted leaf used as an authority": (impostor_of_a_trusted_leaf, "invalid"),
     "root that may not sign": (lambda: by(with_changes(rsa(), replace=NO_SIGNING)), "invalid"),
-    "root that is no authority": (
+    "root that is not a CA": (
         lambda: by(with_changes(rsa(), replace=[x509.BasicConstraints(False, None)])),
         "invalid",
     ),
@@ -199,8 +199,8 @@ CASES: dict[str, tuple[Callable[[], Made], str | None]] = {
         by_root(lambda r: with_changes(r.intermediate(), replace=NO_SIGNING).issue(NAME)),
         "invalid",
     ),
-    "root for clients alone": (lambda: by(with_changes(rsa(), replace=CLIENTS)), "purpose"),
-    "intermediate for clients alone": (
+    "root for clients only": (lambda: by(with_changes(rsa(), replace=CLIENTS)), "purpose"),
+    "intermediate for clients only": (
         by_root(lambda r: with_changes(r.intermediate(), replace=CLIENTS).issue(NAME)),
         "purpose",
     ),
@@ -219,7 +219,7 @@ CASES: dict[str, tuple[Callable[[], Made], str | None]] = {
         "invalid",
     ),
     "a client's": (by_root(lambda r: r.issue(NAME, usage="client")), "purpose"),
-    "key usage for signing certificates alone": (
+    "key usage for signing certificates only": (
         by_root(lambda r: leaf(r, replace=[_key_usage(crl_sign=True)])),
         "purpose",
     ),
@@ -232,8 +232,8 @@ CASES: dict[str, tuple[Callable[[], Made], str | None]] = {
     "wrong name": (by_root(lambda r: r.issue("other.example.com")), "hostname-mismatch"),
     "wildcard too wide": (by_root(lambda r: r.issue("*.com", "*")), "hostname-mismatch"),
     "wildcard within a label": (by_root(lambda r: r.issue("d*.example.com")), "hostname-mismatch"),
-    "address alone": (by_root(lambda r: r.issue("127.0.0.1")), "hostname-mismatch"),
-    "common name alone": (by_root(lambda r: r.issue(NAME, san=False)), "common-name-only"),
+    "address only": (by_root(lambda r: r.issue("127.0.0.1")), "hostname-mismatch"),
+    "common name only": (by_root(lambda r: r.issue(NAME, san=False)), "common-name-only"),
     "no name at all": (by_root(lambda r: r.issue()), "hostname-mismatch"),
     "SHA-224": (by_root(lambda r: r.issue(NAME, hash="sha224")), None),
     "SHA3-256": (by_root(lambda r: r.issue(NAME, hash="sha3-256")), None),
@@ -242,15 +242,15 @@ CASES: dict[str, tuple[Callable[[], Made], str | None]] = {
     "expired, and for another name": (by_root(lambda r: r.issue("x", **PAST)), "expired"),
 }
 
-#: Where an backend has another answer.
+#: The differences of backends.
 DIFFERENCES: dict[tuple[str, str], str | None] = {
-    # rustls does not show the chain that it rejects, and what it says of it is that no issuer is known.
+    # rustls does not expose a rejected chain, and reports an unknown issuer.
     ("rustls", "self-signed"): "untrusted",
-    # A root that has expired is left out where others have not.
-    ("rustls", "root expired, another beside it"): "untrusted",
-    # rustls goes by names and tries the key; OpenSSL has looked at the keys' identifiers first.
+    # An expired root is omitted if there are others.
+    ("rustls", "root expired, another trusted"): "untrusted",
+    # rustls compares names and tries the key. OpenSSL first compares the identifiers of the keys.
     ("rustls", "an authority of the same name"): "invalid",
-    # To rustls a signature by a key of less than 2048 bits is a wrong one.
+    # rustls treats a signature by a key of less than 2048 bits as invalid.
     ("rustls", "RSA of 1024 bits"): "invalid",
     # Stricter than OpenSSL.
     ("rustls", "SHA-224"): "invalid",
@@ -259,8 +259,8 @@ DIFFERENCES: dict[tuple[str, str], str | None] = {
     # Not checked by webpki.
     ("rustls", "intermediate that may not sign"): None,
     ("rustls", "path too long for the root"): None,
-    ("rustls", "key usage for signing certificates alone"): None,
-    # Of two faults each backend finds another first.
+    ("rustls", "key usage for signing certificates only"): None,
+    # If there are two faults, backends find a different one first.
     ("rustls", "expired, and of an unknown authority"): "expired",
 }
 
@@ -287,7 +287,7 @@ def test_reason_is_the_same_or_a_documented_difference(
     backend: str, case: str, version: str, made: dict[str, Made], tmp_path: Path
 ) -> None:
     if case.startswith("key usage for signing") and version == "TLSv1.2":
-        pytest.skip("OpenSSL's server does not show such a certificate there")
+        pytest.skip("OpenSSL's server does not send such a certificate")
     make, expected = CASES[case]
     certificate, roots = made[case] if case in made else made.setdefault(case, make())
     path = tmp_path / "root.crt"

@@ -89,7 +89,7 @@ def test_close_notify_of_the_server_ends_the_data_without_an_error(
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
     pair.hear()
     pair.server.write(b"last words")
-    with pytest.raises(Exception, match="did not complete"):  # it waits for our goodbye
+    with pytest.raises(Exception, match="did not complete"):  # it waits for the client's close_notify
         pair.server.unwrap()
     pair.carry()
     pair.client.receive_eof()

@@ -74,7 +74,7 @@ def test_changed_file_is_counted_again(backend: str, tmp_path: Path, root_path: 
 def test_number_of_default_roots_is_that_of_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
     cafile = default_roots().cafile
     if cafile is None:
-        pytest.skip("the default roots of this machine are in no file")
+        pytest.skip("the default roots of this machine are not in a file")
     monkeypatch.setenv("SSL_CERT_FILE", cafile)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

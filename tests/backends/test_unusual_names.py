@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 HOST = DB.decode()
 UNKNOWN = extension("2b06010401867f01", b"\x05\x00")
 
-#: Names beside the host's own.
+#: Names in addition to the name of the host.
 NEIGHBOURS = {
     "an iPAddress that is text": element(IP, b"127.0.0.1"),
     "an iPAddress of five octets": element(IP, b"12345"),
@@ -60,7 +60,7 @@ NEIGHBOURS = {
     "a mail address in Latin-1": element(MAIL, b"\xff@"),
 }
 
-#: What OpenSSL reads and RFC 5280 forbids.
+#: Contents that OpenSSL accepts and RFC 5280 forbids.
 BER = {
     "a length of two bytes": b"\x82\x81" + bytes([len(DB)]) + DB,
     "a constructed dNSName": element(0xA2, element(0x16, DB[:3]), element(0x16, DB[3:])),
@@ -72,7 +72,7 @@ def names_of(value: bytes) -> bytes:
     return extension("551d11", value)
 
 
-#: The same of the extension's value.
+#: The same in the value of the extension.
 BER_VALUES = {
     "a sequence with a length of two bytes": b"\x30\x81" + bytes([len(dns())]) + dns(),
     "a sequence of indefinite length": b"\x30\x80" + dns() + b"\0\0",
@@ -135,7 +135,7 @@ def test_names_in_ber_are_read(
     backend: str, form: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     if backend == "rustls" and form in BER_VALUES:
-        pytest.skip("rustls reads the outline of an extension, as DER")
+        pytest.skip("rustls parses extensions as DER")
     names = alternative_names(BER[form]) if form in BER else names_of(BER_VALUES[form])
     check(backend, parameters, issue(authority, names))
 
@@ -150,7 +150,7 @@ def test_malformed_time_is_reported(backend: str, parameters: TlsParameters, aut
     assert ("is damaged" if backend == "rustls" else "format error in certificate's notBefore") in caught.value.message
 
 
-#: An alternative name beside the common name, with tags of several bytes, as OpenSSL reads them.
+#: An alternative name in addition to the common name, with tags of several bytes, which OpenSSL accepts.
 LONG_TAGS = {
     "dNSName": names_of(element(0x30, b"\x9f\x02\x04evil")),
     "dNSName, leading zero": names_of(element(0x30, b"\x9f\x80\x02\x04evil")),

@@ -55,7 +55,7 @@ class Spec:
         authority_key: authorityKeyIdentifier: the issuer's, none, or another.
         damaged: A bit of the signature is flipped.
         more: Other extensions, each with whether it is critical.
-        serial: Tells apart certificates that are equal in all else.
+        serial: Distinguishes certificates that are otherwise equal.
     """
 
     subject: str

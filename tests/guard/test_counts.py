@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NATIVE = ROOT / "babar_tls" / "_native"
-#: A connect at most, by the blocking driver on `stdlib`, SCRAM keys at hand, without direct TLS.
+#: The maximum for a connect, with the blocking driver, `stdlib` and cached SCRAM keys, without direct TLS.
 SYSTEM_CALLS = 16  # but for those that read
 READS = 8  # one for each flight of the server's, and more where one arrives in pieces, as it does on a busy machine
 PYTHON_CALLS = 860
 PEAK_BYTES = 260_000
 LEFT_BYTES = 64  # a connect that is over, on an average of many
-#: A handshake of the protocol's alone, both ends of SCRAM and PBKDF2 of one iteration included.
+#: A handshake of the protocol without TLS, including both ends of SCRAM and PBKDF2 with one iteration.
 INSTRUCTIONS = 1_150_000
-#: Two rounds of SHA-256 by the instruction that does them (sha256rnds2), with all that feeds it.
+#: Instructions for two rounds of SHA-256, including sha256rnds2.
 PER_TWO_ROUNDS = 5.5
 
 
-of_this_python = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the figure is of CPython 3.11")
+of_this_python = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the limit is for CPython 3.11")
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +90,11 @@ def test_system_calls_of_a_connect_are_bounded(config: Config, tmp_path: Path) -
     for connects in (1, 20, 120):  # the first run writes the bytecode of what it imports, and is not counted
         calls = tmp_path / f"{connects}.txt"
         if not strace(sys.executable, str(HERE / "connects.py"), json.dumps(fields), str(connects), calls=calls):
-            pytest.skip("no strace, or it is forbidden here")
+            pytest.skip("strace is not installed or not permitted")
         counts.append(_strace_table(calls.read_text()))
     _, few, many = counts
     each = {name: (count - few.get(name, 0)) / 100 for name, count in many.items()}
-    # Memory is the interpreter's own affair, and how often a wait is interrupted that of the machine.
+    # Memory calls depend on the interpreter, and interrupted waits on the machine.
     own = {
         name: count
         for name, count in each.items()
@@ -102,7 +102,7 @@ def test_system_calls_of_a_connect_are_bounded(config: Config, tmp_path: Path) -
     }
     for name in ("socket", "connect"):
         assert own[name] == 1
-    assert own["sendto"] == 5, own  # SSLRequest, two flights of TLS and SCRAM each, and the goodbye
+    assert own["sendto"] == 5, own  # SSLRequest, two flights of TLS and SCRAM each, and Terminate with close_notify
     assert own.get("close") == 1
     assert own["recvfrom"] <= READS, own
     assert sum(count for name, count in own.items() if name not in ("recvfrom", "poll", "ioctl")) <= SYSTEM_CALLS, own
@@ -166,14 +166,14 @@ def instructions(*command: str) -> int:
     """Return the number of instructions that a program executes, with callgrind."""
     program = shutil.which("valgrind")
     if program is None:
-        pytest.skip("no valgrind here")
+        pytest.skip("valgrind is not installed")
     run = subprocess.run(  # noqa: S603
         [program, "--tool=callgrind", "--callgrind-out-file=/dev/null", *command],
         check=False,
         capture_output=True,
         text=True,
         cwd=ROOT,
-        # Whoever comes first would compile what has changed, for the others too.
+        # The first run compiles changed modules, and must not be counted.
         env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert run.returncode == 0, run.stderr
@@ -194,7 +194,7 @@ def derive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile a program that only derives a key."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler here")
+        pytest.skip("a C compiler is not installed")
     program = tmp_path_factory.mktemp("guard") / "derive"
     sources = [str(path) for path in NATIVE.glob("*.c") if not path.name.startswith("_")]
     subprocess.run([compiler, "-O2", "-std=c99", str(HERE / "derive.c"), *sources, "-o", str(program)], check=True)  # noqa: S603
@@ -211,13 +211,13 @@ def test_sha_kernel_has_few_other_instructions(derive: Path) -> None:
     """They are counted in the disassembly, because valgrind does not support the SHA instructions."""
     disassembler = shutil.which("objdump")
     if disassembler is None:
-        pytest.skip("no objdump here")
+        pytest.skip("objdump is not installed")
     listing = subprocess.run(  # noqa: S603
         [disassembler, "-d", "--no-show-raw-insn", str(derive)], check=True, capture_output=True, text=True
     ).stdout
     body = re.search(r"<babar_pbkdf2_iterate_shani>:\n(.*?)\n\n", listing, re.DOTALL)
     if body is None:
-        pytest.skip("no SHA kernel for this processor")
+        pytest.skip("this CPU has no SHA kernel")
     lines = body[1].splitlines()
     rounds = sum("sha256rnds2" in line for line in lines)
     assert rounds >= 64

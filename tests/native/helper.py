@@ -16,6 +16,6 @@ try:
 except ImportError as exc:
     if os.environ.get("BABAR_TLS_TEST_NATIVE") == "require":
         raise
-    pytest.skip(f"the compiled helper is not here: {exc}", allow_module_level=True)
+    pytest.skip(f"the compiled helper is not installed: {exc}", allow_module_level=True)
 
 __all__ = ["compiled", "ffi", "lib"]

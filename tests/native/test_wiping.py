@@ -66,7 +66,7 @@ def test_memory_of_a_derivation_is_wiped_in_every_case(how: str, monkeypatch: py
     assert not any(any(bytes(ffi.buffer(memory))) for memory in made)
 
 
-@pytest.mark.skipif(not SOURCES.joinpath("pbkdf2.c").exists(), reason="the sources are not here")
+@pytest.mark.skipif(not SOURCES.joinpath("pbkdf2.c").exists(), reason="the sources are not installed")
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("level", ["-O2", "-O3"])
 def test_wipes_are_not_removed_by_the_optimizer(compiler: str, level: str, tmp_path: Path) -> None:

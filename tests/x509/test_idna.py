@@ -20,7 +20,7 @@ from babar_tls.x509.idna import as_address, ascii_name, check_host
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: What is not a host: too long, not an address, or not text.
+#: Values that are not hosts: too long, not an address, or not text.
 IMPOSSIBLE = {
     "a long name": "a." * 127 + "com",
     "100 kB": "x" * 100_000,
@@ -35,7 +35,7 @@ IMPOSSIBLE = {
     "a lone surrogate": "a\ud800b",
 }
 
-#: Names that DNS cannot have. A `Config` may contain them: without TLS, and with `hostaddr`, no name is needed.
+#: Invalid DNS names. A `Config` may contain them, because no name is needed without TLS and with `hostaddr`.
 NOT_IN_DNS = {
     "an empty label": "a..b",
     "an empty first label": ".example.com",
@@ -88,7 +88,7 @@ def test_invalid_host_is_a_config_error_in_every_field(place: str, case: str) ->
 def test_invalid_host_in_a_connection_string_is_a_config_error(key: str, case: str) -> None:
     text = IMPOSSIBLE[case]
     if "\ud800" in text:
-        pytest.skip("no URI can contain it")
+        pytest.skip("a URI cannot contain it")
     for conninfo in (
         f"user=x sslmode=require host=localhost {key}='{text}'",
         f"postgresql://x@/db?{key}={quote(text)}",
@@ -128,7 +128,7 @@ def test_addresses_are_hosts(host: str) -> None:
     assert Config(user="x", host=host, hostaddr=host, tls_server_name=host).hostaddr == host
 
 
-#: IDNA 2003 maps the first five to other domains (UTS #46 §7), and does not know the characters of the last.
+#: IDNA 2003 maps the first five to other domains (UTS #46 §7), and does not support the characters of the last.
 DEVIATIONS = {
     "fa\u00df.de": "xn--fa-hia.de",
     "STRA\u00dfE.de": "xn--strae-oqa.de",

@@ -42,7 +42,7 @@ def test_every_block_is_found(data: bytes) -> None:
     assert contents(data) == [b"\x30\x01a", b"\x30\x01b"]
 
 
-#: What is behind a good block that begins with line 1 and ends with line 3; the line that is at fault, and a word.
+#: The data after a valid block in lines 1 to 3; the line at fault, and a part of the message.
 FAULTS: dict[str, tuple[bytes, int, str]] = {
     "no end": (BEGIN + b"\nMAFi\n", 4, "cut off"),
     "cut off in the first line": (BEGIN[:-3], 4, "fill its line"),
