@@ -52,6 +52,7 @@ ORDER = (
     "tls.banners",
     "protocol.requests",
     "protocol.messages",
+    "protocol.message_reader",
     "protocol.saslprep",
     "protocol.scram",
     "protocol.channel_binding",

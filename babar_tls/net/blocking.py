@@ -15,7 +15,7 @@ from ..crypto import derive_within
 from ..diagnostics.log import warn
 from ..errors import CertificateError, Closed, ConfigError, Error, IoError, ServerError, TlsError, at_endpoint
 from ..protocol.handshake import cancel
-from ..protocol.messages import MAX_STARTUP_BYTES, MAX_TARGET_SESSION_BYTES
+from ..protocol.message_reader import STARTUP, TARGET_SESSION
 from ..protocol.requests import (
     CancelRunning,
     Connect,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 #: Ciphertext that a server may send before the session is ready. Floods of HelloRequests, of session tickets and of
 #: empty records produce no plaintext, so that the limits of the message reader do not see them.
-_MAX_CIPHERTEXT = MAX_STARTUP_BYTES + MAX_TARGET_SESSION_BYTES
+_MAX_CIPHERTEXT = STARTUP.total_bytes + TARGET_SESSION.total_bytes
 
 #: Makes the connection for one host.
 Connector: TypeAlias = "Callable[[Config, Meter], BlockingConnection]"

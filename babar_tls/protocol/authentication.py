@@ -1,7 +1,7 @@
-"""From StartupMessage to AuthenticationOk.
+"""Authenticate: from StartupMessage to AuthenticationOk.
 
-The states and the server's requests form the table `_TRANSITIONS`; a request without an entry is an error of the
-server's. Whether a request is *welcome* is another question, which `Policy` answers first.
+The table `_TRANSITIONS` has the requests that the server may send in each state; any other request is a protocol error.
+`Policy` decides whether the configuration allows the request.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import AuthError, ProtocolError, ServerError, UnsupportedAuth
 from . import messages
+from .message_reader import MAX_AUTH_LENGTH
 from .policy import Mechanism, Policy
 from .requests import Derive, Exchange, Phase, ScramKeys, Send, fill
 from .saslprep import saslprep
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 
     from ..config import Config
     from ..tls.contract import TlsFacts
+    from .message_reader import MessageReader
 
 
 class AuthState(Enum):
-    """How far authentication has come."""
+    """The states of authentication."""
 
     STARTED = "StartupMessage sent"
     PASSWORD_SENT = "PasswordMessage sent"  # noqa: S105 - the name of a protocol state
@@ -51,8 +53,8 @@ _TRANSITIONS = {
     (AuthState.SERVER_PROVEN, _OK): AuthState.FINISHED,
 }
 
-#: Methods that we do not speak: the name in `require_auth`'s words, and the one in words.
-_FOREIGN = {
+#: Methods that this library does not support: the value for `require_auth` and the full name.
+_UNSUPPORTED = {
     2: (None, "Kerberos 5"),
     4: (None, "crypt"),
     6: (None, "SCM credential"),
@@ -60,12 +62,12 @@ _FOREIGN = {
     8: ("gss", "GSSAPI"),
     9: ("sspi", "SSPI"),
 }
-_KNOWN = frozenset([_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL, *_FOREIGN])
+_KNOWN = frozenset([_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL, *_UNSUPPORTED])
 
 
 @dataclass(frozen=True)
 class Authenticated:
-    """How the client was authenticated, and what the server proved in turn."""
+    """The method that authenticated the client, and whether the server authenticated itself."""
 
     method: str = "none"
     gs2_flag: str | None = None
@@ -75,19 +77,19 @@ class Authenticated:
     server_authenticated: bool = False
 
 
-def authenticate(config: Config, facts: TlsFacts | None, reader: messages.MessageReader) -> Exchange[Authenticated]:
-    """Send the StartupMessage and answer the server until it says AuthenticationOk.
+def authenticate(config: Config, facts: TlsFacts | None, reader: MessageReader) -> Exchange[Authenticated]:
+    """Send the StartupMessage and respond to the server's requests until it sends AuthenticationOk.
 
     Raises:
-        AuthError: The server, policy or arithmetic said no; see its subclasses.
-        ServerError: The server refused for a reason that is not about who we are.
-        ProtocolError: The server broke the protocol.
+        AuthError: The server refused the client, policy forbids the request, or a signature is wrong.
+        ServerError: The server refused the connection for another reason.
+        ProtocolError: The server violated the protocol.
     """
     return (yield from _Authentication(config, facts, reader).run())
 
 
 class _Authentication:
-    def __init__(self, config: Config, facts: TlsFacts | None, reader: messages.MessageReader) -> None:
+    def __init__(self, config: Config, facts: TlsFacts | None, reader: MessageReader) -> None:
         self._config = config
         self._reader = reader
         self._policy = Policy(config, facts)
@@ -108,7 +110,7 @@ class _Authentication:
         self._pipelined = self._policy.only_mechanism() if self._has_secret() else None
         if self._pipelined is None:
             yield Send(startup, Phase.AUTH)
-        else:  # nothing in it is secret, and what the server asks for is checked all the same
+        else:  # the first message contains no secret, and the server's request is still checked
             yield Send(startup + self._first_message(self._pipelined), Phase.AUTH, self._pipelined.warning)
         while True:
             kind, payload = yield from next_message(self._reader, Phase.AUTH)
@@ -120,13 +122,13 @@ class _Authentication:
             elif kind == b"E":
                 raise self._refusal(messages.parse_fields(payload))
             elif kind == b"v":
-                raise ProtocolError("the server does not speak protocol version 3.0, or not all of it")
+                raise ProtocolError("the server does not fully support protocol version 3.0")
             elif kind != b"N":
                 raise ProtocolError(f"expected authentication request from server, but received {messages.shown(kind)}")
 
     def _answer(self, code: int, body: bytes) -> Exchange[None]:
-        if code in _FOREIGN:
-            self._refuse_foreign(code)
+        if code in _UNSUPPORTED:
+            self._refuse_unsupported(code)
         after = _TRANSITIONS.get((self._state, code))
         if after is None:
             if code == _SASL and self._mechanism is not None:
@@ -141,22 +143,22 @@ class _Authentication:
             yield from self._handlers[code](body)
         self._state = after
 
-    def _refuse_foreign(self, code: int) -> None:
-        method, name = _FOREIGN[code]
+    def _refuse_unsupported(self, code: int) -> None:
+        method, name = _UNSUPPORTED[code]
         if method is not None:
             self._policy.check_request(method)
         raise UnsupportedAuth(
             f"{name} authentication not supported",
-            remedy="Give the role a scram-sha-256 line in pg_hba.conf.",
+            remedy="Add a scram-sha-256 line for the role to pg_hba.conf.",
         )
 
     def _refuse_early_ok(self, code: int) -> None:
-        """AuthenticationOk in the middle of SCRAM: the server let us in without proving itself."""
+        """Refuse AuthenticationOk in the middle of SCRAM: the server has not authenticated itself."""
         if code == _OK and self._mechanism is not None:
             self._policy.check_finished("scram-sha-256", bound=False)
             raise AuthError(
-                "server sent AuthenticationOk before its SCRAM signature: it has not proven to know the password",
-                remedy="Treat it as an impostor.",
+                "server sent AuthenticationOk before its SCRAM signature, which would prove that it has the password",
+                remedy="Do not trust this server.",
             )
 
     def _cleartext(self, _body: bytes) -> Exchange[None]:
@@ -182,10 +184,10 @@ class _Authentication:
                 self._password()
             yield Send(self._first_message(mechanism), Phase.AUTH, mechanism.warning)
         elif mechanism != self._pipelined:  # `only_mechanism` was wrong
-            raise AssertionError("the mechanism that was begun is not the one that was asked for")
+            raise AssertionError("the server requested another mechanism than the pipelined one")
 
     def _first_message(self, mechanism: Mechanism) -> bytes:
-        """Begin SCRAM: SASLInitialResponse with the client-first-message."""
+        """Start SCRAM; return the SASLInitialResponse with the client-first-message."""
         self._scram = ScramClient(mechanism.gs2_cbind_flag, mechanism.binding.data)
         return messages.sasl_initial_response(mechanism.name, self._scram.client_first_message())
 
@@ -202,7 +204,7 @@ class _Authentication:
         yield Send(messages.sasl_response(self._scram.client_final_message(keys)), Phase.AUTH)
 
     def _check_iterations(self, iterations: int) -> None:
-        """Refuse a count that costs too much, or that makes the password cheap to guess from the proof.
+        """Refuse a count that costs too much CPU time, or that makes the password cheap to guess from the proof.
 
         Raises:
             AuthError: The count is outside the limits of the configuration.
@@ -210,20 +212,20 @@ class _Authentication:
         least, most = self._config.scram_min_iterations, self._config.scram_max_iterations
         if iterations > most:
             raise AuthError(
-                f"the server asks for {iterations} PBKDF2 iterations, more than scram_max_iterations={most}",
-                remedy="Raise scram_max_iterations if you trust this server with that much of your CPU.",
+                f"the server requires {iterations} PBKDF2 iterations, more than scram_max_iterations={most}",
+                remedy="Raise scram_max_iterations if this server may use that much CPU time.",
             )
         if iterations < least:
             raise AuthError(
-                f"the server asks for {iterations} PBKDF2 iterations, fewer than scram_min_iterations={least}",
+                f"the server requires {iterations} PBKDF2 iterations, fewer than scram_min_iterations={least}",
                 remedy="Set the role's password again with a higher scram_iterations on the server, or lower "
-                "scram_min_iterations. A server that is not the right one asks for few, to guess at the password.",
+                "scram_min_iterations. An attacker's server requires few iterations, to guess the password faster.",
             )
 
     def _sasl_final(self, body: bytes) -> Exchange[None]:
-        yield from ()  # an exchange like the others, with nothing to ask for
+        yield from ()  # a generator, like the other handlers
         self._scram.receive_server_final(body)
-        assert self._mechanism is not None  # noqa: S101 - the table lets nobody here without one
+        assert self._mechanism is not None  # noqa: S101 - the table has SASLFinal after SASL only
         self._result = Authenticated(
             method=self._mechanism.name.lower(),
             gs2_flag=self._mechanism.flag,
@@ -244,7 +246,7 @@ class _Authentication:
         if not password:
             raise AuthError(
                 "fe_sendauth: no password supplied",
-                remedy="The server asks for a password: set Config(password=…), or password= in the connection string.",
+                remedy="The server requires a password: set Config(password=…), or password= in the connection string.",
             )
         return password.encode() if isinstance(password, str) else password
 
@@ -257,7 +259,7 @@ class _Authentication:
 
 
 def startup_parameters(config: Config) -> list[tuple[str, str]]:
-    """The StartupMessage's pairs; text is UTF-8 both ways."""
+    """Return the parameters of the StartupMessage; text is UTF-8 in both directions."""
     named = [
         ("user", config.user),
         ("database", config.database),
@@ -270,10 +272,10 @@ def startup_parameters(config: Config) -> list[tuple[str, str]]:
 
 
 def md5_digest(user: bytes, password: bytes, salt: bytes) -> bytes:
-    """PostgreSQL's md5 response: ``md5`` and md5(md5(password + user) + salt) in hexadecimal.
+    """Return PostgreSQL's md5 response: ``md5`` and md5(md5(password + user) + salt) in hexadecimal.
 
     Raises:
-        UnsupportedAuth: This Python has no MD5 (FIPS).
+        UnsupportedAuth: MD5 is not available in this Python (FIPS).
     """
     try:
         inner = hashlib.new("md5", password + user).hexdigest().encode()  # noqa: S324 - the protocol requires it
@@ -281,12 +283,12 @@ def md5_digest(user: bytes, password: bytes, salt: bytes) -> bytes:
     except ValueError as exc:
         raise UnsupportedAuth(
             "server requested an md5 password, and this Python has no MD5 (FIPS mode?)",
-            remedy="Give the role a scram-sha-256 password.",
+            remedy="Set the role's password again with password_encryption=scram-sha-256.",
         ) from exc
 
 
-def next_message(reader: messages.MessageReader, phase: Phase) -> Exchange[messages.Message]:
-    """The server's next message, waiting for it if need be."""
+def next_message(reader: MessageReader, phase: Phase) -> Exchange[messages.Message]:
+    """Wait for the server's next message."""
     while (message := reader.next_message()) is None:
         yield from fill(reader, phase)
     return message
@@ -297,7 +299,7 @@ def _parse_request(payload: bytes) -> tuple[int, bytes]:
         raise ProtocolError("the server sent a malformed authentication request")
     (code,) = struct.unpack_from("!I", payload)
     length = 4 + len(payload)
-    if length > messages.MAX_AUTH_LENGTH and code not in (_SASL, _SASL_CONTINUE, _SASL_FINAL):
+    if length > MAX_AUTH_LENGTH and code not in (_SASL, _SASL_CONTINUE, _SASL_FINAL):
         raise ProtocolError(f"the server sent an authentication request of {length} bytes")
     if code not in _KNOWN:
         raise UnsupportedAuth(f"authentication method {code} not supported")

@@ -1,4 +1,4 @@
-"""Channel binding data: what only the two ends of one TLS connection know alike (RFC 5056).
+"""Compute channel binding data, which identifies one TLS connection to both ends (RFC 5056).
 
 ============================  ==================================================  ===========
 type                          data                                                PostgreSQL
@@ -8,8 +8,8 @@ type                          data                                              
 ``tls-unique``                first Finished message (RFC 5929 §3), TLS 1.2 only  does not
 ============================  ==================================================  ===========
 
-There are three outcomes and never two: bytes, `ChannelBindingUnsupported` with the reason, or no TLS, in which case
-nobody asks here. A failure must not look like an absence.
+The result is bytes, or `ChannelBindingUnsupported` with the reason. Without TLS this module is not called. A caller can
+therefore always distinguish a failure from a connection without TLS.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RSASSA_PSS = "1.2.840.113549.1.1.10"
 _SEQUENCE, _HASH_ALGORITHM = 0x30, 0xA0
 _PSS_FIELDS = range(0xA0, 0xA4)  # hashAlgorithm, maskGenAlgorithm, saltLength, trailerField
 
-#: Hash functions by their own OIDs, in hashlib's names.
+#: Hash functions by OID, with hashlib's names.
 _HASHES = {
     "1.2.840.113549.2.5": "md5",
     "1.3.14.3.2.26": "sha1",
@@ -50,7 +50,7 @@ _HASHES = {
 
 _SHA3 = ("sha3_224", "sha3_256", "sha3_384", "sha3_512")
 
-#: Signature algorithms that name one hash function.
+#: The hash functions of signature algorithms, by OID.
 _SIGNATURES = {
     "1.2.840.113549.1.1.4": "md5",  # RSA, PKCS #1 v1.5 (RFC 8017 §A.2.4)
     "1.2.840.113549.1.1.5": "sha1",
@@ -75,8 +75,8 @@ _SIGNATURES = {
     **{f"2.16.840.1.101.3.4.3.{13 + i}": name for i, name in enumerate(_SHA3)},  # RSA with SHA-3
 }
 
-#: Signature algorithms whose hash OpenSSL does not know (X509_get_signature_info, in 3.0 and 3.5). PostgreSQL asks it
-#: for the hash of its own certificate, and refuses a client that binds. ECDSA with SHA-3 is known to 3.5.
+#: Signature algorithms for which OpenSSL's X509_get_signature_info (3.0 and 3.5) returns no hash. PostgreSQL calls it
+#: for its own certificate, and then refuses clients that use channel binding. OpenSSL 3.5 supports ECDSA with SHA-3.
 _UNKNOWN_TO_OPENSSL = {
     "1.2.840.113549.1.1.15": "RSA and SHA-512/224",
     "1.2.840.113549.1.1.16": "RSA and SHA-512/256",
@@ -86,7 +86,7 @@ _UNKNOWN_TO_OPENSSL = {
 }
 _KNOWN_TO_OPENSSL = ("sha224", "sha256")  # with every kind of key
 
-#: Signature algorithms with no hash function of their own, for the error message.
+#: The names of signature algorithms without a separate hash function, for the error message.
 _WITHOUT_HASH = {
     "1.3.101.112": "Ed25519",
     "1.3.101.113": "Ed448",
@@ -97,36 +97,42 @@ _WITHOUT_HASH = {
 
 
 class Binding(NamedTuple):
-    """Binding data, and the hash function, in hashlib's spelling, for the type that has one."""
+    """Binding data, and hashlib's name of the hash function for the type that has one."""
 
     data: bytes
     hash_name: str | None = None
 
 
 def channel_binding_data(binding_type: str, facts: TlsFacts) -> Binding:
-    """The binding data of an established connection.
+    """Return the binding data of an established connection.
 
     Raises:
-        ChannelBindingUnsupported: This connection has no such binding; the message says why.
+        ChannelBindingUnsupported: This connection does not support this binding; the message has the reason.
     """
     if binding_type == "tls-server-end-point":
         if facts.possession_proven is not True:
             raise ChannelBindingUnsupported(
-                "this TLS backend has not checked that the server holds the key of its certificate, which therefore "
-                "binds nothing",
+                "channel binding requires proof that the server has the key of its certificate, which this TLS backend "
+                "has not verified",
                 remedy="Verify the server (sslmode=verify-full), or use another TLS backend.",
             )
         binding = _end_point(facts.peer_certificate)
+        algorithm = None
         if binding.hash_name not in _KNOWN_TO_OPENSSL:
-            _check_known_to_openssl(facts.peer_certificate)
+            algorithm = _unknown_to_openssl(facts.peer_certificate)
+        if algorithm is not None:
+            raise ChannelBindingUnsupported(
+                f"the server's certificate is signed with {algorithm}, whose hash function PostgreSQL cannot determine",
+                remedy="Use a certificate that is signed with RSA or ECDSA and SHA-256, SHA-384 or SHA-512.",
+            )
         return binding
     if binding_type == "tls-exporter":
-        # Over TLS 1.2 the binding is safe only with the extended master secret, which no engine lets us ask about.
+        # With TLS 1.2 the binding is safe only with the extended master secret, whose use no backend reports.
         if facts.version != "TLSv1.3":
-            raise ChannelBindingUnsupported(f"tls-exporter needs TLS 1.3, and {facts.version} was negotiated")
+            raise ChannelBindingUnsupported(f"tls-exporter requires TLS 1.3, and {facts.version} was negotiated")
         return Binding(_from_library(binding_type, facts))
     if binding_type == "tls-unique":
-        if facts.version != "TLSv1.2":  # RFC 8446 §C.5: undefined for 1.3, even where an engine returns bytes
+        if facts.version != "TLSv1.2":  # RFC 8446 §C.5: undefined for 1.3, although some backends return bytes
             raise ChannelBindingUnsupported(f"tls-unique is not defined for {facts.version}, only for TLS 1.2")
         return Binding(_from_library(binding_type, facts))
     raise ChannelBindingUnsupported(f"unknown channel binding type {binding_type!r}")
@@ -135,7 +141,7 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> Binding:
 def _from_library(binding_type: str, facts: TlsFacts) -> bytes:
     if isinstance(facts.binding_data, bytes):
         return facts.binding_data
-    raise facts.binding_data or ChannelBindingUnsupported(f"the TLS backend was not asked for {binding_type}")
+    raise facts.binding_data or ChannelBindingUnsupported(f"the TLS backend did not compute {binding_type}")
 
 
 @lru_cache(maxsize=16)
@@ -144,43 +150,27 @@ def _unknown_to_openssl(der: bytes) -> str | None:
     return _UNKNOWN_TO_OPENSSL.get(signature_algorithm(der).oid)
 
 
-def _check_known_to_openssl(der: bytes) -> None:
-    algorithm = _unknown_to_openssl(der)
-    if algorithm is not None:
-        raise ChannelBindingUnsupported(
-            f"the server's certificate is signed with {algorithm}, whose hash function PostgreSQL cannot determine",
-            remedy="Use a certificate that is signed with RSA or ECDSA and SHA-256, SHA-384 or SHA-512.",
-        )
-
-
 def tls_server_end_point(der: bytes) -> bytes:
-    """The hash of a certificate by the hash function of its signature (RFC 5929 §4.1).
-
-    Args:
-        der: The server's certificate, exactly as it was sent.
-
-    Raises:
-        ChannelBindingUnsupported: The signature algorithm names no single hash function, or `der` is no certificate.
-    """
+    """Hash a certificate; `crypto.tls_server_end_point` describes it."""
     return _end_point(der).data
 
 
 def _end_point(der: bytes) -> Binding:
     name: str | None = None
-    if hasattr(functions, "end_point_hash"):  # the helper: the same rule in C
+    if hasattr(functions, "end_point_hash"):  # the compiled helper implements the same rule
         name, digest = functions.end_point_hash(der)
         if digest is not None:
             return Binding(digest, name)
     if name is None or name not in hashlib.algorithms_available:
-        name = end_point_hash_name(der)  # which has words for why there is none
+        name = end_point_hash_name(der)  # raises the error if there is none
     return Binding(hashlib.new(name, der).digest(), name)
 
 
 def end_point_hash_name(der: bytes) -> str:
-    """The hash function that `tls_server_end_point` uses, in hashlib's spelling.
+    """Return hashlib's name of the hash function that `tls_server_end_point` uses.
 
     Raises:
-        ChannelBindingUnsupported: There is none.
+        ChannelBindingUnsupported: The signature algorithm has no single hash function, or `der` is not a certificate.
     """
     try:
         oid, parameters = signature_algorithm(der)
@@ -190,21 +180,22 @@ def end_point_hash_name(der: bytes) -> str:
     if name is None:
         algorithm = _WITHOUT_HASH.get(oid, oid)
         raise ChannelBindingUnsupported(
-            f"the server's certificate is signed with {algorithm}, which names no hash function for "
-            "tls-server-end-point",
-            remedy="A certificate signed with RSA or ECDSA has one.",
+            f"the server's certificate is signed with {algorithm}, which has no hash function for tls-server-end-point",
+            remedy="Use a certificate that is signed with RSA or ECDSA.",
         )
-    # RFC 5929 §4.1: MD5 and SHA-1 are replaced, anything else is used as it is.
+    # RFC 5929 §4.1: SHA-256 replaces MD5 and SHA-1; other hash functions are used unchanged.
     name = "sha256" if name in ("md5", "sha1") else name
     if name not in hashlib.algorithms_available:
-        raise ChannelBindingUnsupported(f"this Python has no {name}, which the server's certificate is signed with")
+        raise ChannelBindingUnsupported(
+            f"the server's certificate is signed with {name}, which is not available in this Python"
+        )
     return name
 
 
 def _pss_hash(parameters: bytes | None) -> str | None:
-    """The hashAlgorithm of RSASSA-PSS-params (RFC 4055 §3.1), whose default is SHA-1."""
+    """Return the hashAlgorithm of RSASSA-PSS-params (RFC 4055 §3.1); the default is SHA-1."""
     if parameters is None:
-        return None  # RFC 4055 §3.1: a signature must have its parameters
+        return None  # RFC 4055 §3.1: the parameters of a signature are mandatory
     params = only_element(parameters, strict=True)
     if params.tag != _SEQUENCE:
         raise DerError("malformed RSASSA-PSS-params")

@@ -1,8 +1,8 @@
-"""Which server to try next: several hosts, one after the other, until one will do.
+"""Choose the next host to try, in the order that the configuration requires.
 
-`search(config)` is a generator. It yields a `Place` to connect to; whoever connects throws the error into it when that
-fails, and is given the next place, or the error back when there is none or when trying another host would be wrong: a
-server that is there and says no, above all to a password, has answered.
+`search(config)` is a generator. It yields a `Place` to connect to. If the attempt fails, the caller throws the error
+into it. The generator yields the next place. It raises the error if there is no other host, or if the failure ends the
+search: a server that refuses a login, for example because of the password, does.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _random = random.SystemRandom()
 
 
 class Place(NamedTuple):
-    """One host's configuration, and what its session must be like."""
+    """The configuration for one host, and the required kind of session."""
 
     config: Config
     wanted: TargetSessionAttrs
 
 
 def search(config: Config) -> Generator[Place, None, None]:
-    """Each place to try, in order; a failed attempt is thrown in.
+    """Yield each place to try, in order; the caller throws the error of a failed attempt into the generator.
 
     Raises:
-        Error: That of the last attempt, with the others in `Error.earlier`.
+        Error: The error of the last attempt, with the others in `Error.earlier`.
     """
     hosts = list(config.targets)
     if config.load_balance_hosts is LoadBalanceHosts.RANDOM:
@@ -45,14 +45,14 @@ def search(config: Config) -> Generator[Place, None, None]:
         try:
             yield place
         except Error as error:
-            if place is places[-1] or not _another_host_may_do(error):
+            if place is places[-1] or not _allows_next_host(error):
                 after(error, failures)
                 raise
             failures.append(error)
 
 
 def shuffled(config: Config, addresses: list[_T]) -> list[_T]:
-    """A name's addresses in the order in which to try them."""
+    """Return the addresses of a name in the order in which to try them."""
     if config.load_balance_hosts is LoadBalanceHosts.RANDOM:
         return _random.sample(addresses, len(addresses))
     return addresses
@@ -64,7 +64,7 @@ def _passes(wanted: TargetSessionAttrs) -> tuple[TargetSessionAttrs, ...]:
     return (wanted,)
 
 
-def _another_host_may_do(error: Error) -> bool:
+def _allows_next_host(error: Error) -> bool:
     if isinstance(error, ServerError):
         return error.code == CANNOT_CONNECT_NOW
     return isinstance(error, Unreachable | TimeoutError | TargetSessionError)

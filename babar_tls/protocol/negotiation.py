@@ -1,15 +1,15 @@
-"""How a connection comes to be encrypted: SSLRequest or direct TLS, and which attempt follows a failed one.
+"""Negotiate encryption: SSLRequest or direct TLS, and the attempts that a TLS mode allows.
 
-An *attempt* is one connection. Its way to TLS is one of
+An *attempt* is one connection. It starts TLS in one of these ways:
 
-* plain: nothing is asked;
-* SSLRequest: eight bytes, answered by ``S`` (TLS begins), ``N`` (the server has none), or anything else, which is an
-  error and never plain text;
-* direct: TLS from the first byte, where ALPN must agree on ``postgresql``.
+* plain: no TLS;
+* SSLRequest: eight bytes, to which the server responds with ``S`` (TLS starts) or ``N`` (TLS is not available). Any
+  other response is an error and never leads to plain text;
+* direct: TLS from the first byte. ALPN must select ``postgresql``.
 
-`TlsMode.PREFER` stays on the same connection after ``N`` and after nothing else. A *second* connection is made only for
-libpq's ``allow`` and ``prefer``. With the latter it follows a failure of TLS. Bytes after the ``S`` that are not TLS
-are such a failure, whether or not they came in the same read.
+`TlsMode.PREFER` continues without TLS on the same connection only after ``N``. A *second* connection is made only for
+libpq's ``allow`` and ``prefer``. With ``prefer`` it follows a failure of TLS. Bytes after the ``S`` that are not TLS
+are such a failure, whether or not the same read returns them.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from ..tls.contract import TlsFacts
 
 
-_OTHER_SERVICE = "Set host and port to those of the PostgreSQL server."
+_REMEDY = "Set host and port to those of the PostgreSQL server."
 
 
 class Attempt(Enum):
-    """The way one connection goes."""
+    """The encryption of one connection."""
 
     PLAIN = "plain"
-    TLS_OR_PLAIN = "TLS, or plain if the server has none"
+    TLS_OR_PLAIN = "TLS, or plain if the server does not offer TLS"
     TLS = "TLS"
 
 
@@ -53,7 +53,7 @@ _ATTEMPTS = {
 
 
 def attempts(config: Config) -> tuple[Attempt, ...]:
-    """What to try, in order."""
+    """Return the attempts to make, in order."""
     if config.is_unix_socket:
         return (Attempt.PLAIN,)
     if config.tls_fallback:
@@ -62,38 +62,38 @@ def attempts(config: Config) -> tuple[Attempt, ...]:
 
 
 def endpoint(config: Config) -> Endpoint:
-    """Where to connect to."""
+    """Return the endpoint to connect to."""
     return Endpoint(config.host, config.port, config.hostaddr, config.is_unix_socket)
 
 
 def server_name(config: Config) -> str:
-    """The name to send and to verify, internationalized names as A-labels.
+    """Return the name to send and to verify, with internationalized names as A-labels.
 
     Raises:
-        ConfigError: No certificate could have such a name.
+        ConfigError: The name cannot be in a certificate.
     """
     name = config.tls_server_name or config.host
-    if ":" in name:  # an IPv6 address: its zone is a matter of this machine, and in no certificate
+    if ":" in name:  # an IPv6 address: its zone is local to this machine, and never in a certificate
         name = name.partition("%")[0]
     return ascii_name(name)
 
 
 def secure(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[TlsFacts | None]:
-    """Connect, and begin TLS if this attempt is to have it.
+    """Connect, and start TLS if the attempt requires it.
 
     Args:
-        config: What the caller asked for.
-        attempt: Which of `attempts(config)` this is.
+        config: The configuration.
+        attempt: One of `attempts(config)`.
         where: Another endpoint than the configuration's, for cancel requests.
 
     Returns:
-        What the engine says of the connection, or `None` where it is plain.
+        The facts that the backend reports about the connection, or `None` without TLS.
 
     Raises:
-        TlsRefused: The server has no TLS, and plain text will not do.
-        TlsError: The server answered with an error or with nonsense, or ALPN went wrong.
-        CertificateError: The certificate was not accepted, or is none of the pinned ones.
-        ProtocolError: Plain text came where TLS should begin.
+        TlsRefused: The server does not offer TLS, and the attempt does not allow plain text.
+        TlsError: The server responded with an error or an invalid byte, or ALPN failed.
+        CertificateError: The certificate was not accepted, or matches no pin.
+        ProtocolError: The server sent plain text where TLS must start.
     """
     unrequested = yield from negotiate(config, attempt, where)
     return None if unrequested is None else (yield from start_tls(config, unrequested))
@@ -103,7 +103,7 @@ def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -
     """Run the first half of `secure`: connect, and agree on TLS or on plain text.
 
     Returns:
-        `None` for plain text. If TLS begins now: what the server has sent behind its ``S``, which must be nothing.
+        `None` for plain text. If TLS starts now: the bytes that the server sent after its ``S``, which must be empty.
     """
     yield Connect(where or endpoint(config))
     if attempt is Attempt.PLAIN:
@@ -112,7 +112,7 @@ def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -
 
 
 def tls_parameters(config: Config) -> TlsParameters:
-    """Return what this configuration requires of a TLS context."""
+    """Return the requirements of this configuration on TLS."""
     certificate = None
     if config.tls_client_cert is not None and config.tls_client_cert_mode is not ClientCertMode.DISABLE:
         certificate = ClientCertificate(
@@ -138,9 +138,9 @@ def tls_parameters(config: Config) -> TlsParameters:
 
 
 def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
-    """Run the second half of `secure`: TLS itself, and what is checked before anything is sent in it.
+    """Run the second half of `secure`: the TLS handshake, and the checks before data is sent.
 
-    Bytes behind the ``S`` fail here, like bytes that come a moment later: which of these happens is a matter of timing.
+    Bytes after the ``S`` fail here, in the same way as bytes that arrive later, because the difference is only timing.
     """
     if unrequested:
         raise _unrequested_error(unrequested)
@@ -149,7 +149,8 @@ def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
     _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
     if config.tls_pins and facts.possession_proven is not True:
         raise ConfigError(
-            "tls_pins, but this TLS backend has not checked that the server holds the key of its certificate",
+            "tls_pins requires proof that the server has the key of its certificate, which this TLS backend has not "
+            "verified",
             remedy="Verify the server (tls_verify, sslmode=verify-ca), or use another TLS backend.",
         )
     if config.tls_pins and matching_pin(config, facts) is None:
@@ -170,42 +171,42 @@ def _ask_for_tls(attempt: Attempt) -> Exchange[bytes | None]:
             return None
         raise TlsRefused(
             "server does not support SSL, but SSL was required",
-            remedy="The server does not offer TLS; add sslmode=disable or prefer if that is intended.",
+            remedy="Enable TLS on the server (ssl=on). Set sslmode=disable or prefer only if plain text is intended.",
         )
     if verdict == b"E":
-        # Whatever the text says, nobody has been authenticated yet, so it is not passed on (CVE-2024-10977).
+        # The server is not authenticated, so its text is not shown (CVE-2024-10977).
         raise TlsError(
             "server sent an error response during SSL exchange",
-            remedy="It may be overloaded, shutting down or older than TLS negotiation; its own log has the reason.",
+            remedy="The server may be overloaded, shutting down or too old for SSLRequest. See its log for the reason.",
         )
     raise _invalid_answer_error(answer)
 
 
 def _unrequested_error(unrequested: bytes) -> ProtocolError:
-    """Return the error for plain text behind the answer to SSLRequest (CVE-2021-23222): none of it is used."""
+    """Return the error for plain text after the response to SSLRequest (CVE-2021-23222). The text is not used."""
     service = describe_service(unrequested)
     if service is not None:
         return ProtocolError(
-            f"received unencrypted data after SSL response: {service} listens there",
-            remedy=_OTHER_SERVICE,
+            f"received unencrypted data after SSL response: this is the port of {service}",
+            remedy=_REMEDY,
         )
     return ProtocolError(
         "received unencrypted data after SSL response",
-        remedy="A man in the middle does this; so does a proxy that does not know SSLRequest.",
+        remedy="The cause is a man in the middle, or a proxy that does not support SSLRequest.",
     )
 
 
 def _invalid_answer_error(answer: bytes) -> TlsError:
     service = describe_service(answer)
     text = f"received invalid response to SSL negotiation: {shown(answer[:1])}"
-    if answer[:1] in (b"\x15", b"\x16"):  # records of TLS: an alert, or a handshake message
+    if answer[:1] in (b"\x15", b"\x16"):  # a TLS record: an alert, or a handshake message
         return TlsError(
-            f"{text}: the server speaks TLS from the first byte",
+            f"{text}: the server requires TLS from the first byte",
             remedy="Set tls_negotiation=direct (sslnegotiation=direct) if this is PostgreSQL 17 or later, or a proxy "
             "that terminates TLS. Otherwise this is the port of another service, for example of an HTTPS server.",
         )
     if service is not None:
-        return TlsError(f"{text}: {service} listens there", remedy=_OTHER_SERVICE)
+        return TlsError(f"{text}: this is the port of {service}", remedy=_REMEDY)
     return TlsError(text, remedy="Is this the port of a PostgreSQL server?")
 
 
@@ -215,16 +216,16 @@ def _check_alpn(selected: str | None, *, direct: bool) -> None:
     if selected is None:
         raise TlsError(
             "direct SSL connection was established without ALPN protocol negotiation extension",
-            remedy="This may be another service than PostgreSQL 17 or later; use sslnegotiation=postgres otherwise.",
+            remedy="For PostgreSQL before version 17, set sslnegotiation=postgres. Otherwise check host and port.",
         )
     raise TlsError(
         f"SSL connection was established with unexpected ALPN protocol {selected!r}",
-        remedy="This is the port of another service.",
+        remedy=f"This is the port of another service. {_REMEDY}",
     )
 
 
 def matching_pin(config: Config, facts: TlsFacts | None) -> str | None:
-    """The pin that the server's certificate matches, `None` if it matches none or nothing is pinned."""
+    """Return the pin that the server's certificate matches, or `None`."""
     if facts is None or not config.tls_pins:
         return None
     found = set(_fingerprints(facts.peer_certificate))
@@ -236,7 +237,7 @@ def _fingerprints(certificate: bytes) -> list[str]:
     try:
         prints.append(f"spki-sha256:{hashlib.sha256(public_key_info(certificate)).hexdigest()}")
     except DerError:
-        pass  # what cannot be read matches no pin
+        pass  # a malformed certificate matches no public-key pin
     return prints
 
 
@@ -245,10 +246,10 @@ def _pin_error(certificate: bytes) -> CertificateError:
     return CertificateError(
         f"server certificate matches none of the pinned fingerprints: it has {found}",
         reason="pin-mismatch",
-        remedy="If the server's certificate was renewed, pin the new one; otherwise this is another server.",
+        remedy="If the server's certificate was renewed, pin the new one. Otherwise this is another server.",
     )
 
 
 def verified(config: Config, facts: TlsFacts | None) -> TlsVerify:
-    """What was verified of the server by the time that TLS stood."""
+    """Return the verification of the server's certificate that the TLS handshake included."""
     return TlsVerify.NONE if facts is None else config.tls_verify

@@ -1,8 +1,8 @@
-"""What the caller's policy lets the server ask for, and which SCRAM mechanism and binding answer it.
+"""Check the server's authentication requests against the configuration, and choose the SCRAM mechanism and binding.
 
-`require_auth` and ``channel_binding=require`` bind the whole exchange, not the SASL code alone: every request of the
-server's passes `Policy.check_request` before anything secret is sent, and AuthenticationOk passes
-`Policy.check_finished` before it is believed (CVE-2025-49146 was a hole of that kind).
+`require_auth` and ``channel_binding=require`` apply to the whole exchange, not only to SASL. `Policy.check_request`
+checks every request before a secret is sent. `Policy.check_finished` checks AuthenticationOk before it is accepted
+(CVE-2025-49146 was a missing check of this kind).
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _REQUESTS = {
 _NO_SCRAM = (
     "The server authenticated the client without SCRAM, by its certificate (cert) or by its address or user (trust, "
     "peer, ident), so that channel binding cannot be proven. The role needs a scram-sha-256 line in pg_hba.conf (to "
-    "which clientcert=verify-full adds the certificate); or drop channel_binding=require."
+    "which clientcert=verify-full adds the certificate); or remove channel_binding=require."
 )
-_UNFINISHED_SCRAM = "The server did not prove that it knows the password. Do not trust it."
+_UNFINISHED_SCRAM = "The server did not prove that it has the password's verifier. Do not trust it."
 
 
 class Mechanism(NamedTuple):
-    """A choice of SASL mechanism: its name, the gs2-cbind-flag's letter, and what is bound."""
+    """The chosen SASL mechanism: its name, the letter of the gs2-cbind-flag, and the channel binding."""
 
     name: str
     flag: str
@@ -56,48 +56,48 @@ class Mechanism(NamedTuple):
 
     @property
     def gs2_cbind_flag(self) -> str:
-        """The flag as the gs2-header spells it."""
+        """The flag as it is in the gs2-header."""
         return f"p={self.binding_type}" if self.flag == "p" else self.flag
 
 
 class Policy:
-    """What `config` allows on a connection of which `facts` are known (`None`: it is plain)."""
+    """The authentication that `config` allows on a connection with these `facts` (`None` without TLS)."""
 
     def __init__(self, config: Config, facts: TlsFacts | None) -> None:
         self._config = config
         self._facts = facts
         self._allowed = config.allowed_auth
         self._binding_required = config.channel_binding is ChannelBinding.REQUIRE
-        self._binding: Binding | None = None  # once it is known: two lists may be answered
+        self._binding: Binding | None = None  # cached, because two lists of mechanisms may need it
         pinned = matching_pin(config, facts) is not None
         self._private = config.is_unix_socket or is_trusted(config, verified(config, facts), pinned=pinned)
 
     def check_request(self, method: str) -> None:
-        """May the server ask for `method` (one of `AUTH_METHODS`, SASL apart)?
+        """Check that the server may request `method` (one of `AUTH_METHODS` except SASL).
 
         Raises:
-            ChannelBindingError: The method cannot bind the channel.
-            UnsupportedAuth: `require_auth` forbids it, or it would give the password away.
+            ChannelBindingError: The method does not support channel binding.
+            UnsupportedAuth: `require_auth` forbids the method, or it would reveal the password.
         """
         self._check_allowed(method, _REQUESTS[method])
         if self._binding_required:
             raise ChannelBindingError(
                 "channel binding required but not supported by server's authentication request",
-                remedy="Only SCRAM binds the channel: the role needs a scram-sha-256 password and line in pg_hba.conf.",
+                remedy="Only SCRAM supports it: the role needs a scram-sha-256 password and line in pg_hba.conf.",
             )
         if method == "password" and not self._private and not names_cleartext(self._config):
             raise UnsupportedAuth(
-                "server requested a cleartext password, which anybody in between could read",
+                "server requested a cleartext password, which a man in the middle could read",
                 remedy="Verify the server (sslmode=verify-full), or allow it explicitly with require_auth=password.",
             )
 
     def check_finished(self, method: str, *, bound: bool) -> None:
-        """The server says that we are in, by `method`: is that what was asked for?
+        """Check that the server may send AuthenticationOk after `method`.
 
         Raises:
-            ChannelBindingError: The channel was to be bound and was not.
-            UnsupportedAuth: `require_auth` wanted an authentication.
-            ClientCertificateError: Our certificate was to be presented and was not.
+            ChannelBindingError: Channel binding is required and was not used.
+            UnsupportedAuth: `require_auth` requires authentication.
+            ClientCertificateError: The client certificate is required and was not presented.
         """
         if self._config.tls_client_cert_mode is ClientCertMode.REQUIRE:
             self._check_certificate_sent()
@@ -110,18 +110,18 @@ class Policy:
             )
 
     def md5_warning(self) -> str | None:
-        """What to log before an md5 digest is sent."""
+        """Return the warning to log before an md5 digest is sent, if any."""
         if self._private:
             return None
         return "sending an md5 password digest to a server that was not verified: it can be used to log in elsewhere"
 
     def choose_mechanism(self, offered: list[str]) -> Mechanism:
-        """Answer the server's list of SASL mechanisms (RFC 5802 §6; PostgreSQL over TLS takes no ``y``).
+        """Choose one of the SASL mechanisms that the server offers (RFC 5802 §6).
 
         Raises:
-            ChannelBindingError: The channel is to be bound and cannot be.
-            UnsupportedAuth: No mechanism of the list is one that we speak.
-            ProtocolError: A binding is offered where there is no channel.
+            ChannelBindingError: Channel binding is required and not possible.
+            UnsupportedAuth: No mechanism of the list is supported.
+            ProtocolError: The server offers channel binding without TLS.
         """
         if self._allowed is not None and not self._allowed & {"scram-sha-256", "oauth"}:
             self._check_allowed("scram-sha-256", "server requested SASL authentication")
@@ -130,15 +130,15 @@ class Policy:
         return mechanism
 
     def only_mechanism(self) -> Mechanism | None:
-        """The one answer that every list of the server's would get; `None` where it depends on the list.
+        """Return the mechanism that would be chosen from every list; `None` if the choice depends on the list.
 
-        What would be refused has no answer: the error is told when the server has had its say, as libpq does it.
+        If policy would refuse the mechanism, return `None`: like libpq, report the error after the server's request.
         """
         if not self._binding_required and self._allowed != frozenset(["scram-sha-256"]):
             return None
         mechanism = SCRAM_SHA_256_PLUS if self._binding_required else SCRAM_SHA_256
-        bound_or_not = self._facts is not None and self._config.channel_binding is ChannelBinding.PREFER
-        if bound_or_not or not self._config.pipelining:
+        depends_on_list = self._facts is not None and self._config.channel_binding is ChannelBinding.PREFER
+        if depends_on_list or not self._config.pipelining:
             return None
         try:
             return self.choose_mechanism([mechanism])
@@ -149,7 +149,7 @@ class Policy:
         if self._binding_required and self._facts is None:
             raise ChannelBindingError(
                 "channel binding required, but SSL not in use",
-                remedy="The server offers no TLS here; without it there is no channel to bind.",
+                remedy="Channel binding requires TLS: enable it on the server, or remove channel_binding=require.",
             )
         plus = SCRAM_SHA_256_PLUS in offered
         if plus and self._facts is None:
@@ -158,13 +158,13 @@ class Policy:
             raise ChannelBindingError(
                 "channel binding is required, but server did not offer an authentication method that supports "
                 "channel binding",
-                remedy="A proxy that ends TLS (PgBouncer, a cloud front end) cannot offer it; connect directly, "
-                "or look for a man in the middle.",
+                remedy="A proxy that terminates TLS (PgBouncer, a cloud load balancer) cannot offer it: connect "
+                "directly. Otherwise there may be a man in the middle.",
             )
         if not plus and SCRAM_SHA_256 not in offered:
             raise UnsupportedAuth(
                 f"none of the server's SASL authentication mechanisms are supported: {_listed(offered)}",
-                remedy="This library speaks SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.",
+                remedy="This library supports SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.",
             )
         if self._facts is None or self._config.channel_binding is ChannelBinding.DISABLE:
             return self._unbound(offered, "n")
@@ -177,7 +177,7 @@ class Policy:
                 raise ChannelBindingUnsupported(
                     f"channel binding required, but {exc.message}", remedy=exc.remedy
                 ) from exc
-            # Never "y", which would say that the server lacks it: PostgreSQL takes that for a downgrade attack.
+            # Never "y", which means that the server does not offer it: PostgreSQL treats that as a downgrade attack.
             return self._unbound(offered, "n", f"channel binding is not possible: {exc.message}")
         if plus:
             return Mechanism(SCRAM_SHA_256_PLUS, "p", binding_type, self._binding)
@@ -187,36 +187,37 @@ class Policy:
         requested = self._facts.certificate_requested if self._facts is not None else False
         if requested is None:
             raise ConfigError(
-                "this TLS engine cannot tell whether the server asked for a client certificate",
-                remedy="Use another TLS backend, or drop tls_client_cert_mode=require (sslcertmode).",
+                "this TLS backend does not report whether the server requested a client certificate",
+                remedy="Use another TLS backend, or remove tls_client_cert_mode=require (sslcertmode).",
             )
         if not requested:
             raise ClientCertificateError(
                 "server did not request an SSL certificate",
-                remedy="The server needs ssl_ca_file, so that it asks for one; or drop sslcertmode=require.",
+                remedy="Set ssl_ca_file on the server, so that it requests one; or remove sslcertmode=require.",
             )
         if self._config.tls_client_cert is None:
             raise ClientCertificateError(
                 "server accepted connection without a valid SSL certificate",
-                remedy="Set tls_client_cert (sslcert), or drop sslcertmode=require.",
+                remedy="Set tls_client_cert (sslcert), or remove sslcertmode=require.",
             )
 
     def _unbound(self, offered: list[str], flag: str, warning: str | None = None) -> Mechanism:
         if SCRAM_SHA_256 not in offered:
-            raise UnsupportedAuth("the server offers SCRAM-SHA-256-PLUS alone, and the channel is not to be bound")
+            raise UnsupportedAuth("the server offers only SCRAM-SHA-256-PLUS, and channel binding cannot be used")
         return Mechanism(SCRAM_SHA_256, flag, warning=warning)
 
     def _check_allowed(self, method: str, what: str) -> None:
         if self._allowed is not None and method not in self._allowed:
-            requested = "" if method != "none" else "The line has the method trust, cert, peer or ident."
+            remedy = "Change the role's line in pg_hba.conf, or require_auth."
+            if method == "none":
+                remedy += " The line has the method trust, cert, peer or ident."
             raise UnsupportedAuth(
-                f'authentication method requirement "{self._config.require_auth}" failed: {what}',
-                remedy=f"Change the role's line in pg_hba.conf, or what require_auth allows. {requested}".rstrip(),
+                f'authentication method requirement "{self._config.require_auth}" failed: {what}', remedy=remedy
             )
 
 
 def _listed(mechanisms: list[str]) -> str:
-    """Return the list for a message, escaped and bounded: it is from a server that is not authenticated."""
+    """Format the list for a message, escaped and bounded, because the server is not authenticated."""
     shown = [visible(name, limit=_LONGEST_NAME) for name in mechanisms[:_SHOWN]]
     if len(mechanisms) > _SHOWN:
         shown.append(f"and {len(mechanisms) - _SHOWN} others")
@@ -224,16 +225,16 @@ def _listed(mechanisms: list[str]) -> str:
 
 
 def names_cleartext(config: Config) -> bool:
-    """Does `require_auth` name cleartext itself? That it forbids something else (``!md5``) is no permission."""
+    """Return True if `require_auth` names ``password``. Forbidding another method (``!md5``) does not allow it."""
     return "password" in (config.allowed_auth or ()) and "!" not in (config.require_auth or "")
 
 
 def is_trusted(config: Config, level: TlsVerify, *, pinned: bool) -> bool:
-    """Is the other end known to be the right one? Of a public authority's certificates anybody can have one.
+    """Return True if the server's identity is proven. A public CA issues certificates to everyone.
 
     Args:
-        config: Which roots are trusted.
-        level: What was verified of its certificate.
-        pinned: It is one of those that `Config.tls_pins` names.
+        config: The configuration, which has the trusted roots.
+        level: The verification of the server's certificate.
+        pinned: Whether the certificate matches one of `Config.tls_pins`.
     """
     return pinned or level is TlsVerify.FULL or (level is TlsVerify.CA and not config.tls_default_roots)

@@ -1,7 +1,7 @@
-"""The simple query protocol, as far as a health check, a benchmark and a hand-over need it.
+"""The simple query protocol: queries and COPY TO, as far as health checks and benchmarks need them.
 
-The exchanges here are driven like the handshake. They end, with a result or an error, when the server is ready for
-the next query; an error that leaves the conversation in doubt (`ProtocolError`, `Closed`) ends the session.
+The exchanges are driven like the handshake. They end, with a result or an error, when the server is ready for the next
+query. After a `ProtocolError` or `Closed` the state of the conversation is unknown, and the session ends.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ from .requests import Exchange, Phase, Request, Send, fill
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from .message_reader import MessageReader
+
 Row: TypeAlias = "tuple[str | None, ...]"
 
-#: Nothing that a caller of `simple_query` or `copy_out` wants to see.
-_IGNORED = frozenset([b"C", b"I", b"T", b"c", b"N", b"A"])
+#: Message types that are accepted and not used: CommandComplete, EmptyQueryResponse, CopyDone, notices, notifications;
+#: and those of the other kind of statement.
+_IGNORED_IN_QUERY = frozenset([b"C", b"I", b"c", b"N", b"A", b"H", b"d"])
+_IGNORED_IN_COPY = frozenset([b"C", b"I", b"c", b"N", b"A", b"T", b"D"])
+
+_REFUSE_COPY_IN = Send(messages.copy_fail("COPY FROM STDIN is not supported"), Phase.QUERY)
 
 
-def simple_query(sql: str, reader: messages.MessageReader, parameters: dict[str, str]) -> Exchange[list[Row]]:
-    """Run one Query; returns the rows of its last statement that has any.
+def simple_query(sql: str, reader: MessageReader, parameters: dict[str, str]) -> Exchange[list[Row]]:
+    """Run one Query; return the rows of the last statement that returns any.
 
     Raises:
         ServerError: The server reported an error.
@@ -37,12 +43,12 @@ def simple_query(sql: str, reader: messages.MessageReader, parameters: dict[str,
             yield from fill(reader, Phase.QUERY)
             continue
         kind, payload = message
-        if kind == b"D":  # there were more than are taken at a time
+        if kind == b"D":  # `take` returns only a part of many rows
             rows.append(messages.parse_data_row(payload))
         elif kind == b"T":
             rows = []
         elif kind == b"G":
-            yield Send(messages.copy_fail("COPY FROM STDIN is not supported"), Phase.QUERY)
+            yield _REFUSE_COPY_IN
         elif kind == b"Z":
             messages.parse_ready_for_query(payload)
             if failure is not None:
@@ -52,18 +58,18 @@ def simple_query(sql: str, reader: messages.MessageReader, parameters: dict[str,
             failure = failure or _server_error(payload)
         elif kind == b"S":
             parameters.update([messages.parse_parameter_status(payload)])
-        elif kind not in _IGNORED and kind not in (b"H", b"d"):
-            raise ProtocolError(f"the server sent {kind!r} in answer to a query")
+        elif kind not in _IGNORED_IN_QUERY:
+            raise ProtocolError(f"the server sent {kind!r} in response to a query")
 
 
 def copy_out(
-    sql: str, reader: messages.MessageReader, parameters: dict[str, str]
+    sql: str, reader: MessageReader, parameters: dict[str, str]
 ) -> Generator[Request | list[bytes], Any, None]:
-    """Run one ``COPY … TO STDOUT``; yields requests and, in lists that are never empty, the CopyData that has come.
+    """Run one ``COPY … TO STDOUT``; yield requests, and lists of the CopyData that has arrived. No list is empty.
 
     Raises:
         ServerError: The server reported an error.
-        ConfigError: The statement was no ``COPY … TO STDOUT``.
+        ConfigError: The statement was not a ``COPY … TO STDOUT``.
     """
     yield Send(messages.query(sql), Phase.QUERY)
     failure: Error | None = None
@@ -81,11 +87,11 @@ def copy_out(
         if kind == b"H":
             copied = True
         elif kind == b"G":
-            yield Send(messages.copy_fail("COPY FROM STDIN is not supported"), Phase.QUERY)
+            yield _REFUSE_COPY_IN
         elif kind == b"Z":
             messages.parse_ready_for_query(payload)
             if failure is None and not copied:
-                failure = ConfigError("copy_to was given a statement that is no COPY … TO STDOUT")
+                failure = ConfigError("copy_to requires a COPY … TO STDOUT statement")
             if failure is not None:
                 raise failure
             return
@@ -93,12 +99,12 @@ def copy_out(
             failure = failure or _server_error(payload)
         elif kind == b"S":
             parameters.update([messages.parse_parameter_status(payload)])
-        elif kind not in _IGNORED and kind != b"D":
-            raise ProtocolError(f"the server sent {kind!r} in answer to COPY")
+        elif kind not in _IGNORED_IN_COPY:
+            raise ProtocolError(f"the server sent {kind!r} in response to COPY")
 
 
 def _server_error(payload: bytes) -> ServerError:
     error = ServerError(messages.parse_fields(payload))
-    if error.severity in ("FATAL", "PANIC"):  # nothing follows but the end of the connection
+    if error.severity in ("FATAL", "PANIC"):  # the server closes the connection; ReadyForQuery does not follow
         raise error
     return error

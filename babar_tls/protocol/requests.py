@@ -1,30 +1,29 @@
-"""The seam between the protocol and the drivers, which do its input and output.
+"""The interface between the protocol and the drivers, which do its input and output.
 
-`handshake(config)` is a generator. It yields one of the requests below and is sent the result; it ends by returning
-`Established`. The *driver* owns the socket, the clock, the threads and the deadline, and knows nothing of PostgreSQL.
-The whole contract:
+`handshake(config)` is a generator. It yields the requests below, and the driver sends it their results; it returns
+`Established`. The *driver* owns the socket, the clock, the threads and the deadline, and does not depend on the
+protocol. The whole contract:
 
 ===============  ====================================================  ============================================
-request          the driver                                            and sends back
+request          action of the driver                                  result
 ===============  ====================================================  ============================================
-`Connect`        closes the connection that it has, if any, and        `None`
-                 opens one to the endpoint
-`Send`           writes the data, through TLS if TLS has begun; it     `None`
-                 may wait until the next `Receive` to do so
-`Receive`        waits until some bytes have arrived                   the bytes; ``b""`` when the server has closed
-`Fill`           waits until some bytes have arrived and puts them     their number; 0 when the server has closed
+`Connect`        closes the present connection, if any, and opens one  `None`
+                 to the endpoint
+`Send`           writes the data, through TLS if TLS has started; it   `None`
+                 may delay this until the next `Receive`
+`Receive`        waits until some bytes have arrived                   the bytes; ``b""`` if the server has closed
+`Fill`           waits until some bytes have arrived and writes them   their number; 0 if the server has closed
                  into the inbox, as far as there is space
-`StartTls`       wraps the connection in its TLS library and           `TlsFacts`
-                 completes the handshake
-`Derive`         derives the SCRAM keys (PBKDF2), or finds them in     `ScramKeys`
+`StartTls`       starts TLS on the connection and completes the        `TlsFacts`
+                 handshake
+`Derive`         derives the SCRAM keys (PBKDF2), or gets them from    `ScramKeys`
                  its cache
 `CancelRunning`  delivers a cancel request on another connection       `None`
 ===============  ====================================================  ============================================
 
-A session uses `Send`, `Fill` and `CancelRunning` only. A failure of the driver is *thrown into* the generator at the
-request that failed, as an `Error`, because only the generator decides whether another attempt follows. What the
-generator raises ends the connect, and the driver then closes what is open. Requests carry `phase`, for timings and for
-the texts of timeouts.
+A session uses `Send`, `Fill` and `CancelRunning` only. The driver *throws* the error of a failed request *into* the
+generator, because only the generator decides whether another attempt follows. An error that the generator raises ends
+the connect, and the driver closes the connection. The `phase` of a request is for timings and timeout texts.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _SHOWN = 300  # characters of a host or of a path in a message
 
 
 class Phase(Enum):
-    """Where the time goes; the values are the keys of `SecurityReport.timings`."""
+    """The phases of a connect; the values are the keys of `SecurityReport.timings`."""
 
     RESOLVE = "resolve"
     TCP = "tcp"
@@ -58,7 +57,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server listens: a TCP host and port, or a socket file."""
+    """The address of a server: a TCP host and port, or a socket file."""
 
     host: str
     port: int
@@ -67,7 +66,7 @@ class Endpoint:
 
     @property
     def socket_path(self) -> str:
-        """The socket file's path; in the abstract namespace it begins with a zero byte."""
+        """The socket file's path; in the abstract namespace it begins with a NUL."""
         path = f"{self.host}/.s.PGSQL.{self.port}"
         return "\0" + path[1:] if path.startswith("@") else path
 
@@ -77,7 +76,7 @@ class Endpoint:
         return visible(f"{self.host}/.s.PGSQL.{self.port}", limit=_SHOWN)
 
     def describe(self, address: str | None = None) -> str:
-        """As libpq's messages name it; `address` is the one connected to, where a name was looked up."""
+        """Return the server's name as in libpq's messages, with the `address` to which the host name was resolved."""
         if self.is_unix_socket:
             return f'server on socket "{self.shown_path}"'
         address = address or self.hostaddr
@@ -87,7 +86,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class ScramKeys:
-    """What a SCRAM password becomes (RFC 5802 §3); 32 bytes each, and as secret as the password."""
+    """The keys of a SCRAM password (RFC 5802 §3), 32 bytes each. They are as secret as the password."""
 
     client_key: bytes = field(repr=False)
     stored_key: bytes = field(repr=False)
@@ -103,7 +102,7 @@ class Connect:
 
 @dataclass(frozen=True)
 class Send:
-    """Write bytes; `warning`, if there is one, is for the log."""
+    """Write bytes, and log `warning` if there is one."""
 
     data: bytes = field(repr=False)
     phase: Phase
@@ -118,7 +117,9 @@ class Receive:
 
 
 class Inbox(Protocol):
-    """Where bulk goes without a copy in between; `MessageReader` is one."""
+    """A buffer that the driver writes to directly, which saves a copy; `MessageReader` is one."""
+
+    # The methods are documented in `MessageReader`.
 
     def space(self) -> memoryview: ...  # noqa: D102
     def received(self, count: int) -> None: ...  # noqa: D102
@@ -126,7 +127,7 @@ class Inbox(Protocol):
 
 @dataclass(frozen=True)
 class Fill:
-    """Wait for bytes, of which there may be many."""
+    """Wait for bytes, and write them into the inbox."""
 
     inbox: Inbox = field(repr=False)
     phase: Phase
@@ -134,12 +135,12 @@ class Fill:
 
 @dataclass(frozen=True)
 class StartTls:
-    """Begin TLS on the open connection.
+    """Start TLS on the open connection.
 
     Attributes:
-        parameters: What to verify and what to offer.
+        parameters: The requirements on the TLS connection.
         server_hostname: The name to verify and to send as SNI.
-        binding_type: The channel binding data that `TlsFacts.binding_data` shall be, if only the TLS library has it.
+        binding_type: The type of channel binding data to return in `TlsFacts.binding_data`.
     """
 
     parameters: TlsParameters
@@ -149,7 +150,7 @@ class StartTls:
 
 @dataclass(frozen=True)
 class Derive:
-    """PBKDF2-HMAC-SHA-256 and the SCRAM keys; `password` is what SASLprep left of it."""
+    """Derive the SCRAM keys with PBKDF2-HMAC-SHA-256; `password` is the output of SASLprep."""
 
     password: bytes = field(repr=False)
     salt: bytes
@@ -158,7 +159,7 @@ class Derive:
 
 @dataclass(frozen=True)
 class CancelRunning:
-    """Ask the server, on a connection of its own, to cancel what the session runs; over TLS if the session uses it."""
+    """Send a cancel request for the session's query on a separate connection; over TLS if the session uses TLS."""
 
     config: Config
     where: Endpoint
@@ -169,7 +170,7 @@ class CancelRunning:
 
 Request: TypeAlias = "Connect | Send | Receive | Fill | StartTls | Derive | CancelRunning"
 _T = TypeVar("_T")
-#: A piece of protocol that ends in a `_T`.
+#: A part of the protocol that returns a `_T`.
 Exchange: TypeAlias = Generator[Request, Any, _T]
 
 
@@ -181,22 +182,22 @@ def receive(phase: Phase) -> Exchange[bytes]:
     """
     data: bytes = yield Receive(phase)
     if not data:
-        raise _gone()
+        raise _closed()
     return data
 
 
 def fill(inbox: Inbox, phase: Phase) -> Exchange[None]:
-    """Wait until something more is in the inbox.
+    """Wait until there are more bytes in the inbox.
 
     Raises:
         Closed: The server closed the connection.
     """
     if not (yield Fill(inbox, phase)):
-        raise _gone()
+        raise _closed()
 
 
-def _gone() -> Closed:
+def _closed() -> Closed:
     return Closed(
         "server closed the connection unexpectedly",
-        remedy="The server may have crashed, be out of connections, or be no PostgreSQL; its log knows.",
+        remedy="The server may have crashed, have no free connection, or not be a PostgreSQL server. See its log.",
     )

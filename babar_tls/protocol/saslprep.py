@@ -1,14 +1,13 @@
-"""SASLprep (RFC 4013) as PostgreSQL's `pg_saslprep` does it, deviations included.
+"""Prepare passwords with SASLprep (RFC 4013) in the same way as PostgreSQL's `pg_saslprep`.
 
-Client and server must agree to the byte on what a password is, so it is PostgreSQL that we follow where it departs
-from the RFC:
+Client and server must compute the same bytes. So this module has PostgreSQL's deviations from the RFC:
 
-* Text that is pure ASCII is left as it is, control characters included.
-* Where the RFC says "error" (prohibited or unassigned characters, bidirectional violations, nothing left), the
-  password is used as it came, unprepared.
-* The prohibitions are tested on the mapped text *before* normalization, where RFC 3454 tests the result.
-* Non-ASCII spaces are mapped before the characters "commonly mapped to nothing", so U+200B, which stands in both
-  tables, becomes a space.
+* ASCII text is not changed, even if it contains control characters.
+* Where the RFC requires an error (prohibited or unassigned characters, bidirectional violations, an empty result), the
+  password is used unprepared.
+* The mapped text is checked for prohibited characters *before* normalization. RFC 3454 checks the normalized text.
+* Non-ASCII spaces are mapped before the characters "commonly mapped to nothing". So U+200B, which is in both tables,
+  becomes a space.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ _PROHIBITED = (  # RFC 4013 §2.3; C.1.1 (the ASCII space) is allowed
     stringprep.in_table_c7,
     stringprep.in_table_c8,
     stringprep.in_table_c9,
-    stringprep.in_table_a1,  # unassigned in Unicode 3.2 (RFC 3454 §7: a stored string may not have them)
+    stringprep.in_table_a1,  # unassigned in Unicode 3.2 (RFC 3454 §7: not allowed in stored strings)
 )
 
 
 def saslprep(password: str | bytes) -> bytes:
-    """The bytes that PostgreSQL derives a SCRAM key from.
+    """Return the bytes from which PostgreSQL derives a SCRAM key.
 
     Args:
-        password: Text, or bytes that may or may not be UTF-8.
+        password: Text, or bytes, which need not be UTF-8.
 
     Returns:
-        The prepared password in UTF-8, or the password unprepared where PostgreSQL would not prepare it.
+        The prepared password in UTF-8, or the unprepared password if PostgreSQL would not prepare it.
 
     Raises:
-        ConfigError: The password is neither, or text that UTF-8 cannot hold (a lone surrogate).
+        ConfigError: The password has another type, or contains a lone surrogate.
     """
     raw = _as_bytes(password)
     if raw.isascii():
@@ -68,21 +67,21 @@ def _as_bytes(password: object) -> bytes:
 
 
 def _map(text: str) -> str:
-    """RFC 4013 §2.1, spaces first."""
-    return "".join(
-        " " if stringprep.in_table_c12(char) else char
-        for char in text
-        if stringprep.in_table_c12(char) or not stringprep.in_table_b1(char)
-    )
+    """Apply the mappings of RFC 4013 §2.1, spaces first."""
+    spaced = (" " if stringprep.in_table_c12(char) else char for char in text)
+    return "".join(char for char in spaced if not stringprep.in_table_b1(char))
 
 
 def _is_prohibited(text: str) -> bool:
-    """RFC 4013 §2.3 and §2.5."""
+    """Return True if RFC 4013 §2.3 or §2.5 prohibits a character."""
     return any(table(char) for char in text for table in _PROHIBITED)
 
 
 def _violates_bidi(text: str) -> bool:
-    """RFC 3454 §6: right-to-left text has no left-to-right characters and begins and ends right-to-left."""
+    """Return True if right-to-left text has left-to-right characters, or does not begin and end right-to-left.
+
+    RFC 3454 §6.
+    """
     if not any(map(stringprep.in_table_d1, text)):
         return False
     if any(map(stringprep.in_table_d2, text)):

@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), both sides, in the standard's own words.
+"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), client and server, with the names of the RFC.
 
 ::
 
@@ -7,11 +7,11 @@
     C: client-final-message   "c=" base64(cbind-input) "," "r=" nonce "," "p=" ClientProof
     S: server-final-message   "v=" ServerSignature  /  "e=" server-error-value
 
-Deviations that are PostgreSQL's: the user name is empty, because the StartupMessage has it; passwords go through its
-SASLprep; any iteration count from 1 is allowed, because ``scram_iterations`` is.
+PostgreSQL's deviations: the user name is empty, because the StartupMessage has it; PostgreSQL's SASLprep prepares the
+password; every iteration count from 1 is allowed, as for the server's ``scram_iterations``.
 
-The attributes are read strictly and in order. AuthMessage is made of the messages as they came, never rebuilt, and
-nothing follows a proof that does not check.
+Attributes are parsed strictly and in order. AuthMessage consists of the messages exactly as they were received. The
+exchange ends at the first wrong proof or signature.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MAX_ERROR = 500  # characters of a server-error-value that are shown
 
 
 class ServerFirst(NamedTuple):
-    """What the server-first-message asks for."""
+    """The attributes of a server-first-message."""
 
     nonce: bytes
     salt: bytes
@@ -48,28 +48,28 @@ class ServerFirst(NamedTuple):
 
 
 def keys_from_salted_password(salted_password: bytes) -> ScramKeys:
-    """ClientKey, StoredKey and ServerKey (RFC 5802 §3)."""
+    """Derive ClientKey, StoredKey and ServerKey (RFC 5802 §3)."""
     return ScramKeys(*functions.scram_keys(salted_password))
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA-256."""
+    """Compute HMAC-SHA-256."""
     mac: bytes = functions.hmac_sha256(key, message)
     return mac
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
-    """Of two values as long as a key."""
+    """Combine two values of the length of a key."""
     return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).to_bytes(KEY_LENGTH, "big")
 
 
 def make_nonce() -> bytes:
-    """A fresh nonce of printable characters."""
+    """Return a random nonce of printable characters."""
     return base64.b64encode(os.urandom(_NONCE_BYTES))
 
 
 class ScramClient:
-    """The client's side of one exchange: call the three methods in their order, once each.
+    """The client's side of one exchange. Call the methods once each, in the order of their definition.
 
     Args:
         gs2_cbind_flag: ``n``, ``y``, or ``p=`` and the channel binding type (RFC 5802 §6).
@@ -86,17 +86,17 @@ class ScramClient:
         self._server_key = b""
 
     def client_first_message(self) -> bytes:
-        """The first message, gs2-header included. Nothing in it is secret."""
+        """Return the first message, including the gs2-header. It contains no secret."""
         return self._gs2_header + self._client_first_message_bare
 
     def receive_server_first(self, message: bytes) -> ServerFirst:
-        """Read the server's challenge.
+        """Parse the server's challenge.
 
         Raises:
-            ProtocolError: It is malformed, or its nonce does not extend ours.
+            ProtocolError: It is malformed, or its nonce does not extend the client's nonce.
         """
         challenge = parse_server_first(message)
-        # A server that sent back our nonce alone would have added nothing fresh of its own.
+        # The server must append a nonce, which prevents replays.
         if not challenge.nonce.startswith(self._nonce) or challenge.nonce == self._nonce:
             raise ProtocolError("invalid SCRAM response (nonce mismatch)")
         without_proof = b"c=" + base64.b64encode(self._cbind_input) + b",r=" + challenge.nonce
@@ -105,14 +105,14 @@ class ScramClient:
         return challenge
 
     def client_final_message(self, keys: ScramKeys) -> bytes:
-        """Prove that we know the password."""
+        """Return the message that proves that the client has the password."""
         self._server_key = keys.server_key
         client_signature = hmac_sha256(keys.stored_key, self._auth_message)
         proof = _xor(keys.client_key, client_signature)
         return self._client_final_message_without_proof + b",p=" + base64.b64encode(proof)
 
     def receive_server_final(self, message: bytes) -> None:
-        """Check that the server knows the password too.
+        """Verify the server's signature, which proves that it has the password's verifier.
 
         Raises:
             AuthError: The server reports an error in place of its signature.
@@ -129,18 +129,18 @@ class ScramClient:
         if not hmac.compare_digest(server_signature, expected):
             raise ServerSignatureError(
                 "incorrect server signature",
-                remedy="The server accepted a password that it cannot prove to know: treat it as an impostor.",
+                remedy="The server did not prove that it has the password's verifier. Do not trust it.",
             )
 
 
 class ScramServer:
-    """The server's side of one exchange, for peers that test clients.
+    """The server's side of one exchange, for test servers.
 
     Args:
         keys: The user's StoredKey and ServerKey.
         salt: The user's salt.
         iterations: The user's iteration count.
-        channel_binding: Binding type to data for this TLS connection; empty without TLS.
+        channel_binding: The binding data of this TLS connection by binding type; empty without TLS.
         nonce: For test vectors only.
     """
 
@@ -161,15 +161,15 @@ class ScramServer:
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """What to advertise, the stronger first."""
+        """The mechanisms to advertise, the stronger first."""
         return (SCRAM_SHA_256_PLUS, SCRAM_SHA_256) if self._bindings else (SCRAM_SHA_256,)
 
     def server_first_message(self, mechanism: str, client_first_message: bytes) -> bytes:
-        """Answer the client's first message.
+        """Return the response to the client's first message.
 
         Raises:
-            ProtocolError: It is malformed, or its binding flag does not fit the mechanism.
-            AuthError: The client was made to believe that we cannot bind (RFC 5802 §6: a downgrade).
+            ProtocolError: The message is malformed, or its binding flag does not match the mechanism.
+            AuthError: The flag ``y``, although the server offers channel binding (RFC 5802 §6: a downgrade attack).
         """
         parts = client_first_message.split(b",", 2)
         if len(parts) != 3:
@@ -187,7 +187,7 @@ class ScramServer:
         if flag == b"y" and self._bindings:
             raise AuthError("SCRAM channel binding negotiation error")
         name, _, nonce_attribute = bare.partition(b",")
-        _attribute(name, b"n")  # whoever it names: PostgreSQL has the user from the StartupMessage
+        _attribute(name, b"n")  # the value is ignored: PostgreSQL takes the user from the StartupMessage
         nonce = _attribute(nonce_attribute, b"r")
         if not _NONCE.fullmatch(nonce):
             raise ProtocolError("malformed SCRAM message (invalid nonce)")
@@ -200,11 +200,11 @@ class ScramServer:
         return message
 
     def server_final_message(self, client_final_message: bytes) -> bytes:
-        """Check the client's proof and give our own.
+        """Verify the client's proof, and return the message with the server's signature.
 
         Raises:
             ProtocolError: The message is malformed.
-            AuthError: The binding, the nonce or the proof does not check.
+            AuthError: The channel binding, the nonce or the proof is wrong.
         """
         without_proof, _, proof_attribute = client_final_message.rpartition(b",")
         proof = _base64(_attribute(proof_attribute, b"p"), "ClientProof")
@@ -225,11 +225,11 @@ class ScramServer:
 
 
 def parse_server_first(message: bytes) -> ServerFirst:
-    """Read a server-first-message; extensions may follow, ``m=`` may not (RFC 5802 §5.1).
+    """Parse a server-first-message; optional extensions may follow, mandatory ones (``m=``) not (RFC 5802 §5.1).
 
     Raises:
-        AuthError: The server sent an error in its place.
-        ProtocolError: It is malformed.
+        AuthError: The server sent an error instead.
+        ProtocolError: The message is malformed.
     """
     _raise_server_error(message)
     parts = message.split(b",")
@@ -251,20 +251,21 @@ def parse_server_first(message: bytes) -> ServerFirst:
 
 
 def _raise_server_error(message: bytes) -> None:
-    """Raise an error if the message is a server-error (RFC 5802 §7), whose text may be anything but a comma.
+    """Raise an error if the message is a server-error (RFC 5802 §7), whose text ends at a comma.
 
-    Poolers send text of their own there: ``e=Wrong password``. Some send it in place of the server-first-message.
+    Some poolers send other texts than those of the RFC, such as ``e=Wrong password``, or send an error in place of the
+    server-first-message.
     """
     if message.startswith(b"e="):
         value = visible(message[2:].partition(b",")[0].decode("utf-8", "replace"), limit=_MAX_ERROR)
         raise AuthError(
             f"error received from server in SCRAM exchange: {value or 'unspecified'}",
-            remedy="Check the user and the password. The log of the server or of its pooler has the reason.",
+            remedy="Check the user and the password. See the log of the server or of its pooler for the reason.",
         )
 
 
 def _check_extensions(extensions: list[bytes], where: str) -> None:
-    """Refuse what is not an extension, and a mandatory one; a client ignores all others (RFC 5802 §5.1)."""
+    """Refuse malformed and mandatory extensions; a client ignores all others (RFC 5802 §5.1)."""
     if any(not re.match(rb"[A-Za-z]=", extension) or extension[:1] == b"m" for extension in extensions):
         raise ProtocolError(f"malformed SCRAM message (garbage at end of {where})")
 
@@ -276,7 +277,7 @@ def _attribute(part: bytes, name: bytes) -> bytes:
 
 
 def _base64(data: bytes, what: str) -> bytes:
-    # Also with `validate=True`, Python's decoder accepts padding after complete groups ("AAAA====").
+    # Even with `validate=True`, Python's decoder accepts padding after complete groups ("AAAA====").
     if not _BASE64.fullmatch(data):
         raise ProtocolError(f"malformed SCRAM message (invalid {what})")
     return base64.b64decode(data)

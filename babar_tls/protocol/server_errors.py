@@ -1,7 +1,7 @@
 """Map the server's ErrorResponse to an error, with a remedy.
 
-SQLSTATE 28000 stands for a dozen reasons, which only the server's text tells apart. The texts are those of PostgreSQL
-15 to 18 in English; with another ``lc_messages`` the remedy for the SQLSTATE applies.
+SQLSTATE 28000 has about twelve causes, which only the server's text distinguishes. The texts are those of PostgreSQL 15
+to 18 in English. With another ``lc_messages`` the remedy for the SQLSTATE is used.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from ..errors import AuthRefused, ChannelBindingRefused, InvalidPassword, Server
 CANNOT_CONNECT_NOW = "57P03"
 
 _REMEDIES = {
-    "28P01": "Check the user and the password. The server gives the same answer if the role does not exist, has no "
+    "28P01": "Check the user and the password. The server sends the same error if the role does not exist or has no "
     "password, or if the password has expired (VALID UNTIL).",
-    "28000": "Check the line of pg_hba.conf that the connection meets, and that the role exists and may log in.",
+    "28000": "Check the line of pg_hba.conf that matches the connection, and that the role exists and may log in.",
     "3D000": "Check the database's name, or create it.",
     "42501": "Grant the role CONNECT on the database.",
     "53300": "The server has no free connection: close some, use a pool, or raise max_connections.",
-    CANNOT_CONNECT_NOW: "The server is starting up, shutting down or recovering: try again soon.",
+    CANNOT_CONNECT_NOW: "The server is starting up, shutting down or recovering: try again later.",
 }
 
-_POOLER_REMEDY = "Check the user and the password; the log of the pooler or proxy has the reason."
+_POOLER_REMEDY = "Check the user and the password. See the log of the pooler or proxy for the reason."
 _BINDING_REMEDY = "TLS is terminated between client and server, by a proxy or by an attacker."
 _MISMATCH = (
     "The common name of the client certificate must be the role's name, or a map in pg_ident.conf (map=) must allow "
     "the role for it."
 )
 
-#: What a text of the server contains, and what to do. The first that is found counts.
+#: Patterns of server texts, with the remedies. The first pattern that matches is used.
 _TEXTS = [
     (
         "connection requires a valid client certificate",
@@ -50,12 +50,12 @@ _TEXTS = [
     ),
     (
         r"no pg_hba\.conf entry",
-        "No line of type host or hostssl in the server's pg_hba.conf is for this host, user and database. Add one, and "
-        "reload the server's configuration; check the user and the database.",
+        "No line of type host or hostssl in the server's pg_hba.conf matches this host, user and database. Add one, "
+        "and reload the server's configuration; check the user and the database.",
     ),
     (
         r"pg_hba\.conf rejects|: host rejected",
-        "A line with the method reject in the server's pg_hba.conf is for this host, user and database.",
+        "A line with the method reject in the server's pg_hba.conf matches this host, user and database.",
     ),
     (r"role .* does not exist", "Create the role (CREATE ROLE … LOGIN), or connect as another user."),
     (r"role .* is not permitted to log in", "Allow it (ALTER ROLE … LOGIN), or connect as another user."),
@@ -72,19 +72,20 @@ _TEXTS = [
     ("certificate authentication failed", _MISMATCH),
     (
         "(?:GSSAPI|SSPI|PAM|BSD|LDAP|RADIUS|OAuth bearer) authentication failed",
-        "The server asked another service, which refused the user. The server's log has the reason.",
+        "The server uses another service for authentication, which refused the user. See the server's log for the "
+        "reason.",
     ),
     (
         "could not determine server certificate signature algorithm|could not find digest for NID",
-        "The server's OpenSSL has no hash function for channel binding with this certificate. Use a certificate that "
-        "is signed with RSA or ECDSA and SHA-256, or channel_binding=disable.",
+        "The server's OpenSSL does not determine a hash function for channel binding with this certificate. Use a "
+        "certificate that is signed with RSA or ECDSA and SHA-256, or set channel_binding=disable.",
     ),
 ]
 _MAX_TEXT = 1000  # characters; the texts contain at most an address and two names
 _KNOWN = [(re.compile(text, re.DOTALL), remedy) for text, remedy in _TEXTS]
 
 # Poolers and proxies report a refused login with SQLSTATEs that PostgreSQL does not use for it: PgBouncer 08P01,
-# Supavisor XX000, others P0002, 26000 and 58000. The same codes stand for other failures: the text tells.
+# Supavisor XX000, others P0002, 26000 and 58000. These codes also have other causes, so the text decides.
 _POOLER_CODES = ("08", "26", "58", "P0", "XX")
 _PASSWORD_REFUSED = re.compile(
     "(?!server login).*(?:(?:password|SASL|SCRAM|md5) authentication failed|(?:wrong|invalid|incorrect) password)",
@@ -99,12 +100,12 @@ _LOGIN_REFUSED = re.compile(
 
 
 def refusal(fields: dict[str, str], *, about_binding: bool = False, password_proven: bool = False) -> ServerError:
-    """Return the error for an ErrorResponse received while connecting. Its SQLSTATE stays as it was sent.
+    """Return the error for an ErrorResponse received while connecting. Its SQLSTATE is unchanged.
 
     Args:
-        fields: Its fields by code.
-        about_binding: The exchange stands where SQLSTATE 28000 means that the channel binding does not check.
-        password_proven: SCRAM has succeeded, so that a refusal is not about the password.
+        fields: The fields by code.
+        about_binding: Whether SQLSTATE 28000 means, at this point of the exchange, that the channel binding is wrong.
+        password_proven: Whether SCRAM has succeeded, so that the password is not the cause.
     """
     code, text = fields.get("C", ""), fields.get("M", "")[:_MAX_TEXT]
     if about_binding and code == "28000":

@@ -1,7 +1,7 @@
-"""Is the session one of those that `target_session_attrs` asks for?
+"""Check whether the session is of the kind that `target_session_attrs` requires.
 
-PostgreSQL 14 and later report what is needed as parameters; older servers, and poolers that do not pass those on, are
-asked.
+PostgreSQL 14 and later report the values as parameters. With older servers, and poolers that do not forward these
+parameters, a query gets the value.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from ..errors import ProtocolError, TargetSessionError
 from .query import simple_query
 
 if TYPE_CHECKING:
-    from .messages import MessageReader
+    from .message_reader import MessageReader
     from .requests import Exchange
 
-_REMEDY = "Name another host as well (host=a,b), or ask for less: target_session_attrs."
+_REMEDY = "Add another host (host=a,b), or set target_session_attrs to a value that this server satisfies."
 
 
 def check_session(wanted: TargetSessionAttrs, parameters: dict[str, str], reader: MessageReader) -> Exchange[None]:
-    """Find out, and refuse a session that is not wanted.
+    """Raise an error unless the session is of the required kind.
 
     Raises:
-        TargetSessionError: It is not.
-        ServerError: The server did not answer the question.
+        TargetSessionError: The session is of another kind.
+        ServerError: The query failed.
     """
     if wanted in (TargetSessionAttrs.READ_WRITE, TargetSessionAttrs.READ_ONLY):
         read_only = yield from _is_read_only(parameters, reader)
@@ -40,18 +40,18 @@ def _is_read_only(parameters: dict[str, str], reader: MessageReader) -> Exchange
     reported = [parameters.get("default_transaction_read_only"), parameters.get("in_hot_standby")]
     if None not in reported:
         return "on" in reported
-    return (yield from _ask("SHOW transaction_read_only", "on", parameters, reader))
+    return (yield from _query_value("SHOW transaction_read_only", parameters, reader)) == "on"
 
 
 def _is_standby(parameters: dict[str, str], reader: MessageReader) -> Exchange[bool]:
     reported = parameters.get("in_hot_standby")
     if reported is not None:
         return reported == "on"
-    return (yield from _ask("SELECT pg_catalog.pg_is_in_recovery()", "t", parameters, reader))
+    return (yield from _query_value("SELECT pg_catalog.pg_is_in_recovery()", parameters, reader)) == "t"
 
 
-def _ask(question: str, yes: str, parameters: dict[str, str], reader: MessageReader) -> Exchange[bool]:
-    rows = yield from simple_query(question, reader, parameters)
+def _query_value(sql: str, parameters: dict[str, str], reader: MessageReader) -> Exchange[str | None]:
+    rows = yield from simple_query(sql, reader, parameters)
     if len(rows) != 1 or len(rows[0]) != 1:
-        raise ProtocolError(f"the server did not answer {question!r} with one value")
-    return rows[0][0] == yes
+        raise ProtocolError(f"the server did not return one value for {sql!r}")
+    return rows[0][0]

@@ -64,7 +64,7 @@ def test_nothing_is_bound_to_a_certificate_whose_key_was_not_proven(
     config: Config, server: ScramServer, verify: TlsVerify, caplog: pytest.LogCaptureFixture
 ) -> None:
     unproven = config.replace(tls_verify=verify)
-    with pytest.raises(ChannelBindingUnsupported, match="has not checked that the server holds the key"):
+    with pytest.raises(ChannelBindingUnsupported, match="proof that the server has the key"):
         Session.connect(unproven.replace(channel_binding="require"))
     with Session.connect(unproven.replace(channel_binding="prefer")) as session:
         assert session.security.channel_binding_type is None
@@ -77,7 +77,7 @@ def test_no_pin_matches_a_certificate_whose_key_was_not_proven(
 ) -> None:
     certificate = authority.issue("localhost")
     pin = f"sha256:{hashlib.sha256(certificate.der).hexdigest()}"
-    with pytest.raises(ConfigError, match="has not checked that the server holds the key"):
+    with pytest.raises(ConfigError, match="proof that the server has the key"):
         Session.connect(config.replace(tls_verify=TlsVerify.NONE, tls_pins=(pin,)))
     assert server.logins == []
 

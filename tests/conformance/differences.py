@@ -90,7 +90,7 @@ DIFFERENCES = (
         "cleartext passwords",
         "Whoever stands in between, or plays the server, reads them.",
         _asked_for_password,
-        "server requested a cleartext password, which anybody in between could read",
+        "server requested a cleartext password, which a man in the middle could read",
     ),
     Difference(
         "missing root file",

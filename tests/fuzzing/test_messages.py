@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from babar_tls.errors import ProtocolError
 from babar_tls.protocol import messages
-from babar_tls.protocol.messages import Message, MessageReader
+from babar_tls.protocol.message_reader import MessageReader
+from babar_tls.protocol.messages import Message
 
 from .mutations import fragments, mutated
 from .profile import corpus, failure, fuzz

@@ -207,16 +207,16 @@ def test_plain_text_after_s_fails_tls_whatever_the_timing(
 @pytest.mark.parametrize(
     ("answer", "text", "remedy"),
     [
-        (SSH, "an SSH server listens there", "host and port"),
-        (b"SSH-1.99-Cisco-1.25\n", "an SSH server listens there", "host and port"),
-        (HTTP, "an HTTP server listens there", "host and port"),
-        (b"HTTP/1.0 408 Request Timeout\r\n", "an HTTP server listens there", "host and port"),
-        (b"<!DOCTYPE html><html>", "an HTTP server listens there", "host and port"),
-        (b"220 mail.example.com ESMTP\r\n", "a mail or FTP server listens there", "host and port"),
-        (b"-ERR unknown command\r\n", "a Redis server listens there", "host and port"),
-        (b"\x15\x03\x01\0\x02\x02\x46", "speaks TLS from the first byte", "sslnegotiation=direct"),
-        (b"\x15", "speaks TLS from the first byte", "sslnegotiation=direct"),
-        (b"\x15\x03\x03\0\x02\x02\x0a", "speaks TLS from the first byte", "sslnegotiation=direct"),
+        (SSH, "this is the port of an SSH server", "host and port"),
+        (b"SSH-1.99-Cisco-1.25\n", "this is the port of an SSH server", "host and port"),
+        (HTTP, "this is the port of an HTTP server", "host and port"),
+        (b"HTTP/1.0 408 Request Timeout\r\n", "this is the port of an HTTP server", "host and port"),
+        (b"<!DOCTYPE html><html>", "this is the port of an HTTP server", "host and port"),
+        (b"220 mail.example.com ESMTP\r\n", "this is the port of a mail or FTP server", "host and port"),
+        (b"-ERR unknown command\r\n", "this is the port of a Redis server", "host and port"),
+        (b"\x15\x03\x01\0\x02\x02\x46", "requires TLS from the first byte", "sslnegotiation=direct"),
+        (b"\x15", "requires TLS from the first byte", "sslnegotiation=direct"),
+        (b"\x15\x03\x03\0\x02\x02\x0a", "requires TLS from the first byte", "sslnegotiation=direct"),
     ],
 )
 def test_other_service_is_named(config: Config, style: str, answer: bytes, text: str, remedy: str) -> None:

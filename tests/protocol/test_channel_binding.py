@@ -33,7 +33,7 @@ def pss_hash(dotted: str, *more: bytes) -> bytes:
 def test_a_certificate_without_its_key_binds_nothing() -> None:
     """Where the engine does not check that the server holds the certificate's key, anybody could show it."""
     unproven = Facts(possession_proven=False)
-    with pytest.raises(ChannelBindingUnsupported, match="holds the key of its certificate") as caught:
+    with pytest.raises(ChannelBindingUnsupported, match="has the key of its certificate") as caught:
         channel_binding_data("tls-server-end-point", unproven.to_facts())
     assert caught.value.remedy
     assert (
@@ -138,7 +138,7 @@ def test_rsassa_pss(data: bytes, name: str) -> None:
 )
 def test_signatures_without_a_hash(signature: str, named: str) -> None:
     """A signature that names no hash function has no end-point hash, and the error names the signature."""
-    with pytest.raises(ChannelBindingUnsupported, match=f"signed with {named}, which names no hash function"):
+    with pytest.raises(ChannelBindingUnsupported, match=f"signed with {named}, which has no hash function"):
         tls_server_end_point(certificate(signature))
 
 
@@ -211,7 +211,7 @@ def test_types() -> None:
     [
         ("tls-unique", Facts(), "tls-unique is not defined for TLSv1.3"),
         ("tls-unique", Facts(version="TLSv1.2", finished=None), "no Finished"),
-        ("tls-exporter", Facts(version="TLSv1.2"), "tls-exporter needs TLS 1.3"),
+        ("tls-exporter", Facts(version="TLSv1.2"), "tls-exporter requires TLS 1.3"),
         ("tls-exporter", Facts(exported=None), "no exporter"),
         ("tls-server-end-point", Facts(peer_certificate=ED25519), "Ed25519"),
         ("tls-server-end-point", Facts(peer_certificate=b""), "cannot be read"),

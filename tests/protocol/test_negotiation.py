@@ -92,7 +92,7 @@ def test_no_is_an_error() -> None:
     """``N`` ends the connection where TLS is required, with the way out."""
     driver = Driver([[b"N"]])
     failure = refused(driver, TlsRefused, "server does not support SSL, but SSL was required")
-    assert "add sslmode=disable or prefer" in str(failure)
+    assert "Set sslmode=disable or prefer" in str(failure)
     assert driver.sent == [ssl_request()]
 
 

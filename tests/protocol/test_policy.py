@@ -119,8 +119,8 @@ def test_the_hash_is_reported() -> None:
         (("OAUTHBEARER",), Facts(), {}, UnsupportedAuth, "none of the server's SASL authentication mechanisms"),
         ((), Facts(), {}, UnsupportedAuth, "none of the server's SASL authentication mechanisms are supported: none"),
         (("scram-sha-256",), Facts(), {}, UnsupportedAuth, "are supported: scram-sha-256"),
-        (PLUS, Facts(), {"channel_binding": "disable"}, UnsupportedAuth, "SCRAM-SHA-256-PLUS alone"),
-        (PLUS, Facts(peer_certificate=ED25519), {}, UnsupportedAuth, "SCRAM-SHA-256-PLUS alone"),
+        (PLUS, Facts(), {"channel_binding": "disable"}, UnsupportedAuth, "only SCRAM-SHA-256-PLUS"),
+        (PLUS, Facts(peer_certificate=ED25519), {}, UnsupportedAuth, "only SCRAM-SHA-256-PLUS"),
         (BOTH, None, {}, ProtocolError, "server offered SCRAM-SHA-256-PLUS authentication over a non-SSL connection"),
         (PLUS, None, {}, ProtocolError, "over a non-SSL connection"),
         (BOTH, None, {"channel_binding": "disable"}, ProtocolError, "over a non-SSL connection"),
@@ -175,7 +175,7 @@ def test_a_certificate_that_was_asked_for() -> None:
             ClientCertificateError,
             "server accepted connection without a valid SSL certificate",
         ),
-        (None, {}, ConfigError, "cannot tell whether the server asked"),
+        (None, {}, ConfigError, "does not report whether the server requested"),
     ],
 )
 def test_a_certificate_that_was_not(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from babar_tls.errors import Closed, ConfigError, Error, ProtocolError, ServerError
-from babar_tls.protocol.messages import MessageReader, frame, query
+from babar_tls.protocol.message_reader import MessageReader
+from babar_tls.protocol.messages import frame, query
 from babar_tls.protocol.query import copy_out, simple_query
 
 from .script import READY, Answer, Driver, Facts, error, split, status
@@ -140,9 +141,9 @@ def test_copy_in_is_refused() -> None:
 @pytest.mark.parametrize("kind", [b"W", b"R", b"K", b"1", b"?", b"v"])
 def test_what_is_no_answer(kind: bytes) -> None:
     """A message that does not belong here breaks the conversation off."""
-    with pytest.raises(ProtocolError, match="in answer to a query"):
+    with pytest.raises(ProtocolError, match="in response to a query"):
         run(frame(kind) + READY)
-    with pytest.raises(ProtocolError, match="in answer to COPY"):
+    with pytest.raises(ProtocolError, match="in response to COPY"):
         driver(frame(kind) + READY).run(copy_out("copy", reader(), {}))
 
 
@@ -221,7 +222,7 @@ def test_what_is_no_copy(answer: bytes) -> None:
     """A statement that copies nothing out is a mistake of the caller's, told when the server is ready again."""
     ready = reader()
     peer = driver(answer + READY, COPY_OUT + frame(b"d", b"x") + COPY_DONE + READY)
-    with pytest.raises(ConfigError, match="no COPY … TO STDOUT"):
+    with pytest.raises(ConfigError, match="requires a COPY … TO STDOUT"):
         peer.run(copy_out("select 1", ready, {}))
     peer.run(copy_out("copy", ready, {}))
     assert peer.items == [b"x"]

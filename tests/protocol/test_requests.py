@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from babar_tls.errors import Closed
-from babar_tls.protocol.messages import MessageReader
+from babar_tls.protocol.message_reader import MessageReader
 from babar_tls.protocol.requests import Derive, Endpoint, Phase, ScramKeys, Send, fill, receive
 
 

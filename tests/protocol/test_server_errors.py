@@ -19,7 +19,7 @@ from babar_tls.protocol.server_errors import refusal
         ("3D000", False, ServerError, "Check the database's name"),
         ("42501", False, ServerError, "CONNECT"),
         ("53300", False, ServerError, "max_connections"),
-        ("57P03", False, ServerError, "try again soon"),
+        ("57P03", False, ServerError, "try again later"),
         ("XX000", True, ServerError, None),
         ("", False, ServerError, None),
     ],

@@ -84,7 +84,7 @@ def test_a_server_that_does_not_answer() -> None:
     """An error, or anything but one value, is no answer."""
     with pytest.raises(ServerError, match="no such thing"):
         log_in("read-write", OK + KEY + READY, error("42704", "no such thing", severity="ERROR") + READY)
-    with pytest.raises(ProtocolError, match="with one value"):
+    with pytest.raises(ProtocolError, match="return one value"):
         log_in("primary", OK + KEY + READY, frame(b"C", b"SELECT 0\0") + READY)
 
 
@@ -104,13 +104,21 @@ NOTICE = error("00000", "x" * 500, kind=b"N", severity="NOTICE")
 @pytest.mark.parametrize(
     ("flood", "text"),
     [
-        pytest.param(NOTICE * 100, "more than 65536 bytes in answer to one question", id="notices"),
-        pytest.param(status("n", "v") * 500, "more than 200 messages in answer to one question", id="parameters"),
-        pytest.param(frame(b"D", b"\0\0") * 500, "more than 200 messages in answer to one question", id="rows"),
+        pytest.param(NOTICE * 100, "more than 65536 bytes in response to the query", id="notices"),
+        pytest.param(
+            status("n", "v") * 500,
+            "more than 200 messages in response to the query",
+            id="parameters",
+        ),
+        pytest.param(
+            frame(b"D", b"\0\0") * 500,
+            "more than 200 messages in response to the query",
+            id="rows",
+        ),
         pytest.param(b"D" + struct.pack("!I", 0x3FFFFFFF), "impossible length", id="long row"),
         pytest.param(b"N" + struct.pack("!I", 30_001), "impossible length", id="long notice"),
-        pytest.param(frame(b"d", b"data"), "b'd' in answer to a query", id="copy data"),
-        pytest.param(frame(b"R", b"\0\0\0\0"), "b'R' in answer to a query", id="authentication"),
+        pytest.param(frame(b"d", b"data"), "b'd' in response to a query", id="copy data"),
+        pytest.param(frame(b"R", b"\0\0\0\0"), "b'R' in response to a query", id="authentication"),
     ],
 )
 def test_the_limits_hold_until_the_answer_is_there(flood: bytes, text: str) -> None:
