@@ -1,4 +1,4 @@
-"""``python -m babar_tls`` is the command ``babar-tls``."""
+"""Run the command ``babar-tls`` as ``python -m babar_tls``."""
 
 from __future__ import annotations
 

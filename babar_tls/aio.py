@@ -83,7 +83,7 @@ class AsyncSession(SessionBase):
 
         Raises:
             ServerError: The server reported an error; the session stays usable unless it was FATAL.
-            ConfigError: The text contains a zero byte.
+            ConfigError: The text contains a NUL.
             Closed: The session is closed, or was closed by another task.
             IoError: The connection broke; the session is closed now.
             Error: The session belongs to another event loop, or was opened before a fork.

@@ -1,7 +1,7 @@
-"""The primitives behind SCRAM and channel binding, for people who need them alone.
+"""The primitives of SCRAM and channel binding, for separate use.
 
-Everything here is a function of its arguments; nothing is cached and nothing is kept. The work is done by the compiled
-helper where there is one (`implementation` tells), and by hashlib where there is none.
+Functions have no state and no cache. They use the compiled helper if it is available (see `implementation`), otherwise
+hashlib.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _MAX_ITERATIONS = (1 << 31) - 1
 
 
 def implementation() -> str:
-    """What computes PBKDF2 here: ``sha-ni``, ``armv8`` or ``portable`` in C, or ``hashlib``, this Python's OpenSSL."""
+    """Return the implementation of PBKDF2: ``sha-ni``, ``armv8`` or ``portable`` in C, or ``hashlib`` (OpenSSL)."""
     return _native.IMPLEMENTATION
 
 
 @clears_locals
 def pbkdf2_hmac_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
-    """One block of PBKDF2-HMAC-SHA-256 (RFC 8018 §5.2): 32 bytes. Releases the GIL.
+    """Compute one block (32 bytes) of PBKDF2-HMAC-SHA-256 (RFC 8018 §5.2). Release the GIL meanwhile.
 
     Raises:
         ConfigError: `password` or `salt` is not bytes, or `iterations` is not between 1 and 2³¹ - 1.
@@ -59,13 +59,13 @@ def pbkdf2_hmac_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
 
 @clears_locals
 def pbkdf2_hmac_sha256_many(jobs: Iterable[tuple[bytes, bytes, int]]) -> list[bytes]:
-    """Many independent derivations, several at once where the CPU can. Releases the GIL.
+    """Compute independent derivations, several at a time if the CPU supports it. Release the GIL meanwhile.
 
     Args:
-        jobs: Password, salt and iterations of each; lengths and iterations may differ.
+        jobs: Password, salt and iterations of each derivation; lengths and iterations may differ.
 
     Returns:
-        What `pbkdf2_hmac_sha256` would return for each, in the same order.
+        The results of `pbkdf2_hmac_sha256`, in the same order.
 
     Raises:
         ConfigError: A password or salt is not bytes, or an iteration count is not between 1 and 2³¹ - 1.
@@ -81,7 +81,7 @@ def pbkdf2_hmac_sha256_many(jobs: Iterable[tuple[bytes, bytes, int]]) -> list[by
 
 @clears_locals
 def scram_keys(password: str | bytes, salt: bytes, iterations: int) -> ScramKeys:
-    """ClientKey, StoredKey and ServerKey of a password (RFC 5802 §3), which goes through SASLprep first.
+    """Derive ClientKey, StoredKey and ServerKey from a password (RFC 5802 §3), after SASLprep.
 
     Raises:
         ConfigError: `password` or `salt` has another type, or `iterations` is out of range.
@@ -91,12 +91,12 @@ def scram_keys(password: str | bytes, salt: bytes, iterations: int) -> ScramKeys
 
 @clears_locals
 def scram_verifier(password: str | bytes, *, salt: bytes | None = None, iterations: int = 4096) -> str:
-    """What PostgreSQL keeps in place of a password: ``SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>``.
+    """Return PostgreSQL's verifier of a password: ``SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>``.
 
     Args:
         password: The password.
-        salt: By default 16 random bytes.
-        iterations: PBKDF2 iterations.
+        salt: The salt; by default 16 random bytes.
+        iterations: The number of PBKDF2 iterations.
 
     Raises:
         ConfigError: The password or the salt is empty, or `iterations` is out of range.
@@ -108,24 +108,24 @@ def scram_verifier(password: str | bytes, *, salt: bytes | None = None, iteratio
 def scram_verifiers(
     passwords: Sequence[str | bytes], *, salts: Sequence[bytes] | None = None, iterations: int = 4096
 ) -> list[str]:
-    """`scram_verifier` for many passwords at once, which is faster than one after the other.
+    """Return the verifiers of many passwords, faster than with `scram_verifier`.
 
     Args:
         passwords: The passwords.
-        salts: A salt for each; by default 16 random bytes each.
-        iterations: PBKDF2 iterations.
+        salts: The salts, one for each password; by default 16 random bytes each.
+        iterations: The number of PBKDF2 iterations.
 
     Raises:
         ConfigError: A password or salt is empty, or `iterations` is out of range.
     """
     if isinstance(passwords, str | bytes):
-        raise ConfigError("passwords must be several passwords, not one", remedy="Use scram_verifier for one.")
+        raise ConfigError("passwords must be a sequence of passwords", remedy="Use scram_verifier for one password.")
     if not all(passwords):
-        raise ConfigError("an empty password has no verifier: PostgreSQL would never let anybody in with it")
+        raise ConfigError("passwords must not be empty: PostgreSQL does not accept an empty password")
     salts = [os.urandom(_SALT_BYTES) for _ in passwords] if salts is None else salts
     salts = [as_bytes("salt", salt) for salt in salts]
     if not all(salts):
-        raise ConfigError("an empty salt has no verifier: PostgreSQL would not take it for one")
+        raise ConfigError("salts must not be empty: PostgreSQL does not accept a verifier with an empty salt")
     if len(salts) != len(passwords):
         raise ConfigError(
             f"there are {len(passwords)} passwords and {len(salts)} salts", remedy="Pass a salt for each."
@@ -138,14 +138,14 @@ def scram_verifiers(
 
 
 def tls_server_end_point(der: bytes) -> bytes:
-    """The hash of a certificate by the hash function of its signature (RFC 5929 §4.1).
+    """Hash a certificate with the hash function of its signature (RFC 5929 §4.1).
 
     Args:
         der: The server's certificate, exactly as it was sent.
 
     Raises:
         ConfigError: `der` is not bytes.
-        ChannelBindingUnsupported: The signature algorithm names no single hash function, or `der` is no certificate.
+        ChannelBindingUnsupported: The signature algorithm has no single hash function, or `der` is not a certificate.
     """
     return channel_binding.tls_server_end_point(as_bytes("der", der))
 
@@ -156,24 +156,24 @@ def derive_within(
     """Derive keys from a prepared password, for a server that chose the iterations and may be hostile.
 
     Args:
-        password: What SASLprep left of it.
+        password: The output of SASLprep.
         salt: The server's salt.
-        iterations: The server's count.
-        seconds: How long that may take, `None` for no limit.
-        cancelled: Asked now and then; when it says `True` there is nobody to derive for any more.
+        iterations: The server's iteration count.
+        seconds: The time limit, `None` for no limit.
+        cancelled: A function that is called from time to time; True ends the derivation.
 
     Returns:
-        The keys, or `None` if it was cancelled.
+        The keys, or `None` if the derivation was cancelled.
 
     Raises:
-        TimeoutError: It takes too long.
+        TimeoutError: The time limit has passed.
         AuthError: OpenSSL's FIPS module refuses the server's salt or count (SP 800-132: 16 bytes, 1000 iterations).
     """
     try:
         salted = _native.functions.pbkdf2_hmac_sha256(password, salt, iterations, seconds=seconds, cancelled=cancelled)
     except ValueError as exc:
         raise AuthError(
-            f"PBKDF2 with {iterations} iterations and a salt of {len(salt)} bytes is refused by this Python: {exc}",
+            f"this Python refuses PBKDF2 with {iterations} iterations and a salt of {len(salt)} bytes: {exc}",
             remedy="In FIPS mode, set the role's password again with scram_iterations of 1000 or more.",
         ) from exc
     if salted is not None:
@@ -181,8 +181,8 @@ def derive_within(
     if cancelled is not None and cancelled():
         return None
     raise TimeoutError(
-        f"timeout expired: the server asks for {iterations} PBKDF2 iterations, more than this machine computes in "
-        f"the {max(seconds or 0, 0):.1f} s that are left",
+        f"timeout expired: the server requires {iterations} PBKDF2 iterations, more than this machine computes in the "
+        f"remaining {max(seconds or 0, 0):.1f} s",
         remedy="Lower the role's scram_iterations, or raise connect_timeout.",
     )
 

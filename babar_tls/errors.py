@@ -1,35 +1,34 @@
-"""One tree of errors: the class says whose fault it was, the attributes say what happened.
+"""The error classes. The class states which side or part failed; the attributes have the details.
 
 The tree::
 
 Error:
-     ├─ ConfigError (ValueError)              what was asked for cannot be, or contradicts itself
-     ├─ BackendUnavailable (ImportError)      a TLS engine is not installed
-     ├─ IoError (OSError)                     the network, or the far end of it
-     │   ├─ Unreachable                       nobody answers there: no such name, nobody listening, no way there
-     │   ├─ TimeoutError (TimeoutError)       connect_timeout ran out
-     │   ├─ Closed                            the connection is gone, or the session was closed
-     │   └─ TlsError                          TLS could not be established or broke
+     ├─ ConfigError (ValueError)              the configuration is invalid or contradicts itself
+     ├─ BackendUnavailable (ImportError)      a TLS backend is not installed
+     ├─ IoError (OSError)                     the network or the connection failed
+     │   ├─ Unreachable                       the name has no address, or the address accepts no connection
+     │   ├─ TimeoutError (TimeoutError)       connect_timeout has passed
+     │   ├─ Closed                            the connection or the session is closed
+     │   └─ TlsError                          TLS could not be established or failed
      │       ├─ TlsRefused                    the server does not offer TLS
      │       ├─ CertificateError              the server's certificate was not accepted
-     │       └─ ClientCertificateError        the server did not accept ours
-     ├─ Busy                                  the session is doing something else
-     ├─ TargetSessionError                    the session is not what target_session_attrs asks for
-     ├─ ProtocolError                         the server broke the protocol
-     ├─ AuthError                             authentication did not happen
-     │   ├─ UnsupportedAuth                   the server wants a method that we lack or that policy forbids
-     │   ├─ ChannelBindingError               the channel could not be bound, or was proven not to be
-     │   │   └─ ChannelBindingUnsupported     this engine, TLS version or certificate has no such binding
-     │   └─ ServerSignatureError              the server could not prove that it knows the password
-     └─ ServerError                           the server said no: SQLSTATE and its own words
+     │       └─ ClientCertificateError        the server did not accept the client certificate
+     ├─ Busy                                  another operation of the session is in progress
+     ├─ TargetSessionError                    the session is not of the kind that target_session_attrs requires
+     ├─ ProtocolError                         the server violated the protocol
+     ├─ AuthError                             authentication failed
+     │   ├─ UnsupportedAuth                   the server requires a method that is not supported or that policy forbids
+     │   ├─ ChannelBindingError               channel binding is required and not possible, or the binding is wrong
+     │   │   └─ ChannelBindingUnsupported     this backend, TLS version or certificate does not support the binding
+     │   └─ ServerSignatureError              the server did not prove that it has the password's verifier
+     └─ ServerError                           the server reported an error, with SQLSTATE and text
 
-Three classes stand in both of the last branches, because the server's words are the failure of authentication:
-`AuthRefused` (SQLSTATE 28000: no entry in pg_hba.conf, no such role, …), its subclass `InvalidPassword` (28P01), both
-with other codes if a pooler refuses the login, and
-`ChannelBindingRefused`, by which the server says that the two ends do not see the same channel.
+Three classes are subclasses of both `AuthError` and `ServerError`, because the server reports the failure:
+`AuthRefused` (SQLSTATE 28000: no entry in pg_hba.conf, no such role, …), its subclass `InvalidPassword` (28P01), and
+`ChannelBindingRefused` (client and server use different TLS channels). Poolers use other codes for the first two.
 
-Where libpq has a text for a failure, `str(error)` contains it. No error carries a secret. Text that a server has sent
-is escaped and bounded in `str(error)`; the attributes of a `ServerError` hold it as it was sent.
+Where libpq has a text for a failure, `str(error)` contains it. No error contains a secret. In `str(error)` the server's
+text is escaped and bounded; the attributes of a `ServerError` have it unchanged.
 """
 
 from __future__ import annotations
@@ -75,15 +74,15 @@ _SHOWN = 2000  # characters of a text from a server or a configuration in a mess
 
 
 class Error(Exception):
-    """Everything that babar-tls raises on purpose.
+    """The base class of all errors of babar-tls.
 
     Attributes:
-        message: What happened, in one sentence, without the place and the remedy.
-        remedy: What the caller can do about it, or `None`.
-        endpoint: Which server it was about, as libpq names it
-            (``server at "db.example.com" (192.0.2.7), port 5432``), or `None` where no server was involved yet.
-        earlier: The failures before this one in the same connect, in order: other hosts, other addresses of a name,
-            TLS before plain text.
+        message: The failure in one sentence, without the server and the remedy.
+        remedy: How to fix it, or `None`.
+        endpoint: The server, as libpq names it (``server at "db.example.com" (192.0.2.7), port 5432``), or `None` if no
+            server was involved.
+        earlier: The previous failures of the same connect, in order: other hosts, other addresses of a name, TLS before
+            plain text.
     """
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
@@ -95,11 +94,11 @@ class Error(Exception):
 
     @property
     def attempts(self) -> tuple[Error, ...]:
-        """Every attempt of the connect that failed, in order; this error is the last."""
+        """The errors of all failed attempts of the connect, in order; this error is the last."""
         return (*self.earlier, self)
 
     def __str__(self) -> str:
-        """Each attempt with its server as libpq's prefix, and the last one's remedy on a line of its own."""
+        """Return a line for each attempt, with libpq's prefix for the server, and the last error's remedy."""
         lines = [error._line() for error in self.attempts]
         return "\n".join(lines) + (f"\n{self.remedy}" if self.remedy else "")
 
@@ -111,35 +110,35 @@ class Error(Exception):
         return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # BaseException would call the class with `args` alone and lose every keyword argument.
-        return _rebuild, (type(self), self.args, self.__dict__.copy())
+        # BaseException would call the class with `args` only and lose every keyword argument.
+        state = {**self.__dict__, "args": self.args}
+        if isinstance(self, OSError):
+            state["errno"] = self.errno
+        return _new, (type(self),), state
 
 
-def _rebuild(cls: type[Error], args: tuple[Any, ...], state: dict[str, Any]) -> Error:
-    error = cls.__new__(cls)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+def _new(cls: type[Error]) -> Error:
+    return cls.__new__(cls)
 
 
 def at_endpoint(error: _E, endpoint: str | None) -> _E:
-    """Name the server in `error` unless an inner layer has done so; returns `error`."""
+    """Set the server of `error` unless it is set; return `error`."""
     if error.endpoint is None:
         error.endpoint = endpoint
     return error
 
 
 def after(error: _E, earlier: Iterable[Error]) -> _E:
-    """Put the failures before it, and those before each of them, into `error`; returns it."""
+    """Insert the `earlier` failures, with the failures before each of them, into `error`; return `error`."""
     failures = [attempt for previous in earlier for attempt in previous.attempts]
     error.earlier = (*failures, *error.earlier)
     return error
 
 
 class ConfigError(Error, ValueError):
-    """The configuration is impossible, contradicts itself, or names a file that cannot be used.
+    """The configuration is invalid, contradicts itself, or names a file that cannot be used.
 
-    The texts may contain values of any length and any characters: they are shortened and escaped.
+    Values in the texts are shortened and escaped.
     """
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
@@ -151,32 +150,23 @@ def _bounded(text: str) -> str:
 
 
 class BackendUnavailable(Error, ImportError):
-    """A TLS engine is unknown or not installed; `remedy` holds the ``pip install`` that mends it."""
+    """A TLS backend is unknown or not installed; `remedy` has the ``pip install`` command that installs it."""
 
 
 class IoError(Error, OSError):
-    """The network failed, or nobody answered at the other end. `errno` is the operating system's, where it had one."""
+    """The network or the connection failed. `errno` is that of the operating system, if there is one."""
 
     def __init__(self, message: str, *, remedy: str | None = None, errno: int | None = None) -> None:
         super().__init__(message, remedy=remedy)
         self.errno = errno
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_io, (type(self), self.args, self.__dict__.copy(), self.errno)
-
-
-def _rebuild_io(cls: type[IoError], args: tuple[Any, ...], state: dict[str, Any], errno: int | None) -> Error:
-    error = _rebuild(cls, args, state)
-    error.errno = errno  # type: ignore[attr-defined]  # `cls` is an IoError, which OSError gives its errno
-    return error
-
 
 class Unreachable(IoError):
-    """Nobody answers there: the name has no address, nobody listens, or there is no way to the host."""
+    """The name has no address, the address refuses the connection, or there is no route to the host."""
 
 
 class TimeoutError(IoError, builtins.TimeoutError):  # noqa: A001 - the builtin is a base: `except TimeoutError` works
-    """`connect_timeout` ran out; the message says in which phase."""
+    """`connect_timeout` has passed; the message has the phase."""
 
 
 class Closed(IoError):
@@ -184,18 +174,18 @@ class Closed(IoError):
 
 
 class TlsError(IoError):
-    """TLS could not be established or broke.
+    """TLS could not be established or failed.
 
     Attributes:
-        alert: The alert by which the server ended it, by its name (RFC 8446 §6: ``handshake_failure``), or its number
-            as a string if it has no name; `None` where there was none, or the backend does not report it.
+        alert: The name of the alert that the server sent (RFC 8446 §6: ``handshake_failure``), or its number as a
+            string if it has no name; `None` if there was no alert, or the backend does not report it.
     """
 
     alert: str | None = None
 
 
 class TlsRefused(TlsError):
-    """The server does not offer TLS, and the configuration demands it."""
+    """The server does not offer TLS, and the configuration requires it."""
 
 
 class CertificateError(TlsError):
@@ -204,7 +194,7 @@ class CertificateError(TlsError):
     Attributes:
         reason: Machine-readable: ``expired``, ``not-yet-valid``, ``untrusted`` (no path to a trusted root),
             ``self-signed``, ``hostname-mismatch``, ``common-name-only``, ``revoked``, ``crl``, ``weak``, ``purpose``,
-            ``pin-mismatch``, ``missing`` or ``invalid`` (anything else; the message has the engine's own words).
+            ``pin-mismatch``, ``missing`` or ``invalid`` (all other reasons; the message has the backend's text).
     """
 
     def __init__(self, message: str, *, reason: str, remedy: str | None = None) -> None:
@@ -213,15 +203,15 @@ class CertificateError(TlsError):
 
 
 class ClientCertificateError(TlsError):
-    """The server did not accept our certificate, or demands one that we do not have."""
+    """The server did not accept the client certificate, or requires one and none is configured."""
 
 
 class Busy(Error):
-    """The session is in the middle of something: one session does one thing at a time."""
+    """Another operation of the session is in progress; a session runs one operation at a time."""
 
 
 class TargetSessionError(Error):
-    """The session is not what `target_session_attrs` asks for, and there is no other host to try."""
+    """The session is not of the kind that `target_session_attrs` requires, and there is no other host to try."""
 
 
 class ProtocolError(Error):
@@ -233,17 +223,17 @@ class AuthError(Error):
 
 
 class UnsupportedAuth(AuthError):
-    """The server asks for an authentication method that we do not speak or that policy forbids."""
+    """The server requires an authentication method that is not supported or that policy forbids."""
 
 
 class ChannelBindingError(AuthError):
-    """The configuration demands channel binding and it cannot be had, or the binding was proven broken."""
+    """Channel binding is required and not possible, or the binding is wrong."""
 
 
 class ChannelBindingUnsupported(ChannelBindingError):
-    """There is TLS, but no binding of the wanted type to be had from it; the message says why.
+    """This TLS connection does not support the required type of channel binding; the message has the reason.
 
-    Never the same as "no TLS": a caller that may do without a binding decides that with this reason in hand.
+    This error is never raised without TLS.
     """
 
 
@@ -286,15 +276,15 @@ class ServerError(Error):
 
 
 class AuthRefused(AuthError, ServerError):
-    """The server did not let this user in; the message has the server's reason.
+    """The server refused this user; the message has the server's reason.
 
-    `code` is of SQLSTATE class 28, or what a pooler or proxy sends in its place (PgBouncer: 08P01).
+    `code` is of SQLSTATE class 28, or the code of a pooler or proxy (PgBouncer: 08P01).
     """
 
 
 class InvalidPassword(AuthRefused):
-    """The server did not accept the password (28P01; PgBouncer: 08P01). A role that does not exist gets the same."""
+    """The server refused the password (28P01; PgBouncer: 08P01), or the role does not exist."""
 
 
 class ChannelBindingRefused(ChannelBindingError, ServerError):
-    """The server proved that the two ends of the connection do not see the same TLS channel."""
+    """The server reported that client and server use different TLS channels."""

@@ -1,4 +1,4 @@
-"""`SecurityReport`: what was negotiated, and what is proven."""
+"""`SecurityReport`: the security properties of a session."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ __all__ = ["SecurityReport"]
 
 @dataclass(frozen=True, kw_only=True)
 class SecurityReport:
-    """What is known of a session's security. Every field is a fact of this connection, not of its configuration.
+    """The security properties of a session. Every field is a fact of this connection, not of its configuration.
 
     Attributes:
-        tls: The connection is encrypted.
-        backend: The TLS engine's name, `None` without TLS.
-        backend_version: Its version.
+        tls: Whether the connection is encrypted.
+        backend: The name of the TLS backend, `None` without TLS.
+        backend_version: The version of the TLS backend.
         tls_version: ``TLSv1.2`` or ``TLSv1.3``.
-        cipher: The cipher suite, in the engine's spelling.
-        group: The key-exchange group, `None` where the engine does not tell.
+        cipher: The cipher suite, in the backend's spelling.
+        group: The key-exchange group, `None` if the backend does not report it.
         alpn: The protocol selected by ALPN.
         negotiation: How TLS began: ``postgres`` (SSLRequest) or ``direct``.
         server_name: The name that was sent and, with `verified` ``full``, verified.
-        verified: What was verified of the certificate: ``full``, ``ca`` or ``none``.
-        pin: The pinned fingerprint that the certificate matches, `None` where nothing is pinned.
-        trusted_roots: What it was verified with: files, directories, ``truststore``, and who names them; empty where
-            nothing was verified, or the engine does not tell.
-        trusted_anchors: How many certificates these are, `None` where they cannot be counted.
-        peer_certificate: The server's certificate, DER.
-        peer_fingerprint_sha256: Its SHA-256 in hexadecimal.
+        verified: The verification of the certificate: ``full``, ``ca`` or ``none``.
+        pin: The pinned fingerprint that the certificate matches, `None` without pins.
+        trusted_roots: The sources of the trusted roots: files, directories, ``truststore``, and the setting that
+            names them; empty if nothing was verified, or the backend does not report them.
+        trusted_anchors: The number of trusted certificates, `None` if it is not known.
+        peer_certificate: The server's certificate in DER.
+        peer_fingerprint_sha256: The SHA-256 of the server's certificate in hexadecimal.
         auth_method: ``scram-sha-256-plus``, ``scram-sha-256``, ``md5``, ``password`` or ``none``.
-        gs2_flag: SCRAM's channel binding flag: ``p`` bound, ``y`` the server seemed to lack it, ``n`` not wanted.
-        channel_binding_type: What the channel was bound with, `None` if it was not.
+        gs2_flag: SCRAM's channel binding flag: ``p`` if it is used, ``y`` if the server did not offer it, ``n`` if
+            the client does not use it.
+        channel_binding_type: The type of channel binding, `None` without channel binding.
         channel_binding_hash: The hash function of ``tls-server-end-point``.
-        scram_iterations: PBKDF2 iterations that the server asked for.
-        server_authenticated: The server proved by its SCRAM signature that it knows the password's verifier.
-        round_trips: How often the client waited for the network until the session was ready, for TCP included.
+        scram_iterations: The number of PBKDF2 iterations that the server requires.
+        server_authenticated: Whether the server's SCRAM signature proved that it has the password's verifier.
+        round_trips: The number of network round trips until the session was ready, including TCP.
         timings: Seconds by phase: ``resolve``, ``tcp``, ``negotiate``, ``tls``, ``auth``, ``ready``.
     """
 
@@ -73,11 +74,11 @@ class SecurityReport:
 
     @property
     def channel_bound(self) -> bool:
-        """Both ends have proven that they see the same TLS channel."""
+        """True if client and server have proven that they use the same TLS channel."""
         return self.channel_binding_type is not None and self.server_authenticated
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON: the certificate in base64."""
+        """Return the fields as values for JSON, with the certificate in base64."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         values["timings"] = dict(self.timings)
         values["trusted_roots"] = list(self.trusted_roots)
@@ -95,7 +96,7 @@ def security_report(
     round_trips: int,
     timings: Mapping[str, float],
 ) -> SecurityReport:
-    """Put together what the handshake, the engine and the driver know."""
+    """Create the report from the results of the handshake, the backend and the driver."""
     facts, authenticated = established.facts, established.authenticated
     certificate = facts.peer_certificate if facts is not None else None
     roots = facts.trusted_roots if facts is not None else None

@@ -170,5 +170,5 @@ def test_exported_keying_material_is_that_of_the_server(
     if version == "TLSv1.3":
         assert channel_binding_data("tls-exporter", client.facts).data == server.export_keying_material(LABEL, 32, b"")
     else:
-        with pytest.raises(ChannelBindingUnsupported, match=r"needs TLS 1\.3"):
+        with pytest.raises(ChannelBindingUnsupported, match=r"requires TLS 1\.3"):
             channel_binding_data("tls-exporter", client.facts)

@@ -62,7 +62,7 @@ def _ignore_plus(patch: Patch) -> None:
 
 
 def _retry_after_each_error(patch: Patch) -> None:
-    patch.setattr(handshake, "_may_be_followed", lambda *_args, **_named: True)
+    patch.setattr(handshake, "_allows_next_attempt", lambda *_args, **_named: True)
 
 
 def _go_on_in_plain_text(patch: Patch) -> None:
