@@ -74,6 +74,7 @@ ORDER = (
     "net.buffers",
     "net.deadline",
     "net.transport",
+    "net.tls_transport",
     "net.key_cache",
     "net.blocking",
     "net.establish",

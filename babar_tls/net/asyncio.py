@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import Closed, Error
 from ..protocol.requests import CancelRunning, Exchange, Fill, Send
 from . import connect_threads
-from .blocking import Opened, deliver_cancel, name_error, sealed
+from .blocking import Opened, deliver_cancel, name_error
 from .buffers import GATHERING, Flow, borrow, give_back
 from .deadline import Meter
 from .interruption import shut_down
 from .sockets import stream_error
+from .tls_transport import sealed
 
 if TYPE_CHECKING:
     import socket
