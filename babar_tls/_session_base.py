@@ -1,7 +1,7 @@
-"""The common part of the blocking and the asyncio session: facts, checks, and every decision.
+"""The common part of the blocking and the asyncio session: properties, checks and operations.
 
-The decisions are exchanges, generators that yield requests, as the handshake is. Each session drives them with its own
-connection.
+The operations are exchanges, which are generators that yield requests, like the handshake. Each session drives them
+with its own connection.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Connection(Protocol):
 
 
 class SessionBase:
-    """A session's facts and its decisions."""
+    """The properties and operations that both kinds of session have."""
 
     _closed = True  # until the constructor is done, there is nothing to close
     _connection: _Connection
@@ -114,19 +114,20 @@ class SessionBase:
             )
 
     def _cancel_request(self) -> CancelRunning:
-        """Return what to send to cancel what the session runs.
+        """Return the cancel request for the running query.
 
         Raises:
-            ConfigError: The server gave no key to cancel with.
+            ConfigError: The server sent no key for cancel requests.
         """
         if not self._secret_key:
             raise ConfigError(
-                "the server gave no key to cancel with", remedy="A pooler between client and server may not support it."
+                "the server sent no key for cancel requests",
+                remedy="A pooler between client and server may not support it.",
             )
         return CancelRunning(self._place, self._where, self._process_id, self._secret_key, self._security.tls)
 
     def _query(self, sql: str) -> Exchange[list[Row]]:
-        """Run a query, once the session is done with the last copy."""
+        """Run a query, after the last copy has ended."""
         yield from self._reclaim()
         return (yield from simple_query(sql, self._reader, self._params))
 
@@ -149,7 +150,7 @@ class SessionBase:
 
         Raises:
             Busy: The copy is still in use.
-            Error: The copy goes on, and where it ends cannot be told: the session is closed.
+            Error: The end of the copy could not be read: the session is closed.
         """
         copy = self._copy
         if copy is None or copy.ended:
@@ -174,10 +175,10 @@ class SessionBase:
 
 
 class Copy:
-    """A copy in progress: its exchange, and who reads it.
+    """A copy in progress: its exchange and its iterator.
 
-    An iterator that is abandoned half-way does not announce that. When it is gone and the copy is not at its end, it
-    was dropped, and the session ends the copy before the next operation.
+    A caller may drop the iterator before the end of the copy. The weak reference `owner` detects that, and the session
+    ends the copy before the next operation.
     """
 
     def __init__(self, exchange: Generator[Request | list[bytes], Any, None]) -> None:
@@ -193,7 +194,7 @@ class Copy:
         return self.owner is not None and self.owner() is not None
 
     def forget(self) -> None:
-        """Hand out nothing more, because the session was closed."""
+        """Discard the remaining items, because the session was closed."""
         self._batch.clear()
 
     def more(self) -> Exchange[bool]:
@@ -242,7 +243,7 @@ def _reached(config: Config, address: str | None) -> Endpoint:
 
 
 def survives(error: BaseException | None) -> bool:
-    """Return True if the conversation with the server is in order after this error."""
+    """Return True if the session is still usable after this error."""
     if isinstance(error, ServerError):
         return error.severity not in ("FATAL", "PANIC")
     return error is None or isinstance(error, Busy | ConfigError | StopIteration | StopAsyncIteration)

@@ -107,7 +107,7 @@ class AsyncSession(SessionBase):
 
     @clears_locals
     async def cancel(self) -> None:
-        """Ask the server to cancel what the session runs, on a connection of its own, over TLS if this one uses it.
+        """Send a cancel request for the running query on a separate connection, over TLS if this session uses TLS.
 
         If it was in time, the query fails with SQLSTATE 57014.
 

@@ -106,7 +106,7 @@ class Session(SessionBase):
 
     @clears_locals
     def cancel(self) -> None:
-        """Ask the server to cancel what the session runs, on a connection of its own, over TLS if this one uses it.
+        """Send a cancel request for the running query on a separate connection, over TLS if this session uses TLS.
 
         If it was in time, the query fails with SQLSTATE 57014.
 
@@ -156,7 +156,7 @@ class Session(SessionBase):
                 self._check_usable()  # perhaps another thread holds it to close the session
                 raise busy()
             self._owner = this_thread
-            self._check_usable()  # it may have been closed since
+            self._check_usable()  # another thread may have closed it since the first check
             in_doubt = True
             result = self._connection.drive(operation)
             in_doubt = False

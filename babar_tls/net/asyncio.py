@@ -1,7 +1,7 @@
 """The asyncio connection driver: performs a ready session's requests on the event loop.
 
-Connecting is not its business: `connect_threads` hands over a socket on which the session is ready. What this driver
-does for a query or a copy is what the blocking driver does; both are short, and written by hand.
+It does not connect: `connect_threads` provides a socket on which the session is ready. For queries and copies it
+performs the same requests as the blocking driver.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class AsyncioConnection:
         self._description = opened.description
         self._reads = 0
         self._flow = Flow()
-        self._early: memoryview | None = None  # what was received before it was asked for
+        self._early: memoryview | None = None  # bytes that `sock_recv` returned and no read has consumed
         self._watched = False
         self._reader: asyncio.Future[None] | None = None
         self._writing = False
@@ -63,7 +63,7 @@ class AsyncioConnection:
                 saves two system calls for each part of the operation. If nothing reads, it stops at the first byte.
 
         Raises:
-            Error: What the exchange raises, with the server's name in it.
+            Error: The error that the exchange raises, with the server's name.
         """
         try:
             request = next(exchange)
@@ -100,7 +100,7 @@ class AsyncioConnection:
         if self._watched:
             self._stop_watching(sock)
         try:
-            if farewell and not self._writing:  # in the middle of a message it would be part of that
+            if farewell and not self._writing:  # in the middle of a message the server would read it as part of that
                 sock.send(sealed(tls, farewell))
         except (OSError, Error):
             pass  # the connection is broken, or the server does not read
@@ -115,7 +115,7 @@ class AsyncioConnection:
                 tls.close()
 
     def close_copy(self) -> None:
-        """Close the copy of the socket that a forked child has, and nothing else: the connection is the parent's."""
+        """Close only a forked child's copy of the socket, because the parent uses the connection."""
         sock, self._socket = self._socket, None
         if sock is not None:
             sock.close()
@@ -173,8 +173,8 @@ class AsyncioConnection:
     async def _write_rest(self, sock: socket.socket, data: bytes) -> None:
         """Wait until all is written. If the connection is closed meanwhile, close the socket here.
 
-        A socket that is closed while the loop watches it never wakes the waiting task, and the loop takes the next
-        socket with the same number for it.
+        A socket that is closed while the loop watches it never wakes the waiting task, and the loop would confuse it
+        with the next socket that has the same number.
         """
         self._writing = True
         try:
@@ -196,7 +196,7 @@ class AsyncioConnection:
             except (BlockingIOError, InterruptedError):
                 await self._readable()
             except Error:
-                raise  # the TLS library's, and an OSError too
+                raise  # a TlsError of the TLS backend, which is also an OSError
             except OSError as exc:
                 raise stream_error(exc) from exc
             else:
@@ -204,7 +204,7 @@ class AsyncioConnection:
                 return count
 
     async def _make_way(self) -> None:
-        """Let the loop run other tasks and timers now and then, even if there is always something to read."""
+        """Let the loop regularly run other tasks and timers, even if the socket always has data."""
         self._reads += 1
         if self._flow.is_thin():
             await asyncio.sleep(GATHERING)
@@ -232,7 +232,7 @@ class AsyncioConnection:
                 self.loop.add_reader(sock.fileno(), self._on_readable)
                 self._watched = True
             await self._reader
-        except NotImplementedError:  # the Proactor loop of Windows reads, and does not watch
+        except NotImplementedError:  # the Proactor loop of Windows has no `add_reader`
             try:
                 self._early = memoryview(await self.loop.sock_recv(sock, _RECEIVE_SIZE))
             except OSError as exc:
@@ -243,7 +243,7 @@ class AsyncioConnection:
 
     def _on_readable(self) -> None:
         if self._reader is None:
-            self._unwatch()  # no operation waits, and the loop would report the same again and again
+            self._unwatch()  # no operation waits, and the loop would call this method repeatedly
         elif not self._reader.done():
             self._reader.set_result(None)
 
@@ -273,7 +273,7 @@ class AsyncioConnection:
 
 
 async def deliver_cancel_async(request: CancelRunning) -> None:
-    """Deliver a cancel request on a connection of its own.
+    """Deliver a cancel request on a separate connection.
 
     Raises:
         Error: The request could not be delivered.

@@ -1,8 +1,8 @@
-"""Receiving, as both drivers do it: shared buffers, and pauses that let data accumulate.
+"""Receive buffers that all connections share, and pauses that let data accumulate.
 
-A fast server writes records of some kilobytes. A faster client is woken for each of them, and the system calls, the
-switches between two processes and the cache misses cost more than TLS does. So when an answer has become bulk and the
-last read brought little, the driver pauses before the next read. The system's buffers hold what arrives meanwhile.
+A fast server writes records of some kilobytes. A faster client wakes up for each of them. The system calls, context
+switches and cache misses then cost more than TLS. So if a response is bulk data and the last read returned little, the
+driver pauses before the next read. The data that arrives meanwhile is in the buffers of the operating system.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 #: rows of 8000 bytes, pauses saved 25 to 43 % of the client's CPU with ssl, 28 % with rustls, 16 % with pyOpenSSL, and
 #: did not lower the rate (docs/performance.md). Shorter pauses saved less, longer ones not more.
 GATHERING = 0.0003
-#: An answer of more bytes is bulk; a read of fewer bytes brought little.
+#: A response of more bytes is bulk data; a read of fewer bytes returned little.
 _BULK = 1 << 18
 _LITTLE = 1 << 16
 # On Windows a pause may last for 16 milliseconds.
@@ -42,13 +42,13 @@ def give_back(buffer: memoryview) -> None:
 
 
 class Flow:
-    """How the current answer arrives."""
+    """The sizes of the current response and of the last read."""
 
     def __init__(self) -> None:
         self._bytes = self._last = 0
 
     def restart(self) -> None:
-        """Record that something was sent, to which another answer will come."""
+        """Record that a request was sent, whose response is the next one."""
         self._bytes = 0
 
     def received(self, count: int) -> None:
@@ -57,5 +57,5 @@ class Flow:
         self._last = count
 
     def is_thin(self) -> bool:
-        """Return True if the answer is bulk that arrives in small portions."""
+        """Return True if the response is bulk data that arrives in small portions."""
         return _GATHERS and self._bytes > _BULK and self._last < _LITTLE

@@ -94,7 +94,7 @@ class _Attempt(Generic[_T]):
         self._connection: GatedConnection | None = None
 
     async def run(self) -> _T:
-        """Have a thread do the job, and wait for its outcome."""
+        """Run the job in a thread, and wait for its outcome."""
         try:
             _threads.submit(self, self._waiting)
             outcome = (await self._future)()
@@ -111,7 +111,7 @@ class _Attempt(Generic[_T]):
         return outcome.take()
 
     def interrupt(self) -> None:
-        """End the attempt: it is not wanted any more."""
+        """End the attempt, whose result is not needed any more."""
         self.interruption.request()
         if self.withdraw():
             self._finish()
@@ -194,14 +194,14 @@ class _Attempt(Generic[_T]):
 
 
 def _hold(_outcome: _Outcome[Any]) -> None:
-    """Do nothing: the callback's argument is what matters."""
+    """Do nothing; the event loop holds the argument until it has called this function."""
 
 
 async def run(job: Callable[[Connector], _T], meter: Meter, discard: Callable[[_T], object] | None = None) -> _T:
     """Run a job that connects in a thread of its own, in a copy of the caller's context.
 
     Args:
-        job: Called in the thread, with what makes its connections.
+        job: Called in the thread, with the function that creates its connections.
         meter: The clock of the connect.
         discard: Releases a result that is not taken. Called in any thread.
 
@@ -213,10 +213,10 @@ async def run(job: Callable[[Connector], _T], meter: Meter, discard: Callable[[_
 
 
 def _watch() -> None:
-    """Have late attempts fail, and interrupt those of dead event loops once the main thread has ended."""
+    """Let late attempts fail. After the main thread has ended, interrupt the attempts of stopped event loops."""
     for attempt in list(_threads.jobs):
         if attempt.is_late and attempt.withdraw():
-            _threads.start_thread(attempt)  # it raises an error that names the server
+            _threads.start_thread(attempt)  # the thread raises the timeout, with the server's name
     if threading.main_thread().is_alive():
         return
     others_remain = any(

@@ -1,4 +1,4 @@
-"""The clock of one connect: its deadline, how long each phase took, and how many round trips it needed."""
+"""The clock of one connect: its deadline, the duration of each phase, and the number of round trips."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _WAITING_FOR = {
     Phase.NEGOTIATE: "waiting for the answer to SSLRequest",
     Phase.TLS: "in the TLS handshake",
     Phase.AUTH: "authenticating",
-    Phase.READY: "waiting for the server to get ready",
+    Phase.READY: "waiting for the session to be ready",
     Phase.QUERY: "waiting for the server",
 }
 
-_SLOW = "The server or the network is slow or filters packets; raise connect_timeout if it is only slow."
+_SLOW = "The server or the network is slow, or filters packets. Raise connect_timeout if it is only slow."
 _NO_ANSWER = (
-    "Nothing has answered SSLRequest, so that this may be the port of another service than PostgreSQL: an HTTP server, "
-    "for example, waits for more. Otherwise the server or the network is slow or filters packets."
+    "There was no response to SSLRequest. This may be the port of another service than PostgreSQL: an HTTP server, for "
+    "example, waits for more bytes. Otherwise the server or the network is slow, or filters packets."
 )
 
 _NO_TIMINGS = {phase.value: 0.0 for phase in Phase if phase is not Phase.QUERY}

@@ -36,12 +36,12 @@ def establish(config: Config, meter: Meter, connect: Connector) -> Ready:
     """Connect to the hosts of `config` in turn, until a session is ready.
 
     Args:
-        config: What the caller asked for.
-        meter: A clock that was started for it.
-        connect: Makes the connection for one host.
+        config: The configuration.
+        meter: The clock of the connect, which is running.
+        connect: Creates the connection for one host.
 
     Raises:
-        Error: Why the last attempt failed.
+        Error: The failure of the last attempt.
     """
     places = search(config)
     place = next(places)

@@ -40,7 +40,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Interrupted(BaseException):
-    """The connect is not wanted any more. It passes through everything that handles errors."""
+    """The connect was interrupted. This is a BaseException, so that error handlers do not catch it."""
 
 
 class GatedConnection(BlockingConnection):
@@ -69,7 +69,7 @@ class GatedConnection(BlockingConnection):
 
     def _look_up(self, endpoint: Endpoint, seconds: float | None) -> list[AddressInfo] | None:
         with self._outside(Phase.RESOLVE):
-            # In this thread it would keep the program from ending.
+            # After the main thread has ended, a lookup in this thread would delay the exit.
             here = threading.main_thread().is_alive()
             return look_up(endpoint, seconds, self.interruption, here=here)
 
@@ -89,7 +89,7 @@ class GatedConnection(BlockingConnection):
             lane = Turn(_derivations, self.interruption)
 
             def pause() -> bool:
-                """Let the next derivation have a slice of its own; return True if this one is not wanted."""
+                """Let the next derivation run after a time slice; return True if this one was interrupted."""
                 if lane.is_over():
                     lane.leave()
                     deadline = self.meter.deadline  # which the derivation checks, with an error of its own
@@ -168,7 +168,7 @@ class GatedConnection(BlockingConnection):
         self._enter(self._turn, phase)
 
     def _enter(self, turn: Turn, phase: Phase) -> None:
-        """Enter a gate, unless the thread is inside; raise if there is no time for that, or no need any more."""
+        """Enter a gate, unless the thread is inside; raise if the deadline passes or the connect is interrupted."""
         self._check()
         entered = turn.enter(self.meter.remaining(phase))
         self._check()

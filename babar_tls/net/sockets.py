@@ -28,7 +28,7 @@ AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 _KEEPIDLE: int | None = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # on macOS the second
 _KEEPINTVL: int | None = getattr(socket, "TCP_KEEPINTVL", None)
 _KEEPCNT: int | None = getattr(socket, "TCP_KEEPCNT", None)
-#: The size of `sun_path` in bytes, the zero byte at its end included.
+#: The size of `sun_path` in bytes, including the terminating NUL.
 _SUN_PATH = 104 if sys.platform == "darwin" or "bsd" in sys.platform else 108
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
@@ -101,7 +101,7 @@ def check_peer(sock: socket.socket, config: Config) -> None:
     if config.require_peer is None or not config.is_unix_socket:
         return
     if not hasattr(socket, "SO_PEERCRED"):
-        raise ConfigError("requirepeer is not supported on this platform", remedy="Drop require_peer (requirepeer).")
+        raise ConfigError("requirepeer is not supported on this platform", remedy="Remove require_peer (requirepeer).")
     import pwd  # noqa: PLC0415 - POSIX only
 
     _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -112,7 +112,7 @@ def check_peer(sock: socket.socket, config: Config) -> None:
     if actual != config.require_peer:
         raise AuthError(
             f'requirepeer specifies "{config.require_peer}", but actual peer user name is "{actual}"',
-            remedy="Another user's process listens on that socket: find out which, before you trust it.",
+            remedy="Another user's process listens on that socket. Identify it before you trust it.",
         )
 
 

@@ -34,19 +34,19 @@ _POLL = 0.1
 
 
 class Job(Protocol):
-    """What a thread does.
+    """The work of a thread.
 
     Attributes:
-        turn: Its use of the gate.
+        turn: The job's use of the gate.
     """
 
     turn: Turn
 
     def work(self) -> None:
-        """Do it; the thread keeps its place at the gate if it has one at the end."""
+        """Do the work; the thread keeps its place at the gate if it has one at the end."""
 
     def fail(self, error: IoError) -> None:
-        """Report that it has no thread; called instead of `work`."""
+        """Report that no thread could be started; called instead of `work`."""
 
 
 _J = TypeVar("_J", bound=Job)
@@ -198,7 +198,7 @@ class ThreadPool(Generic[_J]):
     def _next(self) -> _J | None:
         with self._lock:
             if self._starter is None or not threading.main_thread().is_alive():
-                return None  # at the end of the program it would not be told to end
+                return None  # the starter, which ends idle threads at exit, does not run
             self._idle += 1
         return self._wait_for_job()
 

@@ -109,7 +109,7 @@ class Transport:
 
     def _resolve(self, endpoint: Endpoint) -> list[AddressInfo]:
         if self._reached is not None and self._reached[0] == endpoint:
-            return [self._reached[1]]  # a second attempt goes to the server that made it necessary
+            return [self._reached[1]]  # a second attempt must use the same server
         if endpoint.is_unix_socket:
             return [unix_address(endpoint)]
         literal = literal_address(endpoint)
@@ -148,7 +148,7 @@ class Transport:
         try:
             count = sock.recv_into(buffer)
         except BlockingIOError:
-            raise  # only in `connect_threads`, which waits again
+            raise  # only from the non-blocking socket of `GatedConnection`, which waits again
         except OSError as exc:
             raise self._failure(exc, phase) from exc
         if self.interruption.requested:
@@ -158,7 +158,7 @@ class Transport:
         return count
 
     def _await_data(self, phase: Phase) -> socket.socket:
-        """Return the socket when it is worth a read; here the read itself waits."""
+        """Return the socket when it is ready to be read; the blocking read itself waits."""
         return self._ready_socket(phase)
 
     def _ready_socket(self, phase: Phase) -> socket.socket:

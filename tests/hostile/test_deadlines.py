@@ -53,7 +53,7 @@ TEXTS = {
     "tls": "timeout expired (in the TLS handshake)",
     "auth": "timeout expired (authenticating)",
     "scram": "timeout expired (authenticating)",
-    "ready": "timeout expired (waiting for the server to get ready)",
+    "ready": "timeout expired (waiting for the session to be ready)",
 }
 #: What a server of each phase could go on saying for ever, a byte at a time.
 DROPS = {
