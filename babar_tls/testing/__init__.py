@@ -25,70 +25,43 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from babar_tls.testing.backend_checks import (
-        BackendCheckError,
-        BackendReport,
-        CheckOutcome,
-        CheckResult,
-        check_backend,
-    )
-    from babar_tls.testing.certificates import CertificateAuthority, ServerCertificate
-    from babar_tls.testing.interceptor import TlsInterceptor
-    from babar_tls.testing.peers import PeerDisconnected, ScriptedPeer, ScriptedServer
-    from babar_tls.testing.pgbouncer import PgBouncer
-    from babar_tls.testing.postgres import PostgresError, PostgresServer, PostgresStartError, Role
-    from babar_tls.testing.scram_server import ScramServer
+    from babar_tls.testing.backend_checks import BackendCheckError as BackendCheckError
+    from babar_tls.testing.backend_checks import BackendReport as BackendReport
+    from babar_tls.testing.backend_checks import CheckOutcome as CheckOutcome
+    from babar_tls.testing.backend_checks import CheckResult as CheckResult
+    from babar_tls.testing.backend_checks import check_backend as check_backend
+    from babar_tls.testing.certificates import CertificateAuthority as CertificateAuthority
+    from babar_tls.testing.certificates import ServerCertificate as ServerCertificate
+    from babar_tls.testing.interceptor import TlsInterceptor as TlsInterceptor
+    from babar_tls.testing.peers import PeerDisconnected as PeerDisconnected
+    from babar_tls.testing.peers import ScriptedPeer as ScriptedPeer
+    from babar_tls.testing.peers import ScriptedServer as ScriptedServer
+    from babar_tls.testing.pgbouncer import PgBouncer as PgBouncer
+    from babar_tls.testing.postgres import PostgresError as PostgresError
+    from babar_tls.testing.postgres import PostgresServer as PostgresServer
+    from babar_tls.testing.postgres import PostgresStartError as PostgresStartError
+    from babar_tls.testing.postgres import Role as Role
+    from babar_tls.testing.scram_server import ScramServer as ScramServer
 
-__all__ = [
-    "BackendCheckError",
-    "BackendReport",
-    "CertificateAuthority",
-    "CheckOutcome",
-    "CheckResult",
-    "PeerDisconnected",
-    "PgBouncer",
-    "PostgresError",
-    "PostgresServer",
-    "PostgresStartError",
-    "Role",
-    "ScramServer",
-    "ScriptedPeer",
-    "ScriptedServer",
-    "ServerCertificate",
-    "TlsInterceptor",
-    "check_backend",
-]
-
-_HOMES = {
-    "BackendCheckError": "backend_checks",
-    "BackendReport": "backend_checks",
-    "CertificateAuthority": "certificates",
-    "CheckOutcome": "backend_checks",
-    "CheckResult": "backend_checks",
-    "PeerDisconnected": "peers",
-    "PgBouncer": "pgbouncer",
-    "PostgresError": "postgres",
-    "PostgresServer": "postgres",
-    "PostgresStartError": "postgres",
-    "Role": "postgres",
-    "ScramServer": "scram_server",
-    "ScriptedPeer": "peers",
-    "ScriptedServer": "peers",
-    "ServerCertificate": "certificates",
-    "TlsInterceptor": "interceptor",
-    "check_backend": "backend_checks",
+_MODULES = {
+    "backend_checks": ("BackendCheckError", "BackendReport", "CheckOutcome", "CheckResult", "check_backend"),
+    "certificates": ("CertificateAuthority", "ServerCertificate"),
+    "interceptor": ("TlsInterceptor",),
+    "peers": ("PeerDisconnected", "ScriptedPeer", "ScriptedServer"),
+    "pgbouncer": ("PgBouncer",),
+    "postgres": ("PostgresError", "PostgresServer", "PostgresStartError", "Role"),
+    "scram_server": ("ScramServer",),
 }
+__all__ = [name for names in _MODULES.values() for name in names]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the module behind a public name when the name is first asked for."""
-    try:
-        home = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+    """Import the module of a public name when the name is first used."""
+    for module, names in _MODULES.items():
+        if name in names:
+            globals()[name] = value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from babar_tls.testing._optional import demo_extra_missing
 from babar_tls.testing._wire import ALPN
@@ -25,9 +25,12 @@ except ImportError as exc:
     ) from exc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from babar_tls.testing.certificates import ServerCertificate
 
 
+_T = TypeVar("_T")
 _CHUNK = 1 << 16
 _VERSIONS: dict[ssl.TLSVersion | None, int] = {
     ssl.TLSVersion.TLSv1_2: SSL.TLS1_2_VERSION,
@@ -65,27 +68,20 @@ class OpenSslPeer(ScriptedPeer):
         """
         self.connection = SSL.Connection(_context(certificate, **options), None)
         self.connection.set_accept_state()
-        while not self._step():
-            pass
+        try:
+            self._call(self.connection.do_handshake)
+        except SSL.ZeroReturnError as exc:
+            raise PeerDisconnected("the peer closed the connection during the handshake") from exc
         self._secure = True
 
     def receive(self, limit: int = _CHUNK) -> bytes:
         """Whatever arrives next, at most `limit` bytes; empty at the end of the stream."""
         if not self._secure:
             return super().receive(limit)
-        while True:
-            try:
-                return self.connection.recv(limit)
-            except SSL.WantReadError:
-                self._flush()
-                ciphertext = super().receive(_CHUNK)
-                if not ciphertext:
-                    return b""
-                self.connection.bio_write(ciphertext)
-            except SSL.ZeroReturnError:
-                return b""
-            except SSL.Error as exc:
-                raise _left(exc) from exc
+        try:
+            return self._call(lambda: self.connection.recv(limit))
+        except SSL.ZeroReturnError:
+            return b""
 
     def send(self, data: bytes) -> None:
         """Sends bytes as they are."""
@@ -100,22 +96,25 @@ class OpenSslPeer(ScriptedPeer):
         self.connection.shutdown()
         self._flush()
 
-    def _step(self) -> bool:
-        """Goes on with the handshake; is it finished?"""
-        try:
-            self.connection.do_handshake()
-        except SSL.WantReadError:
-            self._flush()
-            ciphertext = super().receive(_CHUNK)
-            if not ciphertext:
-                raise PeerDisconnected("the peer left in the middle of the handshake") from None
-            self.connection.bio_write(ciphertext)
-            return False
-        except SSL.Error as exc:
-            self._flush()
-            raise _left(exc) from exc
-        self._flush()
-        return True
+    def _call(self, operation: Callable[[], _T]) -> _T:
+        """Run an operation of `connection`; receive and send records until it completes."""
+        while True:
+            try:
+                result = operation()
+            except SSL.WantReadError:
+                self._flush()
+                records = super().receive(_CHUNK)
+                if not records:
+                    raise SSL.ZeroReturnError from None
+                self.connection.bio_write(records)
+            except SSL.ZeroReturnError:
+                raise
+            except SSL.Error as exc:
+                self._flush()
+                raise _disconnection(exc) from exc
+            else:
+                self._flush()
+                return result
 
     def _flush(self) -> None:
         """Puts on the wire what OpenSSL has to say."""
@@ -150,7 +149,7 @@ def _context(
     return context
 
 
-def _left(exc: SSL.Error) -> Exception:
+def _disconnection(exc: SSL.Error) -> Exception:
     """An alert, or an end without one, is the client's leaving; the rest is a failure of this end."""
     if isinstance(exc, SSL.SysCallError) or "alert" in str(exc) or "unexpected eof" in str(exc):
         return PeerDisconnected(f"the peer left: {exc}")

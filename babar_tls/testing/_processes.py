@@ -1,9 +1,13 @@
-"""Running PostgreSQL's programs: as whom, with what environment, and what happens when this process dies."""
+"""The accounts, environments and temporary folders that server processes run with."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,38 +27,38 @@ _REAPER_SCRIPT = Path(__file__).with_name("_reaper.py")
 
 @dataclass(frozen=True)
 class Account:
-    """The account that a process drops to."""
+    """The unprivileged account that a server runs under if this process is root."""
 
     name: str
     uid: int
     gid: int
 
     def popen_options(self) -> dict[str, Any]:
-        """Arguments for `subprocess.Popen`."""
+        """Return the arguments for `subprocess.Popen`."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def can_reach(self, path: Path) -> bool:
-        """Whether this account may read `path` (and enter it, if it is a folder), judging by permission bits."""
+        """Return True if the permission bits let this account read `path`, and enter it if it is a folder."""
         resolved = path.resolve()
-        wanted = 0o5 if resolved.is_dir() else 0o4
-        return self._may(resolved, wanted) and all(self._may(parent, 0o1) for parent in resolved.parents)
+        needed = 0o5 if resolved.is_dir() else 0o4
+        return self._may(resolved, needed) and all(self._may(parent, 0o1) for parent in resolved.parents)
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether this account may use what is in `folder`, provided that it may use the thing itself."""
+        """Return True if the permission bits let this account enter `folder`."""
         resolved = folder.resolve()
         return all(self._may(parent, 0o1) for parent in (resolved, *resolved.parents))
 
-    def _may(self, path: Path, wanted: int) -> bool:
+    def _may(self, path: Path, needed: int) -> bool:
         status = path.stat()
         shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
-        return (status.st_mode >> shift) & wanted == wanted
+        return (status.st_mode >> shift) & needed == needed
 
 
 def unprivileged_account() -> Account | None:
-    """The account to run PostgreSQL under, which refuses to be root; `None` where we are not root ourselves.
+    """Return the account to run PostgreSQL under, or `None` if this process is not root.
 
     Raises:
-        LookupError: We are root and there is neither a `postgres` account nor a `nobody`.
+        LookupError: This process is root, and the system has neither an account `postgres` nor `nobody`.
     """
     if os.name == "nt" or os.geteuid() != 0:
         return None
@@ -67,89 +71,121 @@ def unprivileged_account() -> Account | None:
             continue
         if entry.pw_uid != 0:
             return Account(name, entry.pw_uid, entry.pw_gid)
-    raise LookupError("no account named 'postgres' or 'nobody' to run PostgreSQL under instead of root")
+    raise LookupError("PostgreSQL does not run as root, and the system has no account named 'postgres' or 'nobody'")
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our environment without what would make PostgreSQL or OpenSSL behave in some special way, in the C locale."""
-    ours = {
+    """Return this process's environment in the C locale, without variables that configure PostgreSQL or OpenSSL."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PG", "LC_", "LANG", "OPENSSL_", "SSL_", "SSLKEYLOGFILE"))
     }
-    return {**ours, "LC_ALL": "C", **(extra or {})}
+    return {**inherited, "LC_ALL": "C", **(extra or {})}
 
 
-def make_temporary_folder(prefix: str, account: Account | None, *, room: int = 0) -> Path:
-    """A new folder that everybody can enter and only we can write to.
+@functools.cache
+def program_version(program: str) -> str:
+    """Return the version that a program prints, for example ``17.10``."""
+    command = [program, "--version"]
+    output = subprocess.run(  # noqa: S603 - the caller chose the program
+        command, capture_output=True, text=True, check=True, env=clean_environment()
+    )
+    match = re.search(r"\d\S*", output.stdout)
+    return match[0] if match else output.stdout.strip()
 
-    It is made in the usual place for temporary files, or in ``/tmp`` where that is out of the account's reach or has
-    so long a name that no Unix socket fits in.
 
-    Args:
-        prefix: The start of its name.
-        account: Who must be able to enter it, ourselves apart.
-        room: How many bytes must be left for a path within it to be a socket's name.
-    """
-    for parent in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 - mkdtemp makes the name safe
-        length = len(os.fsencode(parent / prefix)) + 8 + room
-        if length <= _SOCKET_PATH_LIMIT and (account is None or account.can_enter(parent)):
-            break
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    folder.chmod(0o755)
-    return folder
+def write_file(path: Path, data: bytes, account: Account | None) -> None:
+    """Replace a file atomically; only the server's account can read it."""
+    scratch = path.with_name(path.name + ".new")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        if account is not None:
+            os.chown(scratch, account.uid, account.gid)
+        file.write(data)
+    scratch.replace(path)
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait: between a process's birth and its being known to us, an interrupt would orphan it."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or not callable(signal.getsignal(signal.SIGINT)):
+    """Delay Ctrl-C until the block ends: a child process that is not yet recorded would outlive this process."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not callable(signal.getsignal(signal.SIGINT)):
         yield
         return
-    waiting: list[tuple[int, Any]] = []
-    before = signal.signal(signal.SIGINT, lambda *interrupt: waiting.append(interrupt))
+    delayed: list[tuple[int, Any]] = []
+    before = signal.signal(signal.SIGINT, lambda *interrupt: delayed.append(interrupt))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if waiting and callable(before):
-        before(*waiting[0])
+    if delayed and callable(before):
+        before(*delayed[0])
 
 
-class Reaper:
-    """A process of its own that clears up when this one is gone, even by SIGKILL.
+class ReapedFolder:
+    """A temporary folder that everybody can enter and only this process can write to.
+
+    `remove` removes it, at the latest when the interpreter exits. If this process dies before that, even by SIGKILL, a
+    separate process (`_reaper`) stops the watched process and removes the folder.
+
+    The folder is in the usual place for temporary files, or in ``/tmp`` if the account cannot enter that place or the
+    path would be too long for a Unix socket.
 
     Args:
-        folder: The folder to remove then.
+        prefix: The start of the folder's name.
+        account: The account that must be able to enter it; `None` for that of this process.
+        socket_name: The longest relative path of a Unix socket in the folder.
+
+    Raises:
+        OSError: The folder or the reaper cannot be created.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._process = subprocess.Popen(  # noqa: S603 - our own script
-            [sys.executable, "-I", "-S", str(_REAPER_SCRIPT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            cwd="/",
-            start_new_session=True,  # Ctrl-C in the terminal is for the parent, not for its undertaker
-        )
-        self._tell(f"folder {folder}")
+    def __init__(self, prefix: str, account: Account | None, *, socket_name: str = "") -> None:
+        for parent in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 - mkdtemp makes the name safe
+            length = len(os.fsencode(parent / prefix)) + 8 + len(socket_name)
+            if length <= _SOCKET_PATH_LIMIT and (account is None or account.can_enter(parent)):
+                break
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        self.path.chmod(0o755)
+        self._owner = os.getpid()
+        try:
+            self._reaper = subprocess.Popen(  # noqa: S603 - a script of this package
+                [sys.executable, "-I", "-S", str(_REAPER_SCRIPT), str(self.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                cwd="/",
+                start_new_session=True,  # Ctrl-C in the terminal must not end it
+            )
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+        atexit.register(self.remove)
+
+    @property
+    def is_owned(self) -> bool:
+        """True in the process that created the folder, False in its forked children."""
+        return os.getpid() == self._owner
 
     def watch(self, pid: int) -> None:
-        """Has this process stopped as well; it replaces the one named before."""
-        self._tell(f"process {pid}")
+        """Let the reaper stop this process too; replaces the process of an earlier call."""
+        self._send(str(pid))
 
-    def dismiss(self) -> None:
-        """Everything is cleared up already: ends the process and collects it."""
-        self._tell("dismiss")
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
+    def remove(self) -> None:
+        """Remove the folder and end the reaper; does nothing in a forked child."""
+        if not self.is_owned:
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._send("dismiss")
+        if self._reaper.stdin is not None:
+            self._reaper.stdin.close()
+        self._reaper.wait()
+        atexit.unregister(self.remove)
 
-    def _tell(self, line: str) -> None:
-        # A broken pipe means that somebody killed it; the normal way of clearing up works without.
-        if self._process.stdin is not None:
+    def _send(self, line: str) -> None:
+        # A broken pipe means that the reaper was killed. `remove` works without it.
+        if self._reaper.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(line.encode() + b"\n")
+                self._reaper.stdin.write(line.encode() + b"\n")

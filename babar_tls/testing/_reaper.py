@@ -1,15 +1,14 @@
-"""The process that clears up after a parent that could not: run as a script, it needs the standard library alone.
+"""The process that stops a server and removes its folder if the process that started the server dies.
 
-It reads lines from standard input, the other end of which only the parent holds:
+It runs as a script with only the standard library: ``python _reaper.py FOLDER``. Its standard input is a pipe from the
+process that started it, which sends lines:
 
-``folder PATH``
-    Remove this folder in the end.
-``process PID``
-    Stop this process (and its process group) in the end. Replaces the process named before.
+``PID``
+    The process (the leader of a process group) to stop; replaces an earlier one.
 ``dismiss``
-    All is clean: go.
+    The parent has removed the folder itself; exit.
 
-End of file without ``dismiss`` means that the parent is gone, whatever the way.
+An end of file without ``dismiss`` means that the parent died.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ import sys
 import time
 from pathlib import Path
 
-_PATIENCE = 8.0  # seconds; on SIGQUIT a postmaster itself kills children that linger for five
+_TIMEOUT = 8.0  # seconds; a postmaster that got SIGQUIT waits five seconds before it kills its children
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -33,7 +32,7 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     try:
-        # An orphan's zombie stays for as long as init does not collect it: in many containers, for ever.
+        # An orphan stays a zombie until init reaps it. In many containers init never does.
         state = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return True
@@ -41,42 +40,34 @@ def _alive(pid: int) -> bool:
 
 
 def _stop(pid: int) -> None:
-    # The process leads a group: that of initdb has its children in it, the server's has left it.
+    # The process group of initdb includes its children. The children of PostgreSQL have left its group.
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGQUIT)  # PostgreSQL's immediate shutdown
-        deadline = time.monotonic() + _PATIENCE
-        while _alive(pid) and time.monotonic() < deadline:
+        deadline = time.monotonic() + _TIMEOUT
+        while _is_alive(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
-        if _alive(pid):
+        if _is_alive(pid):
             os.killpg(pid, signal.SIGKILL)
 
 
 def _remove(folder: str) -> None:
-    # What is being stopped may still create a file while its folder is being removed: once more, then.
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
+    # A process that is being stopped may still create files in the folder, so removing it can take several attempts.
+    deadline = time.monotonic() + _TIMEOUT
+    while Path(folder).exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
-        if not Path(folder).exists():
-            return
         time.sleep(0.05)
 
 
 def main() -> None:
-    """Remembers what it is told until the parent dismisses it or is gone."""
-    folders: list[str] = []
+    """Wait until the parent dismisses this process or dies."""
     process: int | None = None
     for line in sys.stdin:
-        word, _, argument = line.rstrip("\n").partition(" ")
-        if word == "folder":
-            folders.append(argument)
-        elif word == "process":
-            process = int(argument)
-        elif word == "dismiss":
+        if line == "dismiss\n":
             return
+        process = int(line)
     if process is not None:
         _stop(process)
-    for folder in folders:
-        _remove(folder)
+    _remove(sys.argv[1])
 
 
 if __name__ == "__main__":

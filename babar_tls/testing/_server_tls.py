@@ -1,7 +1,7 @@
-"""The server's end of a TLS connection, and what it can bind to it.
+"""The server's end of a TLS connection, and its channel bindings.
 
-The rules are written down again, from the RFCs and for the server's end, here and in `_end_point`. They are not taken
-from `babar_tls.protocol.channel_binding`, because a mistake that both ends shared would show nowhere.
+The rules for channel bindings are implemented here and in `_end_point` a second time, from the RFCs and for the server.
+They do not use `babar_tls.protocol.channel_binding`, because no test would find a mistake in code that both ends share.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from babar_tls.testing.certificates import ServerCertificate
     from babar_tls.testing.peers import ScriptedPeer
 
@@ -22,12 +20,12 @@ EXPORTER_LENGTH = 32
 
 @dataclass(frozen=True)
 class ServerTls:
-    """TLS that is up.
+    """An established TLS connection.
 
     Attributes:
-        peer: To talk through.
+        peer: The peer that sends and receives over TLS.
         version: ``TLSv1.2`` or ``TLSv1.3``.
-        bindings: Binding type to data, of the types that this connection has and the engine can tell.
+        bindings: Channel-binding data by type, for the types that this connection and its TLS library have.
     """
 
     peer: ScriptedPeer
@@ -35,68 +33,36 @@ class ServerTls:
     bindings: dict[str, bytes] = field(repr=False)
 
 
-def accept_with_stdlib(peer: ScriptedPeer, certificate: ServerCertificate, **options: Any) -> ServerTls:
-    """TLS by `ssl`, which has no exporter.
+def accept_tls(peer: ScriptedPeer, certificate: ServerCertificate, *, backend: str, **options: Any) -> ServerTls:
+    """Establish TLS with a client.
 
     Args:
         peer: The connection, as it was accepted.
-        certificate: What to present.
-        options: Those of `ScriptedPeer.start_tls`.
-    """
-    peer.accept_tls(certificate, **options)
-    tls = peer.tls
-    assert tls is not None  # noqa: S101 - for the type checker: this is what was just done
-    # It picks the message that came first: the client's, or where a session was resumed the server's.
-    return _described(
-        peer, certificate, tls.version() or "", finished=lambda: tls.get_channel_binding("tls-unique"), export=None
-    )
-
-
-def accept_with_openssl(peer: ScriptedPeer, certificate: ServerCertificate, **options: Any) -> ServerTls:
-    """TLS by pyOpenSSL, which has all that there is to bind.
-
-    Args:
-        peer: The connection, as it was accepted.
-        certificate: What to present.
+        certificate: The server's certificate.
+        backend: ``openssl`` (pyOpenSSL), or ``stdlib``, which has no exporter.
         options: `minimum_version` and `maximum_version`, as for `ScriptedPeer.start_tls`.
 
     Raises:
         ImportError: pyOpenSSL is not installed.
     """
-    from babar_tls.testing._openssl_peer import OpenSslPeer  # noqa: PLC0415 - optional dependency
-
-    secured = OpenSslPeer(peer)
-    secured.accept_tls(certificate, **options)
-    connection = secured.connection
-    # Nothing is resumed here, so the client's Finished is the first (RFC 5929 §3.1).
-    return _described(
-        secured,
-        certificate,
-        connection.get_protocol_version_name(),
-        finished=connection.get_peer_finished,
-        export=lambda: connection.export_keying_material(EXPORTER_LABEL, EXPORTER_LENGTH, b""),
-    )
-
-
-def _described(
-    peer: ScriptedPeer,
-    certificate: ServerCertificate,
-    version: str,
-    *,
-    finished: Callable[[], bytes | None],
-    export: Callable[[], bytes] | None,
-) -> ServerTls:
     from babar_tls.testing._end_point import end_point_hash  # noqa: PLC0415 - optional dependency
 
-    bindings = {}
-    end_point = end_point_hash(certificate.der)
-    if end_point is not None:  # its signature has a hash function (RFC 5929 §4.1)
-        bindings["tls-server-end-point"] = end_point
-    if version == "TLSv1.3":
-        if export is not None:
-            bindings["tls-exporter"] = export()
-    else:  # RFC 8446 §C.5: TLS 1.3 has none. An exporter of TLS 1.2 is not for sure unique (RFC 9266 §4).
-        message = finished()
-        if message:
-            bindings["tls-unique"] = message
-    return ServerTls(peer, version, bindings)
+    bindings: dict[str, bytes | None] = {"tls-server-end-point": end_point_hash(certificate.der)}
+    if backend == "openssl":
+        from babar_tls.testing._openssl_peer import OpenSslPeer  # noqa: PLC0415 - optional dependency
+
+        peer = secured = OpenSslPeer(peer)
+        secured.accept_tls(certificate, **options)
+        connection = secured.connection
+        version = connection.get_protocol_version_name()
+        # This server resumes no session, so the client's Finished is the first one (RFC 5929 §3.1).
+        bindings["tls-unique"] = connection.get_peer_finished()
+        bindings["tls-exporter"] = connection.export_keying_material(EXPORTER_LABEL, EXPORTER_LENGTH, b"")
+    else:
+        peer.accept_tls(certificate, **options)
+        assert peer.tls is not None  # noqa: S101 - for the type checker: `accept_tls` has established TLS
+        version = peer.tls.version() or ""
+        bindings["tls-unique"] = peer.tls.get_channel_binding("tls-unique")
+    # TLS 1.3 does not define tls-unique (RFC 8446 §C.5), and an exporter of TLS 1.2 may not be unique (RFC 9266 §4).
+    undefined = "tls-unique" if version == "TLSv1.3" else "tls-exporter"
+    return ServerTls(peer, version, {name: data for name, data in bindings.items() if data and name != undefined})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from babar_tls.testing._der import WEAK_ALGORITHMS, assemble_certificate, replace_signature_algorithm
 from babar_tls.testing._optional import demo_extra_missing
@@ -25,31 +25,10 @@ Padding: TypeAlias = Literal["pkcs1v15", "pss"]
 PrivateKey: TypeAlias = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 )
-SignatureHash: TypeAlias = (
-    hashes.SHA224
-    | hashes.SHA256
-    | hashes.SHA384
-    | hashes.SHA512
-    | hashes.SHA3_224
-    | hashes.SHA3_256
-    | hashes.SHA3_384
-    | hashes.SHA3_512
-)
 
 _CURVES: dict[str, ec.EllipticCurve] = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
-_RSA_BITS = {"rsa1024": 1024, "rsa2048": 2048, "rsa3072": 3072, "rsa4096": 4096}
-_HASHES: dict[str, SignatureHash] = {
-    "sha224": hashes.SHA224(),
-    "sha256": hashes.SHA256(),
-    "sha384": hashes.SHA384(),
-    "sha512": hashes.SHA512(),
-    "sha3-224": hashes.SHA3_224(),
-    "sha3-256": hashes.SHA3_256(),
-    "sha3-384": hashes.SHA3_384(),
-    "sha3-512": hashes.SHA3_512(),
-}
-# A driver has to be shown what it must cope with, hence the hashes that nobody should use.
-_WEAK_HASHES: dict[str, hashes.HashAlgorithm] = {"md5": hashes.MD5(), "sha1": hashes.SHA1()}  # noqa: S303
+# MD5 and SHA-1 are here because clients must be tested with certificates that use them.
+_HASHES: dict[str, Any] = {name: getattr(hashes, name.upper().replace("-", "_"))() for name in get_args(HashName)}
 
 
 def generate_key(kind: KeyKind) -> PrivateKey:
@@ -60,8 +39,8 @@ def generate_key(kind: KeyKind) -> PrivateKey:
     """
     if kind in _CURVES:
         return ec.generate_private_key(_CURVES[kind])
-    if kind in _RSA_BITS:
-        return rsa.generate_private_key(65537, _RSA_BITS[kind])
+    if kind in get_args(KeyKind) and kind.startswith("rsa"):
+        return rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
     if kind == "ed25519":
         return ed25519.Ed25519PrivateKey.generate()
     if kind == "ed448":
@@ -69,18 +48,17 @@ def generate_key(kind: KeyKind) -> PrivateKey:
     raise ValueError(f"unknown kind of key {kind!r}")
 
 
-def hash_for(key: PrivateKey, hash_name: str) -> SignatureHash | None:
-    """The hash to sign with: `None` for Ed25519 and Ed448, which bring their own (RFC 8410 section 6).
+def hash_for(key: PrivateKey, hash_name: str) -> Any:
+    """Return the hash algorithm for a signature: `None` for Ed25519 and Ed448, which include one (RFC 8410 section 6).
 
     Raises:
-        ValueError: `hash_name` names no hash of this module.
+        ValueError: `hash_name` is unknown, or too weak for `cryptography`.
     """
     if isinstance(key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)):
         return None
-    try:
-        return _HASHES[hash_name]
-    except KeyError:
-        raise ValueError(f"no signature with hash {hash_name!r} and this key and padding") from None
+    if hash_name not in _HASHES or hash_name in ("md5", "sha1"):
+        raise ValueError(f"no signature with hash {hash_name!r} and this key and padding")
+    return _HASHES[hash_name]
 
 
 def sign_certificate(
@@ -98,7 +76,7 @@ def sign_certificate(
     if algorithm is not None and isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
         template = builder.sign(key, hashes.SHA256())
         tbs = replace_signature_algorithm(template.tbs_certificate_bytes, algorithm)
-        signature = _sign_weakly(key, tbs, _WEAK_HASHES[hash_name], padding_name)
+        signature = _sign_weakly(key, tbs, _HASHES[hash_name], padding_name)
         return x509.load_der_x509_certificate(assemble_certificate(tbs, algorithm, signature))
     chosen = hash_for(key, hash_name)
     if padding_name == "pss" and chosen is not None:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 
 _PEM = serialization.Encoding.PEM
+_KEY_USAGES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,7 +113,7 @@ class CertificateAuthority:
         builder = _builder(subject, subject if _issuer is None else _issuer._certificate.subject, self._key)
         builder = _valid(builder, not_before, not_after, days=3650)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        builder = builder.add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        builder = builder.add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
         if _issuer is not None:
             builder = builder.add_extension(_issuer._authority_key_identifier(), critical=False)
         for extension, critical in extensions:
@@ -186,8 +190,8 @@ class CertificateAuthority:
         builder = _valid(builder, not_before, not_after, days=365)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         # RSA key transport (TLS 1.2 without forward secrecy) is what keyEncipherment is for: RFC 5246 section 7.4.2.
-        usages = _key_usage(digital_signature=True, key_encipherment=isinstance(leaf_key, rsa.RSAPrivateKey))
-        builder = builder.add_extension(usages, critical=True)
+        usages = ["digital_signature", *(["key_encipherment"] if isinstance(leaf_key, rsa.RSAPrivateKey) else [])]
+        builder = builder.add_extension(_key_usage(*usages), critical=True)
         if usage is not None:
             purpose = ExtendedKeyUsageOID.SERVER_AUTH if usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -279,21 +283,5 @@ def _utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _key_usage(
-    *,
-    digital_signature: bool = False,
-    key_encipherment: bool = False,
-    key_cert_sign: bool = False,
-    crl_sign: bool = False,
-) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=key_encipherment,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _key_usage(*usages: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{name: name in usages for name in _KEY_USAGES})

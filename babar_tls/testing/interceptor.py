@@ -6,16 +6,12 @@ import select
 import socket
 import ssl
 import struct
-import threading
 from typing import TYPE_CHECKING
 
 from babar_tls.testing._wire import request_tls
 from babar_tls.testing.peers import ScriptedServer
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from babar_tls.testing.certificates import ServerCertificate
     from babar_tls.testing.peers import ScriptedPeer
 
@@ -25,23 +21,22 @@ _AUTHENTICATION_SASL = 10  # https://www.postgresql.org/docs/current/protocol-me
 _PLUS = b"SCRAM-SHA-256-PLUS"
 
 
-class TlsInterceptor:
-    """Stands between clients and a PostgreSQL server, with TLS of its own to either side, and reads along.
+class TlsInterceptor(ScriptedServer):
+    """A proxy that terminates TLS between clients and a PostgreSQL server, and records what they send.
 
-    Clients that demand TLS but do not verify the server, or verify it against an authority that the attacker has got a
-    certificate from, notice nothing, unless they bind their authentication to the channel.
+    Clients that use TLS but do not verify the server, or that verify it with a CA from which the attacker has a
+    certificate, do not notice it unless they bind their authentication to the channel.
 
     Args:
-        upstream_host: Where the real server is.
+        upstream_host: The host of the real server.
         upstream_port: Its port.
-        certificate: What to present to clients.
-        strip_plus: Takes SCRAM-SHA-256-PLUS out of the mechanisms that the server offers, so that the client does not
-            come to think of channel binding.
-        timeout: How long a connection may be silent, in seconds.
+        certificate: The certificate for clients.
+        strip_plus: Removes SCRAM-SHA-256-PLUS from the mechanisms that the server offers, so that the client does not
+            use channel binding.
+        timeout: How long a connection may be idle, in seconds.
 
     Attributes:
-        seen: What it has read, both directions, in the order of arrival, up to a mebibyte.
-        bytes_relayed: How many bytes it has read.
+        bytes_relayed: How many bytes it has relayed.
     """
 
     def __init__(
@@ -53,56 +48,17 @@ class TlsInterceptor:
         strip_plus: bool = False,
         timeout: float = 60.0,
     ) -> None:
+        super().__init__(self._intercept, tls=certificate, timeout=timeout)
         self.bytes_relayed = 0
         self._seen = bytearray()
         self._upstream = (upstream_host, upstream_port)
         self._strip_plus = strip_plus
-        self._timeout = timeout
-        self._lock = threading.Lock()
-        self._server = ScriptedServer(self._intercept, tls=certificate, timeout=timeout)
-
-    @property
-    def host(self) -> str:
-        """Where it listens."""
-        return self._server.host
-
-    @property
-    def port(self) -> int:
-        """The port on which it listens."""
-        return self._server.port
-
-    @property
-    def connections(self) -> int:
-        """How many connections it has accepted."""
-        return self._server.connections
-
-    @property
-    def errors(self) -> list[BaseException]:
-        """What went wrong, other than that somebody hung up."""
-        return self._server.errors
 
     @property
     def seen(self) -> bytes:
-        """What it has read, both directions, in the order of arrival, up to a mebibyte."""
+        """The first mebibyte of both directions, decrypted, in the order of arrival."""
         with self._lock:
             return bytes(self._seen)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def start(self) -> None:
-        """Listens."""
-        self._server.start()
-
-    def close(self) -> None:
-        """Hangs up on everybody."""
-        self._server.close()
 
     def _intercept(self, peer: ScriptedPeer) -> None:
         with socket.create_connection(self._upstream, timeout=self._timeout) as sock:

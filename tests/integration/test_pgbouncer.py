@@ -270,7 +270,7 @@ def test_what_debians_pgbouncer_does_not_do(
 
 def test_it_leaves_nothing_behind(tls_server: PostgresServer, pooler: PgBouncer) -> None:
     """After the end its folder is gone and nobody listens; its log remains, and it can be started again."""
-    with pytest.raises(PostgresError, match="running already"):
+    with pytest.raises(PostgresError, match="already running"):
         pooler.start()
     other = PgBouncer(tls_server, settings={"log_connections": "1"})
     for _ in range(2):

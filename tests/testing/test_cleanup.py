@@ -128,12 +128,12 @@ def test_killed_while_starting() -> None:
     program = (
         "import os, signal, threading\n"
         "from babar_tls.testing import PostgresServer, _processes\n"
-        "watch = _processes.Reaper.watch\n"
+        "watch = _processes.ReapedFolder.watch\n"
         "def watch_and_die(self, pid):\n"
         "    watch(self, pid)\n"
-        "    print(self.folder, flush=True)\n"
+        "    print(self.path, flush=True)\n"
         "    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()\n"
-        "_processes.Reaper.watch = watch_and_die\n"
+        "_processes.ReapedFolder.watch = watch_and_die\n"
         "PostgresServer(tls=False).start()\n"
     )
     command = [sys.executable, "-c", program]

@@ -1,0 +1,31 @@
+"""The base class of everything that is started and stopped."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+
+class Startable(ABC):
+    """A server, as a context manager or between `start` and `stop`."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it and return once it accepts connections."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop it and release its resources; may be called repeatedly."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
