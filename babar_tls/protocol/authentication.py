@@ -62,6 +62,10 @@ _UNSUPPORTED = {
     8: ("gss", "GSSAPI"),
     9: ("sspi", "SSPI"),
 }
+_NOT_NEGOTIATED = (
+    "PostgreSQL sends NegotiateProtocolVersion only if the client requests a later protocol version or an option. This "
+    "library requests version 3.0. Check which server listens on this port, and whether a proxy changes the request."
+)
 _KNOWN = frozenset([_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL, *_UNSUPPORTED])
 
 
@@ -122,7 +126,7 @@ class _Authentication:
             elif kind == b"E":
                 raise self._refusal(messages.parse_fields(payload))
             elif kind == b"v":
-                raise ProtocolError("the server does not fully support protocol version 3.0")
+                raise ProtocolError(messages.invalid_negotiation(payload), remedy=_NOT_NEGOTIATED)
             elif kind != b"N":
                 raise ProtocolError(f"expected authentication request from server, but received {messages.shown(kind)}")
 

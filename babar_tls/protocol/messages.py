@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..diagnostics.escaping import visible
 from ..errors import ConfigError, ProtocolError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ _SSL_REQUEST_CODE = 80877103
 _CANCEL_REQUEST_CODE = 80877102
 #: Bytes of the longest key in a BackendKeyData.
 MAX_CANCEL_KEY = 256
+
+_LONGEST_OPTION = 60  # characters of a name in an error message
 
 _HEADER = struct.Struct("!cI")
 _INT32 = struct.Struct("!I")
@@ -136,6 +139,31 @@ def parse_parameter_status(payload: bytes) -> tuple[str, str]:
     if len(parts) != 3 or parts[2]:
         raise ProtocolError("the server sent a malformed ParameterStatus")
     return parts[0], parts[1]
+
+
+def invalid_negotiation(payload: bytes) -> str:
+    """Return why a NegotiateProtocolVersion is invalid: this client requests version 3.0 and no option.
+
+    The texts are those of libpq's pqGetNegotiateProtocolVersion3.
+    """
+    problem = "message too short"
+    if len(payload) >= 8:
+        version, count = struct.unpack_from("!ii", payload)
+        name, terminator, _ = payload[8:].partition(b"\0")
+        shown_name = visible(text(name), limit=_LONGEST_OPTION)
+        if version > PROTOCOL_3_0:
+            problem = "server requested downgrade to a higher-numbered version"
+        elif version < PROTOCOL_3_0:
+            problem = "server requested downgrade to pre-3.0 protocol version"
+        elif count < 0:
+            problem = "server reported negative number of unsupported parameters"
+        elif count == 0:
+            problem = "server negotiated but asks for no changes"
+        elif terminator and not name.startswith(b"_pq_."):
+            problem = f'server reported unsupported parameter name without a "_pq_." prefix ("{shown_name}")'
+        elif terminator:
+            problem = f'server reported an unsupported parameter that was not requested ("{shown_name}")'
+    return f"received invalid protocol negotiation message: {problem}"
 
 
 def parse_backend_key_data(payload: bytes) -> tuple[int, bytes]:

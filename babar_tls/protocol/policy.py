@@ -42,6 +42,11 @@ _NO_SCRAM = (
     "peer, ident), so that channel binding cannot be proven. The role needs a scram-sha-256 line in pg_hba.conf (to "
     "which clientcert=verify-full adds the certificate); or remove channel_binding=require."
 )
+_OAUTHBEARER = "OAUTHBEARER"  # RFC 7628; PostgreSQL 18
+_NO_OAUTH = (
+    "The server requires OAuth authentication, which this library does not support. Give the role a scram-sha-256 line "
+    "in pg_hba.conf."
+)
 _UNFINISHED_SCRAM = "The server did not prove that it has the password's verifier. Do not trust it."
 
 
@@ -152,6 +157,9 @@ class Policy:
                 remedy="Channel binding requires TLS: enable it on the server, or remove channel_binding=require.",
             )
         plus = SCRAM_SHA_256_PLUS in offered
+        only_oauth = _OAUTHBEARER in offered and not plus and SCRAM_SHA_256 not in offered
+        if only_oauth:
+            self._check_allowed("oauth", f"server requested {_OAUTHBEARER} authentication")
         if plus and self._facts is None:
             raise ProtocolError("server offered SCRAM-SHA-256-PLUS authentication over a non-SSL connection")
         if not plus and self._binding_required:
@@ -164,7 +172,7 @@ class Policy:
         if not plus and SCRAM_SHA_256 not in offered:
             raise UnsupportedAuth(
                 f"none of the server's SASL authentication mechanisms are supported: {_listed(offered)}",
-                remedy="This library supports SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.",
+                remedy=_NO_OAUTH if only_oauth else "This library supports SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.",
             )
         if self._facts is None or self._config.channel_binding is ChannelBinding.DISABLE:
             return self._unbound(offered, "n")

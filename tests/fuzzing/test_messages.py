@@ -220,3 +220,10 @@ def test_a_reader_that_allocates_the_announced_length_is_caught(monkeypatch: pyt
 
     monkeypatch.setattr(MessageReader, "next_message", broken)
     assert isinstance(failure(test_an_announced_length_allocates_nothing), AssertionError)
+
+
+@fuzz(payload=st.binary(max_size=64) | st.builds("{}{}".format, st.just("\0\3\0\0\0\0\0\1"), st.text()).map(str.encode))
+def test_every_negotiation_has_a_printable_reason(payload: bytes) -> None:
+    reason = messages.invalid_negotiation(payload)
+    assert reason.startswith("received invalid protocol negotiation message: ")
+    assert reason.isprintable()
