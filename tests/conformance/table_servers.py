@@ -216,22 +216,22 @@ def versions(server: str, setup: str) -> list[Case]:
     ]
 
 
-TLS17 = {
-    "hba": hba("tls17"),
-    "credentials": credentials("tls17"),
-    "binding": binding("tls17"),
-    "methods": methods("tls17"),
-    "roots": roots("tls17"),
-    "direct": direct("tls17"),
-    "sockets": sockets("tls17"),
-    "client certificates": client_certificates("tls17"),
-    "nonsense": nonsense("tls17"),
+TLS = {
+    "hba": hba("tls"),
+    "credentials": credentials("tls"),
+    "binding": binding("tls"),
+    "methods": methods("tls"),
+    "roots": roots("tls"),
+    "direct": direct("tls"),
+    "sockets": sockets("tls"),
+    "client certificates": client_certificates("tls"),
+    "nonsense": nonsense("tls"),
 }
-PLAIN17 = {
-    "hba": hba_short("plain17"),
-    "binding": binding("plain17")[::2],
-    "roots": roots("plain17")[::3],
-    "direct": direct("plain17"),
+PLAIN = {
+    "hba": hba_short("plain"),
+    "binding": binding("plain")[::2],
+    "roots": roots("plain")[::3],
+    "direct": direct("plain"),
 }
 POSTGRES15 = {
     "hba": hba_short("tls15"),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 require_libpq()
 
-_CASE = Case(tcp("tls17", user="scram_any", sslmode="prefer"), ("tls17",))
-_WRONG = Case(tcp("tls17", user="scram_any", password="wrong", sslmode="prefer"), ("tls17",))
+_CASE = Case(tcp("tls", user="scram_any", sslmode="prefer"), ("tls",))
+_WRONG = Case(tcp("tls", user="scram_any", password="wrong", sslmode="prefer"), ("tls",))
 
 
 def _found(world: World, libpq: Libpq, case: Case) -> str:

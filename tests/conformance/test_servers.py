@@ -8,7 +8,7 @@ import pytest
 
 from .agreement import check
 from .libpq_process import require_libpq
-from .table_servers import PLAIN17, POSTGRES15, TLS17, VERSIONS, versions
+from .table_servers import PLAIN, POSTGRES15, TLS, VERSIONS, versions
 from .world import require_postgres15
 
 if TYPE_CHECKING:
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 require_libpq()
 
 
-@pytest.mark.parametrize("batch", TLS17)
+@pytest.mark.parametrize("batch", TLS)
 def test_tls(world: World, libpq: Libpq, batch: str) -> None:
     """With PostgreSQL 17 and TLS, libpq and this library do the same."""
-    check(world, libpq, TLS17[batch])
+    check(world, libpq, TLS[batch])
 
 
-@pytest.mark.parametrize("batch", PLAIN17)
+@pytest.mark.parametrize("batch", PLAIN)
 def test_plain(world: World, libpq: Libpq, batch: str) -> None:
     """With PostgreSQL 17 without TLS, libpq and this library do the same."""
-    check(world, libpq, PLAIN17[batch])
+    check(world, libpq, PLAIN[batch])
 
 
 @pytest.mark.parametrize("batch", POSTGRES15)
@@ -42,9 +42,9 @@ def test_versions(world: World, libpq: Libpq, limits: str) -> None:
     """Whatever TLS versions the server takes, libpq and this library agree on one, or fail alike."""
     low, high = VERSIONS[limits]
     world.present("good")
-    server = world.server("certs17")
+    server = world.server("certs")
     server.set_settings({"ssl_min_protocol_version": low, "ssl_max_protocol_version": high})
     try:
-        check(world, libpq, versions("certs17", limits))
+        check(world, libpq, versions("certs", limits))
     finally:
         server.set_settings({"ssl_min_protocol_version": None, "ssl_max_protocol_version": None})

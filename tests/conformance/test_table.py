@@ -8,11 +8,11 @@ from pathlib import Path
 from .differences import DIFFERENCES, difference
 from .table_certificates import CERTIFICATES
 from .table_hosts import HOSTS
-from .table_servers import PLAIN17, POSTGRES15, TLS17, VERSIONS, versions
+from .table_servers import PLAIN, POSTGRES15, TLS, VERSIONS, versions
 
 _BATCHES = [
-    *chain.from_iterable(table.values() for table in (TLS17, PLAIN17, POSTGRES15, CERTIFICATES, HOSTS)),
-    *(versions("certs17", limits) for limits in VERSIONS),
+    *chain.from_iterable(table.values() for table in (TLS, PLAIN, POSTGRES15, CERTIFICATES, HOSTS)),
+    *(versions("certs", limits) for limits in VERSIONS),
 ]
 #: Each case once, whatever batches it is in.
 CASES = list({str(case): case for case in chain.from_iterable(_BATCHES)}.values())

@@ -181,9 +181,9 @@ class World:
         self._closed: socket.socket | None = None
         self._stack = contextlib.ExitStack()
         self._makers: dict[str, Callable[[], PostgresServer]] = {
-            "tls17": self._make,
-            "plain17": lambda: self._make(tls=False, databases=("d_readonly",)),
-            "certs17": lambda: self._make(databases=()),
+            "tls": self._make,
+            "plain": lambda: self._make(tls=False, databases=("d_readonly",)),
+            "certs": lambda: self._make(databases=()),
             "tls15": lambda: self._make(pg_bindir=POSTGRES15),
         }
 
@@ -203,7 +203,7 @@ class World:
         """Have the server for certificates present one of this shape."""
         certificate = SHAPES[shape](self.files.authorities)
         self.files.describe(certificate)
-        self.server("certs17").set_certificate(certificate)
+        self.server("certs").set_certificate(certificate)
 
     def log(self, name: str) -> ServerLog | ScriptLog:
         """The log of a server, real or scripted, from now on."""

@@ -32,6 +32,25 @@ HBA = [
 ]
 
 
+def major_version(server: PostgresServer) -> int:
+    return int(server.version.split(".")[0])
+
+
+def require_version(server: PostgresServer, least: int, feature: str) -> None:
+    """Skip the test if the server is older than the feature."""
+    if major_version(server) < least:
+        pytest.skip(f"PostgreSQL {major_version(server)} has no {feature}")
+
+
+@pytest.fixture(autouse=True)
+def direct_tls_support(request: pytest.FixtureRequest) -> None:
+    """Skip the cases with direct TLS if the server does not support it."""
+    callspec = getattr(request.node, "callspec", None)
+    is_direct = callspec is not None and callspec.params.get("negotiation") == "direct"
+    if is_direct and {"tls_server", "p384_server"} & set(request.fixturenames):
+        require_version(request.getfixturevalue("tls_server"), 17, "direct TLS")
+
+
 @pytest.fixture(scope="session")
 def tls_server() -> Iterator[PostgresServer]:
     """A server with TLS."""

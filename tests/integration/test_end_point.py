@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls import CertificateError, ChannelBindingUnsupported, available_backends
+from babar_tls import CertificateError, ChannelBindingUnsupported, ServerError, available_backends
 from babar_tls.backends import get_backend
 from babar_tls.testing import CertificateAuthority, PostgresServer
 from babar_tls.testing._der import assemble_certificate, replace_signature_algorithm
@@ -151,5 +151,10 @@ def test_ecdsa_with_sha3_is_bound(lax_server: PostgresServer) -> None:
     issued = CertificateAuthority("p256").issue("localhost", "127.0.0.1", hash="sha3-256")
     lax_server.set_certificate(issued)
     config = lax_server.config(tls_verify="none", tls_root_cert_path=None, tls_default_roots=True)
-    with connected(config.replace(channel_binding="require"), "blocking") as session:
-        assert session.security.channel_binding_hash == "sha3_256"
+    try:
+        with connected(config.replace(channel_binding="require"), "blocking") as session:
+            assert session.security.channel_binding_hash == "sha3_256"
+    except ServerError as exc:
+        if "could not determine server certificate signature algorithm" not in exc.message:
+            raise
+        pytest.skip("the server's OpenSSL does not support SHA-3")

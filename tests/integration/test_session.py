@@ -14,7 +14,7 @@ import pytest
 import babar_tls
 from babar_tls import AsyncSession, Busy, Closed, Config, ConfigError, ServerError, Session, TlsMode
 
-from .conftest import PASSWORD
+from .conftest import PASSWORD, major_version, require_version
 from .drivers import BACKENDS, STYLES, connected
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ def test_security_of_verify_full_and_required_binding(tls_server: PostgresServer
     """A conninfo with verify-full and channel_binding=require gives a report that agrees with pg_stat_ssl."""
     conninfo = tls_server.conninfo(sslmode="verify-full", channel_binding="require", host="localhost")
     config = Config.from_conninfo(conninfo, tls_backend=backend)
+    system_user = "system_user" if major_version(tls_server) >= 16 else "'scram-sha-256:postgres'"
     with connected(config, style) as session:
         ((tls, version, cipher, user),) = session.query(
-            "select ssl, version, cipher, system_user from pg_stat_ssl where pid = pg_backend_pid()"
+            f"select ssl, version, cipher, {system_user} from pg_stat_ssl where pid = pg_backend_pid()"
         )
         report = session.security
     assert (tls, version, cipher) == ("t", report.tls_version, report.cipher)
@@ -114,6 +115,7 @@ def test_round_trips_are_those_on_the_wire(tls_server: PostgresServer, backend: 
 
 def test_a_direct_connection_saves_a_round_trip(tls_server: PostgresServer, style: str) -> None:
     """sslnegotiation=direct costs one round trip less, and agrees on ALPN."""
+    require_version(tls_server, 17, "direct TLS")
     with connected(tls_server.config(), style) as session:
         usual = session.security.round_trips
     with connected(tls_server.config(tls_negotiation="direct"), style) as session:
