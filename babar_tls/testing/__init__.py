@@ -7,16 +7,16 @@
     with PostgresServer(roles={"app": "secret"}) as server:
         psycopg.connect(server.conninfo(user="app", password="secret"))
 
-* `PostgresServer`: a PostgreSQL of your own, with TLS, in a temporary folder, gone without a trace afterwards.
-* `PgBouncer`: a pooler before it, which ends TLS.
-* `CertificateAuthority`, `ServerCertificate`: certificates of any key, signature, validity and name.
-* `ScriptedServer`, `ScriptedPeer`: a server that says exactly what your script says.
+* `PostgresServer`: a PostgreSQL server with TLS in a temporary folder, which is removed afterwards.
+* `PgBouncer`: a pooler in front of it, which terminates TLS.
+* `CertificateAuthority`, `ServerCertificate`: certificates with any key, signature, validity and name.
+* `ScriptedServer`, `ScriptedPeer`: a server that sends what a function of the test sends.
 * `TlsInterceptor`: a man in the middle.
-* `ScramServer`: a server that binds by every registered type, as PostgreSQL does not.
-* `check_backend`: checks that a TLS backend keeps the contract
+* `ScramServer`: a server that supports every registered channel-binding type.
+* `check_backend`: checks of a TLS backend against the contract.
 
-The names are resolved when first used, so importing this package costs nothing and needs nothing; using them needs
-``pip install 'babar-tls[demo]'``.
+A name is imported when it is first used. Importing this package therefore needs no optional dependency; using the names
+needs ``pip install 'babar-tls[demo]'``.
 """
 
 from __future__ import annotations

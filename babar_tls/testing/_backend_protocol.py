@@ -1,4 +1,4 @@
-"""The server's side of PostgreSQL's protocol, as much as a login and a first query need.
+"""The server's side of PostgreSQL's protocol, for a login and a first query.
 
 https://www.postgresql.org/docs/current/protocol-flow.html
 """
@@ -35,7 +35,7 @@ _PARAMETERS = {
 
 
 class RefusedError(Exception):
-    """The client is refused, with these words."""
+    """The server refuses the client with this SQLSTATE and message."""
 
     def __init__(self, sqlstate: str, message: str) -> None:
         super().__init__(message)
@@ -44,10 +44,10 @@ class RefusedError(Exception):
 
 
 def parse_startup(packet: bytes) -> dict[str, str] | None:
-    """The parameters of a StartupMessage, its length included; `None` for a CancelRequest.
+    """Parse a StartupMessage that includes its length; return `None` for a CancelRequest.
 
     Raises:
-        RefusedError: It is neither, or of another protocol version.
+        RefusedError: The packet is neither, or has another protocol version.
     """
     if len(packet) < 8 or struct.unpack_from("!I", packet)[0] != len(packet):
         raise RefusedError(PROTOCOL_VIOLATION, "invalid length of startup packet")
@@ -66,24 +66,24 @@ def parse_startup(packet: bytes) -> dict[str, str] | None:
 
 
 def parse_sasl_initial_response(payload: bytes) -> tuple[str, bytes]:
-    """The mechanism and the client-first-message of a SASLInitialResponse.
+    """Parse a SASLInitialResponse; return the mechanism and the client-first-message.
 
     Raises:
-        RefusedError: It is malformed.
+        RefusedError: The message is malformed.
     """
     name, end, rest = payload.partition(b"\0")
     if not end:
         raise RefusedError(PROTOCOL_VIOLATION, "invalid string in message")
-    if len(rest) < 4 or struct.unpack_from("!i", rest)[0] != len(rest) - 4:  # -1, for none, among others
+    if len(rest) < 4 or struct.unpack_from("!i", rest)[0] != len(rest) - 4:  # -1 (no initial response) is refused too
         raise RefusedError(PROTOCOL_VIOLATION, "invalid message format")
     return name.decode("ascii", "replace"), rest[4:]
 
 
 def receive_sasl_response(peer: ScriptedPeer) -> bytes:
-    """The content of a SASLInitialResponse or SASLResponse.
+    """Receive the content of a SASLInitialResponse or SASLResponse.
 
     Raises:
-        RefusedError: Something else came.
+        RefusedError: The client sent another message.
     """
     kind, payload = peer.receive_message()
     if kind != b"p":
@@ -92,12 +92,12 @@ def receive_sasl_response(peer: ScriptedPeer) -> bytes:
 
 
 def send_request(peer: ScriptedPeer, code: int, body: bytes = b"") -> None:
-    """Sends an authentication request."""
+    """Send an authentication request."""
     peer.send_message(b"R", struct.pack("!i", code) + body)
 
 
 def send_fatal(peer: ScriptedPeer, sqlstate: str, message: str) -> None:
-    """Sends the error with which a connection ends."""
+    """Send a FATAL ErrorResponse."""
     peer.send_message(b"E", _error("FATAL", sqlstate, message))
 
 
@@ -107,7 +107,7 @@ def _error(severity: str, sqlstate: str, message: str) -> bytes:
 
 
 def get_ready(peer: ScriptedPeer) -> None:
-    """Sends all that follows authentication, up to ReadyForQuery."""
+    """Send AuthenticationOk and the messages up to ReadyForQuery."""
     send_request(peer, _AUTHENTICATION_OK)
     for name, value in _PARAMETERS.items():
         peer.send_message(b"S", f"{name}\0{value}\0".encode())
@@ -116,13 +116,13 @@ def get_ready(peer: ScriptedPeer) -> None:
 
 
 def answer_queries(peer: ScriptedPeer) -> None:
-    """Answers ``select 1``, and other simple queries with an error, until the client leaves."""
+    """Answer ``select 1``, and other simple queries with an error, until the client disconnects."""
     while True:
         kind, payload = peer.receive_message()
         if kind == b"X":
             return
         if kind != b"Q":
-            send_fatal(peer, "0A000", "this server answers simple queries alone")
+            send_fatal(peer, "0A000", "this server supports only simple queries")
             return
         if _SELECT_ONE.fullmatch(payload):
             int4 = struct.pack("!ihihih", 0, 0, 23, 4, -1, 0)  # no table, no column; the type, its size; text
@@ -130,5 +130,5 @@ def answer_queries(peer: ScriptedPeer) -> None:
             peer.send_message(b"D", struct.pack("!hi", 1, 1) + b"1")
             peer.send_message(b"C", b"SELECT 1\0")
         else:
-            peer.send_message(b"E", _error("ERROR", "0A000", "this server knows no query but select 1"))
+            peer.send_message(b"E", _error("ERROR", "0A000", "this server supports only the query select 1"))
         peer.send_message(b"Z", b"I")

@@ -85,7 +85,7 @@ def _copy(prefix: Path, account: Account) -> ReapedFolder:
     if not any((prefix / "share").glob("**/postgres.bki")):
         raise PermissionError(
             f"the account {account.name!r} cannot run {prefix / 'bin' / 'postgres'}, and the installation cannot be "
-            f"copied because {prefix} has no share folder; make the installation readable by everybody"
+            f"copied because {prefix} has no share folder; make the installation readable by all accounts"
         )
     copy = ReapedFolder("babar-pg-install-", account)
     for name in ("bin", "lib", "share"):

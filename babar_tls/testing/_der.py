@@ -1,10 +1,10 @@
-"""Signatures that `cryptography` declines to put on a certificate: MD5 and SHA-1.
+"""Certificates with MD5 and SHA-1 signatures, which `cryptography` refuses to build.
 
-Servers with such certificates exist, and RFC 5929 section 4.1 has a clause of its own for them (the end-point hash
-is then SHA-256), so a driver has to be tested against them. `cryptography` still signs *bytes* with these hashes; only
-its certificate builder refuses. So the certificate is built with SHA-256, and the two places that name the signature
-algorithm (`TBSCertificate.signature` and `Certificate.signatureAlgorithm`, RFC 5280 section 4.1) are rewritten before
-it is signed once more.
+Servers with such certificates exist, and RFC 5929 section 4.1 has a rule for them (the end-point hash is SHA-256), so
+clients must be tested with them. `cryptography` signs bytes with these hashes, but its certificate builder does not.
+The certificate is therefore built with SHA-256. Then the two fields that name the signature algorithm
+(`TBSCertificate.signature` and `Certificate.signatureAlgorithm`, RFC 5280 section 4.1) are replaced, and the result
+is signed again.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _SEQUENCE = 0x30
 _BIT_STRING = 0x03
 
 WEAK_ALGORITHMS: dict[tuple[str, str], bytes] = {
-    # AlgorithmIdentifiers by (padding, hash). RSA's carry an explicit NULL (RFC 3279 section 2.2.1), ECDSA's carry
-    # nothing (section 2.2.3), and the empty parameters of RSASSA-PSS *mean* SHA-1, MGF1 with SHA-1 and 20 bytes of
-    # salt (RFC 4055 section 3.1: DER leaves defaults out).
+    # AlgorithmIdentifiers by (padding, hash). The parameters of RSA are NULL (RFC 3279 section 2.2.1), those of ECDSA
+    # are absent (section 2.2.3). Empty parameters of RSASSA-PSS mean SHA-1, MGF1 with SHA-1 and 20 bytes of salt
+    # (RFC 4055 section 3.1: DER omits defaults).
     ("pkcs1v15", "md5"): bytes.fromhex("300d06092a864886f70d0101040500"),
     ("pkcs1v15", "sha1"): bytes.fromhex("300d06092a864886f70d0101050500"),
     ("pss", "sha1"): bytes.fromhex("300d06092a864886f70d01010a3000"),
@@ -24,7 +24,7 @@ WEAK_ALGORITHMS: dict[tuple[str, str], bytes] = {
 
 
 def _span(der: bytes, offset: int) -> tuple[int, int]:
-    """Where the content of the element at `offset` starts, and where the element ends (X.690 section 8.1)."""
+    """Return the start of the content of the element at `offset`, and its end (X.690 section 8.1)."""
     length = der[offset + 1]
     start = offset + 2
     if length & 0x80:
@@ -35,7 +35,7 @@ def _span(der: bytes, offset: int) -> tuple[int, int]:
 
 
 def _element(tag: int, content: bytes) -> bytes:
-    """One DER element: tag, shortest length, content."""
+    """Encode a DER element."""
     if len(content) < 0x80:
         return bytes((tag, len(content))) + content
     length = len(content).to_bytes((len(content).bit_length() + 7) // 8, "big")
@@ -43,11 +43,11 @@ def _element(tag: int, content: bytes) -> bytes:
 
 
 def replace_signature_algorithm(tbs: bytes, algorithm: bytes) -> bytes:
-    """The DER TBSCertificate `tbs` with another AlgorithmIdentifier in its `signature` field.
+    """Return the DER TBSCertificate `tbs` with another AlgorithmIdentifier in its `signature` field.
 
     Args:
         tbs: A version 2 or 3 TBSCertificate: version, serialNumber, signature, and so on.
-        algorithm: The DER AlgorithmIdentifier to put there.
+        algorithm: The new AlgorithmIdentifier in DER.
     """
     start, end = _span(tbs, 0)
     _, version_end = _span(tbs, start)
@@ -57,5 +57,5 @@ def replace_signature_algorithm(tbs: bytes, algorithm: bytes) -> bytes:
 
 
 def assemble_certificate(tbs: bytes, algorithm: bytes, signature: bytes) -> bytes:
-    """The DER Certificate of a TBSCertificate, the algorithm that it names, and the signature over it."""
+    """Encode a Certificate from its TBSCertificate, the algorithm in it, and the signature."""
     return _element(_SEQUENCE, tbs + algorithm + _element(_BIT_STRING, b"\0" + signature))

@@ -1,6 +1,6 @@
-"""The server's own rule for tls-server-end-point (RFC 5929 §4.1), written with `cryptography`.
+"""The server's implementation of tls-server-end-point (RFC 5929 §4.1), with `cryptography`.
 
-It shares nothing with the client's rule: a mistake that both ends had would show nowhere.
+It shares no code with the client, because no test would find a mistake in code that both ends share.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ def end_point_hash(der: bytes) -> bytes | None:
     """Hash a server's certificate with the hash function of its signature, or with SHA-256 for MD5 and SHA-1.
 
     Args:
-        der: The certificate as the server presents it.
+        der: The certificate of the server.
 
     Returns:
-        `None` if the signature algorithm has no hash function of its own (Ed25519, Ed448, ML-DSA).
+        `None` if the signature algorithm has no separate hash function (Ed25519, Ed448, ML-DSA).
     """
     certificate = x509.load_der_x509_certificate(der)
     try:
-        algorithm = certificate.signature_hash_algorithm  # of RSASSA-PSS it is the one in the parameters
+        algorithm = certificate.signature_hash_algorithm  # for RSASSA-PSS, the hash in the parameters
     except UnsupportedAlgorithm:
         return None
     if algorithm is None:

@@ -1,4 +1,4 @@
-"""A peer whose TLS is pyOpenSSL's, through memory: `ssl` has no exporter."""
+"""A scripted peer whose TLS is that of pyOpenSSL, because `ssl` has no exporter."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _VERSIONS: dict[ssl.TLSVersion | None, int] = {
 
 
 class OpenSslPeer(ScriptedPeer):
-    """A `ScriptedPeer` over the socket of another, which keeps it, interrupts it and closes it.
+    """A `ScriptedPeer` that uses the socket of another peer, which remains responsible for closing it.
 
     Args:
         peer: The connection, before TLS.
 
     Attributes:
-        connection: pyOpenSSL's connection, once TLS is up.
+        connection: The connection of pyOpenSSL, once TLS is established.
     """
 
     connection: SSL.Connection
@@ -56,14 +56,14 @@ class OpenSslPeer(ScriptedPeer):
         self._secure = False
 
     def start_tls(self, certificate: ServerCertificate, **options: Any) -> None:
-        """Does the server's side of a TLS handshake.
+        """Perform the server's side of a TLS handshake.
 
         Args:
-            certificate: What to present.
+            certificate: The server's certificate.
             options: `minimum_version` and `maximum_version` (`ssl.TLSVersion`).
 
         Raises:
-            PeerDisconnected: The client gave up.
+            PeerDisconnected: The client disconnected.
             SSL.Error: The handshake failed for another reason.
         """
         self.connection = SSL.Connection(_context(certificate, **options), None)
@@ -75,7 +75,7 @@ class OpenSslPeer(ScriptedPeer):
         self._secure = True
 
     def receive(self, limit: int = _CHUNK) -> bytes:
-        """Whatever arrives next, at most `limit` bytes; empty at the end of the stream."""
+        """Receive at most `limit` bytes; return empty bytes at the end of the stream."""
         if not self._secure:
             return super().receive(limit)
         try:
@@ -84,7 +84,7 @@ class OpenSslPeer(ScriptedPeer):
             return b""
 
     def send(self, data: bytes) -> None:
-        """Sends bytes as they are."""
+        """Send bytes unchanged."""
         if self._secure:
             self.connection.sendall(data)
             self._flush()
@@ -92,7 +92,7 @@ class OpenSslPeer(ScriptedPeer):
             super().send(data)
 
     def close_notify(self) -> None:
-        """Ends TLS in good order, without waiting for the client's answer."""
+        """Send close_notify without waiting for that of the client."""
         self.connection.shutdown()
         self._flush()
 
@@ -117,7 +117,7 @@ class OpenSslPeer(ScriptedPeer):
                 return result
 
     def _flush(self) -> None:
-        """Puts on the wire what OpenSSL has to say."""
+        """Send the records that OpenSSL has produced."""
         try:
             while True:
                 super().send(self.connection.bio_read(_CHUNK))
@@ -132,10 +132,10 @@ def _context(
     maximum_version: ssl.TLSVersion | None = None,
 ) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_cipher_list(b"ALL:@SECLEVEL=0")  # an instrument: it shows whatever certificate it is given
+    context.set_cipher_list(b"ALL:@SECLEVEL=0")  # tests need weak certificates too
     context.set_min_proto_version(_VERSIONS.get(minimum_version, SSL.TLS1_2_VERSION))
     context.set_max_proto_version(_VERSIONS.get(maximum_version, SSL.TLS1_3_VERSION))
-    # In a resumed session the first Finished would be the server's, and nothing tells which sessions are.
+    # In a resumed session the first Finished is that of the server, and pyOpenSSL does not report resumption.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_options(SSL.OP_NO_TICKET)
     context.set_alpn_select_callback(
@@ -145,12 +145,12 @@ def _context(
     context.use_certificate(leaf)
     for intermediate in intermediates:
         context.add_extra_chain_cert(intermediate)
-    context.use_privatekey(load_pem_private_key(certificate.private_key_pem, None))  # type: ignore[arg-type]  # DH keys are none
+    context.use_privatekey(load_pem_private_key(certificate.private_key_pem, None))  # type: ignore[arg-type]  # mypy: it may return a DH key, which cannot sign
     return context
 
 
 def _disconnection(exc: SSL.Error) -> Exception:
-    """An alert, or an end without one, is the client's leaving; the rest is a failure of this end."""
+    """Return `PeerDisconnected` for an alert or an end of file, and other errors unchanged."""
     if isinstance(exc, SSL.SysCallError) or "alert" in str(exc) or "unexpected eof" in str(exc):
-        return PeerDisconnected(f"the peer left: {exc}")
+        return PeerDisconnected(f"the peer disconnected: {exc}")
     return exc

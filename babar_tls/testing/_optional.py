@@ -1,10 +1,10 @@
-"""Optional dependencies: absent at import is fine, absent at use says what to install."""
+"""The error for a missing optional dependency."""
 
 from __future__ import annotations
 
 
 def demo_extra_missing(exc: ImportError) -> ImportError:
-    """The error to raise from `exc`, which came of importing something that the `demo` extra brings."""
+    """Return the error to raise from `exc`, the failed import of a package of the `demo` extra."""
     module = (exc.name or "a dependency").partition(".")[0]
     return ImportError(
         f"babar_tls.testing needs {module!r}, which cannot be imported: {exc}\n"

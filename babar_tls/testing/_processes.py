@@ -124,7 +124,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 class ReapedFolder:
-    """A temporary folder that everybody can enter and only this process can write to.
+    """A temporary folder that all accounts can enter and only this process can write to.
 
     `remove` removes it, at the latest when the interpreter exits. If this process dies before that, even by SIGKILL, a
     separate process (`_reaper`) stops the watched process and removes the folder.

@@ -1,4 +1,4 @@
-"""What a server keeps of its roles' passwords, and what it pretends to keep of those that it does not have."""
+"""The SCRAM secrets of a server's roles, and mock secrets for roles that do not exist."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class ScramSecret:
 
 
 def parse_verifier(text: str) -> ScramSecret | None:
-    """Read a verifier as PostgreSQL stores it; `None` if `text` is something else.
+    """Parse a verifier as PostgreSQL stores it; return `None` if `text` is not a verifier.
 
-    ClientKey, which a verifier does not have, is empty.
+    ClientKey is empty, because a verifier does not contain it.
     """
     match = _VERIFIER.fullmatch(text)
     if match is None:
@@ -55,23 +55,23 @@ class Secrets:
 
     Args:
         roles: Password or verifier by name; `None` for a role without a password.
-        iterations: For the verifiers that are made from passwords, and for those that are made up.
+        iterations: The iteration count of verifiers that are made from passwords, and of mock secrets.
 
     Raises:
-        ConfigError: A password is empty, something begins like a verifier and is none, or the count is out of range.
+        ConfigError: A password is empty, a verifier is malformed, or the count is out of range.
     """
 
     def __init__(self, roles: Mapping[str, str | bytes | None], iterations: int) -> None:
         self._iterations = iterations
         self._mock_nonce = os.urandom(_KEY_LENGTH)
-        scram_verifier("any", iterations=iterations)  # judges the count, whoever there is
+        scram_verifier("any", iterations=iterations)  # raises ConfigError if the count is out of range
         self._secrets = {name: self._secret(name, given) for name, given in roles.items() if given is not None}
 
     def of(self, user: str) -> ScramSecret:
-        """The secret of `user`, or one that no proof satisfies: who does not exist must look like who does.
+        """Return the secret of `user`, or a mock secret that no proof satisfies.
 
-        The salt that is made up stays the same from one login to the next, as a real one would (PostgreSQL's mock
-        authentication).
+        Clients must not learn which roles exist. The salt of a mock secret is therefore the same for each login, as in
+        PostgreSQL's mock authentication.
         """
         known = self._secrets.get(user)
         mock_salt = hashlib.sha256(user.encode() + self._mock_nonce).digest()[:_SALT_LENGTH]
@@ -83,7 +83,7 @@ class Secrets:
         secret = parse_verifier(text or scram_verifier(given, iterations=self._iterations))
         if secret is None:
             raise ConfigError(
-                f"role {name!r} has something that begins with {_PREFIX!r} and is no verifier",
-                remedy="babar-tls verifier makes one; a password that begins like that cannot be used here.",
+                f"the verifier of role {name!r} is malformed: it begins with {_PREFIX!r}",
+                remedy="Make a verifier with `babar-tls verifier`. A password cannot begin with this prefix here.",
             )
         return secret

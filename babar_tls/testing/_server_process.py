@@ -54,7 +54,7 @@ class ServerProcess(Startable):
     Attributes:
         host: The address that the server listens on, ``127.0.0.1``.
         port: Its TCP port.
-        root_cert_path: A file with the certificate to trust, readable by everybody.
+        root_cert_path: A file with the certificate to trust, readable by all accounts.
         version: The server's version, for example ``17.10``.
         log_path: The server's log; `log` works after the file is gone.
     """

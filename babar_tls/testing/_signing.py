@@ -1,4 +1,4 @@
-"""Private keys of every kind, and the signatures that they put on certificates."""
+"""Private keys of every kind, and signatures of certificates."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from babar_tls.testing._optional import demo_extra_missing
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-    from cryptography.hazmat.primitives.serialization import pkcs12
 except ImportError as exc:
     raise demo_extra_missing(exc) from exc
 
 
-KeyForm: TypeAlias = Literal["pkcs8", "traditional"]
 KeyKind: TypeAlias = Literal["rsa1024", "rsa2048", "rsa3072", "rsa4096", "p256", "p384", "p521", "ed25519", "ed448"]
 HashName: TypeAlias = Literal[
     "md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"
@@ -32,10 +30,10 @@ _HASHES: dict[str, Any] = {name: getattr(hashes, name.upper().replace("-", "_"))
 
 
 def generate_key(kind: KeyKind) -> PrivateKey:
-    """A fresh private key.
+    """Generate a private key.
 
     Raises:
-        ValueError: `kind` names no kind of key.
+        ValueError: `kind` is unknown.
     """
     if kind in _CURVES:
         return ec.generate_private_key(_CURVES[kind])
@@ -64,10 +62,10 @@ def hash_for(key: PrivateKey, hash_name: str) -> Any:
 def sign_certificate(
     builder: x509.CertificateBuilder, key: PrivateKey, hash_name: HashName, padding_name: Padding
 ) -> x509.Certificate:
-    """Signs a certificate, with MD5 or SHA-1 too.
+    """Sign a certificate; MD5 and SHA-1 are possible.
 
     Raises:
-        ValueError: There is no such signature algorithm, or `padding_name` is ``"pss"`` and the key is not RSA.
+        ValueError: The signature algorithm does not exist, or `padding_name` is ``"pss"`` and the key is not RSA.
     """
     if padding_name == "pss" and not isinstance(key, rsa.RSAPrivateKey):
         raise ValueError("padding='pss' needs an RSA key to sign with")
@@ -94,32 +92,3 @@ def _sign_weakly(
 
 def _pss(algorithm: hashes.HashAlgorithm) -> padding.PSS:
     return padding.PSS(padding.MGF1(algorithm), padding.PSS.DIGEST_LENGTH)
-
-
-def encode_key(pem: bytes, form: KeyForm, *, der: bool, password: bytes | None) -> bytes:
-    """The private key of an unencrypted PEM file in another form.
-
-    Raises:
-        ValueError: The key has no such form.
-    """
-    formats = {
-        "pkcs8": serialization.PrivateFormat.PKCS8,
-        "traditional": serialization.PrivateFormat.TraditionalOpenSSL,
-    }
-    encoding = serialization.Encoding.DER if der else serialization.Encoding.PEM
-    return serialization.load_pem_private_key(pem, None).private_bytes(encoding, formats[form], _encryption(password))
-
-
-def encode_pkcs12(key_pem: bytes, chain_pem: bytes, password: bytes | None) -> bytes:
-    """A PKCS #12 file of a private key, its certificate and the intermediates after it."""
-    leaf, *intermediates = x509.load_pem_x509_certificates(chain_pem)
-    key = serialization.load_pem_private_key(key_pem, None)
-    if isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
-        return pkcs12.serialize_key_and_certificates(b"babar", key, leaf, intermediates, _encryption(password))
-    raise ValueError("no PKCS #12 with such a key")
-
-
-def _encryption(password: bytes | None) -> serialization.KeySerializationEncryption:
-    if password is None:
-        return serialization.NoEncryption()
-    return serialization.BestAvailableEncryption(password)

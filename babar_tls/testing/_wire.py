@@ -1,4 +1,4 @@
-"""The first bytes of a PostgreSQL connection, as a client and as a server needs them."""
+"""TLS contexts for tests, and the requests that precede TLS in a PostgreSQL connection."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 GSSENC_REQUEST = struct.pack("!ii", 8, 80877104)
 ALPN = "postgresql"
 
-# These are instruments: they show and accept the certificates, keys and protocol versions that OpenSSL, left to
-# itself, finds too weak to touch.
+# Tests need certificates, keys and protocol versions that OpenSSL considers too weak by default.
 _ANY_CIPHER = "ALL:@SECLEVEL=0"
 
 
 def client_context() -> ssl.SSLContext:
-    """A client that verifies nothing."""
+    """Return a context for a client that does not verify the server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -37,10 +36,10 @@ def client_context() -> ssl.SSLContext:
 
 
 def wrap(context: ssl.SSLContext, sock: socket.socket, *, server_side: bool) -> ssl.SSLSocket:
-    """`SSLContext.wrap_socket` without its handshake, and without its leak.
+    """Call `SSLContext.wrap_socket` without a handshake, and close the new socket if it fails.
 
-    It takes the file descriptor out of `sock` first. Where the peer has reset the connection in the meantime it raises,
-    and the new socket, which nobody has been given, stays open: only the traceback still knows it.
+    `wrap_socket` detaches the file descriptor of `sock` first. If the peer has reset the connection, it raises and
+    leaves the new socket open. Only the traceback refers to that socket.
     """
     try:
         return context.wrap_socket(sock, server_side=server_side, do_handshake_on_connect=False)
@@ -53,7 +52,7 @@ def wrap(context: ssl.SSLContext, sock: socket.socket, *, server_side: bool) -> 
 
 
 def request_tls(sock: socket.socket) -> ssl.SSLSocket | None:
-    """Asks the PostgreSQL at the other end for TLS; `None` if it does not want to. Verifies nothing."""
+    """Request TLS from a PostgreSQL server without verifying it; return `None` if the server refuses."""
     sock.sendall(SSL_REQUEST)
     answer = sock.recv(1)
     if answer != b"S":
@@ -77,16 +76,16 @@ def server_context(
     client_ca_pem: bytes | None = None,
     group: str | None = None,
 ) -> ssl.SSLContext:
-    """A server that presents a certificate, of whatever quality.
+    """Return a context for a server; weak certificates are accepted.
 
     Args:
-        certificate: What to present.
-        minimum_version: The oldest TLS version; `None` for the standard library's choice.
+        certificate: The server's certificate.
+        minimum_version: The oldest TLS version; `None` for the default of `ssl`.
         maximum_version: The newest.
-        alpn_protocols: The protocols to agree to (RFC 7301); empty to ignore the client's wishes.
+        alpn_protocols: The protocols to accept (RFC 7301); empty to ignore ALPN.
         ciphers: An OpenSSL cipher list.
-        client_ca_pem: Demands a client certificate that these certificates vouch for.
-        group: The one key-exchange group to agree to, by OpenSSL's name (``prime256v1``).
+        client_ca_pem: Requires a client certificate issued by one of these CA certificates.
+        group: The only key-exchange group to accept, by its OpenSSL name (``prime256v1``).
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if group is not None:

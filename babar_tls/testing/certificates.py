@@ -1,8 +1,8 @@
-"""A private certificate authority that issues good, odd and bad certificates on demand.
+"""A private CA that issues valid, unusual and invalid certificates.
 
-Everything a verifier may look at can be chosen: the key, the signature's hash and padding (MD5 and SHA-1 included), the
-names and where they stand, the validity, the issuer. What is not asked for is as a strict verifier wants it (RFC 5280,
-with the extensions that OpenSSL's ``X509_V_FLAG_X509_STRICT`` and rustls insist on).
+The caller can choose the key, the hash and padding of the signature (MD5 and SHA-1 included), the names and their
+place, the validity and the issuer. The defaults satisfy a strict verifier (RFC 5280, with the extensions that OpenSSL's
+``X509_V_FLAG_X509_STRICT`` and rustls require).
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from babar_tls.testing._optional import demo_extra_missing
-from babar_tls.testing._signing import encode_key, encode_pkcs12, generate_key, hash_for, sign_certificate
+from babar_tls.testing._signing import generate_key, hash_for, sign_certificate
 
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import pkcs12
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError as exc:
     raise demo_extra_missing(exc) from exc
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
 
-    from babar_tls.testing._signing import HashName, KeyForm, KeyKind, Padding, PrivateKey
+    from babar_tls.testing._signing import HashName, KeyKind, Padding, PrivateKey
 
 
 _PEM = serialization.Encoding.PEM
+_KEY_FORMATS = {
+    "pkcs8": serialization.PrivateFormat.PKCS8,
+    "traditional": serialization.PrivateFormat.TraditionalOpenSSL,
+}
 _KEY_USAGES = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
     "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
@@ -45,10 +50,10 @@ class ServerCertificate:
     """A certificate, the intermediates that lead to its root, and its private key.
 
     Attributes:
-        certificate_pem: The leaf, followed by its intermediates, as a server's certificate file wants them.
+        certificate_pem: The leaf, followed by its intermediates: the content of a server's certificate file.
         private_key_pem: The unencrypted PKCS #8 private key.
-        der: The leaf in DER, as a client sees it.
-        root_pem: The certificate to trust for this one to be valid.
+        der: The leaf in DER.
+        root_pem: The trust anchor of this certificate.
     """
 
     certificate_pem: bytes
@@ -60,36 +65,44 @@ class ServerCertificate:
         return f"ServerCertificate(sha256={hashlib.sha256(self.der).hexdigest()})"
 
     def write(self, certificate_path: str | os.PathLike[str], key_path: str | os.PathLike[str]) -> None:
-        """Writes the chain and the private key as PEM files; the key's file is readable by its owner alone."""
+        """Write the chain and the private key as PEM files; only the owner can read the file of the key."""
         Path(certificate_path).write_bytes(self.certificate_pem)
         key_file = Path(key_path)
         key_file.touch(mode=0o600)
         key_file.chmod(0o600)
         key_file.write_bytes(self.private_key_pem)
 
-    def private_key(self, form: KeyForm = "pkcs8", *, der: bool = False, password: bytes | None = None) -> bytes:
-        """The private key as files have it: ``"traditional"`` is PKCS #1 for RSA and SEC 1 for EC.
+    def private_key(
+        self, form: Literal["pkcs8", "traditional"] = "pkcs8", *, der: bool = False, password: bytes | None = None
+    ) -> bytes:
+        """Encode the private key: ``"traditional"`` is PKCS #1 for RSA and SEC 1 for EC.
 
         Raises:
-            ValueError: The key has no such form, or none that a password encrypts.
+            ValueError: The key does not have this form, or the form cannot be encrypted.
         """
-        return encode_key(self.private_key_pem, form, der=der, password=password)
+        encoding = serialization.Encoding.DER if der else _PEM
+        encoded: bytes = self._key().private_bytes(encoding, _KEY_FORMATS[form], _encryption(password))
+        return encoded
 
     def pkcs12(self, password: bytes | None = None) -> bytes:
-        """The private key, the certificate and its intermediates as one PKCS #12 file."""
-        return encode_pkcs12(self.private_key_pem, self.certificate_pem, password)
+        """Encode the private key, the certificate and its intermediates as a PKCS #12 file."""
+        leaf, *intermediates = x509.load_pem_x509_certificates(self.certificate_pem)
+        return pkcs12.serialize_key_and_certificates(b"babar", self._key(), leaf, intermediates, _encryption(password))
+
+    def _key(self) -> Any:
+        return serialization.load_pem_private_key(self.private_key_pem, None)
 
 
 class CertificateAuthority:
-    """A root of trust of your own, with a fresh key.
+    """A root CA with a new key.
 
     Args:
-        key: The kind of key that this authority signs with.
-        hash: The hash of its signatures, where `issue` is not told otherwise. Ed25519 and Ed448 have none to choose.
-        common_name: The subject's CN. The default is unique, so that two authorities cannot be mistaken for each other.
+        key: The kind of key that this CA signs with.
+        hash: The default hash of its signatures. Ed25519 and Ed448 ignore it.
+        common_name: The subject's CN. The default is unique.
         not_before: Start of the validity; naive datetimes are UTC. Default: yesterday.
         not_after: End of the validity. Default: ten years after its start.
-        extensions: More extensions of its certificate, each with whether it is critical.
+        extensions: Additional extensions of its certificate, each with True if it is critical.
     """
 
     _certificate: x509.Certificate
@@ -97,7 +110,7 @@ class CertificateAuthority:
     def __init__(
         self,
         key: KeyKind = "p256",
-        hash: HashName = "sha256",  # noqa: A002 - it is what one calls it
+        hash: HashName = "sha256",  # noqa: A002 - the name that callers expect
         common_name: str | None = None,
         *,
         not_before: datetime | None = None,
@@ -122,16 +135,16 @@ class CertificateAuthority:
 
     @property
     def certificate_pem(self) -> bytes:
-        """This authority's own certificate."""
+        """The certificate of this CA."""
         return self._certificate.public_bytes(_PEM)
 
     @property
     def root_pem(self) -> bytes:
-        """The self-signed certificate at the top of the chain: for a root authority, its own."""
+        """The self-signed certificate at the top of the chain."""
         return self._issuer.root_pem if self._issuer else self.certificate_pem
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Writes `certificate_pem` to a file, to be named as the client's root certificate."""
+        """Write `certificate_pem` to a file, for the client's tls_root_cert_path (sslrootcert)."""
         Path(path).write_bytes(self.certificate_pem)
 
     def intermediate(
@@ -144,7 +157,7 @@ class CertificateAuthority:
         not_after: datetime | None = None,
         extensions: Iterable[tuple[x509.ExtensionType, bool]] = (),
     ) -> CertificateAuthority:
-        """An authority below this one; the certificates that it issues bring the chain along, the root excepted."""
+        """Create an intermediate CA; the certificates that it issues include the chain without the root."""
         validity = {"not_before": not_before, "not_after": not_after}
         return CertificateAuthority(key, hash, common_name, **validity, extensions=extensions, _issuer=self)
 
@@ -162,34 +175,34 @@ class CertificateAuthority:
         self_signed: bool = False,
         usage: Literal["server", "client"] | None = "server",
     ) -> ServerCertificate:
-        """Issues a certificate.
+        """Issue a certificate.
 
         Args:
             names: Host names and IP addresses; they become dNSName and iPAddress entries of the
                 subjectAltName extension.
-            common_name: The subject's CN, or several. Default: none, or the first of `names` where `san` is `False`.
-            san: `False` leaves the subjectAltName extension out, as certificates of another age do; a sequence of
-                ``cryptography.x509.GeneralName`` is its whole content, whatever is in it.
+            common_name: The subject's CN, or several. Default: none, or the first of `names` if `san` is `False`.
+            san: `False` omits the subjectAltName extension, as old certificates do; a sequence of
+                ``cryptography.x509.GeneralName`` is its content.
             subject: The whole subject, in place of `common_name`.
-            key: The kind of the certificate's own key.
-            hash: The hash of the signature over it. Default: the authority's.
-            padding: The padding of an RSA authority's signature; ``"pss"`` is RSASSA-PSS with MGF1 on the same hash
+            key: The kind of the certificate's key.
+            hash: The hash of its signature. Default: that of the CA.
+            padding: The padding of the signature of an RSA CA; ``"pss"`` is RSASSA-PSS with MGF1 on the same hash
                 and a salt of the hash's length.
             not_before: Start of the validity; naive datetimes are UTC. Default: yesterday, or a day before
                 `not_after` if that is earlier.
             not_after: End of the validity. Default: a year after its start.
-            self_signed: Signs with the certificate's own key, leaving the authority out of it.
-            usage: The extended key usage: a server's certificate or a client's; `None` leaves it open.
+            self_signed: True to sign with the certificate's own key.
+            usage: The extended key usage; `None` for no restriction.
 
         Raises:
-            ValueError: The combination does not exist, for example MD5 with ECDSA.
+            ValueError: The signature algorithm does not exist, for example MD5 with ECDSA.
         """
         leaf_key = generate_key(key)
         subject = subject or _subject(names[0] if common_name is None and san is False else common_name)
         builder = _builder(subject, subject if self_signed else self._certificate.subject, leaf_key)
         builder = _valid(builder, not_before, not_after, days=365)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        # RSA key transport (TLS 1.2 without forward secrecy) is what keyEncipherment is for: RFC 5246 section 7.4.2.
+        # RSA key transport (TLS 1.2 without forward secrecy) needs keyEncipherment: RFC 5246 section 7.4.2.
         usages = ["digital_signature", *(["key_encipherment"] if isinstance(leaf_key, rsa.RSAPrivateKey) else [])]
         builder = builder.add_extension(_key_usage(*usages), critical=True)
         if usage is not None:
@@ -218,12 +231,12 @@ class CertificateAuthority:
         last_update: datetime | None = None,
         next_update: datetime | None = None,
     ) -> bytes:
-        """A PEM certificate revocation list of this authority.
+        """Return a certificate revocation list of this CA in PEM.
 
         Args:
-            revoked: Certificates, and authorities below this one, that are not to be trusted any more.
-            last_update: Since when it is valid; naive datetimes are UTC. Default: yesterday.
-            next_update: Until when. Default: 30 days after `last_update`.
+            revoked: The revoked certificates and intermediate CAs.
+            last_update: Start of the validity; naive datetimes are UTC. Default: yesterday.
+            next_update: End of the validity. Default: 30 days after `last_update`.
         """
         since = _utc(last_update or datetime.now(UTC) - timedelta(days=1))
         until = _utc(next_update or since + timedelta(days=30))
@@ -238,7 +251,7 @@ class CertificateAuthority:
         return builder.sign(self._key, hash_for(self._key, "sha256")).public_bytes(_PEM)
 
     def _intermediates_pem(self) -> bytes:
-        """The chain from this authority upwards, without the root: clients have that or must not trust it."""
+        """Return the chain from this CA upwards without the root, which clients do not accept from a server."""
         return self.certificate_pem + self._issuer._intermediates_pem() if self._issuer else b""
 
     def _authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
@@ -247,7 +260,7 @@ class CertificateAuthority:
 
 
 def _subject(common_name: str | Sequence[str] | None) -> x509.Name:
-    # Never empty: an empty subject would oblige subjectAltName to be critical (RFC 5280 section 4.1.2.6).
+    # With an empty subject, subjectAltName would have to be critical (RFC 5280 section 4.1.2.6).
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "babar-tls testing")]
     names = [common_name] if isinstance(common_name, str) else common_name or ()
     attributes += [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names]
@@ -281,6 +294,12 @@ def _valid(
 
 def _utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _encryption(password: bytes | None) -> serialization.KeySerializationEncryption:
+    if password is None:
+        return serialization.NoEncryption()
+    return serialization.BestAvailableEncryption(password)
 
 
 def _key_usage(*usages: str) -> x509.KeyUsage:

@@ -1,4 +1,4 @@
-"""A man in the middle for PostgreSQL: what an attacker can read and change whose certificate the client accepts."""
+"""A man in the middle for PostgreSQL, whose certificate the client accepts."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ class TlsInterceptor(ScriptedServer):
         with socket.create_connection(self._upstream, timeout=self._timeout) as sock:
             stream = request_tls(sock)
             if stream is None:
-                raise ConnectionError("the real server does not offer TLS")
+                raise ConnectionError("the upstream server does not offer TLS")
             with stream:
                 stream.settimeout(self._timeout)
                 assert peer.tls is not None  # noqa: S101 - for the type checker: the server was told to
                 self._relay(peer.tls, stream)
 
     def _relay(self, client: ssl.SSLSocket, server: ssl.SSLSocket) -> None:
-        # One thread for both directions: OpenSSL does not allow two in one connection at the same time.
+        # One thread serves both directions, because two threads must not use one OpenSSL connection at the same time.
         sasl = _PlusStripper() if self._strip_plus else None
         while True:
             readable, _, _ = select.select([client, server], [], [], self._timeout)
@@ -94,12 +94,12 @@ class TlsInterceptor(ScriptedServer):
 
 
 def _read_available(source: ssl.SSLSocket) -> bytes | None:
-    """What can be read without waiting, maybe nothing: records can be TLS's own. `None` at the end of the stream."""
+    """Read without waiting; return `None` at the end of the stream. A record without data gives empty bytes."""
     timeout = source.gettimeout()
     source.setblocking(False)
     received = bytearray()
     try:
-        # Until it would block: what TLS has decrypted already, `select` cannot see.
+        # Read until it would block: `select` does not report data that TLS has already decrypted.
         while chunk := source.recv(65536):
             received += chunk
     except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -112,13 +112,13 @@ def _read_available(source: ssl.SSLSocket) -> bytes | None:
 
 
 class _PlusStripper:
-    """Rewrites the server's AuthenticationSASL message, wherever TLS and TCP cut the stream."""
+    """A filter that rewrites the server's AuthenticationSASL message, which may arrive in several pieces."""
 
     def __init__(self) -> None:
         self._pending: bytes | None = b""
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes to pass on; the rest of an unfinished message is kept."""
+        """Return the bytes to send to the client; an incomplete message is kept."""
         if self._pending is None:
             return data
         pending, done = self._pending + data, b""
@@ -128,7 +128,7 @@ class _PlusStripper:
                 break
             message, pending = pending[:length], pending[length:]
             done += self._rewrite(message)
-            if message[:1] == b"R":  # the first request of the server is the one that offers the mechanisms
+            if message[:1] == b"R":  # the first authentication request has the list of mechanisms
                 self._pending = None
                 return done + pending
         self._pending = pending

@@ -1,4 +1,4 @@
-r"""Real peers with a script: a server that says exactly what a test wants, over a real socket and real TLS.
+r"""Scripted servers: a function of the test sends and receives the bytes, over a real socket and real TLS.
 
 ::
 
@@ -10,8 +10,8 @@ r"""Real peers with a script: a server that says exactly what a test wants, over
         ...connect to (server.host, server.port)...
     assert not server.errors
 
-The script runs in a thread of its own for every connection; it must not outlive its socket, which every wait of
-`ScriptedPeer` sees to: when the server is closed, or a timeout runs out, the wait ends.
+The script runs in one thread for each connection. Every wait of `ScriptedPeer` ends when the server is stopped or a
+timeout expires, so that no thread outlives its socket.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 
 
 _TLS_HANDSHAKE_RECORD = 0x16
-_JOIN_PATIENCE = 5.0  # seconds
+_JOIN_TIMEOUT = 5.0  # seconds
 
 
 class PeerDisconnected(ConnectionError):
-    """The other end closed the connection, or broke it."""
+    """The client closed or reset the connection."""
 
 
 class ScriptedPeer:
     """One accepted connection, as a script sees it.
 
-    Every wait is bounded by the server's timeout (`TimeoutError`) and ends with `PeerDisconnected` when the other end
-    goes away.
+    Every wait ends with `TimeoutError` after the server's timeout, and with `PeerDisconnected` when the client
+    disconnects.
 
     Attributes:
-        socket: The live socket; an `ssl.SSLSocket` once TLS is up.
+        socket: The current socket; an `ssl.SSLSocket` once TLS is established.
         address: The client's address.
     """
 
@@ -60,16 +60,16 @@ class ScriptedPeer:
 
     @property
     def tls(self) -> ssl.SSLSocket | None:
-        """The TLS socket, to ask for version, ALPN or the client's certificate; `None` while in the clear."""
+        """The TLS socket, which has the version, ALPN and the client's certificate; `None` without TLS."""
         return self.socket if isinstance(self.socket, ssl.SSLSocket) else None
 
     def receive(self, limit: int = 65536) -> bytes:
-        """Whatever arrives next, at most `limit` bytes; empty at the end of the stream."""
+        """Receive at most `limit` bytes; return empty bytes at the end of the stream."""
         with _disconnects():
             return self.socket.recv(limit)
 
     def receive_exactly(self, count: int) -> bytes:
-        """The next `count` bytes, and not one more: what follows may be TLS's."""
+        """Receive `count` bytes and no more: the bytes that follow may belong to TLS."""
         received = bytearray()
         while len(received) < count:
             chunk = self.receive(count - len(received))
@@ -79,58 +79,58 @@ class ScriptedPeer:
         return bytes(received)
 
     def receive_startup(self) -> bytes:
-        """An untyped packet, length included: SSLRequest, StartupMessage, CancelRequest."""
+        """Receive a packet without a type, including its length: SSLRequest, StartupMessage, CancelRequest."""
         head = self.receive_exactly(4)
         return head + self.receive_exactly(max(struct.unpack("!i", head)[0] - 4, 0))
 
     def receive_message(self) -> tuple[bytes, bytes]:
-        """A typed message: its type byte, and its content without the length."""
+        """Receive a message; return its type byte, and its content without the length."""
         head = self.receive_exactly(5)
         return head[:1], self.receive_exactly(max(struct.unpack("!i", head[1:])[0] - 4, 0))
 
     def send(self, data: bytes) -> None:
-        """Sends bytes as they are."""
+        """Send bytes unchanged."""
         with _disconnects():
             self.socket.sendall(data)
 
     def send_message(self, kind: bytes, payload: bytes = b"") -> None:
-        """Sends a typed message, length computed."""
+        """Send a message with a type byte and its length."""
         self.send(kind + struct.pack("!i", len(payload) + 4) + payload)
 
     def drip(self, data: bytes, delay: float = 0.001) -> None:
-        """Sends bytes one by one, each a segment (and with TLS a record) of its own, `delay` seconds apart."""
+        """Send bytes one by one, each in its own TCP segment (and TLS record), `delay` seconds apart."""
         for index in range(len(data)):
             self.send(data[index : index + 1])
             time.sleep(delay)
 
     def start_tls(self, certificate: ServerCertificate, **options: Any) -> None:
-        """Does the server's side of a TLS handshake on the live socket.
+        """Perform the server's side of a TLS handshake on the current socket.
 
         Args:
-            certificate: What to present; weak ones are presented all the same.
+            certificate: The server's certificate; weak ones are accepted.
             options: `minimum_version` and `maximum_version` (`ssl.TLSVersion`), `alpn_protocols` (default:
-                ``("postgresql",)``), `ciphers` (an OpenSSL cipher list), `client_ca_pem` (demands a client
-                certificate), `group` (the one key-exchange group, by OpenSSL's name).
+                ``("postgresql",)``), `ciphers` (an OpenSSL cipher list), `client_ca_pem` (requires a client
+                certificate), `group` (the only key-exchange group, by its OpenSSL name).
 
         Raises:
-            PeerDisconnected: The client gave up, for example because it did not accept the certificate.
+            PeerDisconnected: The client aborted, for example because it did not accept the certificate.
             ssl.SSLError: The handshake failed for another reason.
         """
         with _disconnects():
             context = server_context(certificate, **options)
-            # In two steps, so that the socket is ours to close when the handshake fails.
+            # In two steps: if the handshake fails, `close` must still find the socket.
             self.socket = wrap(context, self.socket, server_side=True)
             self.socket.do_handshake()
 
     def accept_tls(self, certificate: ServerCertificate, **options: Any) -> None:
-        """Gets to TLS as PostgreSQL does: after an SSLRequest, or at once if the client starts with TLS.
+        """Establish TLS as PostgreSQL does: after an SSLRequest, or at once if the client starts with TLS.
 
         Args:
             certificate: As for `start_tls`.
             options: As for `start_tls`.
 
         Raises:
-            ConnectionError: The client wants no TLS.
+            ConnectionError: The client did not request TLS.
         """
         with _disconnects():
             first = self.socket.recv(1, socket.MSG_PEEK)
@@ -140,28 +140,28 @@ class ScriptedPeer:
                 self.send(b"N")
                 request = self.receive_startup()
             if request != SSL_REQUEST:
-                raise ConnectionError("the client does not ask for TLS")
+                raise ConnectionError("the client did not request TLS")
             self.send(b"S")
         self.start_tls(certificate, **options)
 
     def reset(self) -> None:
-        """Breaks the connection with a TCP reset instead of closing it."""
+        """Reset the TCP connection."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
     def close(self) -> None:
-        """Closes the TCP connection, without TLS's close_notify."""
+        """Close the TCP connection without sending close_notify."""
         self.socket.close()
 
     def close_notify(self) -> None:
-        """Ends TLS in good order (RFC 8446 section 6.1), waiting for the client's answer, and goes on in the clear."""
+        """Send close_notify (RFC 8446 section 6.1), wait for that of the client, and continue without TLS."""
         if isinstance(self.socket, ssl.SSLSocket):
             with _disconnects():
                 self.socket = self.socket.unwrap()
 
     def interrupt(self) -> None:
-        """Ends every wait on this connection, from another thread."""
-        # Not SSLSocket's own shutdown: it takes the TLS object away from under a thread that is reading.
+        """End every wait on this connection; called from another thread."""
+        # SSLSocket.shutdown would drop the TLS object while another thread reads from it.
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
@@ -170,8 +170,8 @@ class ScriptedServer(Startable):
     """A TCP server that runs a script for every connection.
 
     Args:
-        script: What to say; called with a `ScriptedPeer`. The connection is closed when it returns.
-        tls: Brings every connection to TLS with this certificate before the script starts (`ScriptedPeer.accept_tls`).
+        script: Called with a `ScriptedPeer` for each connection, which is closed when it returns.
+        tls: A certificate; TLS is established before the script starts (`ScriptedPeer.accept_tls`).
         host: The address to listen on.
         timeout: How long any wait of a script may take, in seconds.
         tls_options: Options of `ScriptedPeer.start_tls`, for `tls`.
@@ -180,7 +180,7 @@ class ScriptedServer(Startable):
         host: The address that it listens on.
         port: The port, chosen by the system.
         connections: How many connections it has accepted.
-        errors: What scripts raised, except for the client's leaving.
+        errors: The exceptions of scripts, except `PeerDisconnected`.
     """
 
     def __init__(
@@ -207,25 +207,25 @@ class ScriptedServer(Startable):
         self._peers: set[ScriptedPeer] = set()
 
     def start(self) -> None:
-        """Listens."""
+        """Listen on a free port."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self._listener = socket.create_server((self.host, 0), family=family)
         self.port = self._listener.getsockname()[1]
         self._threads.append(self._spawn(self._accept, self._listener))
 
     def stop(self) -> None:
-        """Stops listening, interrupts the scripts that still run, and waits for them."""
+        """Stop listening, interrupt the scripts that still run, and wait for them."""
         if self._listener is None:
             return
         with self._lock:
             self._closing = True
             for peer in self._peers:
                 peer.interrupt()
-        # Closing a listener does not wake the thread that waits on it; a connection does, everywhere.
+        # Closing a listener does not wake a thread in accept(). A connection does, on every system.
         with contextlib.suppress(OSError):
             socket.create_connection((self.host, self.port), timeout=1).close()
         for thread in list(self._threads):
-            thread.join(_JOIN_PATIENCE)
+            thread.join(_JOIN_TIMEOUT)
         self._listener.close()
         self._listener = None
 
@@ -250,7 +250,7 @@ class ScriptedServer(Startable):
                 sock.settimeout(self._timeout)
                 try:
                     peer = ScriptedPeer(sock)
-                except OSError:  # gone already
+                except OSError:  # the client has already disconnected
                     sock.close()
                     continue
                 self._peers.add(peer)
@@ -263,7 +263,7 @@ class ScriptedServer(Startable):
             self._script(peer)
         except PeerDisconnected:
             pass
-        except BaseException as exc:  # a thread has nobody to raise it to
+        except BaseException as exc:  # the test reads `errors`; nothing handles an exception of this thread
             if not self._closing:
                 self.errors.append(exc)
         finally:
@@ -275,17 +275,17 @@ class ScriptedServer(Startable):
 
 @contextlib.contextmanager
 def _disconnects() -> Iterator[None]:
-    """Turns the many ways in which the other end leaves into `PeerDisconnected`."""
+    """Raise `PeerDisconnected` for the errors that mean that the client disconnected."""
     try:
         yield
     except ssl.SSLError as exc:
-        # An alert is the client's word that it leaves, end of file its silence; the rest is a failure of this end.
+        # An alert or an end of file means that the client ended TLS. Other errors are failures of the server.
         if isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "ALERT" in (exc.reason or ""):
-            raise PeerDisconnected(f"the peer left: {exc}") from exc
+            raise PeerDisconnected(f"the peer disconnected: {exc}") from exc
         raise
     except ConnectionError as exc:
-        raise PeerDisconnected(f"the peer left: {exc}") from exc
+        raise PeerDisconnected(f"the peer disconnected: {exc}") from exc
     except OSError as exc:
-        if exc.errno in (errno.ENOTCONN, errno.EINVAL):  # what `accept` returned had been reset before
-            raise PeerDisconnected(f"the peer left: {exc}") from exc
+        if exc.errno in (errno.ENOTCONN, errno.EINVAL):  # the connection was reset before `accept` returned it
+            raise PeerDisconnected(f"the peer disconnected: {exc}") from exc
         raise

@@ -49,7 +49,7 @@ class PgBouncer(ServerProcess):
     Attributes:
         host: The address that it listens on, ``127.0.0.1``.
         port: Its TCP port.
-        root_cert_path: A file with the certificate to trust, readable by everybody.
+        root_cert_path: A file with the certificate to trust, readable by all accounts.
         certificate: PgBouncer's certificate; `None` before `start` if the default is used.
         version: Its version, for example ``1.18.0``.
 

@@ -55,7 +55,7 @@ class PostgresServer(ServerProcess):
     Args:
         tls: True if the server offers TLS.
         certificate: The server's certificate. Default: a P-256 certificate from `ca` for localhost, 127.0.0.1 and ::1.
-        ca: The CA that issues the default certificate, and the one that `root_cert_path` holds. Default: a new one.
+        ca: The CA that issues the default certificate, and whose certificate is in `root_cert_path`. Default: a new CA.
         hba: Lines of pg_hba.conf, after one that lets the superuser log in on the Unix socket. Default: SCRAM for
             all roles on the Unix socket and the loopback interface (MD5 for roles that are stored that way).
         roles: Roles to create, by name: a password, `None` for none, or a `Role`.
@@ -73,7 +73,7 @@ class PostgresServer(ServerProcess):
         socket_dir: The folder of its Unix socket, which clients use as the host.
         user: The superuser, ``postgres``.
         password: The superuser's password.
-        root_cert_path: A file with the certificate to trust, readable by everybody; exists if `tls` is true.
+        root_cert_path: A file with the certificate to trust, readable by all accounts; exists if `tls` is true.
         certificate: The server's certificate; `None` without TLS, and before `start` if the default is used.
         version: The server's version, for example ``17.10``.
         bindir: The bin folder of the installation.
@@ -227,7 +227,7 @@ class PostgresServer(ServerProcess):
     def set_hba(self, lines: Sequence[str]) -> None:
         """Replace the lines of pg_hba.conf; returns when new connections use them.
 
-        The first line remains the one that lets the superuser log in on the Unix socket.
+        The first line stays: it lets the superuser log in on the Unix socket.
 
         Raises:
             PostgresError: The server rejected the lines and continues to use the old ones.

@@ -1,4 +1,4 @@
-"""A server that binds by every registered type, which PostgreSQL does not: it has tls-server-end-point alone.
+"""A server that supports every registered channel-binding type. PostgreSQL supports only tls-server-end-point.
 
 ::
 
@@ -7,8 +7,8 @@
     assert server.logins[0].channel_binding_type == "tls-exporter"
     assert not server.errors
 
-It speaks as much of PostgreSQL's protocol as a login needs, and answers ``select 1``. A login that it
-refuses gets the SQLSTATE that PostgreSQL 17 has for it.
+It implements the part of PostgreSQL's protocol that a login needs, and answers ``select 1``. A refused login gets the
+SQLSTATE of PostgreSQL 17.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 
 
 _MECHANISMS = (scram.SCRAM_SHA_256_PLUS, scram.SCRAM_SHA_256)
-#: What an engine can tell a server of its own end, in the best case.
+#: The binding types that a TLS library can provide to a server.
 _BINDINGS = {"stdlib": ("tls-server-end-point", "tls-unique"), "openssl": CHANNEL_BINDING_TYPES}
 _SASL, _SASL_CONTINUE, _SASL_FINAL = 10, 11, 12
 
-#: The SQLSTATEs that PostgreSQL 17 gives to what `babar_tls.protocol.scram.ScramServer` says; the rest is a protocol
-#: violation.
+#: PostgreSQL 17's SQLSTATEs for the errors of `babar_tls.protocol.scram.ScramServer`; other errors are protocol
+#: violations.
 _SQLSTATES = {
     "SCRAM channel binding negotiation error": "28000",
     "SCRAM channel binding check failed": "28000",
@@ -59,13 +59,13 @@ _SQLSTATES = {
 
 @dataclass(frozen=True)
 class ScramLogin:
-    """A login that was accepted.
+    """An accepted login.
 
     Attributes:
         user: From the StartupMessage.
         mechanism: The SASL mechanism that the client chose.
         gs2_flag: ``n``, ``y`` or ``p`` (RFC 5802 §6).
-        channel_binding_type: What the channel was bound with; `None` without ``p``.
+        channel_binding_type: The binding type; `None` without ``p``.
         tls_version: ``TLSv1.2`` or ``TLSv1.3``.
     """
 
@@ -78,12 +78,12 @@ class ScramLogin:
 
 @dataclass(frozen=True)
 class ScramRefusal:
-    """A login that was refused.
+    """A refused login.
 
     Attributes:
-        user: From the StartupMessage, empty if there was none.
-        sqlstate: As the client was told.
-        message: Likewise.
+        user: From the StartupMessage; empty if it has no user.
+        sqlstate: The SQLSTATE that was sent to the client.
+        message: The message that was sent to the client.
     """
 
     user: str
@@ -92,32 +92,32 @@ class ScramRefusal:
 
 
 class ScramServer(ScriptedServer):
-    """A server for tests to log in at, with TLS and SCRAM-SHA-256(-PLUS) and nothing else.
+    """A server for tests, with TLS and only SCRAM-SHA-256(-PLUS).
 
-    ``SCRAM-SHA-256-PLUS`` is offered to a connection that has one of the accepted bindings, and then a client that
-    says that it has not been (``y``) is refused (RFC 5802 §6).
+    ``SCRAM-SHA-256-PLUS`` is offered if the connection has one of the accepted bindings. Then a client with the flag
+    ``y`` (the server did not offer channel binding) is refused (RFC 5802 §6).
 
     Args:
-        roles: By name a password, a verifier (``SCRAM-SHA-256$…``), or `None` for none, in which case every login
-            fails as it does for a role that does not exist.
-        certificate: What to present.
-        mechanisms: What to offer.
-        channel_bindings: The binding types to accept. Default: all that the engine can have.
+        roles: By name a password, a verifier (``SCRAM-SHA-256$…``), or `None` for no password: then every login fails
+            as it does for a role that does not exist.
+        certificate: The server's certificate.
+        mechanisms: The mechanisms to offer.
+        channel_bindings: The binding types to accept. Default: all that the TLS library can provide.
         iterations: PBKDF2 iterations of passwords, and of roles that do not exist.
         minimum_version: The oldest TLS version.
         maximum_version: The newest.
-        engine: ``openssl`` (pyOpenSSL, needed for tls-exporter) or ``stdlib``. Default: ``openssl`` if it is installed
-            or `channel_bindings` names tls-exporter.
+        engine: The TLS backend: ``openssl`` (pyOpenSSL, needed for tls-exporter) or ``stdlib``. Default: ``openssl`` if
+            it is installed or `channel_bindings` names tls-exporter.
         host: The address to listen on.
         timeout: How long any wait may take, in seconds.
 
     Attributes:
-        engine: The engine that it uses.
-        logins: The logins that were accepted, in order.
-        refusals: Those that were refused.
+        engine: The TLS backend.
+        logins: The accepted logins, in order.
+        refusals: The refused logins.
 
     Raises:
-        ConfigError: An argument makes no sense.
+        ConfigError: An argument is invalid.
         ImportError: pyOpenSSL is needed and not installed.
     """
 
@@ -136,7 +136,7 @@ class ScramServer(ScriptedServer):
         timeout: float = 10.0,
     ) -> None:
         super().__init__(self._converse, host=host, timeout=timeout)
-        self.engine = engine or _engine_for(channel_bindings)
+        self.engine = engine or _default_backend(channel_bindings)
         self.logins: list[ScramLogin] = []
         self.refusals: list[ScramRefusal] = []
         self._secrets = Secrets(roles, iterations)
@@ -145,13 +145,13 @@ class ScramServer(ScriptedServer):
         self._versions = {"minimum_version": minimum_version, "maximum_version": maximum_version}
         _check_names("mechanism", self._mechanisms, _MECHANISMS)
         if not self._mechanisms:
-            raise ConfigError("a server without a mechanism lets nobody in", remedy=f"Name one of {_MECHANISMS}.")
-        _check_names("engine", [self.engine], tuple(_BINDINGS))
+            raise ConfigError("mechanisms is empty", remedy=f"Set mechanisms to one or more of {_MECHANISMS}.")
+        _check_names("TLS backend", [self.engine], tuple(_BINDINGS))
         possible = _BINDINGS[self.engine]
-        _check_names(f"channel binding type for the engine {self.engine}", channel_bindings or (), possible)
+        _check_names(f"channel binding type for the TLS backend {self.engine}", channel_bindings or (), possible)
         self._bindings = frozenset(possible if channel_bindings is None else channel_bindings)
         if self.engine == "openssl":
-            # Now, where somebody sees the error, and not in the thread of the first connection.
+            # The caller must see the ImportError, not the thread of the first connection.
             importlib.import_module("babar_tls.testing._openssl_peer")
 
     def _converse(self, peer: ScriptedPeer) -> None:
@@ -160,7 +160,7 @@ class ScramServer(ScriptedServer):
         try:
             startup = parse_startup(tls.peer.receive_startup())
             if startup is None:
-                return  # a CancelRequest: there is nothing to cancel
+                return  # CancelRequest
             user = startup.get("user", "")
             self._authenticate(tls, user)
         except RefusedError as exc:
@@ -176,7 +176,7 @@ class ScramServer(ScriptedServer):
         bindings = {name: data for name, data in tls.bindings.items() if name in self._bindings}
         offered = [name for name in self._mechanisms if name != scram.SCRAM_SHA_256_PLUS or bindings]
         if not offered:
-            raise RefusedError("28000", "this connection has no channel binding of an accepted type")
+            raise RefusedError("28000", "the connection has no channel binding of an accepted type")
         if scram.SCRAM_SHA_256_PLUS not in offered:
             bindings = {}
         secret = self._secrets.of(user)
@@ -196,12 +196,12 @@ class ScramServer(ScriptedServer):
 
 
 def gs2_flag(client_first_message: bytes) -> tuple[str, str | None]:
-    """The gs2-cbind-flag's letter, and the type behind a ``p`` (RFC 5802 §7), of a message that was accepted."""
+    """Return the letter of the gs2-cbind-flag, and the type after ``p`` (RFC 5802 §7), of a valid message."""
     letter, _, binding_type = client_first_message.partition(b",")[0].decode("ascii", "replace").partition("=")
     return letter, binding_type or None
 
 
-def _engine_for(channel_bindings: Collection[str] | None) -> str:
+def _default_backend(channel_bindings: Collection[str] | None) -> str:
     if channel_bindings is None:
         return "openssl" if find_spec("OpenSSL") is not None else "stdlib"
     return "openssl" if "tls-exporter" in channel_bindings else "stdlib"

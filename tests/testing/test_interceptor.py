@@ -107,4 +107,4 @@ def test_upstream_without_tls_is_an_error() -> None:
                     assert upstream_side.recv(8)
                     upstream_side.sendall(b"N")
                     assert stream.recv(1) == b""
-            assert [str(error) for error in running.errors] == ["the real server does not offer TLS"]
+            assert [str(error) for error in running.errors] == ["the upstream server does not offer TLS"]
