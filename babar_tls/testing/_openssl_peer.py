@@ -6,7 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from babar_tls.testing._optional import demo_extra_missing
-from babar_tls.testing._wire import ALPN
+from babar_tls.testing._tls_contexts import ALPN
 from babar_tls.testing.peers import PeerDisconnected, ScriptedPeer
 
 try:

@@ -1,7 +1,8 @@
 """The server's end of a TLS connection, and its channel bindings.
 
-The rules for channel bindings are implemented here and in `_end_point` a second time, from the RFCs and for the server.
-They do not use `babar_tls.protocol.channel_binding`, because no test would find a mistake in code that both ends share.
+The rules for channel bindings are implemented here and in `_end_point_hash` a second time, from the RFCs and for the
+server. They do not use `babar_tls.protocol.channel_binding`, because no test would find a mistake in code that both
+ends share.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def accept_tls(peer: ScriptedPeer, certificate: ServerCertificate, *, backend: s
     Raises:
         ImportError: pyOpenSSL is not installed.
     """
-    from babar_tls.testing._end_point import end_point_hash  # noqa: PLC0415 - optional dependency
+    from babar_tls.testing._end_point_hash import end_point_hash  # noqa: PLC0415 - optional dependency
 
     bindings: dict[str, bytes | None] = {"tls-server-end-point": end_point_hash(certificate.der)}
     if backend == "openssl":

@@ -8,7 +8,7 @@ import ssl
 import struct
 from typing import TYPE_CHECKING
 
-from babar_tls.testing._wire import request_tls
+from babar_tls.testing._tls_contexts import request_tls
 from babar_tls.testing.peers import ScriptedServer
 
 if TYPE_CHECKING:

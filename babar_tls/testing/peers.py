@@ -26,7 +26,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.testing._lifecycle import Startable
-from babar_tls.testing._wire import GSSENC_REQUEST, SSL_REQUEST, server_context, wrap
+from babar_tls.testing._tls_contexts import GSSENC_REQUEST, SSL_REQUEST, server_context, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .clients import ENGINES, Outcome, normal, through_babar, through_libpq
+from .clients import BACKENDS, Outcome, normal, through_babar, through_libpq
 from .differences import difference
 
 if TYPE_CHECKING:
@@ -44,20 +44,20 @@ class Comparison:
                     self._logs[name] = self._world.log(name)
             conninfo, home = case.conninfo(values), values[case.home]
             self._record(case, conninfo, "libpq", through_libpq(self._libpq, conninfo, home))
-            for engine in ENGINES:
-                outcome = through_babar(conninfo, home, engine)
-                self._record(case, conninfo, engine, outcome)
+            for backend in BACKENDS:
+                outcome = through_babar(conninfo, home, backend)
+                self._record(case, conninfo, backend, outcome)
             if index % ASYNC_STEP == 0:
-                engine = ENGINES[index // ASYNC_STEP % len(ENGINES)]
-                outcome = through_babar(conninfo, home, engine, "asyncio")
-                self._record(case, conninfo, f"{engine} asyncio", outcome)
+                backend = BACKENDS[index // ASYNC_STEP % len(BACKENDS)]
+                outcome = through_babar(conninfo, home, backend, "asyncio")
+                self._record(case, conninfo, f"{backend} asyncio", outcome)
 
     def _record(self, case: Case, conninfo: str, client: str, outcome: Outcome) -> None:
         fences = {name: self._logs[name].fence(unix="{" in case.get("host")) for name in case.servers}
         self._runs.append((case, conninfo, client, outcome, fences))
 
     def disagreements(self) -> list[str]:
-        """One paragraph for each case that went otherwise than the table says, and the clients with which."""
+        """Return one paragraph for each unexpected result, with the clients that had it."""
         stretches = {name: log.stretches() for name, log in self._logs.items()}
         found: dict[str, list[str]] = {}
         theirs, their_attempts = Outcome(""), {}
@@ -82,7 +82,7 @@ def check(world: World, libpq: Libpq, cases: Iterable[Case]) -> None:
 
 
 def _problem(case: Case, differs: str, ours: Outcome) -> str:
-    """What is wrong with how we differ, or do not differ; empty if nothing."""
+    """Return why the result is unexpected, or an empty string."""
     expected = difference(case)
     if expected is None:
         return differs
@@ -101,7 +101,7 @@ def _compare(
     if their_attempts != our_attempts:
         return "makes other attempts"
     if theirs.row != ours.row:
-        return "is somebody else to the server"
+        return "has another identity on the server"
     rest = normal(ours.text)
     for line in theirs.lines:  # in their order, and each as often
         _, found, rest = rest.partition(line)

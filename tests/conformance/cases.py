@@ -1,4 +1,4 @@
-"""A case: one connection string and the servers that it leads to."""
+"""A case: a connection string and its servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Case:
     """One row of the table.
 
     Attributes:
-        parameters: The connection string's keywords; ``{name}`` in a value stands for a file or a server's port.
+        parameters: The connection string's keywords; ``{name}`` stands for a file or a server's port.
         servers: The servers whose logs are compared, those first whose name `parameters` uses.
         home: The home directory's name in `world.Files`.
         setup: What the server was given for this case: its certificate, its script.
@@ -28,11 +28,11 @@ class Case:
     setup: str = ""
 
     def get(self, keyword: str) -> str:
-        """A keyword's value, empty if it is not there."""
+        """Return the value of a keyword, or an empty string."""
         return self.parameters.get(keyword, "")
 
     def conninfo(self, values: Mapping[str, str]) -> str:
-        """The connection string."""
+        """Return the connection string."""
         parts = []
         for keyword, template in self.parameters.items():
             value = template.format(**values).replace("\\", "\\\\").replace("'", "\\'")
@@ -49,7 +49,7 @@ _OBVIOUS = frozenset(["gssencmode"])
 
 
 def tcp(server: str, **keywords: str | None) -> dict[str, str]:
-    """A connection string's keywords for a server by TCP; `None` leaves one out."""
+    """Return the keywords of a connection string for a server over TCP; `None` omits a keyword."""
     keywords = {
         "host": "localhost",
         "hostaddr": "127.0.0.1",

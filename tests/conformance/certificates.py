@@ -29,7 +29,7 @@ def _past() -> datetime:
 
 
 def _alone(certificate: ServerCertificate) -> ServerCertificate:
-    """The leaf without its intermediates."""
+    """Return the leaf without its intermediates."""
     end = b"-----END CERTIFICATE-----\n"
     return dataclasses.replace(certificate, certificate_pem=certificate.certificate_pem.partition(end)[0] + end)
 

@@ -1,4 +1,4 @@
-"""The two sides of the comparison: libpq and this library, each on the same string, with the same kind of answer."""
+"""The two clients of the comparison, libpq and this library, with the same kind of result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from babar_tls import AsyncSession
 if TYPE_CHECKING:
     from .libpq_process import Libpq
 
-ENGINES = tuple(name for name in ("stdlib", "openssl") if name in babar_tls.available_backends())
+BACKENDS = tuple(name for name in ("stdlib", "openssl") if name in babar_tls.available_backends())
 
 #: Who the server thinks is there: what a session may ask for without privileges.
 QUERY = (
@@ -33,7 +33,7 @@ _SAME_WORDS = (
     # OpenSSL's words for an end without close_notify, in its versions, and ours
     (re.compile(r"SSL error: unexpected eof while reading|SSL SYSCALL error: EOF detected"), _CLOSED),
     (re.compile(r"(?:tlsv1|tlsv13|sslv3|ssl/tls) alert"), "alert"),
-    # the alerts by which a server says what it dislikes about our certificate
+    # the alerts for a rejected client certificate
     (re.compile(r"SSL error: alert (unknown ca|certificate expired)"), rf"{_CERTIFICATE} (\1)"),
     (re.compile(r"SSL error: (?:alert protocol version|unsupported protocol|no protocols available)"), _NO_VERSION),
     # libpq quotes OpenSSL's error queue or what was left in it
@@ -55,7 +55,7 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a connection string, as the client tells it.
+    """The result of a connection attempt, as the client reports it.
 
     Attributes:
         text: The error's text; empty where the client is connected.
@@ -79,7 +79,7 @@ class Outcome:
 
 
 def normal(text: str) -> str:
-    """A text in words that do not depend on OpenSSL's version."""
+    """Replace texts that depend on the version of OpenSSL."""
     for pattern, word in _SAME_WORDS:
         text = pattern.sub(word, text)
     return text
@@ -90,23 +90,23 @@ def through_libpq(libpq: Libpq, conninfo: str, home: str) -> Outcome:
     return Outcome(message, tuple(row))
 
 
-def through_babar(conninfo: str, home: str, engine: str, style: str = "blocking") -> Outcome:
+def through_babar(conninfo: str, home: str, backend: str, style: str = "blocking") -> Outcome:
     """Connect as a user with this home directory, by `Session` or by `AsyncSession`."""
     try:
         with mock.patch.dict(os.environ, HOME=home):
-            row = _blocking(conninfo, engine) if style == "blocking" else asyncio.run(_asyncio(conninfo, engine))
+            row = _blocking(conninfo, backend) if style == "blocking" else asyncio.run(_asyncio(conninfo, backend))
     except babar_tls.Error as error:
         return Outcome(str(error), error=type(error).__name__)
     return Outcome("", row)
 
 
-def _blocking(conninfo: str, engine: str) -> tuple[str, ...]:
-    with babar_tls.connect(conninfo, tls_backend=engine) as session:
+def _blocking(conninfo: str, backend: str) -> tuple[str, ...]:
+    with babar_tls.connect(conninfo, tls_backend=backend) as session:
         return _row(session.query(QUERY))
 
 
-async def _asyncio(conninfo: str, engine: str) -> tuple[str, ...]:
-    config = babar_tls.Config.from_conninfo(conninfo, tls_backend=engine)
+async def _asyncio(conninfo: str, backend: str) -> tuple[str, ...]:
+    config = babar_tls.Config.from_conninfo(conninfo, tls_backend=backend)
     async with await AsyncSession.connect(config) as session:
         return _row(await session.query(QUERY))
 

@@ -1,4 +1,4 @@
-"""What the table needs: its servers and files, and libpq."""
+"""The servers and files of the table, and libpq."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def libpq() -> Iterator[Libpq]:
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection string is all that is said."""
+    """Remove the variables that libpq reads."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
 def full_offers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Offer all groups from the beginning: a narrowed offer that fails is repeated, which libpq does not do."""
+    """Offer all groups from the beginning: libpq does not repeat a handshake with a narrowed offer."""
     monkeypatch.setattr(key_share_cache, "parameters", lambda server: server.parameters)

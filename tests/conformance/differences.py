@@ -1,4 +1,4 @@
-"""Where this library is not like libpq, on purpose: which cases, why, and what it does instead."""
+"""The deliberate differences between this library and libpq."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Difference:
     Attributes:
         name: As docs/conformance.md calls it.
         reason: Why.
-        applies: Whether a case shows it. It must then differ, with every engine.
-        ours: What our error says, a part of it, as a regular expression; empty where we connect.
+        applies: Returns True for a case that shows it; that case must differ with every backend.
+        ours: A regular expression for a part of this library's error; empty if it connects.
     """
 
     name: str
@@ -41,12 +41,12 @@ def _server_has_tls(case: Case) -> bool:
 
 
 def _tls_is_tried(case: Case) -> bool:
-    """TLS begins in the first attempt."""
+    """Return True if the first attempt uses TLS."""
     return _server_has_tls(case) and not _local(case) and _mode(case) not in ("disable", "allow")
 
 
 def _asked_for_password(case: Case) -> bool:
-    """The server asks for a cleartext password on a channel that nobody has verified, and require_auth lets it."""
+    """Return True if the server requests a cleartext password, is not verified, and require_auth allows it."""
     method, _, scope = case.get("user").partition("_")
     tls, mode, allowed = _server_has_tls(case), _mode(case), case.get("require_auth")
     if method != "password" or scope == "local" or case.get("channel_binding") == "require":
@@ -62,7 +62,7 @@ def _asked_for_password(case: Case) -> bool:
 
 
 def _unusable_client_file(case: Case) -> bool:
-    """A client certificate or its key that cannot be used; a certificate that is not there is another matter."""
+    """Return True if the client certificate or its key is unusable; a missing certificate is another difference."""
     broken = case.get("sslkey") in ("{missing}", "{open_key}", "{expired_key}", "{no_key}") or not case.get("sslkey")
     mismatched = case.get("sslkey") == "{expired_key}" and case.get("sslcert") == "{expired_cert}"
     return (
@@ -88,13 +88,13 @@ def _signed_by_ed25519(case: Case) -> bool:
 DIFFERENCES = (
     Difference(
         "cleartext passwords",
-        "Whoever stands in between, or plays the server, reads them.",
+        "A man in the middle reads them.",
         _asked_for_password,
         "server requested a cleartext password, which a man in the middle could read",
     ),
     Difference(
         "missing root file",
-        "Whoever names a root file wants the server verified; a slip of the pen must not turn that off.",
+        "A wrong path must not disable verification.",
         lambda case: (
             case.get("sslrootcert") == "{missing}"
             and (_tls_is_tried(case) or case.get("sslnegotiation") == "direct")
@@ -104,7 +104,7 @@ DIFFERENCES = (
     ),
     Difference(
         "unusable root file",
-        "As a missing one; libpq's prefer goes on without TLS.",
+        "As a missing one; libpq continues without TLS with sslmode=prefer.",
         lambda case: (
             case.get("sslrootcert") in ("{no_root}", "{folder}") and _mode(case) == "prefer" and _tls_is_tried(case)
         ),
@@ -112,7 +112,7 @@ DIFFERENCES = (
     ),
     Difference(
         "missing client certificate",
-        "Whoever names a certificate wants it presented; libpq goes on without.",
+        "A configured certificate must be sent; libpq continues without it.",
         lambda case: (
             case.get("sslcert") == "{missing}" and case.get("sslcertmode") != "disable" and _tls_is_tried(case)
         ),
@@ -120,13 +120,13 @@ DIFFERENCES = (
     ),
     Difference(
         "unusable client certificate",
-        "A file that cannot be used is no reason to go on without TLS, as libpq's prefer does.",
+        "An unusable file must not disable TLS, as it does in libpq with sslmode=prefer.",
         lambda case: _unusable_client_file(case) and _mode(case) == "prefer" and _tls_is_tried(case),
         "private key file|could not read certificate file",
     ),
     Difference(
         "missing revocation list",
-        "Whoever names lists wants them looked at; libpq ignores a file, and says nothing of a directory.",
+        "Configured lists must be used; libpq ignores a missing file, and does not name the directory.",
         lambda case: (
             (case.get("sslcrl") in ("{missing}", "{no_crl}") or case.get("sslcrldir") == "{missing}")
             and case.get("sslrootcert") != ""
@@ -136,49 +136,49 @@ DIFFERENCES = (
     ),
     Difference(
         "channel binding without TLS",
-        "It cannot be had, so nothing is connected.",
+        "It is not possible, so the client does not connect.",
         _binding_without_tls,
         "channel binding required, but SSL not in use",
     ),
     Difference(
         "bytes after the answer to SSLRequest",
-        "Somebody stuffs plain text into the channel (CVE-2021-23222): an error, and nothing follows it.",
+        "An attacker injects plain text (CVE-2021-23222): an error, without another attempt.",
         _stuffed,
         "received unencrypted data after SSL response",
     ),
     Difference(
         "wildcard of a whole top-level domain",
-        "No authority may issue *.com, so who has such a certificate should not be believed.",
+        "A CA must not issue *.com, so such a certificate is not accepted.",
         lambda case: case.setup == "wildcard of two labels" and case.get("host") == "example.com",
         "does not match host name",
     ),
     Difference(
         "Ed25519 and preferred channel binding",
-        "The certificate has no hash to bind with: we log in without binding, and warn; libpq cannot log in.",
+        "The certificate has no hash to bind with: this library warns and does not bind; libpq cannot log in.",
         lambda case: _signed_by_ed25519(case) and case.get("channel_binding") == "prefer",
         "",
     ),
     Difference(
         "Ed25519 and required channel binding",
-        "Both fail; ours says why.",
+        "Both fail; the error of this library has the reason.",
         lambda case: _signed_by_ed25519(case) and case.get("channel_binding") == "require",
         "signed with Ed25519",
     ),
     Difference(
         "old TLS versions",
-        "TLS 1.1 and older are broken, and not spoken here; libpq asks OpenSSL.",
+        "TLS 1.1 and older are insecure and not supported here; libpq leaves the decision to OpenSSL.",
         lambda case: case.get("ssl_max_protocol_version") == "TLSv1.1",
         "invalid SSL protocol version range",
     ),
     Difference(
         "nonsense is found early",
-        "A number that is none is an error before anything is connected.",
+        "A value that is not a number is an error before the client connects.",
         lambda case: case.get("connect_timeout") in ("bogus", "1x"),
         'for connection option "connect_timeout"',
     ),
     Difference(
         "unknown keywords",
-        "Both fail; ours keeps to itself what may be a piece of an unquoted password.",
+        "Both fail; this library does not show the keyword, which may be a part of an unquoted password.",
         lambda case: case.get("nosuchkeyword") != "",
         r"invalid connection option\n",
     ),
@@ -186,7 +186,7 @@ DIFFERENCES = (
 
 
 def difference(case: Case) -> Difference | None:
-    """The difference that a case shows, `None` if it must agree."""
+    """Return the difference that a case shows, or `None` if both clients must agree."""
     found = [item for item in DIFFERENCES if item.applies(case)]
     assert len(found) < 2, f"{case} is claimed by {[item.name for item in found]}"
     return found[0] if found else None

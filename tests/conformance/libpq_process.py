@@ -1,4 +1,4 @@
-"""libpq in a process of its own: its blocking calls hold the GIL, and the scripted servers of these tests are threads.
+"""libpq in a separate process: its blocking calls hold the GIL, and the scripted servers of these tests are threads.
 
 Run as a program it reads conninfo strings and answers with what became of them, one JSON value a line.
 """
@@ -50,7 +50,7 @@ class Libpq:
 
 
 def require_libpq() -> None:
-    """Skip the module where there is no libpq that is new enough."""
+    """Skip the module if psycopg is missing or its libpq is too old."""
     pq: Any = pytest.importorskip("psycopg.pq", reason="needs psycopg: pip install 'psycopg[binary]'")
     if pq.version() < OLDEST:
         pytest.skip(f"needs libpq 18, and psycopg has {pq.version()}", allow_module_level=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from babar_tls.testing import ScriptedServer
-from babar_tls.testing._wire import SSL_REQUEST
+from babar_tls.testing._tls_contexts import SSL_REQUEST
 
 if TYPE_CHECKING:
     from typing import Self
@@ -35,7 +35,7 @@ class Conversation:
         self._certificate = certificate
 
     def first(self) -> bytes:
-        """The kind of the first packet: an SSLRequest, TLS itself (which is left unread), or a StartupMessage."""
+        """Return the kind of the first packet: SSLRequest, a TLS record (which is not read), or StartupMessage."""
         if self.peer.tls is None and self.peer.socket.recv(1, socket.MSG_PEEK) == bytes((_HELLO,)):
             self.heard.append("direct")
             return b"direct"
@@ -44,7 +44,7 @@ class Conversation:
         return self.heard[-1].encode()
 
     def start_tls(self, *protocols: str) -> None:
-        """Do the handshake; whether the client breaks it off or finishes it before it leaves is its engine's matter."""
+        """Perform the handshake; backends differ in whether they abort it or disconnect afterwards."""
         self.peer.start_tls(self._certificate, alpn_protocols=protocols)
 
     def refuse(self, sqlstate: str, message: str) -> None:
@@ -111,7 +111,7 @@ def _answering(answer: bytes, *, then: str = "", plain: str = "login") -> Script
 
 
 def _refusing(sqlstate: str) -> Script:
-    """No TLS, and nobody is let in."""
+    """Refuse TLS and every login."""
 
     def script(talk: Conversation) -> None:
         if talk.first() == b"SSLRequest":
@@ -123,7 +123,7 @@ def _refusing(sqlstate: str) -> Script:
 
 
 def _welcoming(**parameters: str) -> Script:
-    """No TLS, and everybody is let in."""
+    """Refuse TLS and accept every login."""
 
     def script(talk: Conversation) -> None:
         if talk.first() == b"SSLRequest":
@@ -135,7 +135,7 @@ def _welcoming(**parameters: str) -> Script:
 
 
 def _silent(talk: Conversation) -> None:
-    """Listen, and never say a word."""
+    """Receive, and send nothing."""
     talk.first()
     while talk.peer.receive():
         pass
@@ -255,7 +255,7 @@ class ScriptLog:
         return number
 
     def stretches(self) -> dict[int, list[str]]:
-        """What each connection heard, in order, by the fence that follows them."""
+        """Return what each connection received, in order, by the fence that follows them."""
         return self._stretches
 
     def _converse(self, peer: ScriptedPeer) -> None:

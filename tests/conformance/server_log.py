@@ -1,8 +1,8 @@
-"""What a PostgreSQL server says of the connections that it had: the one witness that is on neither client's side.
+"""The connections of a PostgreSQL server, as its log reports them, independently of the clients.
 
-With `SETTINGS` the postmaster notes each process that it forks and each that has exited, so that it is known when the
-log is complete. A *fence* is a connection of our own, by a role that does not exist: a listening socket is served in
-order, so what was forked before the fence's process belongs to the time before the fence.
+With `SETTINGS` the postmaster logs each process that it forks and each that has exited, which shows when the log is
+complete. A *fence* is a connection of this module, by a role that does not exist. A listening socket is served in
+order, so a process that was forked before that of the fence belongs to the time before the fence.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EXITED = re.compile(r"\(PID (\d+)\) (?:exited|was terminated)")
 _FENCE = re.compile(r'user "fence(\d+)"')
 _PATIENCE = 30.0  # seconds for the processes of connections that are closed to exit
 
-#: What the server says of a handshake that the client broke off; anything else was the server's own decision.
+#: Log texts for a handshake that the client aborted; any other text means that the server aborted it.
 _CLIENT_LEFT = re.compile(r"alert|EOF|reset by peer|Success|unexpected eof|Broken pipe")
 
 #: What the server says of a SASL message that came with the StartupMessage, where it asked for something else: it takes
@@ -46,9 +46,9 @@ class _Process:
     lines: list[tuple[str, str, str]] = field(default_factory=list)
 
     def outcome(self) -> str:
-        """The channel, and what became of the connection.
+        """Return the channel and the result of the connection.
 
-        That the client left is said in one way, whether it broke the handshake off or finished it first: TLS engines
+        That the client left is said in one way, whether it broke the handshake off or finished it first: TLS backends
         differ in when they look at a name.
         """
         channel, end = "plain", "left"
@@ -101,7 +101,7 @@ class ServerLog:
                 pass
 
     def stretches(self) -> dict[int, list[str]]:
-        """What became of each connection, in order, by the fence that follows them."""
+        """Return the result of each connection, in order, by the fence that follows them."""
         found: dict[int, list[str]] = {}
         waiting: list[str] = []
         for process in self._complete():
@@ -113,7 +113,7 @@ class ServerLog:
         return found
 
     def _complete(self) -> list[_Process]:
-        """The processes in the order in which they were forked, once all have exited, the fences' among them."""
+        """Return all processes, including those of fences, in the order of their fork, after all have exited."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             processes: dict[str, _Process] = {}

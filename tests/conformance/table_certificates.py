@@ -25,19 +25,19 @@ def _case(shape: str, **keywords: str | None) -> Case:
 
 
 def names(shape: str) -> list[Case]:
-    """Every kind of name to look for."""
+    """Return cases for every kind of name."""
     return [_case(shape, host=host, sslmode="verify-full", sslrootcert="{root}") for host in _HOSTS]
 
 
 def chains(shape: str) -> list[Case]:
-    """Every mode, with the root, with another, with the certificate itself as root, with the intermediate alone."""
+    """Return every mode with the root, another root, the leaf as the root, and only the intermediate."""
     files = ("{root}", "{wrong_root}", "{leaf}", "{intermediate}", "{rooted}", "{expired_root}")
     modes = ("prefer", "require", "verify-full")
     return [_case(shape, sslmode=mode, sslrootcert=file) for mode, file in product(modes, files)]
 
 
 def revocation(shape: str) -> list[Case]:
-    """Revocation lists: empty ones, one with the certificate in it, of somebody else, that are none."""
+    """Return cases for CRLs: empty, with the certificate, of another CA, and files that are not CRLs."""
     lists = [{"sslcrl": "{" + name + "}"} for name in ("crl", "crl_revoked", "crl_other", "no_crl", "missing")]
     lists += [{"sslcrldir": "{" + name + "}"} for name in ("crl_dir", "crl_dir_revoked", "crl_dir_empty", "missing")]
     lists += [{"sslcrl": "{crl}", "sslcrldir": "{crl_dir_revoked}"}]

@@ -12,7 +12,7 @@ ATTRIBUTES = ("any", "read-write", "read-only", "primary", "standby", "prefer-st
 
 
 def hosts(*names: str, **keywords: str | None) -> Case:
-    """A connection string that names these servers in this order; ``closed`` is a port where nobody listens."""
+    """Return a case with these servers in this order; ``closed`` is a port without a listener."""
     parameters = {
         "host": ",".join("localhost" for _ in names),
         "hostaddr": ",".join("127.0.0.1" for _ in names),
@@ -23,7 +23,7 @@ def hosts(*names: str, **keywords: str | None) -> Case:
 
 
 def failures() -> list[Case]:
-    """The first host fails in every way, and the second would do, or fails in its own."""
+    """Return cases in which the first host fails in every way, and the second works or fails too."""
     first = ("closed", "starting", "stopping", "full", "unwilling", "leaving", "primary")
     found = [
         hosts(name, second, user="scram_any", sslmode=mode)
@@ -48,7 +48,7 @@ def failures() -> list[Case]:
 
 
 def verification() -> list[Case]:
-    """The first host's certificate will not do, or it has none."""
+    """Return cases in which the certificate of the first host is rejected, or it has no TLS."""
     found = []
     for names, root, mode in product(
         ("wrong.example.com,localhost", "localhost,wrong.example.com"),
@@ -70,7 +70,7 @@ def verification() -> list[Case]:
 
 
 def attributes() -> list[Case]:
-    """Every value of target_session_attrs with every order of servers."""
+    """Return every value of target_session_attrs with every order of servers."""
     orders = [
         ("tls",),
         ("standby",),
@@ -102,7 +102,7 @@ def attributes() -> list[Case]:
 
 
 def negotiation() -> list[Case]:
-    """What a server may answer to SSLRequest, in every mode."""
+    """Return every response to SSLRequest, in every mode."""
     found = [hosts(name, user="app", sslmode=mode) for name, mode in product(NEGOTIATION, MODES[:4])]
     found += [
         hosts(name, user="app", sslmode="require", sslnegotiation="direct")

@@ -11,12 +11,12 @@ _SCOPES = ("any", "ssl", "nossl")
 
 
 def _mode(mode: str) -> dict[str, str]:
-    """The mode, and the root file that it cannot do without."""
+    """Return the mode, and the root file if it needs one."""
     return {"sslmode": mode, "sslrootcert": "{root}"} if mode.startswith("verify") else {"sslmode": mode}
 
 
 def hba(server: str, modes: tuple[str, ...] = MODES) -> list[Case]:
-    """Every mode against every kind of line in pg_hba.conf."""
+    """Return every mode with every kind of line in pg_hba.conf."""
     roles = [f"{method}_{scope}" for method in ("scram", "md5", "password", "trust", "reject") for scope in _SCOPES]
     roles += ["sslreject_trust", "sslreject_scram", "nosslreject_trust", "nosslreject_scram"]
     roles += ["sslscram_trust", "ssltrust_scram", "sslscram_md5", "sslcert_trust"]
@@ -24,14 +24,14 @@ def hba(server: str, modes: tuple[str, ...] = MODES) -> list[Case]:
 
 
 def hba_short(server: str) -> list[Case]:
-    """Every mode against the lines that tell the most."""
+    """Return every mode with selected lines of pg_hba.conf."""
     roles = ("scram_any", "scram_ssl", "scram_nossl", "md5_any", "password_any", "reject_any", "sslreject_trust")
     roles += ("nosslreject_scram", "sslscram_trust")
     return [Case(tcp(server, user=role, **_mode(mode)), (server,)) for role, mode in product(roles, MODES)]
 
 
 def credentials(server: str) -> list[Case]:
-    """Wrong passwords, none, and roles and databases that will not do, where a second attempt may follow."""
+    """Return cases with wrong or missing passwords, roles and databases, after which a second attempt may follow."""
     roles = ("scram_any", "scram_ssl", "md5_any", "md5_nossl", "password_any", "sslscram_md5", "sslscram_trust")
     found = [
         tcp(server, user=role, password=password, sslmode=mode)
@@ -48,7 +48,7 @@ def credentials(server: str) -> list[Case]:
 
 
 def binding(server: str) -> list[Case]:
-    """Every value of channel_binding, whatever the server asks for."""
+    """Return every value of channel_binding with every authentication request."""
     roles = ("scram_any", "scram_ssl", "md5_any", "password_any", "trust_any", "sslscram_trust", "nosslreject_scram")
     modes = ("disable", "allow", "prefer", "require")
     return [
@@ -58,7 +58,7 @@ def binding(server: str) -> list[Case]:
 
 
 def methods(server: str) -> list[Case]:
-    """require_auth, whatever the server asks for."""
+    """Return values of require_auth with every authentication request."""
     values = ("none", "password", "md5", "scram-sha-256", "scram-sha-256,md5", "md5,password,none", "gss", "oauth")
     values += ("!none", "!password", "!md5", "!scram-sha-256", "!gss,!sspi")
     roles = ("scram_any", "md5_any", "password_any", "trust_any")
@@ -81,7 +81,7 @@ def methods(server: str) -> list[Case]:
 
 
 def roots(server: str) -> list[Case]:
-    """Every mode with every root file that there may be, named or in its default place."""
+    """Return every mode with every kind of root file, named or in the default place."""
     files = [("{root}", "home_empty"), ("{wrong_root}", "home_empty"), ("{no_root}", "home_empty")]
     files += [("{missing}", "home_empty"), ("{folder}", "home_empty")]
     files += [(None, "home_empty"), (None, "home_root"), (None, "home_wrong_root"), ("{root}", "home_wrong_root")]
@@ -93,7 +93,7 @@ def roots(server: str) -> list[Case]:
 
 
 def direct(server: str) -> list[Case]:
-    """Direct TLS, in every mode."""
+    """Return direct TLS in every mode."""
     roles = ("scram_any", "trust_any", "reject_any", "scram_nossl")
     found = [tcp(server, user=role, sslnegotiation="direct", **_mode(mode)) for role, mode in product(roles, MODES)]
     roots = product(("require", "verify-ca", "verify-full"), ("{wrong_root}", "{missing}"))
@@ -108,7 +108,7 @@ def direct(server: str) -> list[Case]:
 
 
 def sockets(server: str) -> list[Case]:
-    """The Unix socket, where no mode brings TLS."""
+    """Return cases for the Unix socket, which has no TLS in any mode."""
     local = {"host": f"{{{server}_socket}}", "hostaddr": None}
     roles = ("scram_local", "trust_local", "password_local", "peer_local", "reject_local", "trust_any")
     found = [tcp(server, user=role, **_mode(mode), **local) for role, mode in product(roles, MODES)]
@@ -129,7 +129,7 @@ def sockets(server: str) -> list[Case]:
 
 
 def client_certificates(server: str) -> list[Case]:
-    """Client certificates of every kind, where the server wants one and where it does not."""
+    """Return client certificates of every kind, for databases that require one and others."""
     kinds: dict[str, tuple[dict[str, str], str]] = {
         "good": ({"sslcert": "{good_cert}", "sslkey": "{good_key}"}, "home_empty"),
         "default": ({}, "home_good_cert"),
@@ -163,7 +163,7 @@ def client_certificates(server: str) -> list[Case]:
 
 
 def nonsense(server: str) -> list[Case]:
-    """Values that no keyword has, and combinations that cannot be."""
+    """Return invalid values and combinations."""
     values: list[dict[str, str | None]] = [
         {keyword: "bogus"}
         for keyword in (
@@ -203,7 +203,7 @@ def nonsense(server: str) -> list[Case]:
 
 
 def versions(server: str, setup: str) -> list[Case]:
-    """What the client takes of TLS's versions, whatever the server's are."""
+    """Return the limits of TLS versions in the client."""
     limits = [("TLSv1.2", "TLSv1.2"), ("TLSv1.3", "TLSv1.3"), ("TLSv1.2", None), ("TLSv1.3", None)]
     limits += [(None, "TLSv1.2"), (None, "TLSv1.3"), ("tlsv1.2", ""), ("TLSv1", None), ("TLSv1.1", "TLSv1.1")]
     return [
@@ -239,5 +239,5 @@ POSTGRES15 = {
     "direct": direct("tls15"),
     "client certificates": client_certificates("tls15")[::2],
 }
-#: What the server is told to take of TLS's versions: lower and upper limit.
+#: The lower and upper limit of TLS versions in the server.
 VERSIONS = {"TLSv1.2 to TLSv1.3": ("TLSv1.2", ""), "TLSv1.2": ("TLSv1.2", "TLSv1.2"), "TLSv1.3": ("TLSv1.3", "")}

@@ -54,14 +54,14 @@ def test_agreement(world: World, libpq: Libpq) -> None:
         (_WRONG, {"password": "correct horse"}, "which connects"),
         (_CASE, {"sslmode": "disable"}, "which makes other attempts"),
         (_WRONG, {"sslmode": "require"}, "which makes other attempts"),
-        (_CASE, {"ssl_max_protocol_version": "TLSv1.2"}, "which is somebody else to the server"),
-        (_CASE, {"dbname": "d_scram"}, "which is somebody else to the server"),
+        (_CASE, {"ssl_max_protocol_version": "TLSv1.2"}, "which has another identity on the server"),
+        (_CASE, {"dbname": "d_scram"}, "which has another identity on the server"),
     ],
 )
 def test_disagreement(
     world: World, libpq: Libpq, monkeypatch: pytest.MonkeyPatch, *, case: Case, changes: dict[str, str], problem: str
 ) -> None:
-    """A client that does something else is found out, whatever it is."""
+    """Every deviation of a client is detected."""
     _with_client(monkeypatch, **changes)
     assert problem in _found(world, libpq, case)
 

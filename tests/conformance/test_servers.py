@@ -20,26 +20,26 @@ require_libpq()
 
 @pytest.mark.parametrize("batch", TLS)
 def test_tls(world: World, libpq: Libpq, batch: str) -> None:
-    """With PostgreSQL 17 and TLS, libpq and this library do the same."""
+    """With TLS, libpq and this library do the same."""
     check(world, libpq, TLS[batch])
 
 
 @pytest.mark.parametrize("batch", PLAIN)
 def test_plain(world: World, libpq: Libpq, batch: str) -> None:
-    """With PostgreSQL 17 without TLS, libpq and this library do the same."""
+    """Without TLS, libpq and this library do the same."""
     check(world, libpq, PLAIN[batch])
 
 
 @pytest.mark.parametrize("batch", POSTGRES15)
 def test_postgres15(world: World, libpq: Libpq, batch: str) -> None:
-    """With PostgreSQL 15, which knows no direct TLS and no ALPN, libpq and this library do the same."""
+    """PostgreSQL 15 does not support direct TLS and ALPN."""
     require_postgres15()
     check(world, libpq, POSTGRES15[batch])
 
 
 @pytest.mark.parametrize("limits", VERSIONS)
 def test_versions(world: World, libpq: Libpq, limits: str) -> None:
-    """Whatever TLS versions the server takes, libpq and this library agree on one, or fail alike."""
+    """Both clients use the same TLS version, or both fail."""
     low, high = VERSIONS[limits]
     world.present("good")
     server = world.server("certs")

@@ -14,7 +14,7 @@ _BATCHES = [
     *chain.from_iterable(table.values() for table in (TLS, PLAIN, POSTGRES15, CERTIFICATES, HOSTS)),
     *(versions("certs", limits) for limits in VERSIONS),
 ]
-#: Each case once, whatever batches it is in.
+#: Each case once, even if it is in several batches.
 CASES = list({str(case): case for case in chain.from_iterable(_BATCHES)}.values())
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conformance.md"
 

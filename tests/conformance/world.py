@@ -31,7 +31,7 @@ POSTGRES15 = Path("/usr/lib/postgresql/15/bin")  # Debian's
 _METHODS = {"scram": "scram-sha-256", "md5": "md5", "password": "password", "trust": "trust", "reject": "reject"}
 _SCOPES = {"any": "host", "ssl": "hostssl", "nossl": "hostnossl"}
 
-#: By role: lines of pg_hba.conf, where `{}` stands for the database and the role.
+#: By role: lines of pg_hba.conf, where `{}` is replaced by the database and the role.
 _HBA: dict[str, list[str]] = {
     **{f"{m}_{s}": [f"{scope} {{}} all {method}"] for m, method in _METHODS.items() for s, scope in _SCOPES.items()},
     "sslreject_trust": ["hostssl {} all reject", "hostnossl {} all trust"],
@@ -53,7 +53,7 @@ _HBA: dict[str, list[str]] = {
     "password_local": ["local {} password"],
     "reject_local": ["local {} reject"],
 }
-#: The client certificate's role, and another one; the database decides what is asked of them.
+#: The client certificate's role, and another one; the database decides what they must present.
 _CERTIFICATE_HBA = [
     "hostssl d_cert all all cert",
     "hostssl d_ca all all scram-sha-256 clientcert=verify-ca",
@@ -77,7 +77,7 @@ ALTER ROLE readonly_any SET default_transaction_read_only TO on;
 
 
 def _verifier(iterations: int) -> str:
-    """A SCRAM verifier that costs the server, and both clients, next to nothing."""
+    """Return a SCRAM verifier with few iterations, which is fast."""
     from babar_tls.crypto import scram_verifier
 
     return scram_verifier(PASSWORD, iterations=iterations)
@@ -194,7 +194,7 @@ class World:
         self._stack.close()
 
     def server(self, name: str) -> PostgresServer:
-        """The server of this name, which runs from now on."""
+        """Return the server with this name; start it if necessary."""
         if name not in self._servers:
             self._servers[name] = self._makers[name]()
         return self._servers[name]
@@ -206,7 +206,7 @@ class World:
         self.server("certs").set_certificate(certificate)
 
     def log(self, name: str) -> ServerLog | ScriptLog:
-        """The log of a server, real or scripted, from now on."""
+        """Return the log of a server, real or scripted, from now on."""
         return self._script(name) if name in _SCRIPTS else ServerLog(self.server(name))
 
     def _script(self, name: str) -> ScriptLog:
@@ -216,7 +216,7 @@ class World:
         return self._scripts[name]
 
     def values(self, servers: tuple[str, ...]) -> dict[str, str]:
-        """What stands for the names in the table's strings."""
+        """Return the replacements of the names in the table's strings."""
         values = {**self.files.names, "closed": self._closed_port()}
         for name in servers:
             if name in _SCRIPTS:
@@ -228,7 +228,7 @@ class World:
         return values
 
     def _closed_port(self) -> str:
-        """A port of our own where nobody listens."""
+        """Return a port that is bound but has no listener."""
         if self._closed is None:
             self._closed = self._stack.enter_context(socket.socket())
             self._closed.bind(("127.0.0.1", 0))

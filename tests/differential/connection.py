@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from babar_tls import CertificateError, TlsError
 from babar_tls.backends import TlsParameters, available_backends
 from babar_tls.testing import ServerCertificate
-from babar_tls.testing._wire import server_context
+from babar_tls.testing._tls_contexts import server_context
 from babar_tls.testing.backend_checks._pair import Pair
 from babar_tls.x509.hostname import name_fault
 from babar_tls.x509.pem import encode

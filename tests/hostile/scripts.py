@@ -12,7 +12,7 @@ import pytest
 from babar_tls import AsyncSession, Config, Error, Session
 from babar_tls.crypto import scram_keys, tls_server_end_point
 from babar_tls.protocol.scram import ScramServer
-from babar_tls.testing._wire import SSL_REQUEST
+from babar_tls.testing._tls_contexts import SSL_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable

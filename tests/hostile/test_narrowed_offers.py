@@ -25,7 +25,7 @@ from babar_tls import (
 from babar_tls.backends import get_backend, offer_of
 from babar_tls.protocol.negotiation import tls_parameters
 from babar_tls.testing import ScriptedServer
-from babar_tls.testing._wire import SSL_REQUEST
+from babar_tls.testing._tls_contexts import SSL_REQUEST
 from babar_tls.tls import bounded_cache
 from babar_tls.tls.hello import client_offer
 from babar_tls.tls.key_share_cache import KeyShareCache, Server, key_share_cache

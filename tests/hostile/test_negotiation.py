@@ -9,7 +9,7 @@ import pytest
 
 from babar_tls import Closed, Config, Error, IoError, ProtocolError, TimeoutError, TlsError, TlsMode, TlsRefused
 from babar_tls.testing import ScriptedServer
-from babar_tls.testing._wire import SSL_REQUEST
+from babar_tls.testing._tls_contexts import SSL_REQUEST
 
 from .scripts import FATAL, HTTP, SSH, Seen, answer_ssl_request, connect, failure, get_ready, until_gone
 

@@ -1,4 +1,4 @@
-"""Real servers for the tests of this folder: one with TLS and one without, with a role for each way to log in."""
+"""Real servers, one with TLS and one without, that have a role for each authentication method."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def direct_tls_support(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def tls_server() -> Iterator[PostgresServer]:
-    """A server with TLS."""
+    """Start a server with TLS."""
     with PostgresServer(roles=ROLES, hba=HBA) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def plain_server() -> Iterator[PostgresServer]:
-    """A server without TLS."""
+    """Start a server without TLS."""
     with PostgresServer(roles=ROLES, hba=HBA, tls=False) as server:
         yield server

@@ -13,11 +13,11 @@ from babar_tls import AsyncSession, Config, Session, available_backends
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Every engine that the environment has; the suite's own environment has all.
+#: Every backend that the environment has; the suite's own environment has all.
 BACKENDS = [
     pytest.param(
         name,
-        marks=pytest.mark.skipif(name not in available_backends(), reason=f"the {name} engine is not installed"),
+        marks=pytest.mark.skipif(name not in available_backends(), reason=f"the {name} backend is not installed"),
     )
     for name in ("stdlib", "openssl", "rustls")
 ]

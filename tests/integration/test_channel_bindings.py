@@ -1,4 +1,4 @@
-"""Every registered channel binding, by every engine, over real sockets: that it binds, and what it is good for.
+"""Every registered channel binding, by every backend, over real sockets: that it binds, and what it is good for.
 
 PostgreSQL accepts tls-server-end-point alone; `ScramServer` stands in for a server that accepts the others.
 """
@@ -36,7 +36,7 @@ from babar_tls.testing._backend_protocol import (
     receive_sasl_response,
     send_request,
 )
-from babar_tls.testing._wire import request_tls
+from babar_tls.testing._tls_contexts import request_tls
 from babar_tls.testing.scram_server import ScramLogin
 
 from .conftest import PASSWORD
@@ -55,7 +55,7 @@ HOME = {
     UNIQUE: (["TLSv1.2"], "tls-unique is not defined for TLSv1.3"),
     EXPORTER: (["TLSv1.3"], "tls-exporter needs TLS 1.3, and TLSv1.2 was negotiated"),
 }
-#: What an engine says that lacks it.
+#: What a backend says that lacks it.
 LACKING = {UNIQUE: "does not expose Finished messages", EXPORTER: "does not export keying material"}
 
 
@@ -98,7 +98,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def why_not(backend: str, binding: str, version: str) -> str | None:
-    """Why there is no such binding, `None` where there is: by the RFCs, and by what the engine says of itself."""
+    """Why there is no such binding, `None` where there is: by the RFCs, and by what the backend says of itself."""
     versions, reason = HOME[binding]
     if version not in versions:
         return reason
@@ -112,7 +112,7 @@ def need(backend: str, binding: str) -> None:
         pytest.importorskip("OpenSSL", reason="the server's exporter")
 
 
-# Each binding, each version, each engine --------------------------------------------------------------------------
+# Each binding, each version, each backend --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("negotiation", ["postgres", "direct"])
@@ -205,7 +205,7 @@ def test_either_engine_of_the_server(
     """The two ends need not be the same library for the two to agree."""
     need(backend, binding)
     if server_engine == "openssl":
-        pytest.importorskip("OpenSSL", reason="the engine of the server")
+        pytest.importorskip("OpenSSL", reason="the backend of the server")
     with world.server(version, engine=server_engine) as server:
         config = world.client(server.port, tls_backend=backend, channel_binding="require", channel_binding_type=binding)
         with connected(config, style) as session:
@@ -369,7 +369,7 @@ def test_scramp_logs_in(world: World, binding: str, version: str, server_engine:
     """The client of scramp derives the same data from its end as the server from the other."""
     need_scramp()
     if server_engine == "openssl":
-        pytest.importorskip("OpenSSL", reason="the engine of the server")
+        pytest.importorskip("OpenSSL", reason="the backend of the server")
     with world.server(version, engine=server_engine) as server:
         scramp_login(server, binding)
     assert server.logins == [ScramLogin("app", PLUS, "p", binding, version)]
@@ -524,7 +524,7 @@ def test_scram_channel_binding_unsupported_type_fails_visibly(
 
 
 def test_scram_channel_binding_type_that_the_engine_lacks_fails_visibly(world: World, style: str) -> None:
-    """So is one that the engine does not have."""
+    """So is one that the backend does not have."""
     with world.server("TLSv1.3") as server:
         config = by_string(world, server.port, f"scram_channel_binding={EXPORTER}", tls_backend="stdlib")
         with pytest.raises(ChannelBindingUnsupported, match="does not export"), connected(config, style):

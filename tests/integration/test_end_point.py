@@ -72,7 +72,7 @@ def test_the_server_agrees(
 ) -> None:
     """Whatever signed the certificate, the server computes the same hash; where none is defined, we say so.
 
-    An engine that lets an unverified server show anybody's certificate binds to verified ones alone.
+    An backend that lets an unverified server show anybody's certificate binds to verified ones alone.
     """
     authority = CertificateAuthority(key=key)
     certificate = authority.issue("localhost", "127.0.0.1", key="p256", **options)

@@ -1,4 +1,4 @@
-"""Every combination of engine, style, mode, authentication, TLS version and server, on real servers.
+"""Every combination of backend, style, mode, authentication, TLS version and server, on real servers.
 
 What is expected is computed from the rules that the documentation gives, not looked up from a run.
 """
@@ -57,7 +57,7 @@ def expected_failure(mode: TlsMode, login: Login, *, server_has_tls: bool) -> ty
     if login.channel_binding is ChannelBinding.REQUIRE and not encrypted:
         return ChannelBindingError
     if login.method == "password" and not encrypted:
-        return UnsupportedAuth  # never in clear where anybody could read it
+        return UnsupportedAuth  # not sent without TLS
     return None
 
 
@@ -79,7 +79,7 @@ def test_connect(
     version: TlsVersion,
     server_has_tls: bool,
 ) -> None:
-    """A login succeeds exactly where the rules let it, and the report agrees with what the server says."""
+    """A login succeeds exactly where the rules let it, and the report agrees with the server's view."""
     server = tls_server if server_has_tls else plain_server
     how = LOGINS[login]
     failure = expected_failure(mode, how, server_has_tls=server_has_tls)

@@ -202,7 +202,7 @@ def test_scram_is_chosen_if_the_server_offers_oauth_too(server: PostgresServer, 
 def test_negotiated_protocol_version_is_an_error(
     server: PostgresServer, style: str, version: int, options: dict[str, str]
 ) -> None:
-    """A proxy changes the StartupMessage, and the server answers it with NegotiateProtocolVersion."""
+    """A proxy changes the StartupMessage, and the reply is NegotiateProtocolVersion."""
     replies = []
 
     def script(peer: ScriptedPeer) -> None:

@@ -1,4 +1,4 @@
-"""A PgBouncer in between, with TLS on either side: what holds through it, and where a promise ends."""
+"""Connections through PgBouncer, which terminates TLS."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 both = pytest.mark.parametrize("style", STYLES)
-every_engine = pytest.mark.parametrize("backend", BACKENDS)
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +51,12 @@ def unbound(pooler: PgBouncer, backend: str = "stdlib", **changes: Any) -> Confi
     return config.replace(channel_binding="disable", require_auth="scram-sha-256", **changes)
 
 
-@every_engine
+@every_backend
 @both
-def test_the_report_is_of_the_hop_to_the_pooler(
+def test_report_describes_the_connection_to_the_pooler(
     pooler: PgBouncer, tls_server: PostgresServer, backend: str, style: str
 ) -> None:
-    """verify-full verifies the pooler, and SCRAM says that it could not be bound; behind it is another TLS."""
+    """verify-full verifies the pooler, and SCRAM is not bound. The connection to the server has its own TLS."""
     config = Config.from_conninfo(pooler.conninfo(host="localhost"), tls_backend=backend)
     with connected(config, style) as session:
         rows = session.query("select current_user, ssl from pg_stat_ssl where pid = pg_backend_pid()")
@@ -111,7 +111,7 @@ def test_the_password_file_is_named_if_a_pooler_refuses_its_password(pooler: PgB
         Session.connect(unbound(pooler).replace(password=None, passfile=path))
 
 
-@every_engine
+@every_backend
 @both
 @pytest.mark.parametrize("pipelining", [True, False])
 def test_required_binding_is_refused(pooler: PgBouncer, backend: str, style: str, pipelining: bool) -> None:
@@ -144,7 +144,7 @@ def test_no_proof_is_sent_where_the_binding_is_refused(pooler: PgBouncer, pipeli
     assert b",p=" not in seen["require"]
 
 
-@every_engine
+@every_backend
 @both
 def test_round_trips(pooler: PgBouncer, backend: str, style: str) -> None:
     """SCRAM that begins with the StartupMessage saves a round trip here too; the report says what a proxy counts."""
@@ -163,7 +163,7 @@ def test_round_trips(pooler: PgBouncer, backend: str, style: str) -> None:
 
 @pytest.mark.usefixtures("pooler")
 @both
-def test_a_pooler_that_asks_the_server(tls_server: PostgresServer, style: str) -> None:
+def test_scram_works_with_auth_query(tls_server: PostgresServer, style: str) -> None:
     """SCRAM's first message is not lost while PgBouncer asks the server for a role's verifier (`auth_query`)."""
     users = tls_server.write_file("pgbouncer-users", f'"postgres" "{tls_server.password}"\n'.encode())
     query = "SELECT usename, passwd FROM pg_shadow WHERE usename = $1"
@@ -175,7 +175,7 @@ def test_a_pooler_that_asks_the_server(tls_server: PostgresServer, style: str) -
                 assert session.security.round_trips == 5
 
 
-@every_engine
+@every_backend
 def test_cancel(pooler: PgBouncer, tls_server: PostgresServer, backend: str) -> None:
     """`cancel` goes by way of the pooler, with the key that it gave, and ends the query; the session goes on."""
     with Session.connect(unbound(pooler, backend)) as session:
@@ -188,7 +188,7 @@ def test_cancel(pooler: PgBouncer, tls_server: PostgresServer, backend: str) -> 
         assert session.query("select 1") == [("1",)]
 
 
-@every_engine
+@every_backend
 def test_cancel_in_asyncio(pooler: PgBouncer, tls_server: PostgresServer, backend: str) -> None:
     """The same from another task."""
 
@@ -220,7 +220,7 @@ def test_server_connections_are_used_again(pooler: PgBouncer, style: str) -> Non
     assert len(found) < 10  # one, and another where it was not yet clean when the next client came
 
 
-@every_engine
+@every_backend
 @both
 def test_a_stream_is_complete(pooler: PgBouncer, backend: str, style: str) -> None:
     """`copy_to` of several megabytes brings every row, in order."""
@@ -231,7 +231,7 @@ def test_a_stream_is_complete(pooler: PgBouncer, backend: str, style: str) -> No
     assert received == b"".join(b"%s\n" % str(i).encode().rjust(100, b".") for i in range(1, rows + 1))
 
 
-@every_engine
+@every_backend
 @both
 def test_a_wrong_name_is_refused(pooler: PgBouncer, tls_server: PostgresServer, backend: str, style: str) -> None:
     """A name that is not in the pooler's certificate is refused, and so is the pooler in the server's place."""
@@ -258,7 +258,7 @@ def test_a_wrong_password(pooler: PgBouncer) -> None:
         ({"server_settings": {"search_path": "x"}}, ServerError, "unsupported startup parameter"),
     ],
 )
-def test_what_debians_pgbouncer_does_not_do(
+def test_unsupported_features_of_pgbouncer_1_18_fail(
     pooler: PgBouncer, changes: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     """PgBouncer 1.18 has no direct TLS and passes on few parameters of the StartupMessage: a visible failure each."""
@@ -268,8 +268,8 @@ def test_what_debians_pgbouncer_does_not_do(
         Session.connect(unbound(pooler, **changes))
 
 
-def test_it_leaves_nothing_behind(tls_server: PostgresServer, pooler: PgBouncer) -> None:
-    """After the end its folder is gone and nobody listens; its log remains, and it can be started again."""
+def test_stopped_pgbouncer_leaves_nothing_behind(tls_server: PostgresServer, pooler: PgBouncer) -> None:
+    """Its log remains, and it can be started again."""
     with pytest.raises(PostgresError, match="already running"):
         pooler.start()
     other = PgBouncer(tls_server, settings={"log_connections": "1"})
@@ -284,8 +284,7 @@ def test_it_leaves_nothing_behind(tls_server: PostgresServer, pooler: PgBouncer)
             socket.create_connection(address, timeout=10)
 
 
-def test_it_goes_with_its_parent(pooler: PgBouncer) -> None:
-    """A program that ends without a word takes its PgBouncer along."""
+def test_pgbouncer_ends_with_its_parent(pooler: PgBouncer) -> None:
     program = (
         "import os\n"
         "from babar_tls.testing import PgBouncer, PostgresServer\n"
@@ -309,8 +308,7 @@ def test_it_goes_with_its_parent(pooler: PgBouncer) -> None:
 
 
 @pytest.mark.usefixtures("pooler")
-def test_what_keeps_it_from_starting(tls_server: PostgresServer) -> None:
-    """A setting that it does not understand is told in its own words, a server that it cannot verify beforehand."""
+def test_start_error_has_the_text_of_pgbouncer(tls_server: PostgresServer) -> None:
     with pytest.raises(PostgresError, match='invalid value "nonsense" for parameter pool_mode'):
         PgBouncer(tls_server, settings={"pool_mode": "nonsense"}).start()
     with pytest.raises(ValueError, match="with TLS"):
@@ -319,8 +317,9 @@ def test_what_keeps_it_from_starting(tls_server: PostgresServer) -> None:
         PgBouncer(PostgresServer()).start()
 
 
-def test_a_missing_program(tls_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where PgBouncer is not installed, the error says how to install it."""
+def test_missing_program_is_an_error_with_the_command_to_install_it(
+    tls_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(PostgresError, match="apt-get install pgbouncer"):
         PgBouncer(tls_server).start()

@@ -35,7 +35,7 @@ def test_end_to_end(backend: str, style: str, negotiation: str, tmp_path: Path) 
     offer = offer_of(get_backend(backend))
     assert offer is not None
     if GROUP not in offer.groups:
-        pytest.skip("this engine has no ML-KEM")
+        pytest.skip("this backend has no ML-KEM")
     authority = CertificateAuthority()
     root = tmp_path / "root.crt"
     authority.write(root)

@@ -108,7 +108,7 @@ def first_costs_more(backend: str, server: PostgresServer) -> bool:
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("negotiation", FEWEST)
 def test_round_trips(tls_server: PostgresServer, backend: str, style: str, negotiation: str) -> None:
-    """Four with direct TLS and five without, from the second connect on where the engine has to learn the group.
+    """Four with direct TLS and five without, from the second connect on where the backend has to learn the group.
 
     The report says as many as a relay in between has counted.
     """
@@ -138,7 +138,7 @@ def test_without_pipelining(tls_server: PostgresServer, backend: str) -> None:
 
 @pytest.fixture(scope="module")
 def p384_server() -> Iterator[PostgresServer]:
-    """A server that takes one group, and not the one that most take."""
+    """Start a server that accepts only P-384."""
     with PostgresServer(roles={"scram_role": PASSWORD}, settings={"ssl_ecdh_curve": "secp384r1"}) as server:
         yield server
 
@@ -168,7 +168,7 @@ def test_a_server_without_the_group(p384_server: PostgresServer, backend: str, s
 def test_groups_that_were_named_are_kept(p384_server: PostgresServer, backend: str, style: str) -> None:
     """What the caller named is offered and nothing else, also where that fails."""
     if get_backend(backend).capabilities.selects_groups == "no":
-        pytest.skip("this engine takes no choice of groups")
+        pytest.skip("this backend takes no choice of groups")
     with (
         pytest.raises(TlsError, match="alert"),
         connected(bound(p384_server, backend, tls_groups="secp256r1"), style),
@@ -179,7 +179,7 @@ def test_groups_that_were_named_are_kept(p384_server: PostgresServer, backend: s
 
 
 class CountingSocket(socket.socket):
-    """Counts what it is asked for."""
+    """A socket that counts its calls."""
 
     calls: list[str]
 

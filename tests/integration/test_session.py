@@ -464,7 +464,7 @@ def test_a_verifier_made_here_lets_its_password_in(tls_server: PostgresServer) -
 
 
 def test_many_sessions_from_threads(tls_server: PostgresServer) -> None:
-    """Connecting is thread-safe: one engine and its cached context serve them all."""
+    """Connecting is thread-safe: one backend and its cached context serve them all."""
     problems: list[BaseException] = []
 
     def work() -> None:

@@ -28,7 +28,7 @@ def style(request: pytest.FixtureRequest) -> Any:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("mode", MODES)
 def test_rows_of_any_size(tls_server: PostgresServer, style: str, backend: str, mode: TlsMode) -> None:
-    """Rows of nothing and of megabytes come one by one, by each engine and without."""
+    """Rows of nothing and of megabytes come one by one, by each backend and without."""
     sizes = ", ".join(map(str, SIZES))
     sql = f"copy (select repeat(chr(96 + n::int), s) from unnest(array[{sizes}]) with ordinality as t (s, n)) to stdout"
     with connected(tls_server.config(tls_backend=backend, tls_mode=mode), style) as session:

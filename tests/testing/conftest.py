@@ -1,4 +1,4 @@
-"""One PostgreSQL for the tests of this folder that do not need one of their own."""
+"""The PostgreSQL server that the tests of this folder share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgresServer]:
-    """A server with TLS and a role of either kind."""
+    """Start a server with TLS and roles of every kind."""
     roles = {
         "app": "it's a \\ secret",
         "old": Role("former", encryption="md5"),

@@ -38,7 +38,7 @@ def parse(certificate: ServerCertificate) -> x509.Certificate:
 def openssl_verify(folder: Path, certificate: ServerCertificate, *options: str) -> subprocess.CompletedProcess[str]:
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("there is no openssl program")
+        pytest.skip("the openssl program is not installed")
     leaf, root = folder / "leaf.pem", folder / "root.pem"
     certificate.write(leaf, folder / "leaf.key")
     root.write_bytes(certificate.root_pem)
@@ -148,7 +148,7 @@ def test_names(authorities: dict[str, CertificateAuthority]) -> None:
 
 
 def test_common_name_only(authorities: dict[str, CertificateAuthority]) -> None:
-    """Without subjectAltName the name stands in the CN."""
+    """Without subjectAltName the name is in the CN."""
     leaf = parse(authorities["p256"].issue("db.example.com", san=False))
     assert [a.value for a in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == ["db.example.com"]
     with pytest.raises(x509.ExtensionNotFound):
@@ -200,7 +200,7 @@ def test_client_usage(authorities: dict[str, CertificateAuthority], tmp_path: Pa
 
 def test_strict_python_context(authorities: dict[str, CertificateAuthority]) -> None:
     """A handshake with VERIFY_X509_STRICT succeeds, with names checked."""
-    from babar_tls.testing._wire import server_context
+    from babar_tls.testing._tls_contexts import server_context
 
     certificate = authorities["p256"].intermediate().issue("localhost")
     context = ssl.create_default_context(cadata=certificate.root_pem.decode())

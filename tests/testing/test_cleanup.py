@@ -1,4 +1,4 @@
-"""However the program ends, no server, no helper and no folder of it remain."""
+"""No server, reaper or folder remains after a program ends, in any way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from babar_tls.testing._processes import uninterrupted
 ROOT = Path(babar_tls.__file__).parents[1]
 DEADLINE = 60.0  # seconds; it bounds a failure, a success takes a fraction
 
-# Whoever runs the tests may ignore some signals (nohup, a shell's background), and children inherit that.
+# The process that runs the tests may ignore signals (nohup, a background job), and children inherit that.
 PROGRAM = """
 import json, os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -66,7 +66,7 @@ def run(ending: str, interpreter: str = sys.executable, **popen: object) -> tupl
 
 
 def remains(facts: dict) -> list[str]:
-    """What is left of a server: folders, and processes that mention them or have the postmaster's number."""
+    """Return what is left of a server: its folder, and processes whose command line contains it."""
     found = [facts["folder"]] if Path(facts["folder"]).exists() else []
     for command_line in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -94,8 +94,8 @@ def wait_until_gone(facts: dict) -> None:
         ("fork", 0),
     ],
 )
-def test_ordinary_ends(ending: str, status: int) -> None:
-    """When a program ends in an ordinary way, nothing remains at the moment it has ended."""
+def test_nothing_remains_after_an_ordinary_exit(ending: str, status: int) -> None:
+    """Everything is removed before the program has ended."""
     process, facts = run(ending)
     _, complaints = process.communicate(timeout=DEADLINE)
     assert process.returncode == status
@@ -106,16 +106,16 @@ def test_ordinary_ends(ending: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("ending", ["os._exit", "abort"])
-def test_sudden_ends(ending: str) -> None:
-    """When a program ends without a chance to clear up, the reaper does it."""
+def test_nothing_remains_after_a_sudden_exit(ending: str) -> None:
+    """The program cannot clean up, so the reaper does."""
     process, facts = run(ending)
     process.communicate(timeout=DEADLINE)
     wait_until_gone(facts)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_killed(number: signal.Signals) -> None:
-    """When a program is killed, with its whole process group, the reaper clears up."""
+def test_nothing_remains_after_a_signal(number: signal.Signals) -> None:
+    """The signal reaches the whole process group, except the reaper and the server."""
     process, facts = run("wait", start_new_session=True)
     assert remains(facts)
     os.killpg(process.pid, number)
@@ -123,8 +123,7 @@ def test_killed(number: signal.Signals) -> None:
     wait_until_gone(facts)
 
 
-def test_killed_while_starting() -> None:
-    """A program that is killed while initdb runs leaves nothing behind either."""
+def test_nothing_remains_after_a_kill_during_initdb() -> None:
     program = (
         "import os, signal, threading\n"
         "from babar_tls.testing import PostgresServer, _processes\n"
@@ -142,16 +141,15 @@ def test_killed_while_starting() -> None:
     wait_until_gone({"folder": done.stdout.strip()})
 
 
-def test_ctrl_c() -> None:
-    """Ctrl-C in a terminal reaches the program and neither PostgreSQL nor the reaper; the program clears up."""
+def test_ctrl_c_ends_the_program_and_then_the_server() -> None:
+    """Ctrl-C in a terminal does not reach PostgreSQL and the reaper; the program cleans up."""
     process, facts = run("wait", start_new_session=True)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=DEADLINE)
     assert remains(facts) == []
 
 
-def test_exception_in_the_block() -> None:
-    """An exception in the with block passes through, and the server is gone."""
+def test_exception_in_the_with_block_stops_the_server() -> None:
     folders = []
 
     def fail(server: PostgresServer) -> None:
@@ -163,8 +161,7 @@ def test_exception_in_the_block() -> None:
     assert remains({"folder": folders[0]}) == []
 
 
-def test_two_servers_do_not_meet() -> None:
-    """Several servers live side by side in one process; stopping one leaves the others alone."""
+def test_stopping_one_server_does_not_affect_another() -> None:
     with PostgresServer(tls=False) as first:
         with PostgresServer(tls=False) as second:
             assert first.port != second.port
@@ -173,9 +170,9 @@ def test_two_servers_do_not_meet() -> None:
 
 
 def unprivileged_python() -> tuple[str, pwd.struct_passwd]:
-    """An interpreter that `nobody` can run with this checkout, or a skip."""
+    """Return an interpreter that the account `nobody` can run with this checkout, or skip the test."""
     if os.geteuid() != 0:
-        pytest.skip("only root can become somebody else")
+        pytest.skip("only root can run a process as another account")
     nobody = pwd.getpwnam("nobody")
     for interpreter in filter(None, (sys.executable, shutil.which("python3", path="/usr/bin:/usr/local/bin"))):
         check = [interpreter, "-c", "import sys, babar_tls; assert sys.version_info >= (3, 11)"]
@@ -188,8 +185,7 @@ def unprivileged_python() -> tuple[str, pwd.struct_passwd]:
     pytest.skip("the account 'nobody' cannot run any Python with this checkout")
 
 
-def test_unprivileged_user() -> None:
-    """An ordinary user's server runs as that user, and is cleared up like any other."""
+def test_server_of_an_unprivileged_user_is_cleaned_up() -> None:
     interpreter, nobody = unprivileged_python()
     with PostgresServer(tls=False) as server:
         bindir = server.bindir
@@ -201,8 +197,8 @@ def test_unprivileged_user() -> None:
         assert (facts["uid"], facts["answer"]) == (nobody.pw_uid, "42")
 
 
-def test_an_interrupt_waits_until_the_child_is_known() -> None:
-    """Ctrl-C between a process's birth and its being recorded comes when both are done, and is not lost."""
+def test_interrupt_is_delayed_until_the_child_is_recorded() -> None:
+    """Ctrl-C between the start of a process and its recording is delivered after both."""
     done = []
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012 - what comes after the interrupt is the point

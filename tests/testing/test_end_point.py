@@ -13,7 +13,7 @@ import babar_tls.testing
 from babar_tls.crypto import tls_server_end_point
 from babar_tls.errors import ChannelBindingUnsupported
 from babar_tls.testing import CertificateAuthority
-from babar_tls.testing._end_point import end_point_hash
+from babar_tls.testing._end_point_hash import end_point_hash
 
 #: Key of the authority, how it signs, and the hash function.
 SIGNATURES: list[tuple[Any, dict[str, Any], str | None]] = [

@@ -1,4 +1,4 @@
-"""The interceptor reads what it relays, and cannot hide from channel binding."""
+"""The interceptor records what it relays, and channel binding detects it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls.testing import CertificateAuthority, TlsInterceptor
-from babar_tls.testing._wire import request_tls
+from babar_tls.testing._tls_contexts import request_tls
 from babar_tls.testing.interceptor import _PlusStripper
 
 from .queries import query
@@ -35,8 +35,7 @@ def interceptor(server: PostgresServer) -> TlsInterceptor:
     assert running.errors == []
 
 
-def test_reads_the_traffic(server: PostgresServer, interceptor: TlsInterceptor) -> None:
-    """A client that does not verify is served, and everything that it says and hears is read."""
+def test_traffic_of_an_unverified_connection_is_recorded(server: PostgresServer, interceptor: TlsInterceptor) -> None:
     result = through(server, interceptor, "select 'the ' || 'answer'", channel_binding="disable")
     assert result == "the answer"
     assert b"select 'the ' || 'answer'" in interceptor.seen
@@ -44,28 +43,26 @@ def test_reads_the_traffic(server: PostgresServer, interceptor: TlsInterceptor) 
     assert interceptor.bytes_relayed >= len(interceptor.seen)
 
 
-def test_large_results(server: PostgresServer, interceptor: TlsInterceptor) -> None:
-    """A result of many records arrives whole; what is remembered of it is bounded."""
+def test_large_results_are_relayed_and_the_record_is_bounded(
+    server: PostgresServer, interceptor: TlsInterceptor
+) -> None:
     result = through(server, interceptor, "select repeat('x', 5000000)", channel_binding="disable")
     assert len(result) == 5000000
     assert interceptor.bytes_relayed > 5000000
     assert len(interceptor.seen) <= 1 << 20
 
 
-def test_verification_stops_it(server: PostgresServer, interceptor: TlsInterceptor) -> None:
-    """A client that verifies does not come to the point of speaking."""
+def test_verification_stops_the_interceptor(server: PostgresServer, interceptor: TlsInterceptor) -> None:
     result = through(server, interceptor, "select 1", sslmode="verify-full", sslrootcert=str(server.root_cert_path))
     assert "certificate verify failed" in result
 
 
-def test_channel_binding_stops_it(server: PostgresServer, interceptor: TlsInterceptor) -> None:
-    """Channel binding detects it, though the client verifies nothing."""
+def test_channel_binding_stops_the_interceptor(server: PostgresServer, interceptor: TlsInterceptor) -> None:
     result = through(server, interceptor, "select 1", channel_binding="require")
     assert "channel binding check failed" in result
 
 
-def test_strip_plus(server: PostgresServer) -> None:
-    """With strip_plus the client is offered no channel binding, which the server takes for the downgrade it is."""
+def test_stripped_plus_is_a_downgrade_that_the_server_detects(server: PostgresServer) -> None:
     certificate = CertificateAuthority().issue("localhost")
     with TlsInterceptor(server.host, server.port, certificate, strip_plus=True) as stripping:
         required = through(server, stripping, "select 1", channel_binding="require")
@@ -79,8 +76,7 @@ def test_strip_plus(server: PostgresServer) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_stripper_does_not_mind_cuts(size: int) -> None:
-    """The mechanism is taken out, and the length corrected, wherever the stream is cut."""
+def test_mechanism_is_removed_from_any_fragments(size: int) -> None:
     stripper = _PlusStripper()
     notice, rest = b"v\0\0\0\x0c\0\3\0\0\0\0\0\0", b"R\0\0\0\x0b\0\0\0\x0bSCRAM-SHA-256-PLUS"
     stream = notice + OFFER + rest
@@ -89,13 +85,12 @@ def test_stripper_does_not_mind_cuts(size: int) -> None:
     assert out == notice + b"R" + struct.pack("!i", len(payload) + 4) + payload + rest
 
 
-def test_other_authentication_is_passed_on() -> None:
-    """A first request other than SASL is passed on as it is."""
+def test_other_authentication_requests_are_unchanged() -> None:
     assert _PlusStripper().feed(b"R\0\0\0\x08\0\0\0\0") == b"R\0\0\0\x08\0\0\0\0"
 
 
 def test_upstream_without_tls_is_an_error() -> None:
-    """A real server without TLS is reported; the client sees its connection end."""
+    """The connection of the client ends."""
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         upstream.settimeout(10)
         certificate = CertificateAuthority().issue("localhost")

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls.testing import CertificateAuthority, PeerDisconnected, ScriptedPeer, ScriptedServer, ServerCertificate
-from babar_tls.testing._wire import GSSENC_REQUEST, SSL_REQUEST, client_context, request_tls, server_context, wrap
+from babar_tls.testing._tls_contexts import (
+    GSSENC_REQUEST,
+    SSL_REQUEST,
+    client_context,
+    request_tls,
+    server_context,
+    wrap,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""A real PostgreSQL, as asked for, and gone afterwards."""
+"""PostgresServer: options, changes of a running server, errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from babar_tls.testing import CertificateAuthority, PostgresError, PostgresServer, PostgresStartError, _server_process
-from babar_tls.testing._wire import SSL_REQUEST, request_tls
+from babar_tls.testing._tls_contexts import SSL_REQUEST, request_tls
 
 from .queries import query
 
@@ -96,7 +96,7 @@ def test_ipv6(server: PostgresServer) -> None:
     assert log_in(server, host="::1") == "in"
 
 
-def test_set_certificate(server: PostgresServer) -> None:
+def test_new_connections_see_a_new_certificate(server: PostgresServer) -> None:
     """Once `set_certificate` has returned, every new connection sees the new certificate."""
     before = server.certificate
     assert before is not None
@@ -114,7 +114,7 @@ def test_set_certificate(server: PostgresServer) -> None:
     server.set_certificate(before)
 
 
-def test_set_hba(server: PostgresServer) -> None:
+def test_new_connections_use_new_hba_lines(server: PostgresServer) -> None:
     """Lines of pg_hba.conf take effect at once; nonsense is refused and leaves the old ones in force."""
     server.set_hba(["hostssl all app 127.0.0.1/32 trust", "host all all 127.0.0.1/32 reject"])
     assert log_in(server, user="app", password=None) == "in"
@@ -126,7 +126,7 @@ def test_set_hba(server: PostgresServer) -> None:
     assert "no password supplied" in log_in(server, user="app", password=None)
 
 
-def test_set_settings(server: PostgresServer) -> None:
+def test_new_connections_use_new_settings(server: PostgresServer) -> None:
     """Settings take effect at once; one that needs a restart or does not exist is refused and taken back."""
     server.set_settings({"ssl_min_protocol_version": "TLSv1.3", "application_name": "it's \\ here"})
     assert server.sql("show application_name") == "it's \\ here"
@@ -158,8 +158,7 @@ def test_config(server: PostgresServer) -> None:
     assert config.tls_default_roots is False
 
 
-def test_without_tls() -> None:
-    """With tls=False the server refuses TLS, and needs no certificate."""
+def test_server_without_tls_refuses_tls() -> None:
     with PostgresServer(tls=False, settings={"log_connections": "on"}) as plain:
         with socket.create_connection((plain.host, plain.port), timeout=10) as sock:
             sock.sendall(SSL_REQUEST)
@@ -203,8 +202,8 @@ def test_environment_admits_weak_certificates() -> None:
         assert running.root_cert_path.read_bytes() == weak.root_pem
 
 
-def test_start_failure(capfd: pytest.CaptureFixture[str]) -> None:
-    """A server that does not start says why in its own words, and leaves nothing behind."""
+def test_start_error_has_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    """The error has the last lines of the log, and nothing is left behind."""
     failing = PostgresServer(settings={"shared_buffers": "-3"})
     with pytest.raises(PostgresStartError, match=r"(?s)exited with status 1.*-3.*shared_buffers") as caught:
         failing.start()
@@ -214,15 +213,14 @@ def test_start_failure(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_missing_installation(tmp_path: Path) -> None:
-    """A folder without PostgreSQL is named in the error."""
+def test_missing_installation_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(PostgresStartError, match=str(tmp_path)):
         PostgresServer(pg_bindir=tmp_path).start()
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
-def test_port_taken_meanwhile(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should somebody take the port in the last moment, on either address, the server starts on another."""
+def test_server_uses_another_port_if_its_port_is_taken(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process takes the port on one address just before the server starts."""
     free_port = _server_process._free_port
     address = "127.0.0.1" if family == "ipv4" else "::1"
     kind = socket.AF_INET if family == "ipv4" else socket.AF_INET6
@@ -239,8 +237,7 @@ def test_port_taken_meanwhile(family: str, monkeypatch: pytest.MonkeyPatch) -> N
             assert log_in(running) == "in"
 
 
-def test_other_installation() -> None:
-    """Any installation will do, for example Debian's."""
+def test_other_installations_can_be_used() -> None:
     bindirs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not bindirs:
         pytest.skip("no other PostgreSQL is installed")
@@ -274,7 +271,7 @@ def test_unreachable_installation_is_copied(server: PostgresServer, tmp_path: Pa
 
 
 def test_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the folder for temporary files has too long a name for a socket, the server does without it."""
+    """The folder for temporary files has a path that is too long for a Unix socket, so /tmp is used."""
     long = tmp_path / ("x" * 100)
     long.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(long))
@@ -283,8 +280,7 @@ def test_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert running.sql("select 1") == "1"
 
 
-def test_polite_stop_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that does not heed the fast shutdown is stopped at once all the same."""
+def test_server_that_ignores_the_fast_shutdown_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_server_process, "_STOP_TIMEOUT", 0.5)
     running = PostgresServer(tls=False)
     running.start()

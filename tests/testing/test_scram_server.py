@@ -28,7 +28,7 @@ from babar_tls.protocol.scram import ScramClient
 from babar_tls.testing import CertificateAuthority, PostgresServer, ScramServer, ServerCertificate
 from babar_tls.testing._backend_protocol import RefusedError, parse_sasl_initial_response, parse_startup
 from babar_tls.testing._scram_secrets import Secrets, parse_verifier
-from babar_tls.testing._wire import SSL_REQUEST, request_tls
+from babar_tls.testing._tls_contexts import SSL_REQUEST, request_tls
 from babar_tls.testing.scram_server import ScramLogin, ScramRefusal, gs2_flag
 
 if TYPE_CHECKING:

@@ -159,7 +159,7 @@ class _Handshake:
 def _server_maker(certificate: ServerCertificate, group: str | None, *, only_group: bool) -> Callable[[], _Server]:
     """Return a function that creates servers: of `ssl`, or of pyOpenSSL if `ssl` does not support the group."""
     if group in (None, *_STDLIB_NAMES):
-        from ...testing._wire import server_context  # noqa: PLC0415 - needs an extra
+        from ...testing._tls_contexts import server_context  # noqa: PLC0415 - needs an extra
 
         context = server_context(certificate, group=_STDLIB_NAMES[group] if only_group and group is not None else None)
         return partial(_stdlib_server, context)

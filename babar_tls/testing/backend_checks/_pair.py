@@ -6,7 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.backends import TlsBackend, TlsFacts, TlsParameters, get_backend
-from babar_tls.testing._wire import server_context
+from babar_tls.testing._tls_contexts import server_context
 from babar_tls.testing.backend_checks._hello import ClientHello
 from babar_tls.tls.connection import TlsConnection
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babar_tls.testing._wire import server_context
+from babar_tls.testing._tls_contexts import server_context
 from babar_tls.testing.backend_checks._pair import NAME, TLS_VERSIONS, only
 from babar_tls.testing.certificates import CertificateAuthority, ServerCertificate
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.errors import CertificateError, Error
-from babar_tls.testing._wire import server_context
+from babar_tls.testing._tls_contexts import server_context
 from babar_tls.testing.backend_checks._check import NotApplicable, Trial, check, explain, raised
 from babar_tls.testing.backend_checks._child import run_in_child
 from babar_tls.testing.backend_checks._pair import NAME
