@@ -190,7 +190,7 @@ def test_names_are_sent_as_sni_and_addresses_are_not(
 ) -> None:
     """RFC 6066 §3."""
     pair = Pair(backend, parameters, hostname, certificate).handshake()
-    assert (pair.server_name or "").lower() == (sent or "").lower()
+    assert (pair.offer.server_name or "").lower() == (sent or "").lower()
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
@@ -200,7 +200,7 @@ def test_sni_can_be_omitted(
     """The name is still verified."""
     for level in (TlsVerify.CA, TlsVerify.FULL):
         silent = dataclasses.replace(parameters, send_server_name=False, verify=level)
-        assert Pair(backend, silent, NAME, certificate, **only(version)).handshake().server_name is None
+        assert Pair(backend, silent, NAME, certificate, **only(version)).handshake().offer.server_name is None
     pair = Pair(backend, silent, "other.example.com", certificate, **only(version))
     with pytest.raises(CertificateError, match="does not match") as caught:
         pair.handshake()
@@ -264,7 +264,7 @@ def test_full_verification_without_host_name_is_refused(
         TlsConnection(get_backend(backend), parameters, None)
     for level in (TlsVerify.CA, TlsVerify.NONE):
         lower = TlsParameters(verify=level, root_cert_path=str(root_path), default_roots=False)
-        assert Pair(backend, lower, None, certificate).handshake().server_name is None
+        assert Pair(backend, lower, None, certificate).handshake().offer.server_name is None
 
 
 @pytest.mark.parametrize(

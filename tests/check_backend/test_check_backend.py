@@ -111,7 +111,7 @@ def test_every_check_has_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"only": ["facts.version", "facts.colour", "taste"]}, "no such checks: facts.colour, taste; there are "),
+        ({"only": ["facts.version", "facts.colour", "taste"]}, "no such checks: facts.colour, taste; the checks are "),
         ({"handshakes": 0}, "must be positive"),
         ({"timeout": 0}, "must be positive"),
     ],

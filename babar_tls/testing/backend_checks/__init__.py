@@ -1,4 +1,4 @@
-"""The checks that every TLS backend passes: `check_backend`.
+"""The checks that every TLS backend must pass: `check_backend`.
 
 ::
 
@@ -6,16 +6,18 @@
 
     print(check_backend(MyBackend, raising=False))
 
-They need neither pytest nor PostgreSQL: the other end of each connection is the standard library's `ssl` in memory, or
-a TLS 1.3 server in Python that does what a library's server cannot be made to do. A check is a function of assert
-statements in the module of its subject; its docstring is the sentence that it proves. A backend is checked as it is
-used, under `TlsConnection`. What its `Capabilities` state is checked; what they exclude is not applicable.
+The checks need neither pytest nor PostgreSQL. The server is the standard library's `ssl` in memory, or a TLS 1.3 server
+in Python for behaviour that a library's server does not have. A check is a function of assert statements in the module
+of its subject; its docstring states what it proves. The backend is used as in production, under `TlsConnection`. What
+its `Capabilities` state is checked; what they exclude is not applicable.
 
-Each check runs in a process of its own, so that a backend that hangs, in Python or in C, or crashes, is reported, and
-the other checks are run.
+Each check runs in its own process. A backend that hangs, in Python or in C, or crashes, is reported, and the other
+checks run.
 """
 
 from __future__ import annotations
+
+import babar_tls.testing.certificates  # noqa: F401 - names the missing extra if cryptography is not installed
 
 # In the order in which they run.
 # isort: off

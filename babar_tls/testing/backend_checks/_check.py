@@ -1,4 +1,4 @@
-"""How a check is written: a function with a sentence, given a `Trial`, that asserts what the sentence states."""
+"""Define checks: the decorator that registers a function, and the `Trial` that the function gets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from babar_tls.backends import TlsBackend, TlsParameters
-from babar_tls.errors import Error
+from babar_tls.errors import Error, TlsError
 from babar_tls.testing.backend_checks._pair import NAME, Pair, only
 from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.support import lacks
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from babar_tls.backends import Capabilities
-    from babar_tls.testing.backend_checks._world import World
+    from babar_tls.testing.backend_checks._fixtures import Fixtures
     from babar_tls.testing.certificates import ServerCertificate
 
 
 _E = TypeVar("_E", bound=BaseException)
 _HERE = str(Path(__file__).parent)
+ALERT_RECORD = b"\x15\3\3\0\2\2\x28"  # handshake_failure, fatal
 
 
 class NotApplicable(Exception):
@@ -38,10 +39,10 @@ class Check:
     """One check.
 
     Attributes:
-        name: The module's name and the function's: ``data.large_writes``.
+        name: The names of the module and of the function: ``data.large_writes``.
         description: The function's docstring.
         run: The function.
-        patience: How much longer than others it may take for each of `Trial.handshakes`, as a share of their time.
+        patience: The additional time for each of `Trial.handshakes`, as a share of the time limit.
         is_essential: If it fails, no other check is run.
     """
 
@@ -57,17 +58,37 @@ CHECKS: list[Check] = []
 
 
 def check(
-    *, patience: float = 0.0, is_essential: bool = False
-) -> Callable[[Callable[[Trial], None]], Callable[[Trial], None]]:
-    """Return a decorator that makes a function a check."""
+    *, patience: float = 0.0, is_essential: bool = False, per_version: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that registers a function as a check.
 
-    def register(function: Callable[[Trial], None]) -> Callable[[Trial], None]:
+    Args:
+        patience: See `Check`.
+        is_essential: See `Check`.
+        per_version: Call the function with each version of TLS that the backend has, as a second argument.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
         subject = function.__module__.rpartition(".")[2]
         description = " ".join((function.__doc__ or "").split())
-        CHECKS.append(Check(f"{subject}.{function.__name__}", description, function, patience, is_essential))
+        run = (lambda trial: _run_per_version(function, trial)) if per_version else function
+        CHECKS.append(Check(f"{subject}.{function.__name__}", description, run, patience, is_essential))
         return function
 
     return register
+
+
+def _run_per_version(function: Callable[..., None], trial: Trial) -> None:
+    """Run a check with each version of TLS. It is not applicable if it is applicable to none of them."""
+    reasons = []
+    for version in trial.versions:
+        try:
+            with trial.case(version):
+                function(trial, version)
+        except NotApplicable as exc:
+            reasons.append(exc)
+    if reasons and len(reasons) == len(trial.versions):
+        raise reasons[-1]
 
 
 def raised(kind: type[_E], action: str, function: Callable[..., object], *arguments: Any) -> _E:
@@ -77,6 +98,16 @@ def raised(kind: type[_E], action: str, function: Callable[..., object], *argume
     except kind as exc:
         return exc
     raise AssertionError(f"{action}: {kind.__name__} was not raised")
+
+
+def same(got: bytes | bytearray | None, wanted: bytes, what: str) -> None:
+    """Fail the check unless `got` is `wanted`."""
+    if got == wanted:
+        return
+    if got is None or len(got) < 100 > len(wanted):
+        raise AssertionError(f"{what} {got!r}, not {wanted!r}")
+    first = next((i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted)))
+    raise AssertionError(f"{what} {len(got)} bytes, not {len(wanted)}; the first difference is at byte {first}")
 
 
 def explain(exc: BaseException) -> str:
@@ -93,25 +124,26 @@ def explain(exc: BaseException) -> str:
 
 
 class Trial:
-    """The means of a check: the backend, certificates, files, and both ends of connections.
+    """The argument of a check: the backend, certificates and files, and functions that make connections.
 
     Attributes:
         backend: The backend.
-        world: Certificates and folders, shared by all checks.
+        fixtures: Certificates and files, shared by all checks.
         handshakes: The argument of `check_backend`.
-        failed: A case has failed.
+        failed: True after a case has failed.
     """
 
-    def __init__(self, backend: TlsBackend, world: World, handshakes: int, report: TextIO) -> None:
+    def __init__(self, backend: TlsBackend, fixtures: Fixtures, handshakes: int, report: TextIO) -> None:
         self.backend = backend
-        self.world = world
+        self.fixtures = fixtures
         self.handshakes = handshakes
         self.failed = False
         self._report = report
+        self._labels: list[str] = []
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the backend states of itself."""
+        """The capabilities that the backend states."""
         return self.backend.capabilities
 
     @property
@@ -136,17 +168,20 @@ class Trial:
 
     @contextlib.contextmanager
     def case(self, label: str) -> Iterator[None]:
-        """Run one of several cases: if it fails, that is reported, and the check goes on with the next."""
+        """Run one of several cases. If it fails, report that and go on. Labels of nested cases are joined."""
+        self._labels.append(label)
         try:
             yield
         except NotApplicable:
             raise
         except Exception as exc:
-            self.fail(f"{label}: {explain(exc)}")
+            self.fail(f"{', '.join(self._labels)}: {explain(exc)}")
+        finally:
+            self._labels.pop()
 
     def parameters(self, **changes: Any) -> TlsParameters:
-        """Return full verification with the one trusted root, except for `changes`; a new value each time."""
-        return replace(TlsParameters(root_cert_path=self.world.root_path, default_roots=False), **changes)
+        """Return a new value with full verification and one trusted root, except for `changes`."""
+        return replace(TlsParameters(root_cert_path=self.fixtures.root_path, default_roots=False), **changes)
 
     def connection(self, hostname: str | None = NAME, parameters: TlsParameters | None = None) -> TlsConnection:
         """Return a client's connection, without a server."""
@@ -160,15 +195,34 @@ class Trial:
         certificate: ServerCertificate | None = None,
         version: str | None = None,
         context: ssl.SSLContext | None = None,
+        fragment: int | Callable[[], int] | None = None,
+        tamper: Callable[[bytes], bytes] = bytes,
         **options: Any,
     ) -> Pair:
-        """Return both ends of a connection before its handshake; `options` are those of `Pair`."""
-        limits = only(version) if version is not None else {}
-        if context is None and certificate is None and not (options.keys() - {"fragment", "tamper"}):
-            context = self.world.context(version)
-        chosen = certificate or self.world.certificate
-        if context is not None:
-            limits = {}
+        """Return both ends of a connection before its handshake; for the arguments see `Pair`."""
+        if version is not None and (certificate or options):
+            options |= only(version)
+        elif context is None and not (certificate or options):
+            context = self.fixtures.context(version)
         return Pair(
-            self.backend, parameters or self.parameters(), hostname, chosen, context=context, **limits, **options
+            self.backend,
+            parameters or self.parameters(),
+            hostname,
+            certificate or self.fixtures.certificate,
+            fragment=fragment,
+            tamper=tamper,
+            context=context,
+            **options,
         )
+
+    def pair_at(self, stage: str) -> Pair:
+        """Return both ends of a connection at a stage: new, begun, failed or finished."""
+        pair = self.pair()
+        if stage == "finished":
+            pair.handshake()
+        elif stage != "new":
+            pair.client.do_handshake()
+        if stage == "failed":
+            pair.client.receive_data(ALERT_RECORD)
+            raised(TlsError, "handshake with a server that sends an alert", pair.client.do_handshake)
+        return pair

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-_HANDSHAKE = 22
-_SERVER_NAME, _GROUPS, _ALPN, _VERSIONS, _KEY_SHARE = 0, 10, 16, 43, 51
+from babar_tls.tls import hello
+from babar_tls.tls.hello import HANDSHAKE_RECORD, ClientOffer
+
+_KEY_SHARE = 51
 
 
 def records(data: bytes) -> list[tuple[int, bytes]]:
@@ -21,80 +23,40 @@ def records(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def take(self, count: int) -> bytes:
-        taken, self.data = self.data[:count], self.data[count:]
-        return taken
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def vector(self, size: int) -> bytes:
-        return self.take(self.number(size))
-
-    def list(self, size: int) -> list[bytes]:
-        inner = _Reader(self.vector(size))
-        return [inner.take(2) for _ in range(len(inner.data) // 2)]
-
-
 @dataclass(frozen=True)
 class ClientHello:
     """The first message of a handshake.
 
     Attributes:
-        message: The whole of it, with its header.
+        message: The whole message, with its header.
         random: The client's random.
-        session_id: To be echoed.
-        ciphers: Cipher suites, in order.
-        server_name: SNI (RFC 6066 §3), `None` if there is none.
-        alpn: Protocols (RFC 7301), in order.
-        versions: Of ``supported_versions``; empty from a client that offers no TLS 1.3.
-        groups: Of ``supported_groups``, in order.
-        shares: Public keys by group.
+        session_id: The session ID, which a server echoes.
+        offer: Versions, groups, cipher suites, ALPN protocols and SNI.
+        shares: Public keys by the number of the group.
     """
 
     message: bytes
     random: bytes
     session_id: bytes
-    ciphers: list[int]
-    server_name: str | None = None
-    alpn: list[str] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
-    groups: list[int] = field(default_factory=list)
-    shares: dict[int, bytes] = field(default_factory=dict)
+    offer: ClientOffer
+    shares: dict[int, bytes]
 
     @classmethod
     def parse(cls, sent: bytes) -> ClientHello | None:
         """Return the ClientHello at the start of what a client has sent; `None` while it is not complete."""
-        flight = b"".join(body for kind, body in records(sent) if kind == _HANDSHAKE)
-        if len(flight) < 4 or len(flight) < 4 + int.from_bytes(flight[1:4], "big"):
+        flight = b"".join(body for kind, body in records(sent) if kind == HANDSHAKE_RECORD)
+        size = 4 + int.from_bytes(flight[1:4], "big")
+        if len(flight) < max(size, 5):
             return None
-        message = flight[: 4 + int.from_bytes(flight[1:4], "big")]
-        reader = _Reader(message[6:])
-        random, session_id = reader.take(32), reader.vector(1)
-        hello = cls(message, random, session_id, [int.from_bytes(item, "big") for item in reader.list(2)])
-        reader.vector(1)
-        extensions = _Reader(reader.vector(2))
-        server_name = None
-        while extensions.data:
-            kind, body = extensions.number(2), _Reader(extensions.vector(2))
-            if kind == _SERVER_NAME:
-                body.take(3)
-                server_name = body.vector(2).decode("latin-1")
-            elif kind == _ALPN:
-                names = _Reader(body.vector(2))
-                while names.data:
-                    hello.alpn.append(names.vector(1).decode("latin-1"))
-            elif kind == _VERSIONS:
-                hello.versions.extend(int.from_bytes(item, "big") for item in body.list(1))
-            elif kind == _GROUPS:
-                hello.groups.extend(int.from_bytes(item, "big") for item in body.list(2))
-            elif kind == _KEY_SHARE:
-                shares = _Reader(body.vector(2))
-                while shares.data:
-                    group = shares.number(2)
-                    hello.shares[group] = shares.vector(2)
-        return cls(**{**hello.__dict__, "server_name": server_name})
+        message = flight[:size]
+        fields = hello._Cursor(message[6:])
+        random, session_id = fields.take(32), fields.vector(1)
+        fields.vector(2)
+        fields.vector(1)
+        extensions = {} if fields.ended else hello._extensions(fields.vector(2))
+        entries = hello._Cursor(hello._inner(extensions, _KEY_SHARE, 2))
+        shares = {}
+        while not entries.ended:
+            group = entries.number(2)
+            shares[group] = entries.vector(2)
+        return cls(message, random, session_id, hello.client_offer(sent), shares)

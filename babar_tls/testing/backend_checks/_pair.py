@@ -1,4 +1,4 @@
-"""A backend's client and the standard library's server, joined in memory."""
+"""A backend's client and a server of the standard library, connected in memory."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from babar_tls.testing.certificates import ServerCertificate
+    from babar_tls.tls.hello import ClientOffer
 
 
 NAME = "db.example.com"
 TLS_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
-_MAX_ROUNDS = 50  # a handshake has two or three; a client that never finishes is not waited for
+_MAX_ROUNDS = 50  # a handshake has two or three
 
 
 def only(version: str) -> dict[str, Any]:
-    """Return a server's options that leave one version of TLS."""
+    """Return the options of `server_context` that allow only one version of TLS."""
     return {"minimum_version": TLS_VERSIONS[version], "maximum_version": TLS_VERSIONS[version]}
-
-
-def _whole(data: bytes) -> bytes:
-    return data
 
 
 def facts_of(connection: TlsConnection) -> TlsFacts:
@@ -36,24 +33,31 @@ def facts_of(connection: TlsConnection) -> TlsFacts:
     return connection.facts
 
 
+def read_once(connection: TlsConnection) -> bytes | None:
+    """Return what one call of read_into() returns: data, nothing at close_notify, or None if there are no data."""
+    buffer = memoryview(bytearray(100))
+    count = connection.read_into(buffer)
+    return None if count is None else bytes(buffer[:count])
+
+
 class Pair:
     """Both ends of one connection.
 
     Args:
         backend: The backend.
-        parameters: The client's.
+        parameters: The client's parameters.
         hostname: The name to verify.
-        certificate: The server's.
-        fragment: How many bytes at a time the client gets; or a function that returns that each time.
-        tamper: Changes the server's bytes on the way.
-        context: The server's context, in place of a new one of `certificate` and `options`.
+        certificate: The server's certificate.
+        fragment: The number of bytes that the client receives at a time, or a function that returns it.
+        tamper: A function that changes the server's bytes on the way.
+        context: The server's context, instead of a new one from `certificate` and `options`.
         binding_type: See `TlsConnection`.
-        options: Those of the server's context.
+        options: The options of `server_context`.
 
     Attributes:
         client: The client's connection.
         server: The standard library's side.
-        server_error: What ended the server's handshake.
+        server_error: The error that ended the server's handshake.
         sent: Every byte that the client has sent.
     """
 
@@ -65,7 +69,7 @@ class Pair:
         certificate: ServerCertificate,
         *,
         fragment: int | Callable[[], int] | None = None,
-        tamper: Callable[[bytes], bytes] = _whole,
+        tamper: Callable[[bytes], bytes] = bytes,
         context: ssl.SSLContext | None = None,
         binding_type: str | None = None,
         **options: Any,
@@ -93,23 +97,28 @@ class Pair:
         return hello
 
     @property
-    def server_name(self) -> str | None:
-        """The client's SNI."""
-        return self.hello.server_name
+    def offer(self) -> ClientOffer:
+        """What the client's first message offers."""
+        return self.hello.offer
 
     def handshake(self) -> Pair:
-        """Run the handshake to its end on both sides; raises what the client's side raises."""
+        """Run the handshake to its end on both sides; errors of the client's side propagate."""
         for _ in range(_MAX_ROUNDS):
             if not self._client_done:
                 self._step()
             moved = self.carry()
             self._serve()
             if not (self.carry() or moved or self._client_done):
-                self.client.receive_eof()  # neither side sends: the server has given up
+                self.client.receive_eof()  # neither side sends: the server has ended the connection
                 self._step()
             if self._client_done and (self._server_done or self.server_error is not None):
                 return self
         raise AssertionError(f"the handshake was not complete after {_MAX_ROUNDS} rounds")
+
+    def first_flight(self) -> bytes:
+        """Return the server's answer to the ClientHello, which the client does not receive."""
+        self._step()
+        return self._from_server.read()
 
     def _step(self) -> None:
         try:
@@ -136,20 +145,21 @@ class Pair:
             self.server_error = exc
 
     def carry(self) -> bool:
-        """Move what is waiting between the two. Return True if there was anything."""
+        """Move ciphertext between the two ends. Return True if there was any."""
         up, down = self._send(), self._tamper(self._from_server.read())
-        if not self._fragment:
-            if down:
-                self.client.receive_data(down)
-            return bool(up or down)
         rest = down
         while rest:
-            step = self._fragment if isinstance(self._fragment, int) else self._fragment()
+            step = self._fragment() if callable(self._fragment) else self._fragment or len(rest)
             self.client.receive_data(rest[:step])
             rest = rest[step:]
-            if not self._client_done:
+            if self._fragment and not self._client_done:
                 self._step()
         return bool(up or down)
+
+    def server_record(self, data: bytes) -> bytes:
+        """Return data from the server, encrypted, which the client does not receive."""
+        self.server.write(data)
+        return self._from_server.read()
 
     def say(self, data: bytes) -> None:
         """Send data from the server."""
@@ -168,7 +178,7 @@ class Pair:
         return bytes(heard)
 
     def hear_or_nothing(self) -> bytes:
-        """Return the same of a server whose handshake may have failed."""
+        """Return what the server has received; nothing if its handshake has failed."""
         try:
             return self.hear()
         except ssl.SSLError:

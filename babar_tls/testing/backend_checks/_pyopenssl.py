@@ -1,8 +1,11 @@
-"""pyOpenSSL's server, where it is installed: it exports keying material on TLS 1.2, and renegotiates."""
+"""A TLS 1.2 server of pyOpenSSL, if that is installed: it exports keying material, and renegotiates."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from babar_tls.testing.backend_checks._check import NotApplicable
 
@@ -12,32 +15,25 @@ if TYPE_CHECKING:
 
 
 class PyOpenSslServer:
-    """One connection's server.
+    """The server of one connection, for TLS 1.2 only.
 
     Args:
-        certificate: What it presents.
-        version: The only version of TLS that it accepts.
+        certificate: The certificate that it presents.
 
     Raises:
         NotApplicable: pyOpenSSL is not installed.
     """
 
-    def __init__(self, certificate: ServerCertificate, version: str) -> None:
+    def __init__(self, certificate: ServerCertificate) -> None:
         try:
             from OpenSSL import SSL  # noqa: PLC0415 - optional
         except ImportError:
             raise NotApplicable("the server for this check needs pyOpenSSL: pip install pyOpenSSL") from None
-        from cryptography import x509  # noqa: PLC0415
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
-
-        self._errors = SSL.Error
-        self._want_read = SSL.WantReadError
+        self._error = SSL.Error  # WantReadError is one
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.use_certificate(x509.load_der_x509_certificate(certificate.der))
-        context.use_privatekey(load_pem_private_key(certificate.private_key_pem, None))  # type: ignore[arg-type]
-        number = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}[version]
-        context.set_min_proto_version(number)
-        context.set_max_proto_version(number)
+        context.use_privatekey(load_pem_private_key(certificate.private_key_pem, None))  # type: ignore[arg-type]  # any kind of key
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
         self._connection = SSL.Connection(context, None)
         self._connection.set_accept_state()
 
@@ -52,20 +48,20 @@ class PyOpenSslServer:
         raise AssertionError("the handshake is not complete")
 
     def receive(self, data: bytes) -> None:
-        """Take ciphertext, and continue the handshake, if there is one."""
+        """Process ciphertext, and continue the handshake if it is not complete."""
         if data:
             self._connection.bio_write(data)
         try:
             self._connection.do_handshake()
             self._connection.recv(1 << 16)
-        except self._errors:
+        except self._error:
             pass
 
     def flush(self) -> bytes:
         """Return ciphertext for the client."""
         try:
             return self._connection.bio_read(1 << 20)
-        except self._want_read:
+        except self._error:
             return b""
 
     def renegotiate(self) -> None:

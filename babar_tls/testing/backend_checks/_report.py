@@ -1,4 +1,4 @@
-"""The result of `check_backend`: a value, a table of text, and an exception that holds both."""
+"""The result of `check_backend`: a value, its text as a table, and an exception with both."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class CheckResult:
     """One check of a backend.
 
     Attributes:
-        name: Subject and name, ``closing.truncation``.
-        description: What should hold, in one sentence.
-        outcome: How it ended.
-        detail: What was found instead, one line for each case that failed; or why the check does not apply.
-        seconds: How long it took.
+        name: Subject and name, for example ``closing.truncation``.
+        description: What the check proves, in one sentence.
+        outcome: How the check ended.
+        detail: The problems, one line for each case that failed; or why the check does not apply.
+        seconds: The time that it took.
     """
 
     name: str
@@ -34,17 +34,17 @@ class CheckResult:
 
     @property
     def passed(self) -> bool:
-        """It did not fail."""
+        """True if the check did not fail."""
         return self.outcome is not CheckOutcome.FAILED
 
 
 @dataclass(frozen=True)
 class BackendReport:
-    """Every check of one backend.
+    """The checks of one backend.
 
     Attributes:
         backend: The backend's name.
-        version: The version that it states, empty if it states none.
+        version: The version that it states; empty if it states none.
         results: The checks, in the order in which they ran.
     """
 
@@ -54,7 +54,7 @@ class BackendReport:
 
     @property
     def passed(self) -> bool:
-        """No check has failed."""
+        """True if no check has failed."""
         return not self.failures
 
     @property
@@ -63,7 +63,7 @@ class BackendReport:
         return tuple(result for result in self.results if not result.passed)
 
     def __str__(self) -> str:
-        """A table of all checks, with what was found under those that failed; the sum is the last line."""
+        """Return a table of all checks, with the problems below each that failed; the last line has the totals."""
         width = max((len(result.name) for result in self.results), default=0)
         lines = [f"{self.backend} ({self.version or 'version unknown'})"]
         for result in self.results:
@@ -77,7 +77,7 @@ class BackendReport:
 
 
 class BackendCheckError(AssertionError):
-    """A backend does not keep the contract; `report` has every check, and the message those that failed."""
+    """A backend does not implement the contract. `report` has all checks; the message has those that failed."""
 
     def __init__(self, report: BackendReport) -> None:
         self.report = report

@@ -1,4 +1,4 @@
-"""Runs the checks, each in a process of its own with a time limit, so that one that hangs is reported and ended."""
+"""Run the checks, each in its own process with a time limit, so that a check that hangs is reported and ended."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from babar_tls.backends import TlsBackend, get_backend
 from babar_tls.errors import BackendUnavailable
 from babar_tls.testing.backend_checks._check import CHECKS, Check, NotApplicable, Trial, explain
-from babar_tls.testing.backend_checks._child import run_in_child
+from babar_tls.testing.backend_checks._child_process import run_in_child
+from babar_tls.testing.backend_checks._fixtures import Fixtures
 from babar_tls.testing.backend_checks._report import BackendCheckError, BackendReport, CheckOutcome, CheckResult
-from babar_tls.testing.backend_checks._world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
 
 _TIMEOUT = 60.0  # seconds a check
-#: How a check's process ends. A backend that ends the process by itself ends it with another status.
+#: The exit status of a check's process. If the backend ends the process, the status is another one.
 _STATUS = {CheckOutcome.PASSED: 40, CheckOutcome.FAILED: 41, CheckOutcome.NOT_APPLICABLE: 42}
 
 
@@ -34,27 +34,27 @@ def check_backend(
     raising: bool = True,
     timeout: float = _TIMEOUT,
 ) -> BackendReport:
-    """Check that a TLS backend keeps the contract of `babar_tls.tls.contract`, and does what it states that it can.
+    """Check that a TLS backend implements the contract of `babar_tls.tls.contract`, and its stated capabilities.
 
-    All checks run, whatever fails, unless the backend is incomplete (``contract.complete``). They need no PostgreSQL
-    and no network. Each runs in a fork of this process. Where there is no fork (Windows) all run in this one, and a
-    check that hangs ends it, after printing where it hangs.
+    All checks run, even if some fail, unless the backend is incomplete (``contract.complete``). They need no PostgreSQL
+    and no network. Each runs in a fork of this process. On systems without fork (Windows) all checks run in this
+    process. A check that hangs then ends the process, after it has printed where it hangs.
 
     Args:
         backend: The backend, its class, or its name.
-        handshakes: How many to make for the check of memory.
+        handshakes: The number of handshakes for the check of memory.
         only: Names of checks (``closing.truncation``) or subjects (``closing``) to run. Default: all.
-        progress: Called with each result as it comes.
-        raising: Raise an exception if a check fails; with `False` look at the report.
-        timeout: How long one check may take, in seconds. The check of memory may take more: a hundredth of that for
-            each handshake.
+        progress: A function that is called with each result when the check has ended.
+        raising: Raise an exception if a check fails. With `False` only the report has the failures.
+        timeout: The time limit of one check, in seconds. The check of memory may take a hundredth of it longer for each
+            handshake.
 
     Returns:
-        What was found.
+        The results of the checks.
 
     Raises:
         BackendCheckError: A check has failed. It is an `AssertionError`, and lists all failures.
-        BackendUnavailable: The backend is unknown, or what it needs is not installed.
+        BackendUnavailable: The backend is unknown, or a package that it needs is not installed.
         RuntimeError: Python was started with -O, which removes assert statements.
         ValueError: `only` names a check that does not exist, or a number is not positive.
     """
@@ -70,7 +70,7 @@ def check_backend(
             essential = next(check for check in CHECKS if check.is_essential)
             found: Iterator[CheckResult] = iter([_result(essential, CheckOutcome.FAILED, problem)])
         else:
-            found = _run_all(chosen, instance, World(Path(folder)), handshakes, timeout)
+            found = _run_all(chosen, instance, Fixtures(Path(folder)), handshakes, timeout)
         for result in found:
             results.append(result)
             if progress is not None:
@@ -96,7 +96,7 @@ def _class_name(backend: object) -> str:
 
 
 def _instance(backend: object) -> tuple[TlsBackend | None, str]:
-    """Return the backend, or what is wrong with its class."""
+    """Return the backend, or None and the fault of its class."""
     try:
         instance = backend() if isinstance(backend, type) else backend
         if isinstance(instance, str):
@@ -115,29 +115,29 @@ def _instance(backend: object) -> tuple[TlsBackend | None, str]:
 def _chosen(only: Collection[str] | None) -> list[Check]:
     if only is None:
         return list(CHECKS)
-    if isinstance(only, str):
-        only = [only]
-    known = {check.name for check in CHECKS} | {check.name.partition(".")[0] for check in CHECKS}
-    unknown = sorted(set(only) - known)
+    chosen = {only} if isinstance(only, str) else set(only)
+    names = {check: {check.name, check.name.partition(".")[0]} for check in CHECKS}
+    known = set().union(*names.values())
+    unknown = sorted(chosen - known)
     if unknown:
-        raise ValueError(f"no such checks: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-    return [check for check in CHECKS if check.name in only or check.name.partition(".")[0] in only]
+        raise ValueError(f"no such checks: {', '.join(unknown)}; the checks are {', '.join(sorted(known))}")
+    return [check for check in CHECKS if names[check] & chosen]
 
 
 def _run_all(
-    chosen: list[Check], backend: TlsBackend, world: World, handshakes: int, timeout: float
+    chosen: list[Check], backend: TlsBackend, fixtures: Fixtures, handshakes: int, timeout: float
 ) -> Iterator[CheckResult]:
-    """Yield the results. Essential checks are always run; they are reported if they were chosen or fail."""
-    world.prepare()
+    """Yield the results. Essential checks always run; they are reported if they were chosen or fail."""
+    fixtures.prepare()
     run = _run_in_child if hasattr(os, "fork") else _run_here
     for check in CHECKS:
         if check not in chosen and not check.is_essential:
             continue
         limit = timeout * (1 + check.patience * handshakes)
-        notes = world.folder / f"notes-{check.name}"
+        notes = fixtures.folder / f"notes-{check.name}"
         began = time.perf_counter()
         with notes.open("a", buffering=1, encoding="utf-8") as file:
-            outcome, end = run(check, Trial(backend, world, handshakes, file), limit)
+            outcome, end = run(check, Trial(backend, fixtures, handshakes, file), limit)
         detail = (notes.read_text(encoding="utf-8") + end).rstrip("\n")
         incomplete = check.is_essential and outcome is CheckOutcome.FAILED and not end
         if check in chosen or incomplete:
@@ -151,7 +151,7 @@ def _result(check: Check, outcome: CheckOutcome, detail: str, seconds: float = 0
 
 
 def _run(check: Check, trial: Trial) -> CheckOutcome:
-    """Run one check; its problems are reported to the trial."""
+    """Run one check; the trial gets its problems."""
     try:
         check.run(trial)
     except NotApplicable as exc:
@@ -172,7 +172,7 @@ def _run_here(check: Check, trial: Trial, limit: float) -> tuple[CheckOutcome, s
 
 
 def _run_in_child(check: Check, trial: Trial, limit: float) -> tuple[CheckOutcome, str]:
-    """Return the outcome of a check that has its own process, and how that has ended if not by the check."""
+    """Run one check in a child process. Return its outcome, and how the process ended if the check did not end it."""
     status, problem = run_in_child(lambda: _STATUS[_run(check, trial)], limit)
     for outcome, number in _STATUS.items():
         if status == number:

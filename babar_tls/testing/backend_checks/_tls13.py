@@ -1,7 +1,7 @@
-"""A TLS 1.3 server from the bytes up (RFC 8446), for what a library's server cannot be made to do.
+"""A TLS 1.3 server in Python (RFC 8446), for behaviour that a library's server does not have.
 
-It signs with a wrong key, updates keys on request, sends alerts of any kind, and exposes the exporter's secret.
-One cipher suite (TLS_AES_128_GCM_SHA256), two groups, no resumption: it is only for checks.
+It can sign with a wrong key, update keys on request and send any alert, and it exposes the exporter's secret. It is
+only for checks: it has one cipher suite (TLS_AES_128_GCM_SHA256), two groups and no resumption.
 """
 
 from __future__ import annotations
@@ -11,25 +11,20 @@ import hmac
 import os
 from typing import TYPE_CHECKING
 
-from babar_tls.testing.backend_checks._check import NotApplicable
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from babar_tls.testing.backend_checks._check import NotApplicable, Trial
 from babar_tls.testing.backend_checks._hello import ClientHello, records
-
-try:
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, x25519
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-except ImportError as exc:
-    from babar_tls.testing._optional import demo_extra_missing
-
-    raise demo_extra_missing(exc) from exc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from babar_tls.testing.certificates import ServerCertificate
     from babar_tls.tls.connection import TlsConnection
-
-__all__ = ["ALERT", "DATA", "HANDSHAKE", "Tls13Server"]
 
 ALERT, HANDSHAKE, DATA = 21, 22, 23
 _SUITE = 0x1301
@@ -38,31 +33,24 @@ _EMPTY = hashlib.sha256(b"").digest()
 
 
 def _expand(secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
-    """HKDF-Expand-Label (§7.1)."""
+    """Return the output of HKDF-Expand-Label (§7.1)."""
     label = b"tls13 " + label
     info = length.to_bytes(2, "big") + bytes([len(label)]) + label + bytes([len(context)]) + context
-    output = block = b""
-    for index in range(1, -(-length // 32) + 1):
-        block = hmac.digest(secret, block + info + bytes([index]), "sha256")
-        output += block
-    return output[:length]
+    return HKDFExpand(SHA256(), length, info).derive(secret)
 
 
 class _Direction:
     """The keys and the sequence number of one direction (§5.3, §7.3)."""
 
     def __init__(self, secret: bytes) -> None:
-        self._start(secret)
-
-    def _start(self, secret: bytes) -> None:
         self.secret = secret
         self._aead = AESGCM(_expand(secret, b"key", b"", 16))
         self._iv = int.from_bytes(_expand(secret, b"iv", b"", 12), "big")
         self._sequence = 0
 
-    def update(self) -> None:
-        """Switch to the next generation of keys (§7.2)."""
-        self._start(_expand(self.secret, b"traffic upd", b"", 32))
+    def updated(self) -> _Direction:
+        """Return the next generation of keys (§7.2)."""
+        return _Direction(_expand(self.secret, b"traffic upd", b"", 32))
 
     def _nonce(self) -> bytes:
         nonce = (self._iv ^ self._sequence).to_bytes(12, "big")
@@ -87,11 +75,11 @@ def _vector(size: int, body: bytes) -> bytes:
 
 
 class Tls13Server:
-    """One connection's server.
+    """The server of one connection.
 
     Args:
-        certificate: What it presents; its key must be ``p256``.
-        prover: Whose key it signs with. Default: the certificate's.
+        certificate: The certificate that it presents; its key must be ``p256``.
+        prover: The certificate whose key signs. Default: `certificate`.
     """
 
     def __init__(self, certificate: ServerCertificate, *, prover: ServerCertificate | None = None) -> None:
@@ -108,12 +96,12 @@ class Tls13Server:
         """Return the whole flight that answers a ClientHello.
 
         Raises:
-            NotApplicable: The client offers nothing that this server has.
+            NotApplicable: The client does not offer the version, cipher suite or groups of this server.
         """
         hello = ClientHello.parse(sent)
         if hello is None:
             raise AssertionError("the first flight does not hold a whole ClientHello")
-        if 0x0304 not in hello.versions or _SUITE not in hello.ciphers:
+        if "TLSv1.3" not in hello.offer.versions or _SUITE not in hello.offer.ciphers:
             raise NotApplicable("the backend does not offer TLS 1.3 with TLS_AES_128_GCM_SHA256")
         group, share, shared = self._agree(hello)
         extensions = b"\0\x2b\0\2\3\4" + b"\0\x33" + _vector(2, group.to_bytes(2, "big") + _vector(2, share))
@@ -126,7 +114,8 @@ class Tls13Server:
         flight = b"\x16\3\3" + _vector(2, server_hello)
         if hello.session_id:
             flight += b"\x14\3\3\0\1\1"  # for middleboxes (appendix D.4)
-        alpn = b"\0\x10" + _vector(2, _vector(2, _vector(1, hello.alpn[0].encode("latin-1")))) if hello.alpn else b""
+        protocol = b"".join(_vector(1, name.encode("ascii")) for name in hello.offer.alpn[:1])
+        alpn = b"\0\x10" + _vector(2, _vector(2, protocol)) if protocol else b""
         flight += self._add(_message(8, _vector(2, alpn)))
         flight += self._add(_message(11, b"\0" + _vector(3, _vector(3, self._der) + b"\0\0")))
         flight += self._add(_message(15, _ECDSA_P256_SHA256.to_bytes(2, "big") + _vector(2, self._proof())))
@@ -143,7 +132,7 @@ class Tls13Server:
         return self._server.seal(HANDSHAKE, message)
 
     def accept(self, sent: bytes) -> None:
-        """Take the client's last flight.
+        """Process the client's last flight.
 
         Raises:
             AssertionError: Its Finished message is missing or wrong.
@@ -157,13 +146,13 @@ class Tls13Server:
         raise AssertionError("the client has not sent a Finished message")
 
     def receive(self, sent: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the records in what the client has sent, decrypted: content type and content."""
+        """Decrypt what the client has sent; yield the content type and the content of each record."""
         for kind, body in records(sent):
             if kind == DATA:
                 opened = self._client.open(body)
                 yield opened
                 if opened[0] == HANDSHAKE and opened[1][:1] == b"\x18":
-                    self._client.update()
+                    self._client = self._client.updated()
             elif kind != 20:
                 yield kind, body
 
@@ -172,9 +161,9 @@ class Tls13Server:
         return self._server.seal(kind, content)
 
     def update_keys(self, *, requested: bool) -> bytes:
-        """Return a KeyUpdate (§4.6.3); what is sealed after it is sealed with the new keys."""
+        """Return a KeyUpdate (§4.6.3), and use the new keys from then on."""
         record = self.seal(HANDSHAKE, _message(24, bytes([requested])))
-        self._server.update()
+        self._server = self._server.updated()
         return record
 
     def export(self, label: bytes, length: int) -> bytes:
@@ -182,7 +171,7 @@ class Tls13Server:
         return _expand(_expand(self.exporter_secret, label, _EMPTY, 32), b"exporter", _EMPTY, length)
 
     def connect(self, client: TlsConnection, behind: bytes = b"") -> Tls13Server:
-        """Run the handshake of a connection to its end; `behind` is sent in one piece with the flight."""
+        """Run the handshake of a connection to its end; the data `behind` are sent together with the flight."""
         client.do_handshake()
         flight = self.answer(client.data_to_send())
         client.receive_data(flight + (self.seal(DATA, behind) if behind else b""))
@@ -214,7 +203,18 @@ class Tls13Server:
 
     def _proof(self) -> bytes:
         content = b" " * 64 + b"TLS 1.3, server CertificateVerify\0" + self._hash()
-        return self._key.sign(content, ec.ECDSA(hashes.SHA256()))
+        return self._key.sign(content, ec.ECDSA(SHA256()))
 
     def _finished(self, direction: _Direction) -> bytes:
         return hmac.digest(_expand(direction.secret, b"finished", b"", 32), self._hash(), "sha256")
+
+
+def connect_tls13(trial: Trial) -> tuple[TlsConnection, Tls13Server]:
+    """Return a connection whose handshake is complete, and its server.
+
+    Raises:
+        NotApplicable: The backend does not have TLS 1.3.
+    """
+    trial.needs_version("TLSv1.3")
+    connection = trial.connection()
+    return connection, Tls13Server(trial.fixtures.certificate).connect(connection)

@@ -1,4 +1,4 @@
-"""Checks of a backend without the connection above it: it is complete, and everything has the right type."""
+"""Checks of a backend without the connection above it: it is complete, and all its types are right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from babar_tls.backends import Capabilities, StreamFacts, TlsBackend, TlsStream
 from babar_tls.config.enums import TlsVerify, TlsVersion
 from babar_tls.errors import ConfigError, Error
-from babar_tls.testing.backend_checks._check import Trial, check, raised
+from babar_tls.testing.backend_checks._check import ALERT_RECORD, Trial, check, raised
 from babar_tls.testing.backend_checks._pair import NAME
 from babar_tls.tls.material import TlsMaterial
 
@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
 _BINDINGS = {"tls-server-end-point", "tls-unique", "tls-exporter"}
 _ROUNDS = 10  # a handshake has two or three
-_ALERT = b"\x15\3\3\0\2\2\x28"  # handshake_failure
 
 
 @check(is_essential=True)
 def complete(trial: Trial) -> None:
     """The backend has every attribute and method of the contract, and they are of the right types."""
     _check_attributes(trial.backend)
-    server = trial.world.context(None)
+    server = trial.fixtures.context(None)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     peer = server.wrap_bio(incoming, outgoing, server_side=True)
     stream = _stream(trial)
@@ -36,7 +35,7 @@ def complete(trial: Trial) -> None:
         try:
             peer.do_handshake()
         except ssl.SSLError:
-            pass  # it needs more, or has failed; an alert is on its way then
+            pass  # it needs more data, or has failed and sends an alert
         _call(stream, "receive_data", type(None), outgoing.read())
     assert is_complete, "do_handshake() did not return True when all that the server had sent was received"
     chain = _call(stream, "peer_chain", tuple)
@@ -100,7 +99,7 @@ def _check_facts(facts: StreamFacts) -> None:
 def _check_translation(stream: TlsStream) -> None:
     stream.do_handshake()
     stream.data_to_send()
-    stream.receive_data(_ALERT)
+    stream.receive_data(ALERT_RECORD)
     found = raised(Exception, "do_handshake() after an alert", stream.do_handshake)
     if not isinstance(found, Error):  # the backend may translate by itself
         is_listed = isinstance(found, stream.library_errors)
@@ -115,9 +114,9 @@ def _check_translation(stream: TlsStream) -> None:
 def _call(stream: TlsStream, method: str, kind: type | tuple[type, ...], *arguments: Any) -> Any:
     result = _try(f"{method}()", lambda: getattr(stream, method)(*arguments))
     kinds = kind if isinstance(kind, tuple) else (kind,)
-    wanted = " or ".join("None" if each is type(None) else each.__name__ for each in kinds)
+    expected = " or ".join("None" if each is type(None) else each.__name__ for each in kinds)
     is_right = isinstance(result, kinds) and (bool in kinds or not isinstance(result, bool))
-    assert is_right, f"{method}() must return {wanted}, not {_kind(result)}"
+    assert is_right, f"{method}() must return {expected}, not {_kind(result)}"
     return result
 
 
@@ -151,12 +150,12 @@ def capabilities(trial: Trial) -> None:
 
 @check()
 def new_streams(trial: Trial) -> None:
-    """create_stream() returns another stream each time, which has nothing to send before do_handshake()."""
+    """create_stream() returns a new stream each time, which has nothing to send before do_handshake()."""
     first, second = trial.connection(), trial.connection()
     assert first._stream is not second._stream, "create_stream() returned the same stream twice"
     assert first.data_to_send() == b"", "there is data to send before do_handshake()"
     first.do_handshake()
-    assert second.data_to_send() == b"", "one stream's data are sent by another"
+    assert second.data_to_send() == b"", "a stream sends another stream's data"
 
 
 @check()
@@ -164,9 +163,9 @@ def unknown_choices(trial: Trial) -> None:
     """A group or cipher suite that does not exist, or cannot be chosen, is a ConfigError of create_context()."""
     for field in ("groups", "ciphers"):
         with trial.case(field):
-            wanted = trial.parameters(**{field: ("no-such-thing",)})
-            raised(ConfigError, f"{field}=('no-such-thing',)", trial.connection, NAME, wanted)
+            parameters = trial.parameters(**{field: ("no-such-thing",)})
+            raised(ConfigError, f"{field}=('no-such-thing',)", trial.connection, NAME, parameters)
     if trial.capabilities.selects_ciphers == "TLSv1.2":
         with trial.case("ciphers, one of TLS 1.3"):
-            wanted = trial.parameters(ciphers=("TLS_AES_128_GCM_SHA256",))
-            raised(ConfigError, "ciphers=('TLS_AES_128_GCM_SHA256',)", trial.connection, NAME, wanted)
+            parameters = trial.parameters(ciphers=("TLS_AES_128_GCM_SHA256",))
+            raised(ConfigError, "ciphers=('TLS_AES_128_GCM_SHA256',)", trial.connection, NAME, parameters)

@@ -6,71 +6,52 @@ import array
 import hashlib
 from typing import TYPE_CHECKING
 
-from babar_tls.testing.backend_checks._check import Trial, check
+from babar_tls.testing.backend_checks._check import Trial, check, same
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _LARGE = 1 << 24
+_PATTERN = hashlib.shake_128(b"babar").digest(1 << 20)
 
 
-def _pattern(size: int) -> bytes:
-    return hashlib.shake_128(b"babar").digest(min(size, 1 << 20)) * (size >> 20 or 1)
-
-
-def _same(got: bytes, wanted: bytes, what: str) -> None:
-    if got != wanted:
-        first = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))  # noqa: B905
-        raise AssertionError(f"{what}: {len(got)} bytes for {len(wanted)}, the first difference at byte {first}")
-
-
-@check()
-def large_writes(trial: Trial) -> None:
+@check(per_version=True)
+def large_writes(trial: Trial, version: str) -> None:
     """All of a write of 16 MiB arrives."""
-    data = _pattern(_LARGE)
-    for version in trial.versions:
-        with trial.case(version):
+    data = _PATTERN * (_LARGE >> 20)
+    pair = trial.pair(version=version).handshake()
+    pair.client.write(data)
+    same(pair.hear(), data, "the server received")
+
+
+@check(per_version=True)
+def large_reads(trial: Trial, version: str) -> None:
+    """16 MiB that arrive at once are read completely, with a large buffer and with a small one."""
+    for size in (_LARGE, 1 << 16, 1000):
+        with trial.case(f"buffer of {size}"):
             pair = trial.pair(version=version).handshake()
-            pair.client.write(data)
-            _same(pair.hear(), data, "the server got")
+            sent = _PATTERN * (_LARGE >> 20) if size > 1000 else _PATTERN[:300_000]
+            pair.say(sent)
+            same(pair.read(size), sent, "the client read")
 
 
-@check()
-def large_reads(trial: Trial) -> None:
-    """16 MiB that come at once are read whole, with a large buffer and with a small one."""
-    data = _pattern(_LARGE)
-    for version in trial.versions:
-        for size in (_LARGE, 1 << 16, 1000):
-            with trial.case(f"{version}, buffer of {size}"):
-                pair = trial.pair(version=version).handshake()
-                sent = data if size > 1000 else data[:300_000]
-                pair.say(sent)
-                _same(pair.read(size), sent, "read")
-
-
-@check()
-def tiny_reads(trial: Trial) -> None:
+@check(per_version=True)
+def tiny_reads(trial: Trial, version: str) -> None:
     """Reading byte by byte, across records, loses nothing."""
-    for version in trial.versions:
-        with trial.case(version):
-            pair = trial.pair(version=version).handshake()
-            data = _pattern(1 << 20)[:20_000]
-            for start in range(0, len(data), 7000):
-                pair.say(data[start : start + 7000])
-            _same(pair.read(1), data, "read")
+    pair = trial.pair(version=version).handshake()
+    data = _PATTERN[:20_000]
+    for start in range(0, len(data), 7000):
+        pair.say(data[start : start + 7000])
+    same(pair.read(1), data, "the client read")
 
 
-@check()
-def sizes(trial: Trial) -> None:
-    """Writes of nothing, of one byte, and of a record's length and its neighbours arrive as they are, in order."""
-    for version in trial.versions:
-        with trial.case(version):
-            pair = trial.pair(version=version).handshake()
-            pair.hear()
-            for size in (0, 1, 2, 16383, 16384, 16385, 32768, 65537):
-                data = _pattern(1 << 20)[:size]
-                pair.client.write(data)
-                _same(pair.hear(), data, f"of {size} bytes the server got")
+@check(per_version=True)
+def sizes(trial: Trial, version: str) -> None:
+    """Writes of 0 bytes, 1 byte, and about the length of a record arrive unchanged and in order."""
+    pair = trial.pair(version=version).handshake()
+    for size in (0, 1, 2, 16383, 16384, 16385, 32768, 65537):
+        pair.client.write(_PATTERN[:size])
+        same(pair.hear(), _PATTERN[:size], "the server received")
 
 
 @check()
@@ -80,29 +61,28 @@ def many_writes(trial: Trial) -> None:
     words = [b"%d;" % index for index in range(2000)]
     for word in words:
         pair.client.write(word)
-    _same(pair.hear(), b"".join(words), "the server got")
+    same(pair.hear(), b"".join(words), "the server received")
 
 
 @check()
 def both_ways_at_once(trial: Trial) -> None:
     """Data that arrive between writes are kept until they are read."""
     pair = trial.pair().handshake()
-    got = bytearray()
+    got = b""
     for index in range(50):
         pair.say(b"down%d;" % index)
         pair.client.write(b"up%d;" % index)
         if index % 3 == 0:
             got += pair.read(5)
-        heard = pair.hear()
-        assert heard == b"up%d;" % index, f"the server got {heard!r} for the write number {index}"
+        same(pair.hear(), b"up%d;" % index, "the server received")
     got += pair.read()
-    _same(bytes(got), b"".join(b"down%d;" % index for index in range(50)), "read")
+    same(got, b"".join(b"down%d;" % index for index in range(50)), "the client read")
 
 
 @check()
 def kinds_of_buffers(trial: Trial) -> None:
     """write() and receive_data() accept any buffer; the length of a view of numbers is counted in bytes."""
-    data = _pattern(1 << 20)[:4000]
+    data = _PATTERN[:4000]
     kinds: dict[str, Buffer] = {
         "bytes": data,
         "bytearray": bytearray(data),
@@ -112,22 +92,18 @@ def kinds_of_buffers(trial: Trial) -> None:
         "array of 64-bit numbers": array.array("Q", data),
     }
     pair = trial.pair().handshake()
-    pair.hear()
     for kind, buffer in kinds.items():
         with trial.case(f"write({kind})"):
             pair.client.write(buffer)
-            _same(pair.hear(), data, "the server got")
+            same(pair.hear(), data, "the server received")
     for kind in kinds:
         with trial.case(f"receive_data({kind})"):
             pair = trial.pair().handshake()
-            pair.carry()
-            pair.server.write(data)
-            record = pair._from_server.read()
+            record = pair.server_record(data)
             whole = len(record) // 8 * 8
-            view = memoryview(record[:whole])
-            pair.client.receive_data(_as_kind(kind, view))
+            pair.client.receive_data(_as_kind(kind, memoryview(record[:whole])))
             pair.client.receive_data(record[whole:])
-            _same(pair.read(), data, "read")
+            same(pair.read(), data, "the client read")
 
 
 def _as_kind(kind: str, view: memoryview) -> Buffer:
@@ -140,20 +116,16 @@ def _as_kind(kind: str, view: memoryview) -> Buffer:
 def buffers_are_copied(trial: Trial) -> None:
     """The caller may change or resize a buffer when a call with it has returned."""
     pair = trial.pair().handshake()
-    pair.hear()
     out = bytearray(b"original")
     pair.client.write(out)
     out[:] = b"modified"
     out.extend(b"!")
-    heard = pair.hear()
-    assert heard == b"original", f"write() kept the caller's buffer: the server got {heard!r}"
-    pair.server.write(b"original")
-    record = bytearray(pair._from_server.read())
+    same(pair.hear(), b"original", "write() kept the caller's buffer: the server received")
+    record = bytearray(pair.server_record(b"original"))
     pair.client.receive_data(record)
     record[:] = bytes(len(record))
     record.extend(b"!")
-    read = pair.read()
-    assert read == b"original", f"receive_data() kept the caller's buffer: read {read!r}"
+    same(pair.read(), b"original", "receive_data() kept the caller's buffer: the client read")
     into = bytearray(8)
     pair.say(b"12345678")
     pair.client.read_into(memoryview(into))
@@ -162,33 +134,28 @@ def buffers_are_copied(trial: Trial) -> None:
 
 @check()
 def reads_stay_inside(trial: Trial) -> None:
-    """read_into() writes only into the buffer that it was given, and no more than it returns."""
+    """read_into() changes only the buffer that it was given, and no more bytes than it returns."""
     pair = trial.pair().handshake()
     pair.say(b"abc")
     room = bytearray(b"." * 20)
     count = pair.client.read_into(memoryview(room)[5:15])
     assert count == 3, f"read_into() returned {count!r} for 3 bytes"
-    assert bytes(room) == b".....abc............", f"the bytes around the buffer are now {bytes(room)!r}"
+    same(room, b".....abc............", "the bytes around the buffer are now")
 
 
-@check()
-def no_data(trial: Trial) -> None:
+@check(per_version=True)
+def no_data(trial: Trial, version: str) -> None:
     """read_into() returns None when more ciphertext is needed, and not 0, which is close_notify."""
-    for version in trial.versions:
-        with trial.case(version):
-            pair = trial.pair(version=version).handshake()
-            pair.carry()
-            buffer = memoryview(bytearray(10))
-            count = pair.client.read_into(buffer)
-            assert count is None, f"read_into() returned {count!r} before any data"
-            pair.server.write(b"here")
-            record = pair._from_server.read()
-            pair.client.receive_data(record[:-1])
-            count = pair.client.read_into(buffer)
-            assert count is None, f"read_into() returned {count!r} for a part of a record"
-            pair.client.receive_data(record[-1:])
-            read = pair.read()
-            assert read == b"here", f"read {read!r} for b'here'"
+    pair = trial.pair(version=version).handshake()
+    buffer = memoryview(bytearray(10))
+    count = pair.client.read_into(buffer)
+    assert count is None, f"read_into() returned {count!r} before any data"
+    record = pair.server_record(b"here")
+    pair.client.receive_data(record[:-1])
+    count = pair.client.read_into(buffer)
+    assert count is None, f"read_into() returned {count!r} for a part of a record"
+    pair.client.receive_data(record[-1:])
+    same(pair.read(), b"here", "the client read")
 
 
 @check()
@@ -201,4 +168,4 @@ def empty_input(trial: Trial) -> None:
     count = pair.client.read_into(memoryview(bytearray(10)))
     assert count is None, f"read_into() returned {count!r}"
     pair.say(b"here")
-    assert pair.read() == b"here", "the next data are not read"
+    same(pair.read(), b"here", "the client read")

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import sys
 import threading
 import weakref
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.errors import CertificateError, Error
 from babar_tls.testing._tls_contexts import server_context
-from babar_tls.testing.backend_checks._check import NotApplicable, Trial, check, explain, raised
-from babar_tls.testing.backend_checks._child import run_in_child
+from babar_tls.testing.backend_checks._check import ALERT_RECORD, NotApplicable, Trial, check, explain, raised, same
+from babar_tls.testing.backend_checks._child_process import run_in_child
 from babar_tls.testing.backend_checks._pair import NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from babar_tls.backends import TlsStream
     from babar_tls.tls.connection import TlsConnection
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _THREADS, _EACH = 8, 50
 _CHILD_TIMEOUT = 20.0  # seconds
 _MAX_GROWTH = 1024  # bytes a handshake
-_SLACK = 2 << 20  # bytes; the allocator's own
+_SLACK = 2 << 20  # bytes, for the allocator
 _STATM = Path("/proc/self/statm")
 
 
@@ -38,7 +40,7 @@ def threads(trial: Trial) -> None:
 
     def work(index: int) -> None:
         name = f"t{index}.example.com"
-        certificate = trial.world.authority.issue(name)
+        certificate = trial.fixtures.authority.issue(name)
         context = server_context(certificate)
         try:
             barrier.wait()
@@ -51,10 +53,11 @@ def threads(trial: Trial) -> None:
                     continue
                 pair.handshake()
                 assert pair.facts.peer_certificate == certificate.der, "peer_certificate is another connection's"
-                assert pair.server_name == name, f"SNI is another connection's: {pair.server_name}"
+                sent = pair.offer.server_name
+                assert sent == name, f"SNI is another connection's: {sent}"
                 word = f"{index}/{turn}".encode()
                 pair.client.write(word)
-                assert pair.hear() == word, "data are another connection's"
+                same(pair.hear(), word, "the server received another connection's data:")
         except Exception as exc:
             problems.append(f"thread {index}: {explain(exc)}")
 
@@ -69,7 +72,7 @@ def threads(trial: Trial) -> None:
 
 @check()
 def after_fork(trial: Trial) -> None:
-    """A child process can make connections when its parent has made some, and so can the parent afterwards."""
+    """A child process can make connections after its parent has made some, and the parent can make more."""
     if not hasattr(os, "fork"):
         raise NotApplicable("this system has no fork")
     trial.pair().handshake()
@@ -87,14 +90,12 @@ def _use_several(trial: Trial) -> int:
 def _use(trial: Trial, turn: int) -> None:
     """Make a connection; one in ten is abandoned, and one in ten fails."""
     if turn % 10 == 7:
-        stream = trial.connection()
-        stream.do_handshake()
-        stream.data_to_send()
+        trial.pair_at("begun").client.data_to_send()
     elif turn % 10 == 8:
         try:
             trial.pair("other.example.com").handshake()
         except Error:
-            pass  # other checks examine it
+            pass  # other checks examine the error
     else:
         pair = trial.pair().handshake()
         pair.client.write(b"ping")
@@ -108,7 +109,7 @@ def _resident() -> int:
 
 @check(patience=0.01)
 def memory(trial: Trial) -> None:
-    """Many connections, good, failed and abandoned, leave no memory and no objects behind."""
+    """Many connections, complete, failed and abandoned, leave no memory and no objects behind."""
     for turn in range(max(100, trial.handshakes // 10)):
         _use(trial, turn)
     gc.collect()
@@ -126,75 +127,51 @@ def memory(trial: Trial) -> None:
 @check()
 def given_up(trial: Trial) -> None:
     """A stream is freed with the last reference to it, at any stage, and without an exception."""
-    with _unraisable() as noticed:
+    with _noted_unraisable() as noted:
         for stage in ("new", "begun", "finished", "failed"):
-            stream = _at_stage(trial, stage)
+            stream = _stream_at(trial, stage)
             gc.collect()
             assert stream() is None, f"{stage}: there still is a reference to the stream"
-    assert not noticed, f"freeing a stream raised: {'; '.join(noticed)}"
+    assert not noted, f"freeing a stream raised: {'; '.join(noted)}"
 
 
-def _at_stage(trial: Trial, stage: str) -> weakref.ref[TlsStream]:
-    if stage == "new":
-        return weakref.ref(trial.connection()._stream)
-    pair = trial.pair()
-    if stage == "finished":
-        pair.handshake()
-        return weakref.ref(pair.client._stream)
-    pair.client.do_handshake()
-    if stage == "failed":
-        pair.client.receive_data(b"\x15\3\3\0\2\2\x28")
-        raised(Error, "handshake with a server that sends an alert", pair.client.do_handshake)
-    return weakref.ref(pair.client._stream)
+def _stream_at(trial: Trial, stage: str) -> weakref.ref[TlsStream]:
+    return weakref.ref(trial.pair_at(stage).client._stream)
 
 
-class _unraisable:  # noqa: N801 - a context manager
-    """Note exceptions that cannot be caught (`sys.unraisablehook`)."""
-
-    def __enter__(self) -> list[str]:
-        self._noticed: list[str] = []
-        self._before = sys.unraisablehook
-        noticed = self._noticed
-        sys.unraisablehook = lambda event: noticed.append(f"{type(event.exc_value).__name__}: {event.exc_value}")
-        return noticed
-
-    def __exit__(self, *_: object) -> None:
+@contextmanager
+def _noted_unraisable() -> Iterator[list[str]]:
+    """Collect the exceptions that cannot be caught (`sys.unraisablehook`)."""
+    noted: list[str] = []
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda event: noted.append(f"{type(event.exc_value).__name__}: {event.exc_value}")
+    try:
+        yield noted
+    finally:
         gc.collect()
-        sys.unraisablehook = self._before
+        sys.unraisablehook = before
+
+
+_CALLS: dict[str, Callable[[TlsConnection], Any]] = {
+    "do_handshake": lambda connection: connection.do_handshake(),
+    "read_into": lambda connection: connection.read_into(memoryview(bytearray(10))),
+    "write": lambda connection: connection.write(b"data"),
+    "close_notify": lambda connection: connection.close_notify(),
+    "receive_eof": lambda connection: connection.receive_eof(),
+    "receive_data": lambda connection: connection.receive_data(ALERT_RECORD),
+    "data_to_send": lambda connection: connection.data_to_send(),
+}
 
 
 @check()
 def only_our_exceptions(trial: Trial) -> None:
-    """Calls in any order, on a stream in any state, raise errors of babar_tls and nothing else."""
-    calls = _calls()
-    for first in calls:
-        for second in calls:
-            for state in ("new", "begun", "finished"):
-                with trial.case(f"{first}, {second} on a {state} stream"):
-                    stream = _stream_in(trial, state)
-                    for call in (first, second, second):
-                        try:
-                            calls[call](stream)
-                        except Error:
-                            pass
-
-
-def _stream_in(trial: Trial, state: str) -> TlsConnection:
-    if state == "finished":
-        return trial.pair().handshake().client
-    stream = trial.connection()
-    if state == "begun":
-        stream.do_handshake()
-    return stream
-
-
-def _calls() -> dict[str, Callable[[TlsConnection], Any]]:
-    return {
-        "do_handshake": lambda stream: stream.do_handshake(),
-        "read_into": lambda stream: stream.read_into(memoryview(bytearray(10))),
-        "write": lambda stream: stream.write(b"data"),
-        "close_notify": lambda stream: stream.close_notify(),
-        "receive_eof": lambda stream: stream.receive_eof(),
-        "receive_data": lambda stream: stream.receive_data(b"\x15\3\3\0\2\2\x28"),
-        "data_to_send": lambda stream: stream.data_to_send(),
-    }
+    """Calls in any order, at any stage of a connection, raise errors of babar_tls and no others."""
+    for first, second in itertools.product(_CALLS, _CALLS):
+        for stage in ("new", "begun", "finished"):
+            with trial.case(f"{first}, {second} on a {stage} stream"):
+                connection = trial.pair_at(stage).client
+                for call in (first, second, second):
+                    try:
+                        _CALLS[call](connection)
+                    except Error:
+                        pass

@@ -7,13 +7,12 @@ import ssl
 from typing import TYPE_CHECKING
 
 from babar_tls.errors import CertificateError, Error, IoError, TlsError
-from babar_tls.testing.backend_checks._check import Trial, check, raised
-from babar_tls.testing.backend_checks._pair import NAME
-from babar_tls.testing.backend_checks._tls13 import ALERT, DATA, Tls13Server
+from babar_tls.testing.backend_checks._check import Trial, check, raised, same
+from babar_tls.testing.backend_checks._pair import NAME, read_once
+from babar_tls.testing.backend_checks._tls13 import ALERT, DATA, connect_tls13
 from babar_tls.testing.certificates import CertificateAuthority
 
 if TYPE_CHECKING:
-    from babar_tls.testing.backend_checks._pair import Pair
     from babar_tls.tls.connection import TlsConnection
 
 _GARBAGE = {
@@ -33,15 +32,15 @@ _ALERTS = {
 
 
 def _fails_with(trial: Trial, answer: bytes) -> None:
-    stream = trial.connection()
-    stream.do_handshake()
-    stream.data_to_send()
+    connection = trial.connection()
+    connection.do_handshake()
+    connection.data_to_send()
 
     def feed() -> None:
-        stream.receive_data(answer)
-        stream.do_handshake()
-        stream.receive_eof()
-        stream.do_handshake()
+        connection.receive_data(answer)
+        connection.do_handshake()
+        connection.receive_eof()
+        connection.do_handshake()
 
     raised(TlsError, "handshake", feed)
 
@@ -62,37 +61,32 @@ def alert_for_a_server_hello(trial: Trial) -> None:
             _fails_with(trial, b"\x15\3\3\0\2" + bytes([2 if number else 1, number]))
 
 
-@check()
-def garbage_within_the_handshake(trial: Trial) -> None:
+@check(per_version=True)
+def garbage_within_the_handshake(trial: Trial, version: str) -> None:
     """Garbage after a ServerHello is a TlsError."""
-    for version in trial.versions:
-        for what, data in _GARBAGE.items():
-            if what in ("an empty handshake record", "ChangeCipherSpec first"):
-                continue
-            with trial.case(f"{version}, {what}"):
-                pair = trial.pair(version=version)
-                pair.client.do_handshake()
-                pair._send()
-                pair._serve()
-                flight = pair._from_server.read()
-                pair.client.receive_data(flight[: 5 + int.from_bytes(flight[3:5], "big")] + data)
-                pair.client.receive_eof()
-                raised(TlsError, "do_handshake()", pair.client.do_handshake)
+    for what, data in _GARBAGE.items():
+        if what in ("an empty handshake record", "ChangeCipherSpec first"):
+            continue
+        with trial.case(what):
+            pair = trial.pair(version=version)
+            flight = pair.first_flight()
+            pair.client.receive_data(flight[: 5 + int.from_bytes(flight[3:5], "big")] + data)
+            pair.client.receive_eof()
+            raised(TlsError, "do_handshake()", pair.client.do_handshake)
 
 
-@check()
-def changed_handshake(trial: Trial) -> None:
-    """A bit changed in the server's flights ends the handshake, or was in what TLS does not protect."""
+@check(per_version=True)
+def changed_handshake(trial: Trial, version: str) -> None:
+    """A changed bit in the server's flights ends the handshake, or is in a part that TLS does not protect."""
     chance = random.Random(7)  # noqa: S311 - the same each time
-    for version in trial.versions:
-        for flight in (0, 1):
-            for _ in range(25):
-                place, bit = chance.random(), chance.randrange(8)
-                with trial.case(f"{version}, flight {flight + 1}, bit {bit} at {place:.0%}"):
-                    _survives(trial, version, flight, place, bit)
+    for flight in (0, 1):
+        for _ in range(25):
+            place, bit = chance.random(), chance.randrange(8)
+            with trial.case(f"flight {flight + 1}, bit {bit} at {place:.0%}"):
+                _connect_with_changed_bit(trial, version, flight, place, bit)
 
 
-def _survives(trial: Trial, version: str, flight: int, place: float, bit: int) -> None:
+def _connect_with_changed_bit(trial: Trial, version: str, flight: int, place: float, bit: int) -> None:
     flights = 0
 
     def tamper(data: bytes) -> bytes:
@@ -112,98 +106,78 @@ def _survives(trial: Trial, version: str, flight: int, place: float, bit: int) -
     try:
         pair.client.write(b"ping")
         heard = pair.hear_or_nothing()
-        assert heard in (b"ping", b""), f"the server got {heard!r}"
+        assert heard in (b"ping", b""), f"the server received {heard!r}"
         if pair._server_done:
             pair.say(b"pong")
         read = pair.read()
-        assert read in (b"pong", b""), f"read {read!r}"
+        assert read in (b"pong", b""), f"the client read {read!r}"
     except (Error, ssl.SSLError):
         pass
 
 
-@check()
-def changed_records(trial: Trial) -> None:
-    """A changed record ends the stream: what came before it is read, and nothing else."""
-    for version in trial.versions:
-        for place in (0, 1, 3, 5, 9, 20, -1):
-            with trial.case(f"{version}, byte {place}"):
-                pair = trial.pair(version=version).handshake()
-                pair.hear()
-                pair.say(b"before")
-                pair.server.write(b"the record")
-                changed = bytearray(pair._from_server.read())
-                changed[place] ^= 0x41
-                pair.server.write(b"after")
-                pair.client.receive_data(bytes(changed) + pair._from_server.read())
-                pair.client.receive_eof()
-                _reads_then_fails(pair.client, b"before")
-
-
-def _reads_then_fails(stream: TlsConnection, wanted: bytes) -> None:
-    buffer = memoryview(bytearray(100))
-    read = bytes(buffer[: stream.read_into(buffer) or 0])
-    assert read == wanted, f"read {read!r} for {wanted!r}"
-    raised(IoError, "read_into() of what is wrong", stream.read_into, buffer)  # TlsError, or Closed after EOF
-
-
-@check()
-def reordered_records(trial: Trial) -> None:
-    """Records in another order, left out or repeated are an error."""
-    for version in trial.versions:
-        for order in ((1, 0, 2), (0, 2), (0, 0, 1), (0, 1, 1)):
-            with trial.case(f"{version}, records {order}"):
-                pair = trial.pair(version=version).handshake()
-                pair.hear()
-                records = []
-                for word in (b"one", b"two", b"three"):
-                    pair.server.write(word)
-                    records.append(pair._from_server.read())
-                for index in order:
-                    pair.client.receive_data(records[index])
-                read = bytearray()
-                buffer = memoryview(bytearray(100))
-
-                def drain(pair: Pair = pair, read: bytearray = read, buffer: memoryview = buffer) -> None:
-                    while count := pair.client.read_into(buffer):
-                        read.extend(buffer[:count])
-
-                raised(Error, "reading", drain)
-                assert b"onetwothree".startswith(read), f"read {bytes(read)!r}"
-
-
-@check()
-def garbage_after_the_handshake(trial: Trial) -> None:
-    """Plain text in place of a record after the handshake is an error, and is not read as data."""
-    for version in trial.versions:
-        with trial.case(version):
+@check(per_version=True)
+def changed_records(trial: Trial, version: str) -> None:
+    """A changed record ends the stream: only the data that came before it are read."""
+    for place in (0, 1, 3, 5, 9, 20, -1):
+        with trial.case(f"byte {place}"):
             pair = trial.pair(version=version).handshake()
-            pair.carry()
-            pair.say(b"good")
-            pair.client.receive_data(b"E\0\0\0\x20SFATAL\0C08P01\0Mplain text at last\0\0" * 5)
-            _reads_then_fails(pair.client, b"good")
+            pair.say(b"before")
+            changed = bytearray(pair.server_record(b"the record"))
+            changed[place] ^= 0x41
+            pair.client.receive_data(bytes(changed) + pair.server_record(b"after"))
+            pair.client.receive_eof()
+            _reads_then_fails(pair.client, b"before")
+
+
+def _reads_then_fails(connection: TlsConnection, expected: bytes) -> None:
+    same(read_once(connection), expected, "the client read")
+    raised(IoError, "read_into() after the fault", read_once, connection)  # TlsError, or Closed after EOF
+
+
+@check(per_version=True)
+def reordered_records(trial: Trial, version: str) -> None:
+    """Records that are reordered, left out or repeated are an error."""
+    for order in ((1, 0, 2), (0, 2), (0, 0, 1), (0, 1, 1)):
+        with trial.case(f"records {order}"):
+            pair = trial.pair(version=version).handshake()
+            records = [pair.server_record(word) for word in (b"one", b"two", b"three")]
+            for index in order:
+                pair.client.receive_data(records[index])
+            read = b""
+            try:
+                while data := read_once(pair.client):
+                    read += data
+            except Error:
+                assert b"onetwothree".startswith(read), f"the client read {read!r}"
+            else:
+                raise AssertionError("reading: Error was not raised")
+
+
+@check(per_version=True)
+def garbage_after_the_handshake(trial: Trial, version: str) -> None:
+    """Plain text in place of a record after the handshake is an error, and is not read as data."""
+    pair = trial.pair(version=version).handshake()
+    pair.say(b"good")
+    pair.client.receive_data(b"E\0\0\0\x20SFATAL\0C08P01\0Mplain text at last\0\0" * 5)
+    _reads_then_fails(pair.client, b"good")
 
 
 @check()
 def alert_after_the_handshake(trial: Trial) -> None:
     """A fatal alert after the handshake is a TlsError or Closed when reading, behind the data that came before it."""
-    trial.needs_version("TLSv1.3")
     for number in (80, 10, 20):
         with trial.case(f"alert {number}"):
-            stream = trial.connection()
-            server = Tls13Server(trial.world.certificate).connect(stream)
-            stream.receive_data(server.seal(DATA, b"good") + server.seal(ALERT, bytes([2, number])))
-            _reads_then_fails(stream, b"good")
+            connection, server = connect_tls13(trial)
+            connection.receive_data(server.seal(DATA, b"good") + server.seal(ALERT, bytes([2, number])))
+            _reads_then_fails(connection, b"good")
 
 
-@check()
-def alert_reaches_the_server(trial: Trial) -> None:
+@check(per_version=True)
+def alert_reaches_the_server(trial: Trial, version: str) -> None:
     """After the server's certificate was refused, data_to_send() returns the alert, and the server gets no data."""
-    untrusted = CertificateAuthority().issue(NAME)
-    for version in trial.versions:
-        with trial.case(version):
-            pair = trial.pair(version=version, certificate=untrusted)
-            raised(CertificateError, "handshake with an untrusted certificate", pair.handshake)
-            assert pair.hear_or_nothing() == b"", "the server received data"
-            pair._serve()
-            error = str(pair.server_error)
-            assert "ALERT" in error.upper(), f"the server received no alert: {error}"
+    pair = trial.pair(version=version, certificate=CertificateAuthority().issue(NAME))
+    raised(CertificateError, "handshake with an untrusted certificate", pair.handshake)
+    assert pair.hear_or_nothing() == b"", "the server received data"
+    pair._serve()
+    error = str(pair.server_error)
+    assert "ALERT" in error.upper(), f"the server received no alert: {error}"

@@ -1,4 +1,4 @@
-"""Runs a function in a child process with a time limit, and reports where it hangs."""
+"""Run a function in a child process with a time limit, and report where it hangs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from typing import IO
 
 
-_TO_DUMP = 5.0  # seconds
+_TIME_TO_DUMP = 5.0  # seconds
 _FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
-_SHOWN = 4  # lines of a stack
+_SHOWN = 4  # frames of a stack
 
 
 class ChildEnd(NamedTuple):
-    """How a child process has ended.
+    """How a child process ended.
 
     Attributes:
-        status: Its exit status, or the number of the signal that ended it, negated.
-        problem: Where it hung, or which signal ended it where; empty if it has ended by itself.
+        status: The exit status, or the negated number of the signal that ended the process.
+        problem: The place where it hung, or the signal that ended it and the place; empty if it exited.
     """
 
     status: int
@@ -36,9 +36,9 @@ class ChildEnd(NamedTuple):
 
 
 def run_in_child(function: Callable[[], int], timeout: float) -> ChildEnd:
-    """Run a function in a fork of this process. What it returns is the exit status.
+    """Run a function in a fork of this process. The function returns the exit status.
 
-    A child that hangs is ended by a signal, at which faulthandler writes its stacks: also where it loops in C with the
+    A child that hangs is ended by a signal. faulthandler writes its stacks then, even if it loops in C and holds the
     interpreter's lock.
     """
     with tempfile.TemporaryFile() as stacks, warnings.catch_warnings():
@@ -50,7 +50,7 @@ def run_in_child(function: Callable[[], int], timeout: float) -> ChildEnd:
             hangs = process.is_alive()
             if hangs and process.pid is not None:
                 os.kill(process.pid, signal.SIGUSR1)
-                process.join(_TO_DUMP)
+                process.join(_TIME_TO_DUMP)
         finally:
             process.kill()
             process.join()
@@ -65,8 +65,8 @@ def run_in_child(function: Callable[[], int], timeout: float) -> ChildEnd:
 def _child(function: Callable[[], int], stacks: IO[bytes]) -> None:
     status = 1
     try:
-        gc.freeze()  # the caller's objects are not looked at, and so not copied
-        signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # which ends the process after the stacks are written
+        gc.freeze()  # the collector does not touch the caller's objects, so their pages are not copied
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # ends the process after the stacks are written
         faulthandler.enable(stacks)
         faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True, chain=True)
         status = function()
@@ -75,7 +75,7 @@ def _child(function: Callable[[], int], stacks: IO[bytes]) -> None:
 
 
 def _where(stacks: str) -> str:
-    """Return the innermost lines of each thread, outermost first, from what faulthandler has written."""
+    """Return the innermost frames of each thread, outermost first, from the output of faulthandler."""
     shown = []
     for thread in re.split(r"^(?:Current t|T)hread .*$", stacks, flags=re.MULTILINE)[1:]:
         frames = [_FRAME.fullmatch(line) for line in thread.splitlines()]

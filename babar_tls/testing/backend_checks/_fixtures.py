@@ -1,4 +1,4 @@
-"""The certificates, keys and files that checks share: made at first use, removed with the folder."""
+"""The certificates, keys and files that checks share: made at first use, removed with their folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import ssl
 
 
-class World:
-    """One trusted CA, and what belongs to it.
+class Fixtures:
+    """One trusted CA, certificates that it has issued, and files.
 
     Args:
-        folder: Where files are written.
+        folder: The folder of the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,32 +35,32 @@ class World:
 
     @cached_property
     def root_path(self) -> str:
-        """The file of the trusted root."""
+        """The path of the trusted root's file."""
         return self.put("root.crt", self.authority.certificate_pem)
 
     @cached_property
     def certificate(self) -> ServerCertificate:
-        """A good certificate."""
+        """A valid certificate."""
         return self.authority.issue(NAME, "127.0.0.1", "::1")
 
     @cached_property
     def clients(self) -> CertificateAuthority:
-        """The CA that signs client certificates."""
+        """The CA that issues client certificates."""
         return CertificateAuthority()
 
     @cached_property
     def client(self) -> ServerCertificate:
-        """A good client certificate."""
+        """A valid client certificate."""
         return self.clients.issue(usage="client", common_name="app", key="rsa2048")
 
     def prepare(self) -> None:
-        """Make what most checks use, before they run in processes of their own."""
+        """Make what most checks use, before each check runs in its own process."""
         _ = self.root_path, self.client
         for version in (None, *TLS_VERSIONS):
             self.context(version)
 
     def context(self, version: str | None) -> ssl.SSLContext:
-        """Return a server's context with the good certificate; of one version of TLS, or of all."""
+        """Return a server's context with the valid certificate, for one version of TLS or for all."""
         with self._lock:
             if version not in self._contexts:
                 limits = only(version) if version is not None else {}
@@ -68,7 +68,7 @@ class World:
             return self._contexts[version]
 
     def put(self, name: str, data: bytes, mode: int = 0o600) -> str:
-        """Write a file; return its path."""
+        """Write a file, and return its path."""
         path = self.folder / name
         path.write_bytes(data)
         path.chmod(mode)
