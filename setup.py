@@ -1,6 +1,6 @@
-"""Builds the compiled helper, and goes on without it where that cannot be done.
+"""Build the compiled helper; install without it if it cannot be built.
 
-Set ``BABAR_TLS_BUILD_NATIVE=require`` to have a failure be a failure, ``0`` to leave it out.
+With ``BABAR_TLS_BUILD_NATIVE=require`` a failure ends the build. With ``0`` the helper is not built.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ WANTED = os.environ.get("BABAR_TLS_BUILD_NATIVE", "")
 
 
 class OptionalBuildExt(build_ext):
-    """A build whose failure leaves the library to its pure Python."""
+    """A build of the extension that may fail: the package works without it."""
 
     def run(self) -> None:
-        """Build, or say why not."""
+        """Build the extension; print the reason if that fails."""
         try:
             super().run()
         except Exception as exc:
             if WANTED == "require":
                 raise
-            print(f"babar-tls: the compiled helper was not built, hashlib will do its work: {exc}", file=sys.stderr)
+            print(f"babar-tls: the compiled helper was not built, hashlib is used instead: {exc}", file=sys.stderr)
             self.extensions = []
 
 
 def options() -> dict[str, object]:
-    """What setup() is given beyond pyproject.toml."""
+    """Return the arguments of setup() that pyproject.toml cannot contain."""
     if WANTED == "0":
         return {}
     try:
@@ -40,7 +40,7 @@ def options() -> dict[str, object]:
             raise
         return {}
     found: dict[str, object] = {"cffi_modules": ["babar_tls/_native/build_native.py:ffibuilder"]}
-    if not sysconfig.get_config_var("Py_GIL_DISABLED"):  # free-threaded builds have no limited API
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):  # free-threaded builds do not have the limited API
         found["options"] = {"bdist_wheel": {"py_limited_api": "cp311"}}
     return found
 
