@@ -10,8 +10,8 @@ BIN := $(VENV)/bin
 demo: $(VENV)/demo.stamp
 	$(BIN)/babar-tls demo
 
-# pyenv hides its interpreters behind shims that work for one version at a time: put the interpreters themselves on the
-# path. uv must use them and not download others.
+# The shims of pyenv work for one version at a time, so the interpreters themselves are put on the path. uv must use them
+# and not download others.
 TOX = PATH="$$(sh tools/interpreters)$$PATH" UV_PYTHON_DOWNLOADS=never sh tools/in_memory $(BIN)/tox
 # The environment "full" uses this Python. The other versions are left to test-all.
 THIS = $(shell $(BIN)/python -c 'import sys; print("py%d%d" % sys.version_info[:2])')
@@ -65,7 +65,7 @@ clean:
 	rm -rf $(VENV) .tox build dist *.egg-info
 
 $(VENV)/created.stamp:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "babar-tls needs Python 3.11 or later. Name one: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "babar-tls needs Python 3.11 or later. Select one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
@@ -84,7 +84,7 @@ $(VENV)/tox.stamp: $(VENV)/created.stamp
 	fi
 	@touch $@
 
-# The C helper on its own, without Python. Each target runs with the tools that there are, and says which it went without.
+# The C helper without Python. Each target uses the tools that are installed, and prints which ones are missing.
 
 NATIVE := babar_tls/_native
 NATIVE_SOURCES := $(addprefix $(NATIVE)/,$(shell grep -o '[a-z0-9_]*\.c\>' $(NATIVE)/build_native.py)) # what the extension has
@@ -162,7 +162,7 @@ arm: | $(NATIVE_BUILD)
 	    done; \
 	else echo "arm: needs aarch64-linux-gnu-gcc and qemu-aarch64"; fi
 
-# Is a wipe still there after the optimizer? tests/native/test_wiping.py asks the same and judges the answer.
+# Show whether the optimizer keeps a wipe. tests/native/test_wiping.py checks the same.
 disassembly: | $(NATIVE_BUILD)
 	$(CC) -std=c99 -O3 -c $(NATIVE)/pbkdf2.c -o $(NATIVE_BUILD)/pbkdf2.o
 	objdump -d --no-show-raw-insn --disassemble=babar_pbkdf2_finish $(NATIVE_BUILD)/pbkdf2.o

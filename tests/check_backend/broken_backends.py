@@ -1,4 +1,4 @@
-"""Backends with one fault each, made of the standard library's: the mistakes that an author of a backend might make."""
+"""Backends with one fault each, derived from the standard library's: mistakes that authors of backends can make."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class Stream(stdlib._Stream):
-    """A sound stream; faults are in what overrides it."""
+    """A correct stream; subclasses have the faults."""
 
     backend: Backend
 
 
 class Backend(stdlib.StdlibBackend):
-    """A sound backend: it changes nothing."""
+    """A correct backend; subclasses have the faults."""
 
     name = "sound"
     stream: type[Stream] = Stream
-    stated: dict[str, Any] = {}  # noqa: RUF012 - never changed
-    ignored: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    stated: dict[str, Any] = {}
+    ignored: dict[str, Any] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Backend(stdlib.StdlibBackend):
         return stream
 
 
-#: Every faulty backend, and the checks that must fail for it.
+#: Every faulty backend, with the checks that must fail for it.
 FAULTS: dict[type[Backend], set[str]] = {}
 
 
@@ -66,27 +66,27 @@ def fails(*checks: str) -> Any:
 
 @fails("handshake.alpn")
 class IgnoresAlpn(Backend):
-    ignored = {"alpn": ()}  # noqa: RUF012
+    ignored = {"alpn": ()}
 
 
 @fails("handshake.version_range")
 class IgnoresTheNewestVersion(Backend):
-    ignored = {"max_version": None}  # noqa: RUF012
+    ignored = {"max_version": None}
 
 
 @fails("handshake.ciphers", "contract.unknown_choices")
 class IgnoresCipherSuites(Backend):
-    ignored = {"ciphers": ()}  # noqa: RUF012
+    ignored = {"ciphers": ()}
 
 
 @fails("handshake.groups")
 class IgnoresGroups(Backend):
-    ignored = {"groups": ()}  # noqa: RUF012
+    ignored = {"groups": ()}
 
 
 @fails("files.revocation")
 class IgnoresRevocationLists(Backend):
-    ignored = {"crl_path": None, "crl_dir": None}  # noqa: RUF012
+    ignored = {"crl_path": None, "crl_dir": None}
 
 
 @fails("files.client_certificate", "files.client_certificate_files", "facts.certificate_requested")
@@ -124,7 +124,7 @@ class AlwaysSendsAName(Backend):
     "names.common_names",
 )
 class VerifiesNothing(Backend):
-    ignored = {"verify": TlsVerify.NONE}  # noqa: RUF012
+    ignored = {"verify": TlsVerify.NONE}
 
 
 @fails("endurance.threads", "names.lower_levels", "names.mismatching")
@@ -145,9 +145,9 @@ class PromisesConstrainedCommonNames(Backend):
 
 @fails("keys.wrong_key")
 class AcceptsAnySignature(Backend):
-    """Python's `ssl` cannot be made to do this: the stream claims that the handshake has succeeded."""
+    """Report success after a bad signature, because Python's `ssl` always checks it."""
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         broken = False
 
         def do_handshake(self) -> bool:
@@ -176,43 +176,43 @@ class AcceptsAnySignature(Backend):
     "keys.renegotiation",
     "keys.session_tickets",
 )
-class TakesNothingForTheEnd(Backend):
-    class stream(Stream):  # noqa: N801
+class ReportsNoDataAsTheEnd(Backend):
+    class stream(Stream):
         def read_into(self, buffer: memoryview) -> int | None:
             return super().read_into(buffer) or 0
 
 
 @fails("closing.close_notify", "closing.read_after_our_close_notify")
 class IgnoresCloseNotify(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def read_into(self, buffer: memoryview) -> int | None:
             return super().read_into(buffer) or None
 
 
 @fails("data.large_writes")
 class LosesWhatIsLarge(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def write(self, data: Buffer) -> None:
             super().write(memoryview(data).cast("B")[: 1 << 20])
 
 
 @fails("data.large_writes", "data.sizes", "handshake.drained")
 class WritesOneRecord(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def write(self, data: Buffer) -> None:
             super().write(memoryview(data).cast("B")[: 1 << 14])
 
 
 @fails("data.kinds_of_buffers")
 class CountsItems(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def write(self, data: Buffer) -> None:
             super().write(memoryview(data).cast("B")[: len(memoryview(data))])
 
 
 @fails("data.buffers_are_copied")
 class KeepsTheCallersBuffer(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         waiting: Buffer = b""
 
         def receive_data(self, data: Buffer) -> None:
@@ -234,7 +234,7 @@ class KeepsTheCallersBuffer(Backend):
 
 @fails("data.reads_stay_inside")
 class WritesBehindWhatItReads(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def read_into(self, buffer: memoryview) -> int | None:
             count = super().read_into(buffer)
             if count and count < len(buffer):
@@ -244,7 +244,7 @@ class WritesBehindWhatItReads(Backend):
 
 @fails("handshake.drained")
 class SendsTwice(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         last = b""
 
         def data_to_send(self) -> bytes:
@@ -255,7 +255,7 @@ class SendsTwice(Backend):
 
 @fails("data.large_writes", "data.sizes", "handshake.drained")
 class SendsInPieces(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         rest = b""
 
         def data_to_send(self) -> bytes:
@@ -266,7 +266,7 @@ class SendsInPieces(Backend):
 
 @fails("handshake.data_behind_finished")
 class LosesWhatFollowsFinished(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def do_handshake(self) -> bool:
             done = super().do_handshake()
             if done:
@@ -276,7 +276,7 @@ class LosesWhatFollowsFinished(Backend):
 
 @fails("hostile.alert_reaches_the_server")
 class LosesItsAlert(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def do_handshake(self) -> bool:
             try:
                 return super().do_handshake()
@@ -287,14 +287,14 @@ class LosesItsAlert(Backend):
 
 @fails("closing.our_close_notify")
 class SendsNoCloseNotify(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def close_notify(self) -> None:
             pass
 
 
 @fails("closing.close_notify_of_both", "closing.our_close_notify", "endurance.only_our_exceptions")
 class FailsAtCloseNotify(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def close_notify(self) -> None:
             if self._object.pending() or self._incoming.pending:
                 raise ValueError("there is unread data")
@@ -303,7 +303,7 @@ class FailsAtCloseNotify(Backend):
 
 @fails("closing.close", "handshake.groups")
 class FailsToClose(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         is_waiting = False
 
         def do_handshake(self) -> bool:
@@ -325,37 +325,37 @@ class FailsToClose(Backend):
 
 @fails("handshake.alpn")
 class StatesWhatItOffered(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def facts(self) -> StreamFacts:
             return super().facts()._replace(alpn="postgresql")
 
 
 @fails("facts.exporter")
 class InventsAnExporter(Backend):
-    stated = {"channel_bindings": ("tls-server-end-point", "tls-exporter", "tls-unique")}  # noqa: RUF012
+    stated = {"channel_bindings": ("tls-server-end-point", "tls-exporter", "tls-unique")}
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def export_keying_material(self, label: bytes, length: int) -> bytes:
             return hashlib.shake_128(label + self.peer_chain()[0]).digest(length)
 
 
 @fails("facts.no_exporter")
 class ExportsZeros(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def export_keying_material(self, label: bytes, length: int) -> bytes:
             return bytes(length)
 
 
 @fails("facts.first_finished_message")
 class ReturnsAnotherFinished(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def first_finished_message(self) -> bytes:
             return super().first_finished_message()[::-1]
 
 
 @fails("facts.peer_chain")
 class SortsTheChain(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def peer_chain(self) -> tuple[bytes, ...]:
             chain = super().peer_chain()
             return chain[:1] + chain[:0:-1]
@@ -363,33 +363,33 @@ class SortsTheChain(Backend):
 
 @fails("facts.certificate_requested")
 class AlwaysRequested(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def facts(self) -> StreamFacts:
             return super().facts()._replace(certificate_requested=True)
 
 
 @fails("keys.possession")
-class StatesNothingOfUnverifiedServers(Backend):
-    stated = {"unverified_proven": False}  # noqa: RUF012
+class StatesNoProofOfUnverifiedServers(Backend):
+    stated = {"unverified_proven": False}
 
 
 @fails("keys.possession")
 class DoubtsEveryServer(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def facts(self) -> StreamFacts:
             return super().facts()._replace(possession_proven=False)
 
 
 @fails("facts.version", "handshake.ciphers", "handshake.version_range")
 class StatesOneVersion(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def facts(self) -> StreamFacts:
             return super().facts()._replace(version="TLSv1.3")
 
 
 @fails("contract.capabilities")
 class UnknownCapabilities(Backend):
-    stated = {"selects_groups": "maybe"}  # noqa: RUF012
+    stated = {"selects_groups": "maybe"}
 
 
 # Capabilities that promise too much
@@ -397,33 +397,33 @@ class UnknownCapabilities(Backend):
 
 @fails("files.key_log")
 class PromisesAKeyLog(Backend):
-    ignored = {"key_log_path": None}  # noqa: RUF012
+    ignored = {"key_log_path": None}
 
 
 @fails("facts.certificate_requested")
 class PromisesToReportRequests(Backend):
-    ignored = {"watch_certificate_request": False}  # noqa: RUF012
+    ignored = {"watch_certificate_request": False}
 
 
 @fails("facts.first_finished_message")
 class PromisesFinishedMessages(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         first_finished_message = TlsStream.first_finished_message
 
 
 @fails("facts.exporter")
 class PromisesAnExporter(Backend):
-    stated = {"channel_bindings": ("tls-exporter", "tls-unique")}  # noqa: RUF012
+    stated = {"channel_bindings": ("tls-exporter", "tls-unique")}
 
 
 @fails("handshake.groups")
 class PromisesListsOfGroups(Backend):
-    stated = {"selects_groups": "list"}  # noqa: RUF012
+    stated = {"selects_groups": "list"}
 
 
 @fails("handshake.ciphers")
 class PromisesAllCipherSuites(Backend):
-    stated = {"selects_ciphers": "all"}  # noqa: RUF012
+    stated = {"selects_ciphers": "all"}
 
     def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> Any:
         if any(name.startswith("TLS_AES") for name in parameters.ciphers):
@@ -443,7 +443,7 @@ class PromisesAllCipherSuites(Backend):
     "files.revocation_files",
 )
 class OneReasonForAll(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def translate(self, error: Exception, *, established: bool) -> Error:
             found = super().translate(error, established=established)
             return CertificateError("bad", reason="expired") if isinstance(found, CertificateError) else found
@@ -451,7 +451,7 @@ class OneReasonForAll(Backend):
 
 @fails("files.client_certificate_refused")
 class OneErrorForAllAlerts(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def translate(self, error: Exception, *, established: bool) -> Error:
             found = super().translate(error, established=established)
             return found if isinstance(found, CertificateError) else TlsError("bad")
@@ -468,7 +468,7 @@ class OneErrorForAllAlerts(Backend):
     "keys.renegotiation",
 )
 class LetsForeignErrorsThrough(Backend):
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def read_into(self, buffer: memoryview) -> int | None:
             try:
                 return super().read_into(buffer)
@@ -489,24 +489,24 @@ class Leaks(Backend):
 
 @fails("endurance.threads")
 class SharesItsState(Backend):
-    """Every connection has the certificate of the last one."""
+    """A backend whose connections all report the certificate of the last one."""
 
     last: tuple[bytes, ...] = ()
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def do_handshake(self) -> bool:
             done = super().do_handshake()
-            self.backend.last = super().peer_chain()  # type: ignore[attr-defined]
+            self.backend.last = super().peer_chain()  # type: ignore[attr-defined]  # of the outer class
             time.sleep(0.0001)
             return done
 
         def peer_chain(self) -> tuple[bytes, ...]:
-            return self.backend.last  # type: ignore[attr-defined,no-any-return]
+            return self.backend.last  # type: ignore[attr-defined,no-any-return]  # of the outer class
 
 
 @fails("endurance.after_fork")
 class BelongsToOneProcess(Backend):
-    """It works in the process in which it is first used."""
+    """A backend that works only in the process that uses it first."""
 
     process = 0
 
@@ -519,19 +519,19 @@ class BelongsToOneProcess(Backend):
 
 @fails("contract.new_streams", "endurance.given_up", "endurance.only_our_exceptions")
 class HasOneStream(Backend):
-    """It reuses the last stream if that has not been used."""
+    """A backend that returns the last stream again if that was not used."""
 
     unused: Stream | None = None
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def do_handshake(self) -> bool:
-            self.backend.unused = None  # type: ignore[attr-defined]
+            self.backend.unused = None  # type: ignore[attr-defined]  # of the outer class
             return super().do_handshake()
 
     def create_stream(self, context: Any, sni: str | None, check_leaf: object) -> TlsStream:
         if self.unused is None:
-            self.unused = super().create_stream(context, sni, check_leaf)  # type: ignore[assignment]
-        return self.unused  # type: ignore[return-value]
+            self.unused = super().create_stream(context, sni, check_leaf)  # type: ignore[assignment]  # it is a Stream
+        return self.unused  # type: ignore[return-value]  # it is a Stream
 
 
 # Files
@@ -550,7 +550,7 @@ class ReadsFilesOnce(Backend):
 
 
 @fails("files.key_log")
-class LogsForEverybody(Backend):
+class MakesTheKeyLogReadable(Backend):
     def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> Any:
         context = super().create_context(parameters, material)
         if parameters.key_log_path is not None:
@@ -573,18 +573,18 @@ class ShowsItsSecrets(Backend):
 
 
 class Waits(Backend):
-    """It waits in C without the interpreter's lock."""
+    """A backend that waits in C without the interpreter's lock."""
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def do_handshake(self) -> bool:
             threading.Event().wait()
             return False
 
 
 class Loops(Backend):
-    """It loops in Python."""
+    """A backend that loops in Python."""
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def do_handshake(self) -> bool:
             while not super().do_handshake():
                 pass
@@ -592,17 +592,17 @@ class Loops(Backend):
 
 
 class LoopsInC(Backend):
-    """It loops in C and keeps the interpreter's lock."""
+    """A backend that loops in C and holds the interpreter's lock."""
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def do_handshake(self) -> bool:
             re.match(r"(a|aa)+$", "a" * 100 + "b")
             return False
 
 
 class Crashes(Backend):
-    """It ends the process."""
+    """A backend that ends the process."""
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def do_handshake(self) -> bool:
             os.abort()

@@ -1,4 +1,4 @@
-"""`check_backend` passes every sound backend and finds the fault of every broken one.
+"""`check_backend` passes every correct backend and finds the fault of every broken one.
 
 By default a broken backend runs only the checks that it must fail. With ``BABAR_TLS_EXHAUSTIVE=1`` it runs all checks,
 which proves that it fails no others, and the memory check makes more connections.
@@ -55,7 +55,7 @@ def test_backend_need_not_be_registered(backend: Backend | type[Backend]) -> Non
 
 
 @pytest.mark.parametrize("backend", FAULTS, ids=lambda backend: backend.__name__)
-def test_fault_fails_the_checks_that_are_about_it(backend: type[Backend]) -> None:
+def test_fault_fails_exactly_its_checks(backend: type[Backend]) -> None:
     only = None if EXHAUSTIVE else FAULTS[backend]
     report = check_backend(backend, handshakes=HANDSHAKES, only=only, raising=False)
     assert {failure.name for failure in report.failures} == FAULTS[backend], str(report)
@@ -100,7 +100,7 @@ def test_one_check_or_subject_can_be_run() -> None:
     assert len(closing.results) > 5
 
 
-def test_every_check_has_a_sentence() -> None:
+def test_every_check_has_a_description() -> None:
     names = [check.name for check in CHECKS]
     assert len(names) == len(set(names)) > 70
     for check in CHECKS:
@@ -118,7 +118,7 @@ def test_every_check_has_a_sentence() -> None:
 )
 def test_wrong_argument_is_an_error(arguments: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        check_backend("stdlib", **arguments)  # type: ignore[arg-type]
+        check_backend("stdlib", **arguments)  # type: ignore[arg-type]  # a wrong argument on purpose
 
 
 def test_unknown_backend_is_unavailable() -> None:
@@ -159,7 +159,7 @@ def test_hang_is_reported_with_its_place_and_later_checks_run(backend: type[Back
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="checks run in the caller's process")
 def test_problems_before_a_hang_are_reported() -> None:
     class HangsAtAnInternationalName(AlwaysSendsAName):
-        class stream(Stream):  # noqa: N801
+        class stream(Stream):
             def do_handshake(self) -> bool:
                 while (self._object.server_hostname or "").startswith("xn--"):
                     pass
@@ -179,7 +179,7 @@ def test_crash_is_reported_and_later_checks_run() -> None:
     assert "broken_backends.py" in report.failures[0].detail
 
 
-def test_watchdog_of_the_caller_does_no_harm() -> None:
+def test_faulthandler_timeout_of_the_caller_does_not_end_checks() -> None:
     faulthandler.dump_traceback_later(1000)  # as pytest's option faulthandler_timeout does
     try:
         assert check_backend("stdlib", only=["facts.version", "endurance.after_fork"]).passed
@@ -187,9 +187,9 @@ def test_watchdog_of_the_caller_does_no_harm() -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-def test_capabilities_are_taken_at_their_word() -> None:
+def test_excluded_capability_makes_a_check_not_applicable() -> None:
     class StatesThatItIgnoresLists(IgnoresRevocationLists):
-        stated = {"crls": False}  # noqa: RUF012
+        stated = {"crls": False}
 
     can = check_backend(IgnoresRevocationLists, only=["files", "contract"], raising=False)
     cannot = check_backend(StatesThatItIgnoresLists, only=["files", "contract"], raising=False)

@@ -1,4 +1,4 @@
-"""A backend that lacks a part of the contract, or returns a wrong type, fails one check, whose sentence names it."""
+"""A backend without a part of the contract, or with a wrong type, fails one check, whose message names the fault."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .broken_backends import Backend, Stream
 
 
 def only_failure(backend: object) -> CheckResult:
-    """Return the one result of a backend that is incomplete, also where other checks were chosen."""
-    report = check_backend(backend, raising=False)  # type: ignore[arg-type]
-    assert check_backend(backend, only="facts", raising=False).results[0].name == "contract.complete"  # type: ignore[arg-type]
+    """Return the only result of an incomplete backend, which is the same if other checks were chosen."""
+    report = check_backend(backend, raising=False)  # type: ignore[arg-type]  # may be no backend
+    assert check_backend(backend, only="facts", raising=False).results[0].name == "contract.complete"  # type: ignore[arg-type]  # may be no backend
     assert [result.name for result in report.results] == ["contract.complete"]
     assert not report.passed
     assert "\n" not in report.failures[0].detail
@@ -27,7 +27,7 @@ def backend_with(stream: type[TlsStream]) -> type[Backend]:
 
 
 def stream_without(*missing: str) -> type[TlsStream]:
-    """Return a class whose methods are those of a sound stream, without some."""
+    """Return a class with the methods of a correct stream, except for some."""
     members = {name: member for name, member in vars(stdlib._Stream).items() if not name.startswith("__")}
     members["__init__"] = vars(stdlib._Stream)["__init__"]
     for name in missing:
@@ -90,7 +90,7 @@ def test_wrong_library_errors_are_named(errors: object) -> None:
 def test_wrong_member_of_a_backend_is_named(members: dict[str, Any], text: str) -> None:
     backend = type("MyBackend", (Backend,), {"__init__": lambda self: None, **members})
     if "capabilities" not in members:
-        backend.capabilities = Backend().capabilities  # type: ignore[attr-defined]
+        backend.capabilities = Backend().capabilities  # type: ignore[attr-defined]  # set on a class made by type()
     assert text in only_failure(backend).detail
 
 
@@ -156,5 +156,5 @@ def test_wrong_fact_is_named(fact: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("thing", [object(), 5, dict], ids=["object", "int", "class"])
-def test_what_is_not_a_backend_is_named(thing: object) -> None:
+def test_object_that_is_not_a_backend_is_named(thing: object) -> None:
     assert "is not a subclass of babar_tls.TlsBackend" in only_failure(thing).detail

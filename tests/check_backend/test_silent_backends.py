@@ -1,4 +1,4 @@
-"""A backend that does not state whether the server holds its certificate's key gets no binding and no pin."""
+"""Without `possession_proven` of the backend there is no channel binding, and no pin matches."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Silent(Backend):
-    """A backend that states only what has no default."""
+    """A backend that states only the fields without a default."""
 
     name = "silent"
 
-    class stream(Stream):  # noqa: N801
+    class stream(Stream):
         def facts(self) -> StreamFacts:
             found = super().facts()
             return StreamFacts(found.version, found.cipher, found.alpn)
@@ -60,7 +60,7 @@ def config(authority: CertificateAuthority, server: ScramServer, tmp_path: Path)
 
 
 @pytest.mark.parametrize("verify", TlsVerify)
-def test_nothing_is_bound_to_a_certificate_whose_key_was_not_proven(
+def test_unproven_certificate_gets_no_channel_binding(
     config: Config, server: ScramServer, verify: TlsVerify, caplog: pytest.LogCaptureFixture
 ) -> None:
     unproven = config.replace(tls_verify=verify)
@@ -72,7 +72,7 @@ def test_nothing_is_bound_to_a_certificate_whose_key_was_not_proven(
     assert "holds the key" in caplog.text
 
 
-def test_no_pin_matches_a_certificate_whose_key_was_not_proven(
+def test_unproven_certificate_matches_no_pin(
     config: Config, server: ScramServer, authority: CertificateAuthority
 ) -> None:
     certificate = authority.issue("localhost")
@@ -82,12 +82,12 @@ def test_no_pin_matches_a_certificate_whose_key_was_not_proven(
     assert server.logins == []
 
 
-def test_what_a_backend_does_not_state_is_a_no() -> None:
-    """A new field whose default could let something through has to be added here deliberately."""
+def test_unstated_capabilities_default_to_false() -> None:
+    """A new field must be added here, so that an unsafe default is noticed."""
     stated: dict[str, Any] = {"version": "0", "tls_versions": ()}
     defaults = {name: value for name, value in vars(Capabilities(**stated)).items() if name not in stated}
     assert defaults == {
-        "channel_bindings": ("tls-server-end-point",),  # needs nothing of the backend but the certificate
+        "channel_bindings": ("tls-server-end-point",),  # needs only the certificate from the backend
         "common_names": False,
         "crls": False,
         "key_log": False,

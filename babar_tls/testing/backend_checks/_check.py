@@ -203,7 +203,7 @@ class Trial:
         if version is not None and (certificate or options):
             options |= only(version)
         elif context is None and not (certificate or options):
-            context = self.fixtures.context(version)
+            context = self.fixtures.contexts[version]
         return Pair(
             self.backend,
             parameters or self.parameters(),

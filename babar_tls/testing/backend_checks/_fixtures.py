@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +24,6 @@ class Fixtures:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lock = threading.RLock()
-        self._contexts: dict[str | None, ssl.SSLContext] = {}
 
     @cached_property
     def authority(self) -> CertificateAuthority:
@@ -53,19 +50,17 @@ class Fixtures:
         """A valid client certificate."""
         return self.clients.issue(usage="client", common_name="app", key="rsa2048")
 
+    @cached_property
+    def contexts(self) -> dict[str | None, ssl.SSLContext]:
+        """Server contexts with the valid certificate, by the only version of TLS; with `None` for all versions."""
+        contexts: dict[str | None, ssl.SSLContext] = {
+            v: server_context(self.certificate, **only(v)) for v in TLS_VERSIONS
+        }
+        return contexts | {None: server_context(self.certificate)}
+
     def prepare(self) -> None:
         """Make what most checks use, before each check runs in its own process."""
-        _ = self.root_path, self.client
-        for version in (None, *TLS_VERSIONS):
-            self.context(version)
-
-    def context(self, version: str | None) -> ssl.SSLContext:
-        """Return a server's context with the valid certificate, for one version of TLS or for all."""
-        with self._lock:
-            if version not in self._contexts:
-                limits = only(version) if version is not None else {}
-                self._contexts[version] = server_context(self.certificate, **limits)
-            return self._contexts[version]
+        _ = self.root_path, self.client, self.contexts
 
     def put(self, name: str, data: bytes, mode: int = 0o600) -> str:
         """Write a file, and return its path."""

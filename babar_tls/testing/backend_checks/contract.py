@@ -23,7 +23,7 @@ _ROUNDS = 10  # a handshake has two or three
 def complete(trial: Trial) -> None:
     """The backend has every attribute and method of the contract, and they are of the right types."""
     _check_attributes(trial.backend)
-    server = trial.fixtures.context(None)
+    server = trial.fixtures.contexts[None]
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     peer = server.wrap_bio(incoming, outgoing, server_side=True)
     stream = _stream(trial)
@@ -87,13 +87,11 @@ def _stream(trial: Trial) -> TlsStream:
 def _check_facts(facts: StreamFacts) -> None:
     versions = [version.value for version in TlsVersion]
     assert facts.version in versions, f"facts().version must be one of {versions}, not {facts.version!r}"
-    assert isinstance(facts.cipher, str), f"facts().cipher must be a str, not {facts.cipher!r}"
-    assert isinstance(facts.alpn, str | None), f"facts().alpn must be a str or None, not {facts.alpn!r}"
-    proven, requested = facts.possession_proven, facts.certificate_requested
-    assert isinstance(proven, bool), f"facts().possession_proven must be a bool, not {proven!r}"
-    assert isinstance(requested, bool | None), (
-        f"facts().certificate_requested must be a bool or None, not {requested!r}"
-    )
+    kinds = {"cipher": str, "alpn": str | None, "possession_proven": bool, "certificate_requested": bool | None}
+    for field, kind in kinds.items():
+        value = getattr(facts, field)
+        name = kind.__name__ if isinstance(kind, type) else str(kind)
+        assert isinstance(value, kind), f"facts().{field} must be {name}, not {value!r}"
 
 
 def _check_translation(stream: TlsStream) -> None:

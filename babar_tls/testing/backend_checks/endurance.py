@@ -74,7 +74,7 @@ def threads(trial: Trial) -> None:
 def after_fork(trial: Trial) -> None:
     """A child process can make connections after its parent has made some, and the parent can make more."""
     if not hasattr(os, "fork"):
-        raise NotApplicable("this system has no fork")
+        raise NotApplicable("fork is not available on this system")
     trial.pair().handshake()
     end = run_in_child(lambda: _use_several(trial), _CHILD_TIMEOUT)
     assert end.status == 0, f"the child's handshakes: {end.problem or f'exit status {end.status}'}"
