@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from babar_tls.config import Config
-from babar_tls.conninfo.passfile import find_password, password_for
+from babar_tls.conninfo.passfile import find_password
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,13 +82,13 @@ def test_what_is_looked_up(line: str, config: Config, tmp_path: Path) -> None:
     """The name of the host, or its address, or the socket's directory; the database is by default the user's name."""
     path = write(tmp_path / "pgpass", line.encode() + b"\n")
     expected = None if "b:" in line else "pw"
-    assert password_for(config.replace(passfile=path)) == expected
+    assert config.replace(passfile=path).find_password() == expected
 
 
 def test_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file that is not there, or is not named, has no passwords and is no trouble."""
     assert find_password(str(tmp_path / "missing"), *CONNECTION) is None
-    assert password_for(Config(user="u")) is None
+    assert Config(user="u").find_password() is None
     assert not caplog.records
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..config import Config
 from ..config.enums import ChannelBinding
-from ..conninfo.passfile import password_for
 from ..errors import ConfigError, Error
 from ..session import Session
 
@@ -116,7 +115,7 @@ def _named_server(dsn: str) -> Server:
     given = Config.from_conninfo(dsn)
     if len(given.targets) > 1 or given.targets[0].is_unix_socket:
         raise ConfigError("a benchmark needs one server, over TCP", remedy="Name one host in --dsn.")
-    password = given.password if given.password is not None else password_for(given)
+    password = given.password if given.password is not None else given.find_password()
     if password is None:
         raise ConfigError("no password supplied", remedy="Set it in a password file or in PGPASSWORD.")
     config = strict_config(

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..diagnostics.tracebacks import clears_locals, init_clears_locals
 from ..errors import ConfigError
@@ -24,18 +23,15 @@ from .enums import (
     TlsNegotiation,
     TlsVerify,
     TlsVersion,
-    parse_require_auth,
 )
+from .fields import ConfigFields
 from .host import Host
 from .pins import parse_pins
-from .remembered import once
 from .validation import as_enum, as_names, as_path, as_settings, as_source, login_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from enum import Enum
-
-    from ..tls.contract import TlsBackend
 
 __all__ = [
     "ChannelBinding",
@@ -52,8 +48,7 @@ __all__ = [
 
 
 @init_clears_locals
-@dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(ConfigFields):
     """How to reach a server, how to secure the channel, and how to prove who is at either end.
 
     Enum fields accept their values as strings too (``tls_mode="require"``). `replace` makes a changed copy.
@@ -124,59 +119,6 @@ class Config:
         ConfigError: A value is out of range, or two contradict each other.
     """
 
-    host: str = "localhost"
-    hostaddr: str | None = None
-    port: int = 5432
-    hosts: tuple[Host, ...] = ()
-    target_session_attrs: TargetSessionAttrs = TargetSessionAttrs.ANY
-    load_balance_hosts: LoadBalanceHosts = LoadBalanceHosts.DISABLE
-    user: str = ""
-    database: str | None = None
-    password: str | bytes | None = field(default=None, repr=False)
-    passfile: str | None = None
-    application_name: str | None = None
-    options: str | None = None
-    server_settings: Mapping[str, str] | Iterable[tuple[str, str]] = ()
-    connect_timeout: float | None = 10.0
-    keepalives: bool = True
-    keepalives_idle: int | None = None
-    keepalives_interval: int | None = None
-    keepalives_count: int | None = None
-    tcp_user_timeout: int | None = None
-    require_peer: str | None = None
-    tls_mode: TlsMode = TlsMode.REQUIRE
-    tls_verify: TlsVerify = TlsVerify.FULL
-    tls_backend: str | TlsBackend = "stdlib"
-    tls_negotiation: TlsNegotiation = TlsNegotiation.POSTGRES
-    tls_server_name: str | None = None
-    tls_sni: bool = True
-    tls_root_cert_path: str | None = None
-    tls_default_roots: bool = True
-    tls_os_roots: bool = False
-    tls_common_name: bool = False
-    tls_pins: tuple[str, ...] = ()
-    tls_groups: tuple[str, ...] = ()
-    tls_ciphers: tuple[str, ...] = ()
-    tls_client_cert: str | bytes | None = field(default=None, repr=False)
-    tls_client_key: str | bytes | None = field(default=None, repr=False)
-    tls_client_key_password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False)
-    tls_client_cert_mode: ClientCertMode = ClientCertMode.ALLOW
-    tls_crl_path: str | None = None
-    tls_crl_dir: str | None = None
-    tls_min_version: TlsVersion = TlsVersion.TLSV1_2
-    tls_max_version: TlsVersion | None = None
-    tls_key_log_path: str | None = None
-    tls_fallback: bool = False
-    channel_binding: ChannelBinding = ChannelBinding.PREFER
-    channel_binding_type: str | None = None
-    scram_key_cache: bool = True
-    scram_client_key: bytes | None = field(default=None, repr=False)
-    scram_server_key: bytes | None = field(default=None, repr=False)
-    scram_min_iterations: int = 1
-    scram_max_iterations: int = 1_000_000
-    pipelining: bool = True
-    require_auth: str | None = None
-
     def __post_init__(self) -> None:
         for name, enum in _ENUMS.items():
             self._set(name, as_enum(name, enum, getattr(self, name)))
@@ -189,7 +131,9 @@ class Config:
         self._set("tls_pins", parse_pins(self.tls_pins))
         for name in ("tls_groups", "tls_ciphers"):
             self._set(name, as_names(name, getattr(self, name)))
-        self._set("hostaddr", self.hostaddr or None)
+        for name in _EMPTY_MEANS_NONE:
+            if getattr(self, name) in ("", b""):
+                self._set(name, None)
         self._place_hosts()
         if self.user is None or self.user == "":
             self._set("user", login_name())
@@ -221,69 +165,66 @@ class Config:
         Raises:
             ConfigError: The string is malformed, has an unknown key, or asks for the impossible.
         """
-        from ..conninfo import elsewhere, read  # noqa: PLC0415 - conninfo builds on this module
+        from ..conninfo import other_sources, read  # noqa: PLC0415 - only connection strings need it
 
         fields = read(conninfo, allow_files=allow_files, environ=environ, arguments=overrides)
         values = {name: field.value for name, field in fields.items()}
         try:
-            return cls(**{**values, **_with_companions(overrides, values)})
+            return cls(**{**values, **_with_companions(overrides, values.get("hosts", ()))})
         except ConfigError as error:
-            error.remedy = " ".join(filter(None, [error.remedy, elsewhere(fields.values())])) or None
+            error.remedy = " ".join(filter(None, [error.remedy, other_sources(fields.values())])) or None
             raise
 
     @clears_locals
     def to_conninfo(self) -> str:
-        """This configuration as a keyword string: ``Config.from_conninfo(config.to_conninfo()) == config``.
+        """Return a keyword string of this configuration: ``Config.from_conninfo(config.to_conninfo()) == config``.
 
-        The string is complete: wherever it is read, no environment variable and no default file adds to it. It holds
-        the password, if there is one.
+        The string has libpq's keywords, and the names of fields for which libpq has no keyword. It contains every value
+        that an environment variable or a default file could set, so that they cannot change it. There are two
+        exceptions. If there is neither a password nor a password file, the user's password file is used where the
+        string is read. And variables of keywords that are not fields, such as ``PGSERVICE``, are used there.
+        The string contains the password.
 
         Raises:
-            ConfigError: It holds what no string can: a callable, an engine's instance, the content of a file.
+            ConfigError: A string cannot contain a value: a callable, a backend object, or the content of a file.
         """
-        from ..conninfo.format import to_conninfo  # noqa: PLC0415 - builds on this module
+        from ..conninfo.format import format_conninfo  # noqa: PLC0415 - only connection strings need it
 
-        return to_conninfo(self)
+        fields = {name: getattr(self, name) for name in _DEFAULTS if name not in ("host", "hostaddr", "port", "hosts")}
+        return format_conninfo(self.targets, fields, _DEFAULTS)
 
     @clears_locals
     def replace(self, **changes: Any) -> Config:
-        """A copy with `changes`, checked like a new one, which take along what belongs to them.
+        """Return a copy with changed fields.
 
-        A new `tls_mode` has no `tls_fallback` unless it is given too, a new `tls_client_cert` no key, and a new `host`
-        no `hostaddr`; it takes the place of all `hosts`. A new `port` is every host's.
+        Fields that belong to a changed field are reset unless they are given too: `tls_fallback` with `tls_mode`, the
+        key and its password with `tls_client_cert`, `hostaddr` and `hosts` with `host`. A new `port` is the port of
+        every host.
 
         Raises:
-            ConfigError: The result is impossible, or it is not clear which of several hosts is meant.
+            ConfigError: The result is invalid, or it is not clear which of several hosts is meant.
         """
-        current = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        return dataclasses.replace(self, **_with_companions(changes, current))
+        return dataclasses.replace(self, **_with_companions(changes, self.hosts))
 
     @clears_locals
     def at(self, host: Host) -> Config:
-        """This configuration for one of its `targets`."""
+        """Return this configuration with only one of its `targets`."""
         if not self.hosts:
             return self
         return dataclasses.replace(self, hosts=(), host=host.host, hostaddr=host.hostaddr, port=host.port)
 
-    @property
-    def targets(self) -> tuple[Host, ...]:
-        """The servers to try: `hosts`, or the one that `host`, `hostaddr` and `port` name."""
-        return self.hosts or once(self, _only_target)
+    @clears_locals
+    def find_password(self) -> str | bytes | None:
+        """Return the password that `passfile` has for the first host.
 
-    @property
-    def is_unix_socket(self) -> bool:
-        """`host` is a directory of the file system or an abstract name, not a host."""
-        return self.hostaddr is None and self.host[:1] in ("/", "@")
+        Returns:
+            The password, as `bytes` if it is not UTF-8; None if there is no file, or no password for this connection.
+        """
+        if self.passfile is None:
+            return None
+        from ..conninfo.passfile import find_password  # noqa: PLC0415 - only password files need it
 
-    @property
-    def settings(self) -> tuple[tuple[str, str], ...]:
-        """`server_settings` as they are stored: pairs, sorted by name."""
-        return cast("tuple[tuple[str, str], ...]", self.server_settings)
-
-    @property
-    def allowed_auth(self) -> frozenset[str] | None:
-        """The methods that `require_auth` lets through, `None` where it is not set."""
-        return parse_require_auth(self.require_auth)
+        return find_password(self.passfile, self.host, self.port, self.database or self.user, self.user)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -304,10 +245,6 @@ class Config:
         self._set("hosts", hosts if len(hosts) > 1 else ())
 
 
-def _only_target(config: Config) -> tuple[Host, ...]:
-    return (Host(config.host, config.port, config.hostaddr),)
-
-
 _ENUMS: dict[str, type[Enum]] = {
     "target_session_attrs": TargetSessionAttrs,
     "load_balance_hosts": LoadBalanceHosts,
@@ -320,33 +257,45 @@ _ENUMS: dict[str, type[Enum]] = {
     "channel_binding": ChannelBinding,
 }
 
+#: Texts of which an empty one means the same as None, as in libpq.
+_EMPTY_MEANS_NONE = (
+    "hostaddr",
+    "database",
+    "password",
+    "application_name",
+    "options",
+    "require_peer",
+    "tls_client_key_password",
+    "require_auth",
+)
+
 _PATHS = ("passfile", "tls_root_cert_path", "tls_crl_path", "tls_crl_dir", "tls_key_log_path")
 
 
-def _with_companions(changes: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes to the fields of a configuration, with those that cannot stay as they are."""
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(ConfigFields)}
+_HOST = {name: _DEFAULTS[name] for name in ("host", "hostaddr", "port")}
+
+
+def _with_companions(changes: Mapping[str, Any], hosts: tuple[Host, ...]) -> dict[str, Any]:
+    """Return changes to a configuration that has these `hosts`, with the fields that must change with them."""
     changes = dict(changes)
-    hosts: tuple[Host, ...] = current["hosts"]
     if "tls_mode" in changes:
         changes.setdefault("tls_fallback", False)
     if "tls_client_cert" in changes:
         changes.setdefault("tls_client_key", None)
         changes.setdefault("tls_client_key_password", None)
-    if "hosts" in changes and not changes["hosts"]:
+    if changes.get("hosts"):
+        return {**_HOST, **changes}
+    if "hosts" in changes:
         if hosts:
-            raise ConfigError("hosts is empty", remedy="Name at least one, or give host in its place.")
+            raise ConfigError("hosts is empty", remedy="Name at least one host, or set host instead.")
         del changes["hosts"]
-    elif "hosts" in changes:
-        changes = {**_HOST, **changes}
-    elif "host" in changes:
+    if "host" in changes:
         if "port" not in changes and len({host.port for host in hosts}) > 1:
-            raise ConfigError("the hosts that host replaces have several ports", remedy="Give port as well.")
-        changes = {"hosts": (), "hostaddr": None, **changes}
-    elif "hostaddr" in changes and hosts:
-        raise ConfigError("hostaddr does not say which of several hosts it is for", remedy="Give host or hosts.")
-    elif "port" in changes:
+            raise ConfigError("the hosts that host replaces have several ports", remedy="Set port as well.")
+        return {"hosts": (), "hostaddr": None, **changes}
+    if "hostaddr" in changes and hosts:
+        raise ConfigError("hostaddr does not say which of several hosts it is for", remedy="Set host or hosts.")
+    if "port" in changes:
         changes["hosts"] = tuple(dataclasses.replace(host, port=changes["port"]) for host in hosts)
     return changes
-
-
-_HOST = {"host": "localhost", "hostaddr": None, "port": 5432}

@@ -20,7 +20,7 @@ from .enums import (
 from .validation import check_bool, check_not_uri, check_text, has_surrogates, is_number
 
 if TYPE_CHECKING:
-    from . import Config
+    from .fields import ConfigFields
 
 _FLAGS = (
     "keepalives",
@@ -35,7 +35,7 @@ _FLAGS = (
 _MAX_INT = 2**31 - 1
 
 
-def check_transport(config: Config) -> None:
+def check_transport(config: ConfigFields) -> None:
     """Timers and flags."""
     for name in _FLAGS:
         check_bool(name, getattr(config, name))
@@ -53,7 +53,7 @@ def check_transport(config: Config) -> None:
             )
 
 
-def check_startup(config: Config) -> None:
+def check_startup(config: ConfigFields) -> None:
     """What goes into the StartupMessage."""
     for name in ("user", "database", "application_name", "options", "require_peer"):
         value = getattr(config, name)
@@ -82,7 +82,7 @@ def check_startup(config: Config) -> None:
             )
 
 
-def check_tls(config: Config) -> None:
+def check_tls(config: ConfigFields) -> None:
     """Modes that contradict each other, and trust in nothing."""
     if not isinstance(config.tls_backend, str) and not hasattr(config.tls_backend, "create_stream"):
         raise ConfigError(
@@ -125,7 +125,7 @@ def check_tls(config: Config) -> None:
     _check_client_certificate(config)
 
 
-def _check_client_certificate(config: Config) -> None:
+def _check_client_certificate(config: ConfigFields) -> None:
     password = config.tls_client_key_password
     if password is not None and not isinstance(password, str | bytes) and not callable(password):
         raise ConfigError(
@@ -156,7 +156,7 @@ def _plain_text(name: str, value: object) -> str:
     return f"Pass {name} as str or bytes."
 
 
-def check_authentication(config: Config) -> None:
+def check_authentication(config: ConfigFields) -> None:
     """Bindings, keys, passwords and policy."""
     if config.channel_binding_type not in (None, *CHANNEL_BINDING_TYPES):
         raise ConfigError(

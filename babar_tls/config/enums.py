@@ -98,32 +98,33 @@ class LoadBalanceHosts(Enum):
 
 
 def parse_require_auth(text: str | None) -> frozenset[str] | None:
-    """Read `require_auth`: the set of methods that it allows, or `None` where it says nothing.
+    """Return the authentication methods that `require_auth` allows; None if it is empty, which allows all.
 
     Raises:
-        ConfigError: An unknown or repeated method, or negated and plain methods mixed.
+        ConfigError: A method is unknown or repeated, or negated and other methods are mixed.
     """
     if not text:
         return None
-    names = [name.strip() for name in text.split(",")]
-    negated = [name.startswith("!") for name in names]
-    odd = next((name for name, is_negated in zip(names, negated, strict=True) if is_negated is not negated[0]), None)
-    if odd is not None:
-        what, others = ("", "negative") if negated[0] else ("negative ", "non-negative")
-        raise ConfigError(
-            f'{what}require_auth method "{odd}" cannot be mixed with {others} methods',
-            remedy="Write require_auth with all of its methods negated by !, or with none.",
-        )
-    methods = [name.removeprefix("!") for name in names]
-    for method in methods:
+    names = text.split(",")
+    negated = names[0].startswith("!")
+    methods: list[str] = []
+    for name in names:
+        method = name.removeprefix("!")
+        if name.startswith("!") is not negated:
+            what, others = ("", "negative") if negated else ("negative ", "non-negative")
+            raise ConfigError(
+                f'{what}require_auth method "{name}" cannot be mixed with {others} methods',
+                remedy="Write require_auth with all of its methods negated by !, or with none.",
+            )
         if method not in AUTH_METHODS:
             raise ConfigError(
                 f'invalid require_auth value: "{method}"',
                 remedy=f"Known methods of require_auth: {', '.join(AUTH_METHODS)}.",
             )
-        if methods.count(method) > 1:
+        if method in methods:
             raise ConfigError(
-                f'require_auth method "{method}" is specified more than once',
+                f'require_auth method "{name}" is specified more than once',
                 remedy="Write each method of require_auth once.",
             )
-    return frozenset(AUTH_METHODS) - set(methods) if negated[0] else frozenset(methods)
+        methods.append(method)
+    return frozenset(AUTH_METHODS).difference(methods) if negated else frozenset(methods)

@@ -1,16 +1,19 @@
-"""libpq connection strings: URIs and keyword strings, with libpq's meaning, as fields of `Config`, and back.
+"""libpq connection strings: URIs and keyword strings with libpq's meaning, as fields of `Config`, and back.
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
 
 ::
 
-    syntax ──► sources ──► meaning ──► fields of Config ──► format
-    (cut into   (service,    (values, hosts, trust, own:       (a string again)
-     keywords)   PG*)         each with who said so)
+    syntax.parse ──► sources.resolve ──► interpret.interpret ──► fields of Config ──► format.format_conninfo
+    (string to        (+ service file,    (values, hosts,                              (fields to string)
+     keywords)         environment)        TLS options)
 """
 
 from __future__ import annotations
 
-from .interpret import Field, Setting, config_fields, elsewhere, interpret, parse, read, resolve
+from .interpret import interpret, other_sources, read
+from .setting import Field, Setting
+from .sources import resolve
+from .syntax import parse
 
-__all__ = ["Field", "Setting", "config_fields", "elsewhere", "interpret", "parse", "read", "resolve"]
+__all__ = ["Field", "Setting", "interpret", "other_sources", "parse", "read", "resolve"]

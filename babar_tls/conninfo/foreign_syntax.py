@@ -65,6 +65,11 @@ def _how_to_remove(char: str) -> str:
     return "Remove it: conninfo.strip()." if char.isspace() else "Remove this invisible character."
 
 
+def is_pasted(host: str) -> bool:
+    """Return True if a host name has characters that are remains of copying or quoting."""
+    return _NOT_IN_A_HOST.search(host) is not None
+
+
 def check_host(host: str) -> None:
     """Refuse a host name with characters that are remains of copying or quoting.
 

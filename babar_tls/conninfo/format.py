@@ -1,141 +1,115 @@
-"""A `Config` as a connection string: libpq's keywords where they say it, this library's own for the rest.
-
-What libpq's keywords say is asked of the reader itself, so that the writer cannot understand them otherwise: the rest
-is every field that the reader would get wrong.
-"""
+"""Fields of `Config` as a connection string: libpq's keywords, and the names of fields for which libpq has none."""
 
 from __future__ import annotations
 
 import base64
-import dataclasses
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
-from ..config import Config
-from ..config.host import Host
-from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
-from .interpret import interpret
-from .keywords import OWN, STANDALONE
-from .own import unwritable, write_own
-from .sources import Setting, resolve
+from .foreign_syntax import is_pasted
+from .keywords import LIBPQ, OWN
 from .syntax import quote
-from .tls_options import SSL_MODES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
+    from ..config.host import Host
 
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
-_OWN = frozenset(keyword.name for keyword in OWN)
+#: Fields that are written as the field of `Config` although libpq has a keyword: an empty value of that keyword selects
+#: a default file, and sslkey cannot name a file with a colon.
+_FILES = frozenset(["tls_client_cert", "tls_client_key", "tls_crl_path", "tls_crl_dir"])
 
-#: libpq's keywords for fields that they say in full, in the order in which they are written.
-_KEYWORDS = {
-    "database": "dbname",
-    "password": "password",
-    "passfile": "passfile",
-    "application_name": "application_name",
-    "options": "options",
-    "connect_timeout": "connect_timeout",
-    "target_session_attrs": "target_session_attrs",
-    "load_balance_hosts": "load_balance_hosts",
-    "keepalives": "keepalives",
-    "keepalives_idle": "keepalives_idle",
-    "keepalives_interval": "keepalives_interval",
-    "keepalives_count": "keepalives_count",
-    "tcp_user_timeout": "tcp_user_timeout",
-    "require_peer": "requirepeer",
-    "channel_binding": "channel_binding",
-    "require_auth": "require_auth",
-    "scram_client_key": "scram_client_key",
-    "scram_server_key": "scram_server_key",
-    "tls_negotiation": "sslnegotiation",
-    "tls_sni": "sslsni",
-    "tls_min_version": "ssl_min_protocol_version",
-    "tls_max_version": "ssl_max_protocol_version",
-    "tls_client_cert_mode": "sslcertmode",
-    "tls_client_cert": "sslcert",
-    "tls_client_key": "sslkey",
-    "tls_client_key_password": "sslpassword",
-    "tls_crl_path": "sslcrl",
-    "tls_crl_dir": "sslcrldir",
-    "tls_key_log_path": "sslkeylogfile",
+#: Fields for which ``sslmode`` and ``sslrootcert`` of the environment, or a default file, may have another value.
+_OPEN = _FILES | {
+    "tls_mode",
+    "tls_verify",
+    "tls_fallback",
+    "tls_root_cert_path",
+    "tls_default_roots",
+    "tls_common_name",
 }
 
+_WRITTEN_AS = {keyword.name: keyword.name for keyword in OWN} | {
+    keyword.field: keyword.name for keyword in LIBPQ if keyword.field is not None and keyword.field not in _FILES
+}
+_ALWAYS = _OPEN | {keyword.field for keyword in LIBPQ if keyword.envvar is not None}
 
-@clears_locals
-def to_conninfo(config: Config) -> str:
-    """A keyword string from which `Config.from_conninfo` makes this configuration, wherever it is read.
+
+def format_conninfo(hosts: tuple[Host, ...], fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Return a keyword string of which `interpret` makes the same fields.
+
+    A field with its default value is written only if an environment variable or a default file could set it.
+
+    Args:
+        hosts: The servers.
+        fields: All other fields of `Config`, in the order in which they are written.
+        defaults: The default of each.
 
     Raises:
-        ConfigError: A field has a value that no string can hold.
+        ConfigError: A field has a value that a string cannot contain.
     """
-    pairs = {STANDALONE: "1", **_hosts(config), "user": config.user}
-    pairs.update((keyword, text) for name, keyword in _KEYWORDS.items() for text in _text(config, name))
-    pairs = min(_completed(config, pairs), key=lambda pairs: (len(_OWN & pairs.keys()), len(pairs)))
-    for keyword, value in pairs.items():
-        if "\0" in value:
-            raise unwritable(keyword, "contains a zero byte")
-    text = " ".join(f"{keyword}={quote(value)}" for keyword, value in pairs.items())
-    _check(config, text)
+    for host in hosts:
+        if "," in host.host or "," in (host.hostaddr or ""):
+            raise _unwritable("host", "contains a comma")
+        if not host.is_unix_socket and is_pasted(host.host):
+            raise _unwritable("host", "contains a quote")
+    pairs = {
+        "host": ",".join(host.host for host in hosts),
+        "hostaddr": ",".join(host.hostaddr or "" for host in hosts),
+        "port": ",".join(str(host.port) for host in hosts),
+    }
+    if not any(host.hostaddr for host in hosts):
+        pairs["hostaddr"] = ""
+    for name, value in fields.items():
+        if name in _ALWAYS or value != defaults[name]:
+            pairs[_WRITTEN_AS[name]] = _format(name, value)
+    return " ".join(f"{keyword}={quote(text)}" for keyword, text in pairs.items())
+
+
+def _format(name: str, value: Any) -> str:
+    text: object
+    if name == "connect_timeout":
+        text = _format_seconds(value)
+    elif value is None:
+        text = ""
+    elif isinstance(value, bool):
+        text = str(int(value))
+    elif isinstance(value, int | float):
+        text = repr(value)
+    elif name in ("scram_client_key", "scram_server_key"):
+        text = base64.b64encode(value).decode()
+    elif name == "server_settings":
+        if any(not setting or set(setting) & set("= \t\n\v\f\r") for setting, _ in value):
+            raise _unwritable(name, "has a name")
+        text = " ".join(f"{setting}={quote(value)}" for setting, value in value)
+    elif isinstance(value, tuple):
+        text = ",".join(value)
+    else:
+        text = value.value if isinstance(value, Enum) else value
+        if not isinstance(text, str):
+            raise _unwritable(name, f"is of type {type(value).__name__}")
+        if not text:
+            raise _unwritable(name, "is empty")
+    if "\0" in text:
+        raise _unwritable(name, "contains a zero byte")
     return text
 
 
-def _hosts(config: Config) -> dict[str, str]:
-    hosts = config.targets
-    for host in hosts:
-        if "," in host.host or "," in (host.hostaddr or ""):
-            raise unwritable("host", "contains a comma")
-    pairs = {}
-    if len(hosts) > 1 or hosts[0].host != Host().host:
-        pairs["host"] = ",".join(host.host for host in hosts)
-    if any(host.hostaddr for host in hosts):
-        pairs.setdefault("host", hosts[0].host)
-        pairs["hostaddr"] = ",".join(host.hostaddr or "" for host in hosts)
-    ports = [str(host.port) for host in hosts]
-    if any(host.port != Host().port for host in hosts):
-        pairs["port"] = ports[0] if len(set(ports)) == 1 else ",".join(ports)
-    return pairs
+def _format_seconds(value: float | None) -> str:
+    if value is None:
+        return "0"
+    if value == int(value) < 2**31:
+        return str(int(value))
+    text = format(Decimal(repr(value)), "f")
+    return text if "." in text else text + ".0"
 
 
-def _text(config: Config, name: str) -> Iterator[str]:
-    """The value for a field's libpq keyword, or nothing where there is nothing to say."""
-    value = getattr(config, name)
-    if value == _DEFAULTS[name]:
-        return
-    if name == "connect_timeout" and value is None:
-        yield "0"
-    elif name in ("scram_client_key", "scram_server_key"):
-        yield base64.b64encode(value).decode()
-    elif name == "tls_client_key" and ":" in str(value):
-        return  # as sslkey it would be a key in a token
-    elif value is None or isinstance(value, bytes) or callable(value):
-        raise unwritable(name, f"is of type {type(value).__name__}")
-    elif isinstance(value, bool | int | float):
-        yield repr(int(value) if isinstance(value, bool) else value)
-    else:
-        yield getattr(value, "value", value)
-
-
-def _completed(config: Config, pairs: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The pairs with each sslmode and sslrootcert that can stand beside them, and what these leave to be said."""
-    roots = [None, "system", *([config.tls_root_cert_path] if config.tls_root_cert_path else [])]
-    for root in roots:
-        for sslmode in (None, *reversed(SSL_MODES)):  # of two that say the same, the plainer
-            words = {"sslmode": sslmode, "sslrootcert": root}
-            candidate = {**pairs, **{keyword: value for keyword, value in words.items() if value}}
-            settings = {keyword: Setting(keyword, value) for keyword, value in candidate.items()}
-            try:
-                fields = interpret(settings)
-            except ConfigError:  # a mode that is too weak, or has nothing to verify with
-                continue
-            wrong = [keyword.name for keyword in OWN if fields[keyword.name].value != getattr(config, keyword.name)]
-            yield {**candidate, **{name: write_own(name, getattr(config, name)) for name in wrong}}
-
-
-def _check(config: Config, text: str) -> None:
-    """Read it back: what a string cannot hold is found here, if nowhere before."""
-    settings = resolve(text, environ={})
-    read = Config(**{name: field.value for name, field in interpret(settings, environ={}).items()})
-    for field in dataclasses.fields(Config):
-        if getattr(read, field.name) != getattr(config, field.name):
-            raise unwritable(field.name, "has a value")
+def _unwritable(name: str, why: str) -> ConfigError:
+    """Return the error for a field that no connection string can contain."""
+    return ConfigError(
+        f"{name} {why}, which no connection string can contain",
+        remedy=f"Write the string without it, config.replace({name}=…).to_conninfo(), and pass {name} as an argument "
+        "to Config.from_conninfo.",
+    )

@@ -1,8 +1,7 @@
-"""The lists of hosts, addresses and ports that a connection string names, as `Host` values."""
+"""The hosts, addresses and ports of a connection string."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,46 +9,37 @@ from ..config.host import Host
 from ..errors import ConfigError
 from . import paths
 from .foreign_syntax import check_host
+from .setting import DEFAULT, Field, refuse
 from .syntax import names_secret
-from .values import Setting, as_integer, refuse
+from .values import integer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .setting import Setting
 
 _DEFAULT = Host()
+_PORTS = "A port is a whole number from 1 to 65535."
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where to connect.
+def read_hosts(settings: Mapping[str, Setting]) -> dict[str, Field]:
+    """Pair host names, addresses and ports as libpq does.
 
-    Attributes:
-        hosts: The servers, at least one.
-        decided_by: The settings that a field follows from, by its name; one that is absent has the default.
-        socket_directory: The first host is the default directory of sockets, because a server listens there.
-    """
+    An empty entry is the default: the port 5432; the default socket directory if a server listens in it, otherwise
+    localhost. A server of which only the address is given is verified by its address.
 
-    hosts: tuple[Host, ...]
-    decided_by: dict[str, Setting]
-    socket_directory: bool = False
-
-
-def read_hosts(settings: Mapping[str, Setting], *, standalone: bool) -> Places:
-    """Pair the lists up as libpq does.
-
-    An entry that is empty is the default one: where there is no host, the socket directory in which a server listens,
-    else localhost; a `standalone` string knows nothing of directories. A server known by its address alone is
-    verified by it.
+    Returns:
+        The fields `host`, `hostaddr`, `port` and `hosts` of `Config`, as far as they are decided.
 
     Raises:
-        ConfigError: The lists differ in length, or hold what is no port or no address.
+        ConfigError: The lists differ in length, or contain something that is not a port or not an address.
     """
-    given = {name: settings[name] for name in ("host", "hostaddr", "port") if name in settings}
-    given = {name: setting for name, setting in given.items() if setting.value}
+    given = {name: settings[name] for name in ("host", "hostaddr", "port") if name in settings and settings[name].value}
     if "hostaddr" in given and names_secret(given["hostaddr"].value):
         raise refuse(given["hostaddr"], 'could not parse network address "…"')
-    names, addresses, ports = (given[name].value.split(",") if name in given else [] for name in _KEYWORDS)
+    names, addresses, ports = (
+        given[name].value.split(",") if name in given else [] for name in ("host", "hostaddr", "port")
+    )
     if names and addresses and len(names) != len(addresses):
         raise ConfigError(
             f"could not match {len(names)} host names to {len(addresses)} hostaddr values",
@@ -63,30 +53,23 @@ def read_hosts(settings: Mapping[str, Setting], *, standalone: bool) -> Places:
         )
     names, addresses = names or [""] * count, addresses or [""] * count
     ports = ports * count if len(ports) == 1 else ports or [""] * count
-    numbers = [_port(given["port"], port) if port else _DEFAULT.port for port in ports]
     hosts = []
-    for name, address, port in zip(names, addresses, numbers, strict=True):
-        if not standalone and not name.startswith(("/", "@")):
+    for name, address, text in zip(names, addresses, ports, strict=True):
+        port = integer(given["port"], text, _PORTS) if text else _DEFAULT.port
+        if not 1 <= port <= 65535:
+            raise refuse(given["port"], f'invalid port number: "{text}"', _PORTS)
+        if not name.startswith(("/", "@")):
             check_host(name)
-        host = name or address or (_DEFAULT.host if standalone else _default_host(port))
-        hosts.append(Host(host, port, address or None))
-    decided_by = dict(given)
+        hosts.append(Host(name or address or _default_host(port), port, address or None))
+    first = hosts[0]
+    fields = {name: Field.by(setting, getattr(first, name)) for name, setting in given.items()}
     if "host" not in given and "hostaddr" in given:
-        decided_by["host"] = given["hostaddr"]
-    return Places(tuple(hosts), decided_by, not (names[0] or addresses[0]) and hosts[0].is_unix_socket)
-
-
-_KEYWORDS = ("host", "hostaddr", "port")
-
-
-_PORTS = "A port is a whole number from 1 to 65535."
-
-
-def _port(setting: Setting, text: str) -> int:
-    port = as_integer(setting, text, _PORTS)
-    if not 1 <= port <= 65535:
-        raise refuse(setting, f'invalid port number: "{text}"', _PORTS)
-    return port
+        fields["host"] = Field.by(given["hostaddr"], first.host)
+    elif "host" not in given:
+        fields["host"] = Field(first.host, None, "default socket directory" if first.is_unix_socket else DEFAULT)
+    if count > 1:
+        fields["hosts"] = Field.by(fields["host"], tuple(hosts))
+    return fields
 
 
 def _default_host(port: int) -> str:

@@ -1,48 +1,46 @@
-"""libpq connection strings: URIs and keyword strings, with libpq's meaning, as fields of `Config`.
+"""The meaning of settings: fields of `Config`.
 
-https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
-
-In three steps, each of which knows nothing of the next: `syntax` cuts the string into keywords,
-`sources.resolve` adds what a service and the environment say, and `interpret` gives the keywords a meaning.
-What came from where is kept to the end: `Field` has it for each field.
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..config import Config
 from ..config.enums import (
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
+    ClientCertMode,
     LoadBalanceHosts,
     TargetSessionAttrs,
     TlsMode,
     TlsNegotiation,
+    TlsVerify,
     TlsVersion,
 )
 from ..config.host import Host
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
 from .hosts import read_hosts
-from .keywords import ALIAS, KEYWORDS
-from .own import read_own
+from .keywords import ALIAS, LIBPQ, OWN
 from .paths import default_file, exists
-from .sources import Setting, is_standalone, resolve
-from .syntax import split
-from .tls_options import DEFAULT, Field, Files, client_certificate, revocation, trust
+from .setting import CONNECTION_STRING, DEFAULT, Field, Setting, refuse
+from .sources import resolve
+from .syntax import split_pairs
+from .tls_options import read_tls_options
 from .values import (
-    CONNECTION_STRING,
+    boolean,
     check_protocol_versions,
     integer,
     member,
+    names,
     number,
-    refuse,
+    positive,
     require_auth,
     scram_key,
+    seconds,
     secret_text,
     tls_version,
     word,
@@ -51,71 +49,65 @@ from .values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Field", "Setting", "config_fields", "elsewhere", "interpret", "parse", "read", "resolve"]
-
 _ARGUMENT = "argument"
 
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
 
-#: Keywords whose value is the text of one field; an empty one leaves the field open.
-_TEXTS = {
-    "user": "user",
-    "password": "password",
-    "dbname": "database",
-    "application_name": "application_name",
-    "options": "options",
-    "passfile": "passfile",
-    "requirepeer": "require_peer",
-    "sslpassword": "tls_client_key_password",
-    "sslkeylogfile": "tls_key_log_path",
+def _text(setting: Setting) -> str | None:
+    return setting.value or None
+
+
+#: The readers of values that are not texts, by keyword. A reader returns None if the value selects the default.
+_READERS: dict[str, Callable[[Setting], Any]] = {
+    "connect_timeout": seconds,
+    "password": secret_text,
+    "sslpassword": secret_text,
+    "target_session_attrs": lambda setting: member(setting, TargetSessionAttrs),
+    "load_balance_hosts": lambda setting: member(setting, LoadBalanceHosts),
+    "keepalives": lambda setting: integer(setting) != 0,
+    "keepalives_idle": positive,
+    "keepalives_interval": positive,
+    "keepalives_count": positive,
+    "tcp_user_timeout": positive,
+    "sslnegotiation": lambda setting: member(setting, TlsNegotiation),
+    "sslcertmode": lambda setting: member(setting, ClientCertMode),
+    "sslsni": lambda setting: setting.value.startswith("1"),
+    "ssl_min_protocol_version": tls_version,
+    "ssl_max_protocol_version": tls_version,
+    "channel_binding": lambda setting: member(setting, ChannelBinding),
+    "require_auth": require_auth,
+    "scram_client_key": scram_key,
+    "scram_server_key": scram_key,
+    "tls_mode": lambda setting: member(setting, TlsMode),
+    "tls_verify": lambda setting: member(setting, TlsVerify),
+    "tls_negotiation": lambda setting: member(setting, TlsNegotiation),
+    "tls_client_cert_mode": lambda setting: member(setting, ClientCertMode),
+    "tls_min_version": lambda setting: member(setting, TlsVersion),
+    "tls_max_version": lambda setting: member(setting, TlsVersion),
+    "tls_sni": boolean,
+    "tls_default_roots": boolean,
+    "tls_os_roots": boolean,
+    "tls_common_name": boolean,
+    "tls_fallback": boolean,
+    "scram_key_cache": boolean,
+    "pipelining": boolean,
+    "tls_pins": names,
+    "tls_groups": names,
+    "tls_ciphers": names,
+    "channel_binding_type": lambda setting: word(setting, CHANNEL_BINDING_TYPES),
+    "scram_min_iterations": number,
+    "scram_max_iterations": number,
+    "server_settings": lambda setting: tuple(split_pairs(setting.value).items()),
 }
 
+#: The fields of keywords that have one each.
+_LIBPQ_FIELDS = {keyword.name: keyword.field for keyword in LIBPQ if keyword.field is not None}
+_OWN_FIELDS = {keyword.name: keyword.name for keyword in OWN}
 
-def _positive(setting: Setting) -> int | None:
-    value = integer(setting)
-    return value if value > 0 else None
-
-
-def _oldest(setting: Setting) -> TlsVersion:
-    return tls_version(setting) or TlsVersion.TLSV1_2
-
-
-#: Keywords that are one field, and how their value is read.
-_FIELDS: dict[str, tuple[str, Callable[[Setting], Any]]] = {
-    "target_session_attrs": ("target_session_attrs", lambda setting: member(setting, TargetSessionAttrs)),
-    "load_balance_hosts": ("load_balance_hosts", lambda setting: member(setting, LoadBalanceHosts)),
-    "keepalives": ("keepalives", lambda setting: integer(setting) != 0),
-    "keepalives_idle": ("keepalives_idle", _positive),
-    "keepalives_interval": ("keepalives_interval", _positive),
-    "keepalives_count": ("keepalives_count", _positive),
-    "tcp_user_timeout": ("tcp_user_timeout", _positive),
-    "sslnegotiation": ("tls_negotiation", lambda setting: member(setting, TlsNegotiation)),
-    "sslsni": ("tls_sni", lambda setting: setting.value.startswith("1")),
-    "ssl_min_protocol_version": ("tls_min_version", _oldest),
-    "ssl_max_protocol_version": ("tls_max_version", tls_version),
-    "channel_binding": ("channel_binding", lambda setting: member(setting, ChannelBinding)),
-    "scram_client_key": ("scram_client_key", scram_key),
-    "scram_server_key": ("scram_server_key", scram_key),
-}
-
-#: Keywords that are accepted with these values alone, which ask for nothing that this library lacks.
+#: The values of keywords without a field that require nothing which this library lacks.
 _HARMLESS = {
     "client_encoding": ("", "auto", "utf8", "utf-8", "unicode"),
     "replication": ("", "0", "false", "off", "no"),
 }
-
-
-@clears_locals
-def config_fields(
-    conninfo: str, *, allow_files: bool = True, environ: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """What a connection string says, as keyword arguments of `Config`: every one of them.
-
-    Raises:
-        ConfigError: The string is malformed, has an unknown keyword, or asks for something that we do not have.
-    """
-    fields = read(conninfo, allow_files=allow_files, environ=environ)
-    return {name: field.value for name, field in fields.items()}
 
 
 @clears_locals
@@ -126,151 +118,105 @@ def read(
     environ: Mapping[str, str] | None = None,
     arguments: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Field]:
-    """`resolve` and `interpret` in one, for a caller who has arguments that replace fields.
+    """Read a connection string: `resolve` and `interpret`.
 
-    Most arguments replace their field and nothing else. But a root file that is given counts like ``sslrootcert``: the
-    chain is verified, and against that file alone; and a mode of TLS leaves nothing of ``sslmode=disable``.
+    Args:
+        conninfo: A URI or a keyword string.
+        allow_files: See `resolve`.
+        environ: See `resolve`.
+        arguments: Values for fields of `Config` that the caller has. Most of them only replace their field. But a root
+            file counts like ``sslrootcert``: the chain is verified, and against that file only. And with a TLS mode
+            ``sslmode=disable`` does not count.
+
+    Returns:
+        The fields that the connection string decides; the others have the defaults of `Config`.
 
     Raises:
-        ConfigError: As those two do.
+        ConfigError: The string is malformed, has an unknown keyword, or requires a feature that is missing.
     """
+    environ = os.environ if environ is None else environ
     settings = resolve(conninfo, allow_files=allow_files, environ=environ)
     root = arguments.get("tls_root_cert_path")
     if isinstance(root, str | os.PathLike) and "tls_default_roots" not in arguments and os.fspath(root) != "system":
         settings["sslrootcert"] = Setting("sslrootcert", os.fspath(root), _ARGUMENT)
-    if "tls_mode" in arguments:
-        settings = _without_disable(settings)
+    if "tls_mode" in arguments and "sslmode" in settings and settings["sslmode"].value == TlsMode.DISABLE.value:
+        del settings["sslmode"]
     try:
         return interpret(settings, allow_files=allow_files, environ=environ)
     except ConfigError as error:
         if "It comes from" not in (error.remedy or ""):
-            error.remedy = " ".join(filter(None, [error.remedy, elsewhere(settings.values())])) or None
+            error.remedy = " ".join(filter(None, [error.remedy, other_sources(settings.values())])) or None
         raise
 
 
-def elsewhere(items: Iterable[Setting | Field]) -> str | None:
-    """Which sources beside the string have a part in something, in a sentence for an error; `None` if none has."""
-    here = (CONNECTION_STRING, _ARGUMENT, DEFAULT)
-    sources = dict.fromkeys(item.source for item in items if item.source not in here)
-    return f"Beside the string count: {'; '.join(sources)}." if sources else None
-
-
-def _without_disable(settings: Mapping[str, Setting]) -> dict[str, Setting]:
-    """Without sslmode, where it turns TLS off and something stronger turns it on: it says nothing of how."""
-    return {
-        keyword: setting
-        for keyword, setting in settings.items()
-        if (keyword, setting.value) != ("sslmode", TlsMode.DISABLE.value)
-    }
-
-
-@clears_locals
-def parse(conninfo: str) -> dict[str, str]:
-    """Cut a URI or a keyword string into keywords and their values.
-
-    Raises:
-        ConfigError: It is malformed, or has an unknown keyword.
-    """
-    return split(conninfo, KEYWORDS)
+def other_sources(items: Iterable[Setting | Field]) -> str | None:
+    """Name the sources other than the connection string, in a sentence for an error; None if there are none."""
+    sources = dict.fromkeys(item.source for item in items if item.source not in (CONNECTION_STRING, _ARGUMENT, DEFAULT))
+    return f"Other sources of parameters: {'; '.join(sources)}." if sources else None
 
 
 @clears_locals
 def interpret(
     settings: Mapping[str, Setting], *, allow_files: bool = True, environ: Mapping[str, str] | None = None
 ) -> dict[str, Field]:
-    """What settings mean: for every field of `Config` its value, the keyword that decides it, and who said so.
+    """Return the fields of `Config` that settings decide.
 
     Args:
-        settings: What `resolve` found.
-        allow_files: `False`: files that are there without being named are not looked for.
-        environ: Where ``HOME`` is looked up.
+        settings: The result of `resolve`.
+        allow_files: False to use no default files.
+        environ: The environment, for ``HOME``; by default that of the process.
 
     Raises:
-        ConfigError: A value is none of the keyword's, or asks for something that we do not have.
+        ConfigError: A value is invalid, or requires a feature that is missing.
     """
     environ = os.environ if environ is None else environ
-    standalone = is_standalone(settings)
-    files = Files(environ, allowed=allow_files and not standalone)
     _check_harmless(settings)
-    if "tls_mode" in settings and settings["tls_mode"].value:
-        settings = _without_disable(settings)
-    fields = {name: Field(value) for name, value in _DEFAULTS.items()}
-    for keyword, (name, read) in _FIELDS.items():
-        if keyword in settings:
-            fields[name] = Field.by(settings[keyword], read(settings[keyword]))
-    fields.update(_texts(settings, standalone=standalone))
-    fields.update(_hosts(settings, standalone=standalone))
-    fields.update(_timeout(settings, standalone=standalone))
-    trusted = trust(settings, files)
-    fields.update(trusted)
-    fields.update(revocation(settings, files, trusted))
-    fields.update(client_certificate(settings, files, fields["tls_mode"].value))
-    own = {name: Field.by(settings[name], value) for name, value in read_own(settings, _DEFAULTS).items()}
-    fields.update(_alias(settings, plain=_may_be_plain({**fields, **own})))
-    if "tls_mode" in own:  # tls_fallback is a part of what sslmode means
-        fields["tls_fallback"] = Field(_DEFAULTS["tls_fallback"])
+    fields = _read_each(settings, _LIBPQ_FIELDS)
+    if "connect_timeout" in fields and fields["connect_timeout"].value <= 0:
+        fields["connect_timeout"] = Field.by(settings["connect_timeout"], None)
+    fallback_name = settings.get("fallback_application_name")
+    if fallback_name and fallback_name.value and "application_name" not in fields:
+        fields["application_name"] = Field.by(fallback_name, fallback_name.value)
+    fields.update(read_hosts(settings))
+    fields.update(read_tls_options(settings, environ if allow_files else None))
+    own = _read_each({name: setting for name, setting in settings.items() if setting.value}, _OWN_FIELDS)
+    if ALIAS in settings:
+        fields.update(_read_alias(settings, {**fields, **own}))
+    if "tls_mode" in own:  # tls_fallback is a part of the meaning of sslmode
+        fields.pop("tls_fallback", None)
+    for name in _OWN_FIELDS.keys() & settings.keys():  # an empty value selects the default
+        fields.pop(name, None)
     fields.update(own)
-    if files.allowed and fields["password"].value is None and fields["passfile"].value is None:
+    if allow_files and not fields.keys() & {"password", "passfile"}:
         path = default_file(".pgpass", "pgpass.conf", environ)
         if exists(path):
             fields["passfile"] = Field(str(path), "passfile", f'default file "{path}"')
     return fields
 
 
-def _texts(settings: Mapping[str, Setting], *, standalone: bool) -> dict[str, Field]:
+def _read_each(settings: Mapping[str, Setting], keywords: Mapping[str, str]) -> dict[str, Field]:
+    """Return the fields of keywords that have one each."""
     fields = {}
-    for keyword, name in _TEXTS.items():
+    for keyword, field in keywords.items():
         setting = settings.get(keyword)
-        # A standalone string leaves nothing open: what it does not say is absent, and what is empty is empty.
-        if setting and (setting.value or (standalone and keyword not in ("passfile", "sslkeylogfile"))):
-            fields[name] = Field.by(setting, secret_text(setting) if KEYWORDS[keyword].secret else setting.value)
-    fallback = settings.get("fallback_application_name")
-    if fallback and fallback.value and "application_name" not in fields:
-        fields["application_name"] = Field.by(fallback, fallback.value)
-    policy = settings.get("require_auth")
-    if policy:  # what is standalone was written by `to_conninfo`, from a value that Config has accepted
-        fields["require_auth"] = Field.by(policy, policy.value if standalone else require_auth(policy))
+        if setting is not None:
+            value = _READERS.get(keyword, _text)(setting)
+            if value is not None:
+                fields[field] = Field.by(setting, value)
     return fields
 
 
-def _hosts(settings: Mapping[str, Setting], *, standalone: bool) -> dict[str, Field]:
-    places = read_hosts(settings, standalone=standalone)
-    decided_by = places.decided_by
-    first = places.hosts[0]
-    fields: dict[str, Field] = {
-        name: Field.by(decided_by[name], getattr(first, name))
-        for name in ("host", "hostaddr", "port")
-        if name in decided_by
-    }
-    if "host" not in fields:
-        fields["host"] = Field(first.host, None, "default socket directory" if places.socket_directory else DEFAULT)
-    if len(places.hosts) > 1:
-        fields["hosts"] = Field.by(decided_by["host"], places.hosts)
-    return fields
+def _read_alias(settings: Mapping[str, Setting], fields: Mapping[str, Field]) -> dict[str, Field]:
+    """Read the keyword of PostgreSQL 11: a binding type requires channel binding, and an empty value disables it.
 
-
-def _timeout(settings: Mapping[str, Setting], *, standalone: bool) -> dict[str, Field]:
-    setting = settings.get("connect_timeout")
-    if setting is None:
-        return {}
-    seconds = number(setting) if standalone else float(integer(setting))  # libpq's are whole
-    return {"connect_timeout": Field.by(setting, seconds if seconds > 0 else None)}
-
-
-def _alias(settings: Mapping[str, Setting], *, plain: bool) -> dict[str, Field]:
-    """PostgreSQL 11's word, as it was: a type that cannot be had is an error, and without TLS it is ignored.
-
-    Where ``channel_binding`` is given too, it decides how strictly.
+    Without TLS the type has no effect. With ``channel_binding`` in the settings, that keyword decides.
     """
-    setting = settings.get(ALIAS)
-    if setting is None:
-        return {}
-    binding = settings.get("channel_binding")
+    setting, binding = settings[ALIAS], settings.get("channel_binding")
     if setting.value:
-        fields = {"channel_binding_type": Field.by(setting, word(setting, CHANNEL_BINDING_TYPES))}
-        if binding is None and not plain:
-            fields["channel_binding"] = Field.by(setting, ChannelBinding.REQUIRE)
-        return fields
+        found = {"channel_binding_type": Field.by(setting, word(setting, CHANNEL_BINDING_TYPES))}
+        if binding is None and not _may_be_plain(fields):
+            found["channel_binding"] = Field.by(setting, ChannelBinding.REQUIRE)
+        return found
     if binding and binding.value == ChannelBinding.REQUIRE.value:
         raise refuse(
             binding,
@@ -281,16 +227,21 @@ def _alias(settings: Mapping[str, Setting], *, plain: bool) -> dict[str, Field]:
 
 
 def _may_be_plain(fields: Mapping[str, Field]) -> bool:
-    """Is there no TLS by configuration, at a server that may be the one?"""
-    hosts = fields["hosts"].value or (Host(fields["host"].value, hostaddr=fields["hostaddr"].value),)
-    return fields["tls_mode"].value is TlsMode.DISABLE or any(host.is_unix_socket for host in hosts)
+    """Return True if TLS is disabled, or if one of the hosts is a Unix-domain socket."""
+    hosts = (
+        fields["hosts"].value
+        if "hosts" in fields
+        else (Host(fields["host"].value, 1, fields["hostaddr"].value if "hostaddr" in fields else None),)
+    )
+    disabled = "tls_mode" in fields and fields["tls_mode"].value is TlsMode.DISABLE
+    return disabled or any(host.is_unix_socket for host in hosts)
 
 
 def _check_harmless(settings: Mapping[str, Setting]) -> None:
-    """Keywords without a field: libpq would do something that we cannot, unless the value is one of these.
+    """Refuse keywords without a field if their value requires a feature that is missing.
 
-    krbsrvname, gsslib, gssdelegation and oauth_* belong to methods that need more than them to be used, and
-    sslcompression to something that no TLS library does any more.
+    krbsrvname, gsslib, gssdelegation and oauth_* belong to authentication methods that other keywords must select, and
+    no TLS library supports what sslcompression selects.
     """
     for keyword, allowed in _HARMLESS.items():
         setting = settings.get(keyword)

@@ -1,4 +1,4 @@
-"""The keywords of connection strings: libpq's, each with its environment variable, and this library's own.
+"""The keywords of connection strings: those of libpq with their environment variables, and those of this library.
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
@@ -10,141 +10,112 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Keyword:
-    """One word of the vocabulary.
+    """A keyword of connection strings.
 
     Attributes:
-        name: As a string has it.
-        envvar: The environment variable that stands in for it.
-        names_file: Its value is the name of a file or directory, or of a service, which is a part of one.
-        secret: Its value lets somebody in.
-        in_service_file: A service file may have it.
+        name: The keyword.
+        envvar: The environment variable of the same meaning.
+        field: The field of `Config` that has the value, if there is exactly one.
+        names_file: The value names a file, a directory, or a service, which is a part of a file.
+        secret: The value is a secret.
+        in_service_file: Service files may contain the keyword.
+        refines: The keyword of libpq that says the same, or a part of it. A nearer source of that keyword counts, and
+            this one does not.
+        replaces: The same in the other direction: a nearer source of this keyword counts, and `refines` does not.
     """
 
     name: str
     envvar: str | None = None
+    field: str | None = None
     names_file: bool = False
     secret: bool = False
     in_service_file: bool = True
+    refines: str | None = None
+    replaces: bool = True
 
 
-#: "The string is complete": nothing adds to it, wherever it is read.
-STANDALONE = "standalone"
-
-#: PostgreSQL 11 had this word while it was being developed, and it is still met in strings of that time.
+#: The name of ``channel_binding`` in development versions of PostgreSQL 11, which old strings still contain.
 ALIAS = "scram_channel_binding"
 
-_LIBPQ = (
+LIBPQ = (
     Keyword("service", "PGSERVICE", names_file=True, in_service_file=False),
     Keyword("servicefile", "PGSERVICEFILE", names_file=True, in_service_file=False),
-    Keyword("user", "PGUSER"),
-    Keyword("password", "PGPASSWORD", secret=True),
-    Keyword("passfile", "PGPASSFILE", names_file=True),
-    Keyword("channel_binding", "PGCHANNELBINDING"),
-    Keyword("connect_timeout", "PGCONNECT_TIMEOUT"),
-    Keyword("dbname", "PGDATABASE"),
+    Keyword("user", "PGUSER", "user"),
+    Keyword("password", "PGPASSWORD", "password", secret=True),
+    Keyword("passfile", "PGPASSFILE", "passfile", names_file=True),
+    Keyword("channel_binding", "PGCHANNELBINDING", "channel_binding"),
+    Keyword("connect_timeout", "PGCONNECT_TIMEOUT", "connect_timeout"),
+    Keyword("dbname", "PGDATABASE", "database"),
     Keyword("host", "PGHOST"),
     Keyword("hostaddr", "PGHOSTADDR"),
     Keyword("port", "PGPORT"),
     Keyword("client_encoding", "PGCLIENTENCODING"),
-    Keyword("options", "PGOPTIONS"),
-    Keyword("application_name", "PGAPPNAME"),
+    Keyword("options", "PGOPTIONS", "options"),
+    Keyword("application_name", "PGAPPNAME", "application_name"),
     Keyword("fallback_application_name"),
-    Keyword("keepalives"),
-    Keyword("keepalives_idle"),
-    Keyword("keepalives_interval"),
-    Keyword("keepalives_count"),
-    Keyword("tcp_user_timeout"),
+    Keyword("keepalives", field="keepalives"),
+    Keyword("keepalives_idle", field="keepalives_idle"),
+    Keyword("keepalives_interval", field="keepalives_interval"),
+    Keyword("keepalives_count", field="keepalives_count"),
+    Keyword("tcp_user_timeout", field="tcp_user_timeout"),
     Keyword("sslmode", "PGSSLMODE"),
-    Keyword("sslnegotiation", "PGSSLNEGOTIATION"),
+    Keyword("sslnegotiation", "PGSSLNEGOTIATION", "tls_negotiation"),
     Keyword("sslcompression", "PGSSLCOMPRESSION"),
     Keyword("sslcert", "PGSSLCERT", names_file=True),
     Keyword("sslkey", "PGSSLKEY", names_file=True),
-    Keyword("sslcertmode", "PGSSLCERTMODE"),
-    Keyword("sslpassword", secret=True),
+    Keyword("sslcertmode", "PGSSLCERTMODE", "tls_client_cert_mode"),
+    Keyword("sslpassword", field="tls_client_key_password", secret=True),
     Keyword("sslrootcert", "PGSSLROOTCERT", names_file=True),
     Keyword("sslcrl", "PGSSLCRL", names_file=True),
     Keyword("sslcrldir", "PGSSLCRLDIR", names_file=True),
-    Keyword("sslsni", "PGSSLSNI"),
-    Keyword("requirepeer", "PGREQUIREPEER"),
-    Keyword("require_auth", "PGREQUIREAUTH"),
+    Keyword("sslsni", "PGSSLSNI", "tls_sni"),
+    Keyword("requirepeer", "PGREQUIREPEER", "require_peer"),
+    Keyword("require_auth", "PGREQUIREAUTH", "require_auth"),
     Keyword("min_protocol_version", "PGMINPROTOCOLVERSION"),
     Keyword("max_protocol_version", "PGMAXPROTOCOLVERSION"),
-    Keyword("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
-    Keyword("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
+    Keyword("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION", "tls_min_version"),
+    Keyword("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION", "tls_max_version"),
     Keyword("gssencmode", "PGGSSENCMODE"),
     Keyword("krbsrvname", "PGKRBSRVNAME"),
     Keyword("gsslib", "PGGSSLIB"),
     Keyword("gssdelegation", "PGGSSDELEGATION"),
     Keyword("replication"),
-    Keyword("target_session_attrs", "PGTARGETSESSIONATTRS"),
-    Keyword("load_balance_hosts", "PGLOADBALANCEHOSTS"),
-    Keyword("scram_client_key", secret=True),
-    Keyword("scram_server_key", secret=True),
+    Keyword("target_session_attrs", "PGTARGETSESSIONATTRS", "target_session_attrs"),
+    Keyword("load_balance_hosts", "PGLOADBALANCEHOSTS", "load_balance_hosts"),
+    Keyword("scram_client_key", field="scram_client_key", secret=True),
+    Keyword("scram_server_key", field="scram_server_key", secret=True),
     Keyword("oauth_issuer"),
     Keyword("oauth_client_id"),
     Keyword("oauth_client_secret", secret=True),
     Keyword("oauth_scope"),
-    Keyword("sslkeylogfile", names_file=True),
+    Keyword("sslkeylogfile", field="tls_key_log_path", names_file=True),
 )
 
-#: Keywords of which each says what another one says, in libpq's word: where both are given, the nearer source counts.
-SAME = {
-    "tls_mode": "sslmode",
-    "tls_verify": "sslmode",
-    "tls_fallback": "sslmode",
-    "tls_negotiation": "sslnegotiation",
-    "tls_sni": "sslsni",
-    "tls_root_cert_path": "sslrootcert",
-    "tls_default_roots": "sslrootcert",
-    "tls_os_roots": "sslrootcert",
-    "tls_client_cert": "sslcert",
-    "tls_client_key": "sslkey",
-    "tls_client_key_password": "sslpassword",
-    "tls_client_cert_mode": "sslcertmode",
-    "tls_crl_path": "sslcrl",
-    "tls_crl_dir": "sslcrldir",
-    "tls_min_version": "ssl_min_protocol_version",
-    "tls_max_version": "ssl_max_protocol_version",
-    "tls_key_log_path": "sslkeylogfile",
-    ALIAS: "channel_binding",
-}
-
-#: Those of them that say only a part of it, and leave the rest to libpq's word wherever that stands.
-_PARTS = frozenset(["tls_fallback", "tls_default_roots", "tls_os_roots", ALIAS])
-
-
-def rivals(keyword: str) -> frozenset[str]:
-    """The keywords that leave nothing for this one to say, where a nearer source has them."""
-    if keyword in SAME:
-        return frozenset([SAME[keyword]])
-    return frozenset(own for own, word in SAME.items() if word == keyword) - _PARTS
-
-
-#: Fields of `Config` that are keywords under their own names: what they mean is more than libpq's words can say.
+#: Fields of `Config` that are keywords under their own names. They take precedence over libpq's keywords.
 OWN = (
-    Keyword("tls_mode"),
-    Keyword("tls_verify"),
+    Keyword("tls_mode", refines="sslmode"),
+    Keyword("tls_verify", refines="sslmode"),
     Keyword("tls_backend"),
-    Keyword("tls_negotiation"),
+    Keyword("tls_negotiation", refines="sslnegotiation"),
     Keyword("tls_server_name"),
-    Keyword("tls_sni"),
-    Keyword("tls_root_cert_path", names_file=True),
-    Keyword("tls_default_roots"),
-    Keyword("tls_os_roots"),
+    Keyword("tls_sni", refines="sslsni"),
+    Keyword("tls_root_cert_path", names_file=True, refines="sslrootcert"),
+    Keyword("tls_default_roots", refines="sslrootcert", replaces=False),
+    Keyword("tls_os_roots", refines="sslrootcert", replaces=False),
     Keyword("tls_common_name"),
     Keyword("tls_pins"),
     Keyword("tls_groups"),
     Keyword("tls_ciphers"),
-    Keyword("tls_client_cert", names_file=True),
-    Keyword("tls_client_key", names_file=True),
-    Keyword("tls_client_key_password", secret=True),
-    Keyword("tls_client_cert_mode"),
-    Keyword("tls_crl_path", names_file=True),
-    Keyword("tls_crl_dir", names_file=True),
-    Keyword("tls_min_version"),
-    Keyword("tls_max_version"),
-    Keyword("tls_key_log_path", names_file=True),
-    Keyword("tls_fallback"),
+    Keyword("tls_client_cert", names_file=True, refines="sslcert"),
+    Keyword("tls_client_key", names_file=True, refines="sslkey"),
+    Keyword("tls_client_key_password", secret=True, refines="sslpassword"),
+    Keyword("tls_client_cert_mode", refines="sslcertmode"),
+    Keyword("tls_crl_path", names_file=True, refines="sslcrl"),
+    Keyword("tls_crl_dir", names_file=True, refines="sslcrldir"),
+    Keyword("tls_min_version", refines="ssl_min_protocol_version"),
+    Keyword("tls_max_version", refines="ssl_max_protocol_version"),
+    Keyword("tls_key_log_path", names_file=True, refines="sslkeylogfile"),
+    Keyword("tls_fallback", refines="sslmode", replaces=False),
     Keyword("channel_binding_type"),
     Keyword("scram_key_cache"),
     Keyword("scram_min_iterations"),
@@ -153,7 +124,7 @@ OWN = (
     Keyword("server_settings"),
 )
 
+_ALIAS = Keyword(ALIAS, refines="channel_binding", replaces=False)
+
 #: Every keyword by its name.
-KEYWORDS = {
-    keyword.name: keyword for keyword in (*_LIBPQ, *OWN, Keyword(ALIAS), Keyword(STANDALONE, in_service_file=False))
-}
+KEYWORDS = {keyword.name: keyword for keyword in (*LIBPQ, *OWN, _ALIAS)}

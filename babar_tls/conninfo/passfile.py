@@ -18,8 +18,6 @@ from .paths import SOCKET_DIRECTORIES
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ..config import Config
-
 
 #: Limits in bytes, so that connecting needs little memory and time whatever the file is. libpq has none.
 _MAX_FILE = 1 << 24
@@ -27,38 +25,27 @@ _LONGEST_LINE = 1 << 16
 
 
 def is_open_to_others(mode: int) -> bool:
-    """Does a file of this mode give the group or the world access? Only POSIX's modes say so."""
+    """Return True if a file of this mode gives the group or the world access. Only POSIX has such modes."""
     return os.name == "posix" and bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 @clears_locals
-def password_for(config: Config) -> str | bytes | None:
-    """The password that `Config.passfile` has for the one host of this configuration (`Config.at`).
-
-    `None` where there is no file, or where it has no password for this connection.
-    """
-    if config.passfile is None:
-        return None
-    return find_password(config.passfile, config.host, config.port, config.database or config.user, config.user)
-
-
-@clears_locals
 def find_password(path: str, host: str, port: int, database: str, user: str) -> str | bytes | None:
-    """The password of the first line that matches.
+    """Return the password of the first line that matches.
 
-    As in libpq, a file that cannot be used is ignored: silently if it does not exist or may not be read, with a warning
-    if others may read it, if it is not a plain file, if it is too long or if reading it fails.
+    As in libpq, a file that cannot be used is ignored: silently if it does not exist or this user has no access, with a
+    warning if others have access, if it is not a plain file, if it is too long or if reading it fails.
 
     Args:
         path: The file.
-        host: The name of the host, its address where there is no name, or the directory of the socket. A default
-            directory of sockets is matched by ``localhost`` too.
+        host: The name of the host, its address if it has no name, or the directory of the socket. An entry for
+            ``localhost`` matches a default socket directory too.
         port: The port.
         database: The database, never empty.
         user: The role to log in as.
 
     Returns:
-        The password, as `bytes` where it is not UTF-8. `None` where no line matches, or the one that does has none.
+        The password, as `bytes` if it is not UTF-8. None if no line matches, or if the line has no password.
     """
     hosts = {os.fsencode(host)} | ({b"localhost"} if host in SOCKET_DIRECTORIES else set())
     wanted = (hosts, {b"%d" % port}, {os.fsencode(database)}, {os.fsencode(user)})
@@ -71,7 +58,7 @@ def find_password(path: str, host: str, port: int, database: str, user: str) -> 
 
 
 def _lines(path: str) -> Generator[bytes, None, None]:
-    """Yield the lines that are no comments, one at a time: the file may be of any size, and is not kept in memory."""
+    """Yield the lines that are not comments. The file may be large, so it is not read into memory."""
     file = _open(path)
     if file is None:
         return
@@ -86,7 +73,7 @@ def _lines(path: str) -> Generator[bytes, None, None]:
                 is_part, continues = continues, not line.endswith(b"\n") and len(line) == _LONGEST_LINE
                 if continues and not is_part:
                     warn(f'password file "{path}" has a line of more than {_LONGEST_LINE} bytes, which is not used')
-                stripped = line.partition(b"\0")[0].rstrip(b"\r\n")  # C's strings end at a zero byte
+                stripped = line.partition(b"\0")[0].rstrip(b"\r\n")  # C strings end at a NUL
                 if stripped and not (is_part or continues or stripped.startswith(b"#")):
                     yield stripped
         except OSError as exc:
@@ -95,7 +82,7 @@ def _lines(path: str) -> Generator[bytes, None, None]:
 
 def _open(path: str) -> BinaryIO | None:
     try:
-        # Without O_NONBLOCK the open of a pipe would wait for its other end.
+        # Without O_NONBLOCK, opening a pipe would wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
@@ -125,7 +112,7 @@ def _is_usable(path: str, mode: int) -> bool:
 
 
 def _match(line: bytes, wanted: tuple[set[bytes], ...]) -> bytes | None:
-    """The password of a line whose fields match, `None` where they do not."""
+    """Return the password of a line whose fields match, None if they do not."""
     position = 0
     for values in wanted:
         ends = [end for end in (_after(line, position, value) for value in values) if end is not None]
@@ -136,7 +123,7 @@ def _match(line: bytes, wanted: tuple[set[bytes], ...]) -> bytes | None:
 
 
 def _after(line: bytes, position: int, value: bytes) -> int | None:
-    """Where the next field begins, if this one is `value`. As in libpq, a colon in `value` needs no backslash."""
+    """Return the position of the next field if this one is `value`, in which colons need no backslash, as in libpq."""
     if line.startswith(b"*:", position):
         return position + 2
     for byte in value:
@@ -148,7 +135,7 @@ def _after(line: bytes, position: int, value: bytes) -> int | None:
 
 
 def _unescape(field: bytes) -> bytes:
-    """What stands there up to a colon, without its backslashes; the last character may be one."""
+    """Return the text up to a colon without its backslashes. The last character may be a backslash."""
     text = re.match(rb"(?:\\.|[^:])*", field, re.DOTALL)
     return re.sub(rb"\\(.)", rb"\1", text[0], flags=re.DOTALL) if text else b""
 

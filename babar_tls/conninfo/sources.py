@@ -1,7 +1,4 @@
-"""Where a connection's parameters come from: the string, then a service, then the environment.
-
-`resolve` finds the value that counts for each keyword and remembers who said so; what it means is `conninfo`'s affair.
-"""
+"""The sources of a connection's parameters: the connection string, a service file, the environment."""
 
 from __future__ import annotations
 
@@ -10,93 +7,75 @@ from typing import TYPE_CHECKING
 
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
-from .keywords import KEYWORDS, STANDALONE, rivals
+from .keywords import KEYWORDS
 from .service import find_service
-from .syntax import names_secret, split
-from .values import Setting, boolean, refuse
+from .setting import Setting, refuse
+from .syntax import names_secret, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from .keywords import Keyword
-
-__all__ = ["Setting", "is_standalone", "resolve"]
 
 
 @clears_locals
 def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, str] | None = None) -> dict[str, Setting]:
-    """Every keyword that has a value, from the first place that gives it one; an empty value is one.
+    """Return every keyword that has a value, from the nearest source. An empty value is a value.
 
-    As in libpq, a service stands in for what the string leaves open, and the environment for what both do. What one of
-    our own keywords says is not open to libpq's word for it, nor the other way about. A string that is ``standalone``
-    is all there is.
+    As in libpq, a service adds what the string leaves open, and the environment adds what both leave open. A keyword of
+    libpq and the keyword of this library that refines it count as one: the nearer source of either counts.
 
     Args:
         conninfo: A URI or a keyword string.
-        allow_files: `False` for a string from somebody you do not trust. It may then name no file and no service; and
-            because it chooses the server, nothing is added to it that this server should not be given: no password,
-            no key, no file. What remains of the environment is where to connect and how strictly.
+        allow_files: False for a string from an untrusted source. It may not name a file or a service. Because it
+            chooses the server, nothing is added to it that the server should not receive: no password, key or file.
         environ: The environment, by default that of the process.
 
     Raises:
-        ConfigError: The string is malformed, has an unknown keyword or one that it may not have, or there is no such
-            service.
+        ConfigError: The string is malformed, has a keyword that is unknown or not allowed, or names a service that does
+            not exist.
     """
     environ = os.environ if environ is None else environ
-    settings = {keyword: Setting(keyword, value) for keyword, value in split(conninfo, KEYWORDS).items()}
-    if not allow_files:
-        for setting in settings.values():
-            _check_names_no_file(setting)
-    if is_standalone(settings):
-        return settings
+    settings = {keyword: Setting(keyword, value) for keyword, value in parse(conninfo).items()}
     if allow_files:
         _add_service(settings, environ)
-    nearer = frozenset(settings)
-    for keyword in KEYWORDS.values():
-        value = environ.get(keyword.envvar) if keyword.envvar else None
-        if value is None or _is_said(keyword.name, nearer) or not (allow_files or _is_for_anybody(keyword, value)):
-            continue
-        _add(settings, keyword.name, value, f"environment variable {keyword.envvar}")
-    if not _is_said("sslmode", settings.keys()) and environ.get("PGREQUIRESSL", "").startswith("1"):
-        _add(settings, "sslmode", "require", "environment variable PGREQUIRESSL")
+    else:
+        for setting in settings.values():
+            _check_names_no_file(setting)
+    variables = {
+        keyword.name: Setting(keyword.name, environ[keyword.envvar], f"environment variable {keyword.envvar}")
+        for keyword in KEYWORDS.values()
+        if keyword.envvar is not None
+        and keyword.envvar in environ
+        and (allow_files or not (keyword.secret or _names_file(keyword, environ[keyword.envvar])))
+    }
+    if environ.get("PGREQUIRESSL", "").startswith("1"):
+        variables.setdefault("sslmode", Setting("sslmode", "require", "environment variable PGREQUIRESSL"))
+    _add(settings, variables)
     return settings
 
 
-def is_standalone(settings: Mapping[str, Setting]) -> bool:
-    """Does the string say that it is complete?
-
-    Raises:
-        ConfigError: It says neither yes nor no.
-    """
-    setting = settings.get(STANDALONE)
-    return setting is not None and bool(setting.value) and boolean(setting)
-
-
-def _add(settings: dict[str, Setting], keyword: str, value: str, source: str) -> None:
-    settings[keyword] = Setting(keyword, value, source)
-
-
-def _is_said(keyword: str, nearer: Collection[str]) -> bool:
-    """Does a nearer source say this, or what takes its place, already?"""
-    return keyword in nearer or not rivals(keyword).isdisjoint(nearer)
+def _add(settings: dict[str, Setting], more: Mapping[str, Setting]) -> None:
+    """Add the settings of a farther source, except for those of which the nearer sources have a keyword."""
+    said = settings.keys() | {KEYWORDS[name].refines for name in settings if KEYWORDS[name].replaces}
+    settings.update(
+        {name: setting for name, setting in more.items() if not {name, KEYWORDS[name].refines} & said - {None}}
+    )
 
 
 def _add_service(settings: dict[str, Setting], environ: Mapping[str, str]) -> None:
     for name in ("service", "servicefile"):
         envvar = KEYWORDS[name].envvar or ""
         if name not in settings and envvar in environ:
-            _add(settings, name, environ[envvar], f"environment variable {envvar}")
+            settings[name] = Setting(name, environ[envvar], f"environment variable {envvar}")
     if "service" not in settings:
         return
     service = settings["service"].value
-    file = settings["servicefile"].value if "servicefile" in settings else None
     if names_secret(service):
         raise refuse(settings["service"], "definition of service not found")
-    path, values = find_service(service, file, environ)
-    nearer = frozenset(settings)
-    for keyword, value in values.items():
-        if not _is_said(keyword, nearer):
-            _add(settings, keyword, value, f'service file "{path}", service "{service}"')
+    path, values = find_service(service, settings["servicefile"].value if "servicefile" in settings else None, environ)
+    source = f'service file "{path}", service "{service}"'
+    _add(settings, {keyword: Setting(keyword, value, source) for keyword, value in values.items()})
 
 
 def _check_names_no_file(setting: Setting) -> None:
@@ -106,10 +85,6 @@ def _check_names_no_file(setting: Setting) -> None:
             remedy=f"Remove {setting.keyword} from the string and pass the file as an argument, or trust the string: "
             "allow_files=True.",
         )
-
-
-def _is_for_anybody(keyword: Keyword, value: str) -> bool:
-    return not keyword.secret and not _names_file(keyword, value)
 
 
 def _names_file(keyword: Keyword, value: str) -> bool:

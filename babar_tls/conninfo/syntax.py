@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
 from .foreign_syntax import as_text, check_characters, explain, explain_parameter
 from .keywords import KEYWORDS
@@ -32,12 +33,9 @@ _SECRET = re.compile(
 )
 
 
-def split(conninfo: str, known: Collection[str]) -> dict[str, str]:
+@clears_locals
+def parse(conninfo: str) -> dict[str, str]:
     """Cut a URI or a keyword string into keywords and their values.
-
-    Args:
-        conninfo: The connection string.
-        known: The keywords that there are.
 
     Raises:
         ConfigError: It is malformed, or has an unknown keyword.
@@ -47,9 +45,9 @@ def split(conninfo: str, known: Collection[str]) -> dict[str, str]:
         raise ConfigError("the connection string contains a zero byte", remedy="Remove it: libpq's strings end there.")
     for scheme in _SCHEMES:
         if conninfo.startswith(scheme):
-            return _parse_uri(conninfo[len(scheme) :], known)
+            return _parse_uri(conninfo[len(scheme) :])
     try:
-        return _parse_keywords(conninfo, known)
+        return _parse_keywords(conninfo, KEYWORDS)
     except ConfigError:
         error = explain(conninfo)
         if error is None:
@@ -58,7 +56,7 @@ def split(conninfo: str, known: Collection[str]) -> dict[str, str]:
 
 
 def split_pairs(text: str) -> dict[str, str]:
-    """Cut a keyword string whose keywords are anybody's.
+    """Cut a keyword string that may contain any keyword.
 
     Raises:
         ConfigError: It is malformed.
@@ -73,12 +71,12 @@ def quote(value: str) -> str:
     return "'" + re.sub(r"(['\\])", r"\\\1", value) + "'"
 
 
-def _check_known(keyword: str, value: str, known: Collection[str], *, show: bool, what: str, colon: str = "") -> None:
-    if keyword in known:
+def _check_known(keyword: str, value: str, *, show: bool, what: str, colon: str = "") -> None:
+    if keyword in KEYWORDS:
         return
     if not show or not keyword.isidentifier() or len(keyword) > _LONGEST_NAME:
         raise ConfigError(f"invalid {what}", remedy=f"{_QUOTING if what == _OPTION else _ESCAPE} {_LIST}")
-    near = difflib.get_close_matches(keyword.lower(), sorted(known), n=1)
+    near = difflib.get_close_matches(keyword.lower(), sorted(KEYWORDS), n=1)
     remedy = explain_parameter(keyword, value) or (f'Did you mean "{near[0]}"?' if near else f"{_CHECK} {_LIST}")
     raise ConfigError(f'invalid {what}{colon} "{keyword}"', remedy=remedy)
 
@@ -132,17 +130,17 @@ def _parse_keywords(text: str, known: Collection[str] | None) -> dict[str, str]:
             values[keyword] = value
         else:
             if keyword != _OLD:
-                _check_known(keyword, value, known, show=show, what=_OPTION)
+                _check_known(keyword, value, show=show, what=_OPTION)
             if _SECRET.search(keyword) is None and not is_quoted:
-                _check_separators(value, known)
+                _check_separators(value)
             _store(values, keyword, value)
         position = _skip_blanks(text, position)
     return values
 
 
-def _check_separators(value: str, known: Collection[str]) -> None:
+def _check_separators(value: str) -> None:
     """Other libraries' strings have semicolons; the rest of one, its password included, would be a host to the DNS."""
-    if any(match[1].lower() in known for match in _OTHERS.finditer(value)):
+    if any(match[1].lower() in KEYWORDS for match in _OTHERS.finditer(value)):
         raise ConfigError(
             'parameters are separated by ";" in connection info string',
             remedy="libpq separates them by spaces: host=… user=….",
@@ -189,7 +187,7 @@ _ESCAPE = 'In a password, percent-encode "@", "/", "?", "&", "%" and spaces: %40
 _BRACKETS = 'Write an IPv6 address as host in brackets: [::1]:5432. In a password, percent-encode "[": %5B.'
 
 
-def _parse_uri(rest: str, known: Collection[str]) -> dict[str, str]:
+def _parse_uri(rest: str) -> dict[str, str]:
     check_characters(rest)
     raw: dict[str, str] = {}
     credentials = re.match("([^@/]*)@", rest)  # libpq's order: the first "@", unless a "/" comes before it
@@ -210,7 +208,7 @@ def _parse_uri(rest: str, known: Collection[str]) -> dict[str, str]:
     values = {keyword: _decode(text) for keyword, text in raw.items() if text}
     if not re.fullmatch("[0-9,]*", values.get("port", "")):  # not shown: it may be the beginning of a password
         raise ConfigError('invalid integer value for connection option "port"', remedy=_ESCAPE)
-    values.update(_parse_query(query, known))
+    values.update(_parse_query(query))
     return values
 
 
@@ -264,7 +262,7 @@ def _until(end: re.Pattern[str], text: str, position: int) -> tuple[str, int]:
     return text[position:stop], stop
 
 
-def _parse_query(query: str, known: Collection[str]) -> dict[str, str]:
+def _parse_query(query: str) -> dict[str, str]:
     values: dict[str, str] = {}
     # An "@" may be what follows a password that should have been percent-encoded.
     secret_from = -1 if "@" in query else _first_secret(query)
@@ -276,7 +274,7 @@ def _parse_query(query: str, known: Collection[str]) -> dict[str, str]:
         keyword, value = _decode(name), _decode(text)
         if _SECRET.search(keyword):  # its name may be percent-encoded
             secret_from = min(secret_from, position - 1)
-        shown = f': "{keyword}"' if show and (keyword in known or not keyword) else ""
+        shown = f': "{keyword}"' if show and (keyword in KEYWORDS or not keyword) else ""
         if not equals:
             raise ConfigError(f'missing key/value separator "=" in URI query parameter{shown}', remedy=_ESCAPE)
         if "=" in text:
@@ -284,7 +282,7 @@ def _parse_query(query: str, known: Collection[str]) -> dict[str, str]:
         if keyword == "ssl" and value == "true":  # JDBC's spelling, which libpq takes too
             keyword, value = "sslmode", "require"
         if keyword != _OLD:
-            _check_known(keyword, value, known, show=show, what=_PARAMETER, colon=":")
+            _check_known(keyword, value, show=show, what=_PARAMETER, colon=":")
         _store(values, keyword, value)
     return values
 

@@ -1,4 +1,4 @@
-"""What a connection string says of TLS: sslmode and the files, which mean something only together.
+"""The TLS options of a connection string: sslmode and the names of files, which have a meaning only together.
 
 https://www.postgresql.org/docs/current/libpq-ssl.html
 """
@@ -6,42 +6,17 @@ https://www.postgresql.org/docs/current/libpq-ssl.html
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..config.enums import ClientCertMode, TlsMode, TlsNegotiation, TlsVerify
 from .paths import default_file, exists
-from .values import Setting, member, refuse, word
+from .setting import Field, refuse
+from .values import word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-#: The source of a field about which nothing says anything.
-DEFAULT = "default"
-
-
-@dataclass(frozen=True)
-class Field:
-    """What a field of `Config` gets from a connection string, and why.
-
-    Attributes:
-        value: As it is handed to `Config`; it may be a secret.
-        keyword: The keyword that decides it, `None` where none does.
-        source: Who said so, in words for people: that of the keyword's `Setting`; ``default file "/…"`` for one
-            that is used without being named; ``default``.
-    """
-
-    value: Any = dataclass_field(repr=False)
-    keyword: str | None = None
-    source: str = DEFAULT
-
-    @classmethod
-    def by(cls, setting: Setting, value: Any) -> Field:
-        """A value that follows from a setting."""
-        return cls(value, setting.keyword, setting.source)
-
+    from .setting import Setting
 
 SSL_MODES = {
     "disable": (TlsMode.DISABLE, TlsVerify.NONE),
@@ -53,67 +28,79 @@ SSL_MODES = {
 }
 
 
-class Files:
-    """The files that are there without being named: this user's, unless a string may not have them."""
+def read_tls_options(settings: Mapping[str, Setting], environ: Mapping[str, str] | None) -> dict[str, Field]:
+    """Return the fields that sslmode, sslrootcert, sslcrl, sslcrldir, sslcert and sslkey decide.
 
-    def __init__(self, environ: Mapping[str, str], *, allowed: bool) -> None:
-        self._environ = environ
-        self.allowed = allowed
-
-    def default(self, keyword: str, name: str, *, missing: bool = False) -> Field | None:
-        """The file of that name, if there is one; with `missing`, even if there is none."""
-        if not self.allowed:
-            return None
-        path = default_file(f".postgresql/{name}", name, self._environ)
-        if path is None or not (missing or exists(path)):
-            return None
-        return Field(str(path), keyword, f'default file "{path}"')
-
-
-def trust(settings: Mapping[str, Setting], files: Files) -> dict[str, Field]:
-    """The mode of TLS and what is verified, from sslmode and sslrootcert.
+    Args:
+        settings: The settings of the connection string.
+        environ: The environment, for the home directory with the default files; None to use no default files.
 
     Raises:
-        ConfigError: The mode is unknown, too weak for what stands beside it, or has nothing to verify with.
+        ConfigError: The mode is unknown, too weak for another setting, or has no file to verify with.
     """
     sslmode = settings.get("sslmode")
+    if sslmode and sslmode.value == TlsMode.DISABLE.value and "tls_mode" in settings and settings["tls_mode"].value:
+        sslmode = None  # tls_mode takes precedence, and sslmode=disable does not say how to verify
+    fields = _read_verification(sslmode, settings, environ)
+    for keyword, name in (("sslcrl", "tls_crl_path"), ("sslcrldir", "tls_crl_dir")):
+        if keyword in settings and settings[keyword].value:
+            fields[name] = Field.by(settings[keyword], settings[keyword].value)
+    if "tls_root_cert_path" in fields and not fields.keys() & {"tls_crl_path", "tls_crl_dir"}:
+        default = _default_file("sslcrl", "root.crl", environ)
+        if default is not None:
+            fields["tls_crl_path"] = default
+    if "tls_mode" not in fields or fields["tls_mode"].value is not TlsMode.DISABLE:
+        fields.update(_read_client_certificate(settings, environ))
+    return fields
+
+
+def _default_file(
+    keyword: str, name: str, environ: Mapping[str, str] | None, *, may_be_missing: bool = False
+) -> Field | None:
+    """Return a file of the directory ``~/.postgresql``; None if it does not exist, or if default files are not used."""
+    path = default_file(f".postgresql/{name}", name, environ) if environ is not None else None
+    if path is None or not (may_be_missing or exists(path)):
+        return None
+    return Field(str(path), keyword, f'default file "{path}"')
+
+
+def _read_verification(
+    sslmode: Setting | None, settings: Mapping[str, Setting], environ: Mapping[str, str] | None
+) -> dict[str, Field]:
+    """Return the TLS mode and what is verified, from sslmode and sslrootcert."""
     sslrootcert = settings.get("sslrootcert")
-    root = Field.by(sslrootcert, sslrootcert.value) if sslrootcert and sslrootcert.value else None
     mode, verify = SSL_MODES[word(sslmode, SSL_MODES)] if sslmode else (TlsMode.REQUIRE, TlsVerify.FULL)
     if sslmode and mode is not TlsMode.REQUIRE:
         _check_direct(sslmode, settings.get("sslnegotiation"))
     if sslrootcert and sslrootcert.value == "system":
-        return _system(sslmode, sslrootcert)
-    if not sslmode:  # ours: stricter than libpq's "prefer"
-        return _roots(root or files.default("sslrootcert", "root.crt"))
-    fields = {"tls_mode": Field.by(sslmode, mode)}
-    if mode is TlsMode.DISABLE:  # it says nothing of what to verify if there were TLS
-        return fields
-    fields["tls_fallback"] = Field.by(sslmode, mode is TlsMode.PREFER)
-    if verify is TlsVerify.FULL:
-        fields["tls_common_name"] = Field.by(sslmode, True)
-    root = root or files.default("sslrootcert", "root.crt", missing=verify is not TlsVerify.NONE)
-    if verify is TlsVerify.NONE:
-        # As in libpq, a root file makes any mode verify the chain; a file that was named and is missing is an error.
-        fields["tls_verify"] = Field.by(sslmode, verify) if root is None else _because(root, TlsVerify.CA)
-        return {**fields, **_roots(root)}
-    if root is None:
-        raise refuse(
-            sslmode,
-            f'sslmode "{sslmode.value}" needs a root certificate file, and there is none to look for',
-            "Set sslrootcert to the file of CA certificates, or use sslmode=verify-full sslrootcert=system.",
-        )
-    return {**fields, "tls_verify": Field.by(sslmode, verify), **_roots(root)}
-
-
-def _because(cause: Field, value: Any) -> Field:
-    return Field(value, cause.keyword, cause.source)
-
-
-def _roots(root: Field | None) -> dict[str, Field]:
-    if root is None:
-        return {}
-    return {"tls_root_cert_path": root, "tls_default_roots": _because(root, False)}
+        return _read_system_roots(sslmode, sslrootcert)
+    fields = {}
+    if sslmode:
+        fields["tls_mode"] = Field.by(sslmode, mode)
+        if mode is TlsMode.DISABLE:
+            return fields
+        fields["tls_fallback"] = Field.by(sslmode, mode is TlsMode.PREFER)
+        fields["tls_verify"] = Field.by(sslmode, verify)
+        if verify is TlsVerify.FULL:
+            fields["tls_common_name"] = Field.by(sslmode, True)
+    if sslrootcert and sslrootcert.value:
+        root: Field | None = Field.by(sslrootcert, sslrootcert.value)
+    else:
+        # verify-ca and verify-full require a file. Otherwise the default file is used if it exists.
+        needed = sslmode is not None and verify is not TlsVerify.NONE
+        root = _default_file("sslrootcert", "root.crt", environ, may_be_missing=needed)
+        if root is None and needed and sslmode:
+            raise refuse(
+                sslmode,
+                f'sslmode "{sslmode.value}" needs a root certificate file, and there is no default file',
+                "Set sslrootcert to the file of CA certificates, or use sslmode=verify-full sslrootcert=system.",
+            )
+    if root is not None:
+        fields["tls_root_cert_path"] = root
+        fields["tls_default_roots"] = Field.by(root, False)
+        if verify is TlsVerify.NONE:  # as in libpq, a root file makes the weaker modes verify the chain
+            fields["tls_verify"] = Field.by(root, TlsVerify.CA)
+    return fields
 
 
 def _check_direct(sslmode: Setting, negotiation: Setting | None) -> None:
@@ -126,7 +113,7 @@ def _check_direct(sslmode: Setting, negotiation: Setting | None) -> None:
         )
 
 
-def _system(sslmode: Setting | None, sslrootcert: Setting) -> dict[str, Field]:
+def _read_system_roots(sslmode: Setting | None, sslrootcert: Setting) -> dict[str, Field]:
     if sslmode and sslmode.value != "verify-full":
         raise refuse(
             sslmode,
@@ -142,46 +129,28 @@ def _system(sslmode: Setting | None, sslrootcert: Setting) -> dict[str, Field]:
     return {name: Field.by(sslrootcert, value) for name, value in values.items()}
 
 
-def revocation(settings: Mapping[str, Setting], files: Files, trusted: Mapping[str, Field]) -> dict[str, Field]:
-    """Revocation lists: those that are named, else this user's, where the chain is verified against a root file."""
-    fields = {}
-    for keyword, name in (("sslcrl", "tls_crl_path"), ("sslcrldir", "tls_crl_dir")):
-        setting = settings.get(keyword)
-        if setting and setting.value:
-            fields[name] = Field.by(setting, setting.value)
-    if not fields and "tls_root_cert_path" in trusted:
-        default = files.default("sslcrl", "root.crl")
-        if default is not None:
-            fields["tls_crl_path"] = default
-    return fields
-
-
-def client_certificate(settings: Mapping[str, Setting], files: Files, mode: TlsMode) -> dict[str, Field]:
-    """Our certificate and its key, and whether to present them.
+def _read_client_certificate(settings: Mapping[str, Setting], environ: Mapping[str, str] | None) -> dict[str, Field]:
+    """Return the client certificate and its key.
 
     Raises:
-        ConfigError: sslcertmode is unknown, or the key is in a token.
+        ConfigError: The key is in a token.
     """
-    fields: dict[str, Field] = {}
-    sslcertmode = settings.get("sslcertmode")
-    if sslcertmode:
-        fields["tls_client_cert_mode"] = Field.by(sslcertmode, member(sslcertmode, ClientCertMode))
-    sslcert, sslkey = settings.get("sslcert"), settings.get("sslkey")
-    if mode is TlsMode.DISABLE or (sslcertmode and sslcertmode.value == ClientCertMode.DISABLE.value):
-        return fields
+    sslcertmode, sslcert, sslkey = (settings.get(keyword) for keyword in ("sslcertmode", "sslcert", "sslkey"))
+    if sslcertmode and sslcertmode.value == ClientCertMode.DISABLE.value:
+        return {}
     if sslcert and sslcert.value:
         certificate: Field | None = Field.by(sslcert, sslcert.value)
     else:
-        certificate = files.default("sslcert", "postgresql.crt")
+        certificate = _default_file("sslcert", "postgresql.crt", environ)
     if certificate is None:
-        return fields
-    fields["tls_client_cert"] = certificate
+        return {}
+    fields = {"tls_client_cert": certificate}
     if sslkey and sslkey.value:
         _check_key(sslkey)
         fields["tls_client_key"] = Field.by(sslkey, sslkey.value)
     elif not certificate.value.lower().endswith((".p12", ".pfx")):
-        # Whether it exists is not asked: the engine says that it is missing, as libpq does.
-        key = files.default("sslkey", "postgresql.key", missing=True)
+        # If the file is missing, the backend reports it, as libpq does.
+        key = _default_file("sslkey", "postgresql.key", environ, may_be_missing=True)
         if key is not None:
             fields["tls_client_key"] = key
     return fields

@@ -1,4 +1,4 @@
-"""Single values of a connection string: a word, a number, a key, judged as libpq judges them and in its words."""
+"""Readers of single values of a connection string: words, numbers, keys. They judge as libpq does, with its texts."""
 
 from __future__ import annotations
 
@@ -6,72 +6,41 @@ import base64
 import binascii
 import math
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from ..config.enums import AUTH_METHODS, TlsVersion
+from ..config.enums import TlsVersion, parse_require_auth
 from ..config.validation import has_surrogates
 from ..errors import ConfigError
-from .syntax import names_secret
+from .setting import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from enum import Enum
 
+    from .setting import Setting
 
 _E = TypeVar("_E", bound="Enum")
 
-CONNECTION_STRING = "connection string"
-
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")
+_DECIMAL = re.compile(r"[0-9]{1,1000}\.[0-9]{1,1000}")
+_EXACT = 2**53  # larger floats are whole
 _BOOLEANS = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A keyword's value, and who said so.
+def integer(setting: Setting, text: str | None = None, remedy: str | None = None) -> int:
+    """Parse a whole number of 32 bits as C's strtol does.
 
-    Attributes:
-        keyword: A name of `keywords.KEYWORDS`.
-        value: As it was written; it may be a secret.
-        source: In words for people: ``connection string``, ``environment variable PGHOST``,
-            ``service file "/home/u/.pg_service.conf", service "billing"``.
-    """
-
-    keyword: str
-    value: str = field(repr=False)
-    source: str = CONNECTION_STRING
-
-
-def refuse(setting: Setting, message: str, remedy: str | None = None) -> ConfigError:
-    """An error about a setting, which says where it comes from if that is not under the reader's eyes.
-
-    A value that contains the name of a secret, or a user and a password as in a URI, is not shown.
-    """
-    if names_secret(setting.value):
-        message = f'invalid value for connection option "{setting.keyword}"'
-        remedy = "Its value contains another keyword or a URI. Separate keywords by spaces (in a URI: by &)."
-    place = None if setting.source == CONNECTION_STRING else f"It comes from {setting.source}."
-    return ConfigError(message, remedy=" ".join(filter(None, (remedy, place))) or None)
-
-
-def integer(setting: Setting) -> int:
-    """A whole number of 32 bits, as C's strtol reads it.
+    Args:
+        setting: The setting.
+        text: The part of its value that is the number, by default the whole value.
+        remedy: The remedy of the error.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is not a whole number, or it is too large.
     """
-    return as_integer(setting, setting.value)
-
-
-def as_integer(setting: Setting, text: str, remedy: str | None = None) -> int:
-    """One number of several that a setting holds.
-
-    Raises:
-        ConfigError: It is none.
-    """
+    text = setting.value if text is None else text
     match = _INTEGER.fullmatch(text)
-    value = int(match[1]) if match and len(match[1]) < 100 else 2**31  # Python refuses to read thousands of digits
+    value = int(match[1]) if match and len(match[1]) < 100 else 2**31  # int() refuses thousands of digits
     if not -(2**31) <= value < 2**31:
         raise refuse(
             setting,
@@ -81,11 +50,33 @@ def as_integer(setting: Setting, text: str, remedy: str | None = None) -> int:
     return value
 
 
-def word(setting: Setting, known: Collection[str]) -> str:
-    """One of the words that libpq knows for this keyword, in its case.
+def seconds(setting: Setting) -> float:
+    """Parse a whole number of 32 bits or, beyond libpq's grammar, a number with decimals.
 
     Raises:
-        ConfigError: It is none of them.
+        ConfigError: It is not such a number, or it is too large.
+    """
+    if not _DECIMAL.fullmatch(setting.value):
+        return integer(setting)
+    value = float(setting.value)
+    return int(setting.value.partition(".")[0]) if value > _EXACT else value
+
+
+def positive(setting: Setting) -> int | None:
+    """Parse a whole number; None stands for zero and negative numbers, which select the default of the system.
+
+    Raises:
+        ConfigError: It is not a whole number, or it is too large.
+    """
+    value = integer(setting)
+    return value if value > 0 else None
+
+
+def word(setting: Setting, known: Collection[str]) -> str:
+    """Return the value, which must be one of the known words, in the same case.
+
+    Raises:
+        ConfigError: It is another word.
     """
     if setting.value not in known:
         raise refuse(
@@ -97,19 +88,19 @@ def word(setting: Setting, known: Collection[str]) -> str:
 
 
 def member(setting: Setting, enum: type[_E]) -> _E:
-    """A member of the enum, by its value.
+    """Return the member of an enum that has this value.
 
     Raises:
-        ConfigError: There is none of that value.
+        ConfigError: No member has it.
     """
-    return enum(word(setting, [str(each.value) for each in enum]))
+    return enum(word(setting, [each.value for each in enum]))
 
 
 def boolean(setting: Setting) -> bool:
-    """Yes or no, in the words of PostgreSQL's own settings.
+    """Parse a boolean in one of the spellings that PostgreSQL's settings accept.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: It is not a boolean.
     """
     if setting.value.lower() not in _BOOLEANS:
         raise refuse(
@@ -121,10 +112,10 @@ def boolean(setting: Setting) -> bool:
 
 
 def number(setting: Setting) -> float:
-    """A number as Python writes it.
+    """Parse a number in Python's notation.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is not a number.
     """
     text = setting.value
     try:
@@ -136,11 +127,16 @@ def number(setting: Setting) -> float:
     return value
 
 
+def names(setting: Setting) -> tuple[str, ...]:
+    """Split a list of names at commas."""
+    return tuple(name for name in setting.value.split(",") if name)
+
+
 def scram_key(setting: Setting) -> bytes:
-    """A key of SCRAM-SHA-256 in base64.
+    """Parse a key of SCRAM-SHA-256 in base64.
 
     Raises:
-        ConfigError: It is no base64, or no 32 bytes.
+        ConfigError: It is not base64 of 32 bytes.
     """
     name = "SCRAM client key" if setting.keyword == "scram_client_key" else "SCRAM server key"
     try:
@@ -152,14 +148,14 @@ def scram_key(setting: Setting) -> bytes:
     return key
 
 
-def secret_text(setting: Setting) -> str | bytes:
-    """Return a password; bytes that are not UTF-8, which Python has as surrogates (PEP 383), as they are.
+def secret_text(setting: Setting) -> str | bytes | None:
+    """Return a secret, None if it is empty; as bytes if it is not UTF-8 (surrogates stand for such bytes, PEP 383).
 
     Raises:
-        ConfigError: There is a surrogate that stands for no byte.
+        ConfigError: It contains a surrogate that does not stand for a byte.
     """
     if not has_surrogates(setting.value):
-        return setting.value
+        return setting.value or None
     try:
         return setting.value.encode(errors="surrogateescape")
     except UnicodeEncodeError:
@@ -169,10 +165,10 @@ def secret_text(setting: Setting) -> str | bytes:
 
 
 def tls_version(setting: Setting) -> TlsVersion | None:
-    """A version of TLS in whatever case; `None` for none in particular. The oldest to accept is never below 1.2.
+    """Parse a TLS version in any case; None if it is empty. Older versions than 1.2 mean 1.2 as the oldest version.
 
     Raises:
-        ConfigError: There is no such version, or the newest to offer is one that this library does not speak.
+        ConfigError: The version is unknown, or the newest version is one that this library does not support.
     """
     versions = {version.value.lower(): version for version in TlsVersion}
     text = setting.value.lower()
@@ -194,43 +190,23 @@ def tls_version(setting: Setting) -> TlsVersion | None:
 
 
 def require_auth(setting: Setting) -> str | None:
-    """The methods as they were written, judged by libpq's grammar.
+    """Return the methods as they were written; None if there are none.
 
     Raises:
-        ConfigError: An unknown or repeated method, or negated and plain methods mixed.
+        ConfigError: See `parse_require_auth`.
     """
-    if not setting.value:
-        return None
-    words = setting.value.split(",")
-    negated = words[0].startswith("!")
-    for position, method in enumerate(words):
-        if method.startswith("!") != negated:
-            message = (
-                f'require_auth method "{method}" cannot be mixed with negative methods'
-                if negated
-                else f'negative require_auth method "{method}" cannot be mixed with non-negative methods'
-            )
-            raise refuse(setting, message, "Write require_auth with all of its methods negated by !, or with none.")
-        if method.removeprefix("!") not in AUTH_METHODS:
-            raise refuse(
-                setting,
-                f'invalid require_auth value: "{method.removeprefix("!")}"',
-                f"Known methods of require_auth: {', '.join(AUTH_METHODS)}.",
-            )
-        if method in words[:position]:
-            raise refuse(
-                setting,
-                f'require_auth method "{method}" is specified more than once',
-                "Write each method of require_auth once.",
-            )
-    return setting.value
+    try:
+        parse_require_auth(setting.value)
+    except ConfigError as error:
+        raise refuse(setting, error.message, error.remedy) from None
+    return setting.value or None
 
 
 def check_protocol_versions(oldest: Setting | None, newest: Setting | None) -> None:
-    """PostgreSQL's protocol: 3.0, the one that this library speaks, must be allowed.
+    """Check that version 3.0 of PostgreSQL's protocol, which this library supports, is allowed.
 
     Raises:
-        ConfigError: It is not, or one of the two is no version.
+        ConfigError: It is not allowed, or a version is unknown.
     """
     versions = {"3.0": 0, "3.2": 2, "latest": 2}
     low = versions[word(oldest, versions)] if oldest else 0
@@ -238,7 +214,7 @@ def check_protocol_versions(oldest: Setting | None, newest: Setting | None) -> N
     if low > high:
         raise ConfigError(
             '"min_protocol_version" is greater than "max_protocol_version"',
-            remedy="Leave out min_protocol_version: this library speaks version 3.0.",
+            remedy="Leave out min_protocol_version: this library supports version 3.0.",
         )
     if oldest and low:
         raise refuse(

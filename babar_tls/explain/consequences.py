@@ -21,7 +21,7 @@ from ..config.enums import (
     TlsNegotiation,
     TlsVerify,
 )
-from ..conninfo.passfile import is_open_to_others, password_for
+from ..conninfo.passfile import is_open_to_others
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import BackendUnavailable, ConfigError
 from ..protocol.channel_binding import DEFAULT_TYPE
@@ -227,7 +227,7 @@ def _from_file(config: Config, path: str) -> str:
         return f"without a password: {path} is not used because other users can read it"
     if not os.access(path, os.R_OK):
         return f"without a password: {path} cannot be read"
-    missing = [host for host in config.targets if password_for(config.at(host)) is None]
+    missing = [host for host in config.targets if config.at(host).find_password() is None]
     if not missing:
         return f"with a password from {path}"
     if len(missing) == len(config.targets):

@@ -68,9 +68,7 @@ def _with_password(config: Config) -> Config:
     """Return the configuration with the password from its password file, if it needs one and the file has one."""
     if config.passfile is None or config.password is not None or config.scram_client_key is not None:
         return config
-    from ..conninfo.passfile import password_for  # noqa: PLC0415 - rarely needed; connecting should not pay for its import
-
-    password = password_for(config)
+    password = config.find_password()
     return config if password is None else config.replace(password=password)
 
 

@@ -19,7 +19,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..config import ChannelBinding, ClientCertMode, Config, TlsMode, TlsNegotiation, TlsVerify
-from ..config.remembered import once
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
 from ..tls.banners import describe_service
 from ..tls.parameters import ALPN_POSTGRESQL, ClientCertificate, TlsParameters
@@ -145,7 +144,7 @@ def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
     if unrequested:
         raise _unrequested_error(unrequested)
     binding_type = config.channel_binding_type if config.channel_binding is not ChannelBinding.DISABLE else None
-    facts: TlsFacts = yield StartTls(once(config, tls_parameters), server_name(config), binding_type)
+    facts: TlsFacts = yield StartTls(tls_parameters(config), server_name(config), binding_type)
     _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
     if config.tls_pins and facts.possession_proven is not True:
         raise ConfigError(

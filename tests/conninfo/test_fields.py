@@ -127,8 +127,8 @@ FIELDS = [
     ("server_settings='a=b work_mem=\\'4 MB\\''", {"server_settings": {"a": "b", "work_mem": "4 MB"}}),
     ("channel_binding_type=tls-unique tls_server_name=n tls_server_name='' channel_binding_type=''", {}),
     ("sslcert=/c tls_client_cert='' tls_client_key=''", {}),
-    ("standalone=1 connect_timeout=2.5", {"connect_timeout": 2.5}),
-    ("standalone=1 password='' options='' dbname=''", {"password": "", "options": "", "database": ""}),
+    ("connect_timeout=2.5", {"connect_timeout": 2.5}),
+    ("password='' options='' dbname=''", {}),
 ]
 
 
@@ -180,7 +180,6 @@ def test_default_files(text: str, folder: Path) -> None:
         ("sslcert=/c.P12", "/c.P12", None),
         ("sslcert=/c.pfx sslkey=/k", "/c.pfx", "/k"),
         ("sslkey=/k", "default", "/k"),
-        ("standalone=1 sslcert=/c", "/c", None),
     ],
 )
 def test_client_certificates(text: str, certificate: str | None, key: str | None, folder: Path) -> None:
@@ -210,7 +209,6 @@ def test_an_override_of_the_certificate(folder: Path) -> None:
         ("sslcrl=/c", ("/c", None)),
         ("sslcrldir=/d", (None, "/d")),
         ("sslcrl=/c sslcrldir=/d", ("/c", "/d")),
-        ("standalone=1 sslrootcert=/r", (None, None)),
     ],
 )
 def test_revocation_lists(text: str, paths: tuple[str | None, str | None], folder: Path) -> None:

@@ -1,10 +1,9 @@
-"""A configuration goes through a string and comes back the same, wherever that string is read."""
+"""`Config.to_conninfo`: the string has the same fields wherever it is read."""
 
 from __future__ import annotations
 
 import dataclasses
 import ipaddress
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +11,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from babar_tls.config import (
-    AUTH_METHODS,
-    CHANNEL_BINDING_TYPES,
     ChannelBinding,
     ClientCertMode,
     Config,
@@ -25,8 +22,10 @@ from babar_tls.config import (
     TlsVerify,
     TlsVersion,
 )
+from babar_tls.config.enums import AUTH_METHODS, CHANNEL_BINDING_TYPES
 from babar_tls.conninfo import paths
-from babar_tls.conninfo.keywords import KEYWORDS
+from babar_tls.conninfo.foreign_syntax import is_pasted
+from babar_tls.conninfo.keywords import KEYWORDS, LIBPQ
 from babar_tls.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +37,11 @@ TEXT = st.text(
     max_size=12,
 )
 WORD = TEXT.filter(bool)
-NAME = WORD.map(lambda text: text.replace(",", "")).map(lambda text: text[:1] + text[1:].replace("@", "")).filter(bool)
+NAME = (
+    WORD.map(lambda text: text.replace(",", ""))
+    .map(lambda text: text[:1] + text[1:].replace("@", ""))
+    .filter(lambda text: text and (text.startswith(("/", "@")) or not is_pasted(text)))
+)
 PATH = st.one_of(WORD, WORD.map(lambda text: "/" + text), st.just("/r\udcff"), st.just("token:key"), st.just("system"))
 ADDRESS = st.none() | st.ip_addresses().map(str)
 HOST = st.builds(Host, NAME | st.sampled_from(["localhost", "/run/pg", "@pg"]), st.integers(1, 65535), ADDRESS)
@@ -101,25 +104,29 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "scram_min_iterations": st.integers(1, 2**20) | st.floats(1, 2**20, allow_nan=False),
     "scram_max_iterations": st.integers(2**20, 2**70) | st.floats(2**20, allow_nan=False),
     "pipelining": st.booleans(),
-    "require_auth": st.none() | st.sampled_from([*AUTH_METHODS, "", "md5, password", "!none,!md5"]),
+    "require_auth": st.none() | st.sampled_from([*AUTH_METHODS, "", "md5,password", "!none,!md5"]),
+}
+
+
+#: Keywords without a field, whose variables are used wherever a string is read.
+NO_FIELD = {keyword.name for keyword in LIBPQ if keyword.field is None} - {
+    *("host", "hostaddr", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir"),
 }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """An environment and a home that have something to add to everything."""
+def other_machine(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An environment and a home directory with another value for every field."""
     home = tmp_path_factory.mktemp("home")
     folder = home / ".postgresql"
     folder.mkdir()
     for name in ("root.crt", "root.crl", "postgresql.crt", "postgresql.key"):
         (folder / name).touch()
-    (home / ".pgpass").touch()
-    (home / ".pg_service.conf").write_text("[hostile]\nhost=hostile\npassword=hostile\nsslmode=disable\n")
     (home / ".s.PGSQL.5432").touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
         for keyword in KEYWORDS.values():
-            if keyword.envvar:
+            if keyword.envvar and keyword.name not in NO_FIELD:
                 patch.setenv(keyword.envvar, "hostile")
         patch.setenv("PGREQUIRESSL", "1")
         patch.setattr(paths, "SOCKET_DIRECTORIES", (str(home),))
@@ -127,12 +134,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_every_field_has_a_strategy() -> None:
-    """No field is forgotten here."""
+    """The strategies cover all fields of `Config`."""
     assert list(STRATEGIES) == [field.name for field in dataclasses.fields(Config)]
 
 
 def coherent(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without the commonest contradictions, which nobody could build."""
+    """Remove the most frequent contradictions, which `Config` would refuse."""
     if fields.get("hosts"):
         for name in ("host", "hostaddr", "port"):
             fields.pop(name, None)
@@ -152,7 +159,7 @@ def coherent(fields: dict[str, Any]) -> dict[str, Any]:
 @settings(max_examples=250, deadline=None)
 @given(st.fixed_dictionaries({}, optional=STRATEGIES))
 def test_round_trip(fields: dict[str, Any]) -> None:
-    """`Config.from_conninfo(config.to_conninfo()) == config`, whatever there is where it is read."""
+    """`Config.from_conninfo(config.to_conninfo()) == config`, with any environment and any default files."""
     try:
         config = Config(**coherent(fields))
     except ConfigError:
@@ -166,7 +173,7 @@ def test_round_trip(fields: dict[str, Any]) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_fields_one_by_one(data: st.DataObject) -> None:
-    """Each field alone comes back."""
+    """Every single field can be written and read."""
     name = data.draw(st.sampled_from([*STRATEGIES]))
     try:
         config = Config(**{"user": "u", name: data.draw(STRATEGIES[name])})
@@ -175,41 +182,43 @@ def test_fields_one_by_one(data: st.DataObject) -> None:
     assert Config.from_conninfo(config.to_conninfo()) == config
 
 
+#: The string of `Config(user="u")`.
+DEFAULTS = (
+    "host=localhost hostaddr='' port=5432 target_session_attrs=any load_balance_hosts=disable user=u dbname='' "
+    "password='' passfile='' application_name='' options='' connect_timeout=10 requirepeer='' tls_mode=require "
+    "tls_verify=full sslnegotiation=postgres sslsni=1 tls_root_cert_path='' tls_default_roots=1 tls_common_name=0 "
+    "tls_client_cert='' tls_client_key='' sslcertmode=allow tls_crl_path='' tls_crl_dir='' "
+    "ssl_min_protocol_version=TLSv1.2 ssl_max_protocol_version='' tls_fallback=0 channel_binding=prefer "
+    "require_auth=''"
+)
+
+
+def test_string_of_the_defaults() -> None:
+    """The string contains every field that an environment variable or a default file could set."""
+    assert Config(user="u").to_conninfo() == DEFAULTS
+
+
 @pytest.mark.parametrize(
-    ("fields", "text"),
+    ("fields", "texts"),
     [
-        ({}, ""),
-        ({"host": "h", "port": 1, "database": "d"}, " host=h port=1 {user} dbname=d"),
-        ({"hosts": [Host("a"), Host("b")]}, " host=a,b {user}"),
-        ({"hosts": [Host("a", 1, "::1"), Host("b", 1)]}, " host=a,b hostaddr=::1, port=1 {user}"),
-        ({"password": "it's \\"}, r" {user} password='it\'s \\'"),
-        ({"connect_timeout": None}, " {user} connect_timeout=0"),
-        ({"connect_timeout": 2.5}, " {user} connect_timeout=2.5"),
-        ({"tls_mode": "disable"}, " {user} sslmode=disable"),
-        ({"tls_mode": "prefer", "tls_verify": "none", "tls_fallback": True}, " {user} sslmode=prefer"),
-        ({"tls_mode": "prefer"}, " {user} tls_mode=prefer"),
-        ({"tls_verify": "none"}, " {user} sslmode=require"),
-        ({"tls_common_name": True}, " {user} sslrootcert=system"),
-        ({"tls_root_cert_path": "/r"}, " {user} tls_root_cert_path=/r"),
-        ({"tls_root_cert_path": "/r", "tls_default_roots": False}, " {user} sslrootcert=/r"),
-        (
-            {"tls_root_cert_path": "/r", "tls_default_roots": False, "tls_common_name": True},
-            " {user} sslmode=verify-full sslrootcert=/r",
-        ),
-        (
-            {"tls_root_cert_path": "/r", "tls_default_roots": False, "tls_verify": "ca"},
-            " {user} sslmode=verify-ca sslrootcert=/r",
-        ),
-        ({"tls_client_cert": "/c", "tls_client_key": "/k"}, " {user} sslcert=/c sslkey=/k"),
-        ({"tls_client_cert": "/c", "tls_client_key": "t:k"}, " {user} sslcert=/c tls_client_key=t:k"),
-        ({"server_settings": {"work_mem": "4 MB"}}, r" {user} server_settings='work_mem=\'4 MB\''"),
-        ({"channel_binding_type": "tls-exporter"}, " {user} channel_binding_type=tls-exporter"),
+        ({"host": "h", "port": 1, "database": "d"}, ["host=h", "port=1", "dbname=d"]),
+        ({"hosts": [Host("a"), Host("b")]}, ["host=a,b", "port=5432,5432"]),
+        ({"hosts": [Host("a", 1, "::1"), Host("b", 1)]}, ["host=a,b", "hostaddr=::1,", "port=1,1"]),
+        ({"password": "it's \\"}, [r"password='it\'s \\'"]),
+        ({"connect_timeout": None}, ["connect_timeout=0"]),
+        ({"connect_timeout": 2.5}, ["connect_timeout=2.5"]),
+        ({"tls_mode": "disable"}, ["tls_mode=disable"]),
+        ({"tls_root_cert_path": "/r", "tls_default_roots": False}, ["tls_root_cert_path=/r", "tls_default_roots=0"]),
+        ({"tls_client_cert": "/c", "tls_client_key": "t:k"}, ["tls_client_cert=/c", "tls_client_key=t:k"]),
+        ({"server_settings": {"work_mem": "4 MB"}}, [r"server_settings='work_mem=\'4 MB\''"]),
+        ({"keepalives": False, "keepalives_idle": 7}, ["keepalives=0", "keepalives_idle=7"]),
+        ({"channel_binding_type": "tls-exporter"}, ["channel_binding_type=tls-exporter"]),
     ],
 )
-def test_words(fields: dict[str, Any], text: str) -> None:
-    """Libpq's keywords where they say it, ours for the rest, and nothing of what is default."""
-    config = Config(user="u", **fields)
-    assert config.to_conninfo() == "standalone=1" + (text or " {user}").format(user="user=u")
+def test_keywords(fields: dict[str, Any], texts: list[str]) -> None:
+    """A field is written as libpq's keyword, or under its own name if libpq has no keyword for it."""
+    string = f" {Config(user='u', **fields).to_conninfo()} "
+    assert [text for text in texts if f" {text} " not in string] == []
 
 
 @pytest.mark.parametrize(
@@ -225,34 +234,35 @@ def test_words(fields: dict[str, Any], text: str) -> None:
         ({"tls_backend": ""}, "tls_backend"),
         ({"server_settings": {"a b": "hunter2"}}, "server_settings"),
         ({"host": "a,b"}, "host"),
+        ({"host": '"a"'}, "host"),
     ],
 )
-def test_what_no_string_can_hold(fields: dict[str, Any], name: str) -> None:
-    """What is no text, or what the syntax has no place for, is an error that names the field and shows nothing."""
+def test_values_that_no_string_can_contain_are_refused(fields: dict[str, Any], name: str) -> None:
+    """The error names the field and does not show the value."""
     with pytest.raises(ConfigError, match=f"^{name} ") as caught:
         Config(user="u", **fields).to_conninfo()
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_standalone_string_is_complete(hostile: Path) -> None:
-    """Nothing adds to a string that says that it is complete, in either syntax."""
-    assert os.environ["PGHOST"] == "hostile"
-    assert (hostile / ".s.PGSQL.5432").exists()
-    assert Config.from_conninfo("standalone=1 user=u") == Config(user="u")
-    assert Config.from_conninfo("postgresql://u@h/?standalone=1") == Config(host="h", user="u")
-    with pytest.raises(ConfigError, match="hostile"):
-        Config.from_conninfo("standalone=0 user=u service=hostile")
+def test_password_file_is_used_without_password_and_passfile(other_machine: Path) -> None:
+    """As in libpq, the user's password file is used if the string has neither a password nor a password file."""
+    path = other_machine / ".pgpass"
+    path.touch()
+    text, with_password = Config(user="u").to_conninfo(), Config(user="u", password="p")
+    assert Config.from_conninfo(text, environ={"HOME": str(other_machine)}) == Config(user="u", passfile=str(path))
+    assert Config.from_conninfo(with_password.to_conninfo()) == with_password
+    path.unlink()
 
 
 def test_repr_shows_no_password() -> None:
-    """The string has the password, and nothing else shows it."""
+    """The string contains the password, and repr does not."""
     config = Config(user="u", password="hunter2", tls_client_key_password="hunter2")
     assert config.to_conninfo().count("hunter2") == 2
     assert "hunter2" not in repr(Config.from_conninfo(config.to_conninfo()))
 
 
-def test_addresses() -> None:
-    """A zone survives, and one with a comma in it is refused."""
+def test_zones_of_addresses() -> None:
+    """An address with a zone can be written, and a zone with a comma cannot."""
     config = Config(host="h", hostaddr="fe80::1%lo", user="u")
     assert Config.from_conninfo(config.to_conninfo()) == config
     assert ipaddress.ip_address("fe80::1%a,b")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from babar_tls.config import Config
 from babar_tls.conninfo import parse, resolve
-from babar_tls.conninfo.keywords import ALIAS, KEYWORDS, OWN, STANDALONE
+from babar_tls.conninfo.keywords import ALIAS, KEYWORDS, OWN
 from babar_tls.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def test_keywords_and_variables() -> None:
         option.keyword.decode(): (option.envvar.decode() if option.envvar else None)
         for option in pq.Conninfo.get_defaults()
     }
-    own = {keyword.name for keyword in OWN} | {ALIAS, STANDALONE}
+    own = {keyword.name for keyword in OWN} | {ALIAS}
     ours = {name: keyword.envvar for name, keyword in KEYWORDS.items() if name not in own}
     assert ours.pop("servicefile") == "PGSERVICEFILE"  # a keyword in libpq 19
     assert ours == theirs

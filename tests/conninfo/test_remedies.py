@@ -88,7 +88,6 @@ STRINGS = [
     "service=none",
     "service=none servicefile=/none",
     "service='\ud800'",
-    "standalone=x",
     "tls_sni=x",
     "tls_mode=x",
     "tls_pins=x",

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from babar_tls.config import ChannelBinding, ClientCertMode, Config, TlsMode, TlsVerify, TlsVersion
-from babar_tls.conninfo import config_fields, interpret
+from babar_tls.conninfo import interpret
 from babar_tls.conninfo.keywords import KEYWORDS
 from babar_tls.conninfo.sources import Setting, resolve
 from babar_tls.errors import ConfigError
+
+from .fields import config_fields
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -117,7 +119,7 @@ def test_lines_of_a_service_file(home: Path) -> None:
 
 def test_own_keywords_in_a_service_file(home: Path) -> None:
     """A service file may have our own keywords, but none that is about the string."""
-    (home / ".pg_service.conf").write_text("[s]\ntls_backend=openssl\n[t]\nstandalone=1\n")
+    (home / ".pg_service.conf").write_text("[s]\ntls_backend=openssl\n[t]\nservicefile=/f\n")
     assert Config.from_conninfo("service=s user=u").tls_backend == "openssl"
     with pytest.raises(ConfigError, match="syntax error in service file"):
         resolve("service=t")
@@ -188,7 +190,7 @@ def test_a_strangers_string_names_no_file(keyword: str) -> None:
     with pytest.raises(ConfigError, match=f'^connection option "{keyword}" names a file, which this string may not do'):
         config_fields(f"host=h {keyword}=x", allow_files=False)
     with pytest.raises(ConfigError, match="names a file"):
-        config_fields(f"postgresql://h?{keyword}=x&standalone=1", allow_files=False)
+        config_fields(f"postgresql://h?{keyword}=x", allow_files=False)
     assert config_fields(f"host=h {keyword}=''", allow_files=False)["host"] == "h"
 
 

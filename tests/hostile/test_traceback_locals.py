@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import AsyncSession, Config, ConfigError, Error, Session, connect, connect_async
-from babar_tls.conninfo import config_fields, interpret, parse, resolve
+from babar_tls.conninfo import interpret, parse, read, resolve
 from babar_tls.crypto import scram_keys, scram_verifiers
 from babar_tls.testing import CertificateAuthority, ScriptedServer
 
@@ -123,7 +123,7 @@ def test_a_configuration_that_no_string_can_hold_leaves_no_secret() -> None:
 def test_a_refused_string_leaves_no_secret(rest: str) -> None:
     for call in (
         Config.from_conninfo,
-        config_fields,
+        read,
         connect,
         lambda text: interpret(resolve(text)),
         lambda text: asyncio.run(connect_async(text)),

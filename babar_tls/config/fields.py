@@ -1,0 +1,112 @@
+"""The fields of a configuration, with their defaults. `Config` documents them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
+
+from .enums import (
+    ChannelBinding,
+    ClientCertMode,
+    LoadBalanceHosts,
+    TargetSessionAttrs,
+    TlsMode,
+    TlsNegotiation,
+    TlsVerify,
+    TlsVersion,
+    parse_require_auth,
+)
+from .host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ..tls.contract import TlsBackend
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigFields:
+    """The base class of `Config`."""
+
+    host: str = "localhost"
+    hostaddr: str | None = None
+    port: int = 5432
+    hosts: tuple[Host, ...] = ()
+    target_session_attrs: TargetSessionAttrs = TargetSessionAttrs.ANY
+    load_balance_hosts: LoadBalanceHosts = LoadBalanceHosts.DISABLE
+    user: str = ""
+    database: str | None = None
+    password: str | bytes | None = field(default=None, repr=False)
+    passfile: str | None = None
+    application_name: str | None = None
+    options: str | None = None
+    server_settings: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    connect_timeout: float | None = 10.0
+    keepalives: bool = True
+    keepalives_idle: int | None = None
+    keepalives_interval: int | None = None
+    keepalives_count: int | None = None
+    tcp_user_timeout: int | None = None
+    require_peer: str | None = None
+    tls_mode: TlsMode = TlsMode.REQUIRE
+    tls_verify: TlsVerify = TlsVerify.FULL
+    tls_backend: str | TlsBackend = "stdlib"
+    tls_negotiation: TlsNegotiation = TlsNegotiation.POSTGRES
+    tls_server_name: str | None = None
+    tls_sni: bool = True
+    tls_root_cert_path: str | None = None
+    tls_default_roots: bool = True
+    tls_os_roots: bool = False
+    tls_common_name: bool = False
+    tls_pins: tuple[str, ...] = ()
+    tls_groups: tuple[str, ...] = ()
+    tls_ciphers: tuple[str, ...] = ()
+    tls_client_cert: str | bytes | None = field(default=None, repr=False)
+    tls_client_key: str | bytes | None = field(default=None, repr=False)
+    tls_client_key_password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False)
+    tls_client_cert_mode: ClientCertMode = ClientCertMode.ALLOW
+    tls_crl_path: str | None = None
+    tls_crl_dir: str | None = None
+    tls_min_version: TlsVersion = TlsVersion.TLSV1_2
+    tls_max_version: TlsVersion | None = None
+    tls_key_log_path: str | None = None
+    tls_fallback: bool = False
+    channel_binding: ChannelBinding = ChannelBinding.PREFER
+    channel_binding_type: str | None = None
+    scram_key_cache: bool = True
+    scram_client_key: bytes | None = field(default=None, repr=False)
+    scram_server_key: bytes | None = field(default=None, repr=False)
+    scram_min_iterations: int = 1
+    scram_max_iterations: int = 1_000_000
+    pipelining: bool = True
+    require_auth: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the fields, which `Config` does."""
+
+    @property
+    def targets(self) -> tuple[Host, ...]:
+        """The servers to try: `hosts`, or the server of `host`, `hostaddr` and `port`."""
+        return self.hosts or _one_host(self.host, self.port, self.hostaddr)
+
+    @property
+    def is_unix_socket(self) -> bool:
+        """Whether the first host is a Unix-domain socket."""
+        return self.targets[0].is_unix_socket
+
+    @property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """`server_settings` as they are stored: pairs, sorted by name."""
+        return cast("tuple[tuple[str, str], ...]", self.server_settings)
+
+    @property
+    def allowed_auth(self) -> frozenset[str] | None:
+        """The authentication methods that `require_auth` allows; None if it allows all."""
+        return parse_require_auth(self.require_auth)
+
+
+@lru_cache(maxsize=64)
+def _one_host(host: str, port: int, hostaddr: str | None) -> tuple[Host, ...]:
+    """Return one host. The cache saves a pool that connects again the checks of `Host`."""
+    return (Host(host, port, hostaddr),)
