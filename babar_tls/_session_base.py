@@ -11,17 +11,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .config import Config
+from .config.host import Host
 from .errors import Busy, Closed, ConfigError, Error, ServerError
 from .protocol.messages import TERMINATE
-from .protocol.negotiation import endpoint
 from .protocol.query import copy_out, simple_query
-from .protocol.requests import CancelRunning, Endpoint
+from .protocol.requests import CancelRunning
 
 if TYPE_CHECKING:
     import weakref
     from collections.abc import Generator, Iterator, Mapping
 
-    from .config.host import Host
     from .net.establish import Ready
     from .protocol.query import Row
     from .protocol.requests import Exchange, Request
@@ -42,7 +41,7 @@ class SessionBase:
     def __init__(self, config: Config, ready: Ready) -> None:
         connection, established = ready.connection, ready.established
         self._config = config
-        self._place = connection.config
+        self._accepted = connection.config
         self._description = connection.description
         self._where = _reached(connection.config, connection.address)
         self._interruption = connection.interruption
@@ -62,7 +61,7 @@ class SessionBase:
     @property
     def host(self) -> Host:
         """The host that was accepted, of `config.targets`."""
-        return self._place.targets[0]
+        return self._accepted.targets[0]
 
     @property
     def params(self) -> Mapping[str, str]:
@@ -124,7 +123,7 @@ class SessionBase:
                 "the server sent no key for cancel requests",
                 remedy="A pooler between client and server may not support it.",
             )
-        return CancelRunning(self._place, self._where, self._process_id, self._secret_key, self._security.tls)
+        return CancelRunning(self._accepted, self._where, self._process_id, self._secret_key, self._security.tls)
 
     def _query(self, sql: str) -> Exchange[list[Row]]:
         """Run a query, after the last copy has ended."""
@@ -236,10 +235,10 @@ def as_config(target: str | Config, overrides: Mapping[str, Any]) -> Config:
     return Config.from_conninfo(target, **overrides)
 
 
-def _reached(config: Config, address: str | None) -> Endpoint:
-    """Return the endpoint of the server that answered; its name may have several addresses."""
-    where = endpoint(config)
-    return where if address is None else Endpoint(where.host, where.port, address)
+def _reached(config: Config, address: str | None) -> Host:
+    """Return the server that answered, with its address: its name may have several."""
+    where = config.targets[0]
+    return where if address is None else Host(where.host, where.port, address)
 
 
 def survives(error: BaseException | None) -> bool:

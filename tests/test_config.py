@@ -287,10 +287,10 @@ def test_no_secret_is_shown() -> None:
 
 def test_unix_sockets() -> None:
     """A host that begins with a slash or an at sign is a socket directory, unless an address is given."""
-    assert Config(user="u", host="/run/postgresql").is_unix_socket
-    assert Config(user="u", host="@babar").is_unix_socket
-    assert not Config(user="u", host="/run", hostaddr="192.0.2.7").is_unix_socket
-    assert not Config(user="u", host="localhost").is_unix_socket
+    assert Config(user="u", host="/run/postgresql").targets[0].is_unix_socket
+    assert Config(user="u", host="@babar").targets[0].is_unix_socket
+    assert not Config(user="u", host="/run", hostaddr="192.0.2.7").targets[0].is_unix_socket
+    assert not Config(user="u", host="localhost").targets[0].is_unix_socket
 
 
 def test_the_users_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +378,7 @@ def test_overriding_the_port_of_a_string() -> None:
 
 def test_an_empty_hostaddr_is_none() -> None:
     """An empty `hostaddr` is as good as none: the host may be a socket directory."""
-    assert Config(user="u", host="/run", hostaddr="").is_unix_socket
+    assert Config(user="u", host="/run", hostaddr="").targets[0].is_unix_socket
 
 
 def test_replacing_the_mode_replaces_all_of_it() -> None:

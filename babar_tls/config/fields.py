@@ -91,11 +91,6 @@ class ConfigFields:
         return self.hosts or _one_host(self.host, self.port, self.hostaddr)
 
     @property
-    def is_unix_socket(self) -> bool:
-        """Whether the first host is a Unix-domain socket."""
-        return self.targets[0].is_unix_socket
-
-    @property
     def settings(self) -> tuple[tuple[str, str], ...]:
         """`server_settings` as they are stored: pairs, sorted by name."""
         return cast("tuple[tuple[str, str], ...]", self.server_settings)

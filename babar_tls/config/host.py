@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..diagnostics.escaping import visible
 from ..errors import ConfigError
 from ..x509.idna import check_host
 from .validation import check_address, check_file_name, check_not_uri, check_text
+
+_SHOWN = 300  # characters of a host or of a path in a message
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,22 @@ class Host:
     def is_unix_socket(self) -> bool:
         """`host` is a directory of the file system or an abstract name, not a host."""
         return self.hostaddr is None and self.host[:1] in ("/", "@")
+
+    @property
+    def socket_path(self) -> str:
+        """The path of the Unix-domain socket; in the abstract namespace it begins with a NUL."""
+        path = f"{self.host}/.s.PGSQL.{self.port}"
+        return "\0" + path[1:] if path.startswith("@") else path
+
+    @property
+    def shown_path(self) -> str:
+        """The path of the Unix-domain socket for messages; an abstract name begins with ``@``."""
+        return visible(f"{self.host}/.s.PGSQL.{self.port}", limit=_SHOWN)
+
+    def describe(self, address: str | None = None) -> str:
+        """Return the server's name as in libpq's messages, with the `address` to which the host name was resolved."""
+        if self.is_unix_socket:
+            return f'server on socket "{self.shown_path}"'
+        address = address or self.hostaddr
+        shown = f" ({address})" if address and address != self.host else ""
+        return f'server at "{visible(self.host, limit=_SHOWN)}"{shown}, port {self.port}'

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..config import Config
-    from ..protocol.requests import Derive, Endpoint, ScramKeys, StartTls
+    from ..config.host import Host
+    from ..protocol.requests import Derive, ScramKeys, StartTls
     from ..tls.connection import TlsConnection
     from ..tls.contract import TlsBackend
     from ..tls.parameters import TlsParameters
@@ -67,7 +68,7 @@ class GatedConnection(BlockingConnection):
         if code:
             raise OSError(code, os.strerror(code))
 
-    def _look_up(self, endpoint: Endpoint, seconds: float | None) -> list[AddressInfo] | None:
+    def _look_up(self, endpoint: Host, seconds: float | None) -> list[AddressInfo] | None:
         with self._outside(Phase.RESOLVE):
             # After the main thread has ended, a lookup in this thread would delay the exit.
             here = threading.main_thread().is_alive()

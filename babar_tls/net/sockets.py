@@ -19,7 +19,7 @@ from ..x509.idna import as_address, ascii_name
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..protocol.requests import Endpoint
+    from ..config.host import Host
     from .interruption import Interruption
 
 #: One entry of what `socket.getaddrinfo` returns.
@@ -33,7 +33,7 @@ _SUN_PATH = 104 if sys.platform == "darwin" or "bsd" in sys.platform else 108
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
-def literal_address(endpoint: Endpoint) -> AddressInfo | None:
+def literal_address(endpoint: Host) -> AddressInfo | None:
     """Return the endpoint's address if nothing has to be looked up."""
     text = endpoint.hostaddr or endpoint.host
     try:
@@ -51,7 +51,7 @@ def literal_address(endpoint: Endpoint) -> AddressInfo | None:
     return socket.AF_INET6, socket.SOCK_STREAM, 0, "", (text.partition("%")[0], endpoint.port, 0, scope)
 
 
-def unix_address(endpoint: Endpoint) -> AddressInfo:
+def unix_address(endpoint: Host) -> AddressInfo:
     """Return the address of a Unix-domain socket.
 
     Raises:
@@ -98,7 +98,7 @@ def check_peer(sock: socket.socket, config: Config) -> None:
         AuthError: It runs as another user.
         ConfigError: This platform does not report the user.
     """
-    if config.require_peer is None or not config.is_unix_socket:
+    if config.require_peer is None or not config.targets[0].is_unix_socket:
         return
     if not hasattr(socket, "SO_PEERCRED"):
         raise ConfigError("requirepeer is not supported on this platform", remedy="Remove require_peer (requirepeer).")
@@ -127,7 +127,7 @@ def wait_for(sock: socket.socket, *, write: bool = False, seconds: float | None 
 
 
 def look_up(
-    endpoint: Endpoint, seconds: float | None, interruption: Interruption, *, here: bool = True
+    endpoint: Host, seconds: float | None, interruption: Interruption, *, here: bool = True
 ) -> list[AddressInfo] | None:
     """Return the addresses of the endpoint's name, or None if that takes longer or is interrupted.
 
@@ -164,7 +164,7 @@ def look_up(
     return outcome[0]
 
 
-def _addresses(endpoint: Endpoint) -> list[AddressInfo]:
+def _addresses(endpoint: Host) -> list[AddressInfo]:
     text = endpoint.hostaddr or endpoint.host
     name = text if as_address(text) is not None else ascii_name(text)  # getaddrinfo would convert it by IDNA 2003
     try:
@@ -184,7 +184,7 @@ def shown_address(address: tuple[object, ...]) -> str:
     return f"{address[0]}{zone}"
 
 
-def connect_error(exc: OSError, endpoint: Endpoint) -> Unreachable:
+def connect_error(exc: OSError, endpoint: Host) -> Unreachable:
     """Return the error for an address to which no connection could be opened."""
     if endpoint.is_unix_socket:
         remedy = "Is the server running locally and accepting connections on that socket?"
@@ -193,7 +193,7 @@ def connect_error(exc: OSError, endpoint: Endpoint) -> Unreachable:
     return Unreachable(os.strerror(exc.errno) if exc.errno else str(exc), remedy=remedy, errno=exc.errno)
 
 
-def resolve_error(exc: OSError, endpoint: Endpoint) -> Unreachable:
+def resolve_error(exc: OSError, endpoint: Host) -> Unreachable:
     """Return the error for a name that has no address."""
     name = visible(endpoint.hostaddr or endpoint.host)
     return Unreachable(

@@ -262,7 +262,7 @@ def _find_backend(config: Config) -> TlsBackend | None:
     Raises:
         BackendUnavailable: The backend is unknown or not installed.
     """
-    plain = config.tls_mode is TlsMode.DISABLE or config.is_unix_socket
+    plain = config.tls_mode is TlsMode.DISABLE or config.targets[0].is_unix_socket
     return None if plain else get_backend(config.tls_backend)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Closed, IoError, after, at_endpoint
 from ..protocol.hosts import shuffled
-from ..protocol.requests import Endpoint, Phase
+from ..protocol.requests import Phase
 from .buffers import GATHERING, Flow
 from .deadline import Meter, timeout_error
 from .interruption import Interruption
@@ -26,6 +26,7 @@ from .sockets import (
 
 if TYPE_CHECKING:
     from ..config import Config
+    from ..config.host import Host
 
 
 #: A socket's timeout may exceed the time that is left by this factor: each change is a system call.
@@ -54,7 +55,7 @@ class Transport:
         self.description: str | None = None
         self.address: str | None = None
         self._settled = False
-        self._reached: tuple[Endpoint, AddressInfo] | None = None
+        self._reached: tuple[Host, AddressInfo] | None = None
         self._socket: socket.socket | None = None
         self._timeout: float | None = None
         self._flow = Flow()
@@ -65,7 +66,7 @@ class Transport:
         if sock is not None:
             self.interruption.close(sock)
 
-    def open(self, endpoint: Endpoint) -> None:
+    def open(self, endpoint: Host) -> None:
         """Connect to the first address of an endpoint that accepts.
 
         Raises:
@@ -90,7 +91,7 @@ class Transport:
         self.meter.round_trips += not endpoint.is_unix_socket
         self.meter.mark(Phase.TCP)
 
-    def _open(self, endpoint: Endpoint, info: AddressInfo, seconds: float | None) -> None:
+    def _open(self, endpoint: Host, info: AddressInfo, seconds: float | None) -> None:
         family, kind, protocol, _, address = info
         if not endpoint.is_unix_socket:
             self.address = shown_address(address)
@@ -107,7 +108,7 @@ class Transport:
         self._timeout = seconds
         sock.connect(address)
 
-    def _resolve(self, endpoint: Endpoint) -> list[AddressInfo]:
+    def _resolve(self, endpoint: Host) -> list[AddressInfo]:
         if self._reached is not None and self._reached[0] == endpoint:
             return [self._reached[1]]  # a second attempt must use the same server
         if endpoint.is_unix_socket:
@@ -121,7 +122,7 @@ class Transport:
         self.meter.mark(Phase.RESOLVE)
         return shuffled(self.config, found)
 
-    def _look_up(self, endpoint: Endpoint, seconds: float | None) -> list[AddressInfo] | None:
+    def _look_up(self, endpoint: Host, seconds: float | None) -> list[AddressInfo] | None:
         return look_up(endpoint, seconds, self.interruption)
 
     def _write(self, data: bytes, phase: Phase) -> None:
@@ -178,7 +179,7 @@ class Transport:
             self._timeout = seconds
         return self._socket
 
-    def _connect_failure(self, exc: OSError, endpoint: Endpoint) -> IoError:
+    def _connect_failure(self, exc: OSError, endpoint: Host) -> IoError:
         if isinstance(exc, IoError):
             return exc
         return timeout_error(Phase.TCP) if isinstance(exc, TimeoutError) else connect_error(exc, endpoint)

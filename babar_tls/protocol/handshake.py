@@ -28,12 +28,13 @@ from . import messages
 from .authentication import Authenticated, authenticate, next_message
 from .message_reader import MessageReader
 from .negotiation import Attempt, attempts, matching_pin, negotiate, secure, start_tls, verified
-from .requests import Endpoint, Exchange, Phase, Receive, Send
+from .requests import Exchange, Phase, Receive, Send
 from .server_errors import CANNOT_CONNECT_NOW, refusal
 from .target_session import check_session
 
 if TYPE_CHECKING:
     from ..config import Config, TargetSessionAttrs, TlsVerify
+    from ..config.host import Host
     from ..tls.contract import TlsFacts
 
 
@@ -109,7 +110,7 @@ def _establish(config: Config) -> Exchange[Established]:
     raise AssertionError("the last attempt returns or raises")
 
 
-def cancel(config: Config, where: Endpoint, process_id: int, secret_key: bytes, *, tls: bool) -> Exchange[None]:
+def cancel(config: Config, where: Host, process_id: int, secret_key: bytes, *, tls: bool) -> Exchange[None]:
     """Request that the server cancels a session's query; over TLS if, and only if, the session uses TLS.
 
     Raises:

@@ -1,8 +1,8 @@
 """Choose the next host to try, in the order that the configuration requires.
 
-`search(config)` is a generator. It yields a `Place` to connect to. If the attempt fails, the caller throws the error
-into it. The generator yields the next place. It raises the error if there is no other host, or if the failure ends the
-search: a server that refuses a login, for example because of the password, does.
+`search(config)` is a generator. It yields a `Candidate` to connect to. If the attempt fails, the caller throws the
+error into the generator, which yields the next candidate. It raises the error if there is no other host, or if the
+failure ends the search: a server that refuses a login, for example because of the password, does.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _T = TypeVar("_T")
 _random = random.SystemRandom()
 
 
-class Place(NamedTuple):
+class Candidate(NamedTuple):
     """The configuration for one host, and the required kind of session."""
 
     config: Config
     wanted: TargetSessionAttrs
 
 
-def search(config: Config) -> Generator[Place, None, None]:
-    """Yield each place to try, in order; the caller throws the error of a failed attempt into the generator.
+def search(config: Config) -> Generator[Candidate, None, None]:
+    """Yield each candidate, in order; the caller throws the error of a failed attempt into the generator.
 
     Raises:
         Error: The error of the last attempt, with the others in `Error.earlier`.
@@ -39,13 +39,15 @@ def search(config: Config) -> Generator[Place, None, None]:
     hosts = list(config.targets)
     if config.load_balance_hosts is LoadBalanceHosts.RANDOM:
         _random.shuffle(hosts)
-    places = [Place(config.at(host), wanted) for wanted in _passes(config.target_session_attrs) for host in hosts]
+    candidates = [
+        Candidate(config.at(host), wanted) for wanted in _passes(config.target_session_attrs) for host in hosts
+    ]
     failures: list[Error] = []
-    for place in places:
+    for candidate in candidates:
         try:
-            yield place
+            yield candidate
         except Error as error:
-            if place is places[-1] or not _allows_next_host(error):
+            if candidate is candidates[-1] or not _allows_next_host(error):
                 after(error, failures)
                 raise
             failures.append(error)

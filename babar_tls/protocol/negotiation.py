@@ -26,9 +26,10 @@ from ..x509.certificate import public_key_info
 from ..x509.der import DerError
 from ..x509.idna import ascii_name
 from .messages import shown, ssl_request
-from .requests import Connect, Endpoint, Exchange, Phase, Send, StartTls, receive
+from .requests import Connect, Exchange, Phase, Send, StartTls, receive
 
 if TYPE_CHECKING:
+    from ..config.host import Host
     from ..tls.contract import TlsFacts
 
 
@@ -53,16 +54,11 @@ _ATTEMPTS = {
 
 def attempts(config: Config) -> tuple[Attempt, ...]:
     """Return the attempts to make, in order."""
-    if config.is_unix_socket:
+    if config.targets[0].is_unix_socket:
         return (Attempt.PLAIN,)
     if config.tls_fallback:
         return (Attempt.TLS_OR_PLAIN, Attempt.PLAIN)
     return _ATTEMPTS[config.tls_mode]
-
-
-def endpoint(config: Config) -> Endpoint:
-    """Return the endpoint to connect to."""
-    return Endpoint(config.host, config.port, config.hostaddr, config.is_unix_socket)
 
 
 def server_name(config: Config) -> str:
@@ -77,7 +73,7 @@ def server_name(config: Config) -> str:
     return ascii_name(name)
 
 
-def secure(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[TlsFacts | None]:
+def secure(config: Config, attempt: Attempt, where: Host | None = None) -> Exchange[TlsFacts | None]:
     """Connect, and start TLS if the attempt requires it.
 
     Args:
@@ -98,13 +94,13 @@ def secure(config: Config, attempt: Attempt, where: Endpoint | None = None) -> E
     return None if unrequested is None else (yield from start_tls(config, unrequested))
 
 
-def negotiate(config: Config, attempt: Attempt, where: Endpoint | None = None) -> Exchange[bytes | None]:
+def negotiate(config: Config, attempt: Attempt, where: Host | None = None) -> Exchange[bytes | None]:
     """Run the first half of `secure`: connect, and agree on TLS or on plain text.
 
     Returns:
         `None` for plain text. If TLS starts now: the bytes that the server sent after its ``S``, which must be empty.
     """
-    yield Connect(where or endpoint(config))
+    yield Connect(where or config.targets[0])
     if attempt is Attempt.PLAIN:
         return None
     return b"" if config.tls_negotiation is TlsNegotiation.DIRECT else (yield from _ask_for_tls(attempt))

@@ -75,7 +75,7 @@ class Policy:
         self._binding_required = config.channel_binding is ChannelBinding.REQUIRE
         self._binding: Binding | None = None  # cached, because two lists of mechanisms may need it
         pinned = matching_pin(config, facts) is not None
-        self._private = config.is_unix_socket or is_trusted(config, verified(config, facts), pinned=pinned)
+        self._private = config.targets[0].is_unix_socket or is_trusted(config, verified(config, facts), pinned=pinned)
 
     def check_request(self, method: str) -> None:
         """Check that the server may request `method` (one of `AUTH_METHODS` except SASL).

@@ -33,14 +33,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from ..diagnostics.escaping import visible
 from ..errors import Closed
 
 if TYPE_CHECKING:
     from ..config import Config
+    from ..config.host import Host
     from ..tls.parameters import TlsParameters
-
-_SHOWN = 300  # characters of a host or of a path in a message
 
 
 class Phase(Enum):
@@ -56,35 +54,6 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """The address of a server: a TCP host and port, or a socket file."""
-
-    host: str
-    port: int
-    hostaddr: str | None = None
-    is_unix_socket: bool = False
-
-    @property
-    def socket_path(self) -> str:
-        """The socket file's path; in the abstract namespace it begins with a NUL."""
-        path = f"{self.host}/.s.PGSQL.{self.port}"
-        return "\0" + path[1:] if path.startswith("@") else path
-
-    @property
-    def shown_path(self) -> str:
-        """The socket file's path for messages, where an abstract name begins with ``@``."""
-        return visible(f"{self.host}/.s.PGSQL.{self.port}", limit=_SHOWN)
-
-    def describe(self, address: str | None = None) -> str:
-        """Return the server's name as in libpq's messages, with the `address` to which the host name was resolved."""
-        if self.is_unix_socket:
-            return f'server on socket "{self.shown_path}"'
-        address = address or self.hostaddr
-        shown = f" ({address})" if address and address != self.host else ""
-        return f'server at "{visible(self.host, limit=_SHOWN)}"{shown}, port {self.port}'
-
-
-@dataclass(frozen=True)
 class ScramKeys:
     """The keys of a SCRAM password (RFC 5802 §3), 32 bytes each. They are as secret as the password."""
 
@@ -97,7 +66,7 @@ class ScramKeys:
 class Connect:
     """Open a connection."""
 
-    endpoint: Endpoint
+    endpoint: Host
 
 
 @dataclass(frozen=True)
@@ -162,7 +131,7 @@ class CancelRunning:
     """Send a cancel request for the session's query on a separate connection; over TLS if the session uses TLS."""
 
     config: Config
-    where: Endpoint
+    where: Host
     process_id: int
     secret_key: bytes = field(repr=False)
     tls: bool

@@ -106,13 +106,13 @@ class ScramServer(ScriptedServer):
         iterations: PBKDF2 iterations of passwords, and of roles that do not exist.
         minimum_version: The oldest TLS version.
         maximum_version: The newest.
-        engine: The TLS backend: ``openssl`` (pyOpenSSL, needed for tls-exporter) or ``stdlib``. Default: ``openssl`` if
-            it is installed or `channel_bindings` names tls-exporter.
+        tls_backend: ``openssl`` (pyOpenSSL, needed for tls-exporter) or ``stdlib``. Default: ``openssl`` if it is
+            installed or `channel_bindings` names tls-exporter.
         host: The address to listen on.
         timeout: How long any wait may take, in seconds.
 
     Attributes:
-        engine: The TLS backend.
+        tls_backend: The TLS backend.
         logins: The accepted logins, in order.
         refusals: The refused logins.
 
@@ -131,12 +131,12 @@ class ScramServer(ScriptedServer):
         iterations: int = 4096,
         minimum_version: ssl.TLSVersion | None = None,
         maximum_version: ssl.TLSVersion | None = None,
-        engine: Literal["stdlib", "openssl"] | None = None,
+        tls_backend: Literal["stdlib", "openssl"] | None = None,
         host: str = "127.0.0.1",
         timeout: float = 10.0,
     ) -> None:
         super().__init__(self._converse, host=host, timeout=timeout)
-        self.engine = engine or _default_backend(channel_bindings)
+        self.tls_backend = tls_backend or _default_backend(channel_bindings)
         self.logins: list[ScramLogin] = []
         self.refusals: list[ScramRefusal] = []
         self._secrets = Secrets(roles, iterations)
@@ -146,16 +146,16 @@ class ScramServer(ScriptedServer):
         _check_names("mechanism", self._mechanisms, _MECHANISMS)
         if not self._mechanisms:
             raise ConfigError("mechanisms is empty", remedy=f"Set mechanisms to one or more of {_MECHANISMS}.")
-        _check_names("TLS backend", [self.engine], tuple(_BINDINGS))
-        possible = _BINDINGS[self.engine]
-        _check_names(f"channel binding type for the TLS backend {self.engine}", channel_bindings or (), possible)
+        _check_names("TLS backend", [self.tls_backend], tuple(_BINDINGS))
+        possible = _BINDINGS[self.tls_backend]
+        _check_names(f"channel binding type for the TLS backend {self.tls_backend}", channel_bindings or (), possible)
         self._bindings = frozenset(possible if channel_bindings is None else channel_bindings)
-        if self.engine == "openssl":
+        if self.tls_backend == "openssl":
             # The caller must see the ImportError, not the thread of the first connection.
             importlib.import_module("babar_tls.testing._openssl_peer")
 
     def _converse(self, peer: ScriptedPeer) -> None:
-        tls = accept_tls(peer, self._certificate, backend=self.engine, **self._versions)
+        tls = accept_tls(peer, self._certificate, backend=self.tls_backend, **self._versions)
         user = ""
         try:
             startup = parse_startup(tls.peer.receive_startup())

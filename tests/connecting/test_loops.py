@@ -281,7 +281,7 @@ def test_log_records_are_made_in_the_context_of_the_caller(
 
     logger.addHandler(handler)
     try:
-        with ScramServer({"app": PASSWORD}, certificate, engine="stdlib") as server:
+        with ScramServer({"app": PASSWORD}, certificate, tls_backend="stdlib") as server:
             target = config.replace(
                 port=server.port, tls_backend=backend, tls_root_cert_path=str(tmp_path / "root.crt")
             )

@@ -197,16 +197,16 @@ def test_bytes_that_bind_nothing(world: World) -> None:
                 channel_binding_data(UNIQUE, cast("Any", facts))
 
 
-@pytest.mark.parametrize("server_engine", ["stdlib", "openssl"])
+@pytest.mark.parametrize("server_backend", ["stdlib", "openssl"])
 @pytest.mark.parametrize(("binding", "version"), [(END_POINT, "TLSv1.2"), (END_POINT, "TLSv1.3"), (UNIQUE, "TLSv1.2")])
 def test_either_engine_of_the_server(
-    *, world: World, backend: str, style: str, server_engine: Any, binding: str, version: str
+    *, world: World, backend: str, style: str, server_backend: Any, binding: str, version: str
 ) -> None:
     """The two ends need not be the same library for the two to agree."""
     need(backend, binding)
-    if server_engine == "openssl":
+    if server_backend == "openssl":
         pytest.importorskip("OpenSSL", reason="the backend of the server")
-    with world.server(version, engine=server_engine) as server:
+    with world.server(version, tls_backend=server_backend) as server:
         config = world.client(server.port, tls_backend=backend, channel_binding="require", channel_binding_type=binding)
         with connected(config, style) as session:
             assert session.security.channel_binding_type == binding
@@ -363,14 +363,14 @@ def scramp_login(server: ScramServer, binding: str) -> None:
             stream.sendall(messages.TERMINATE)
 
 
-@pytest.mark.parametrize("server_engine", ["stdlib", "openssl"])
+@pytest.mark.parametrize("server_backend", ["stdlib", "openssl"])
 @pytest.mark.parametrize(("binding", "version"), [(END_POINT, "TLSv1.2"), (END_POINT, "TLSv1.3"), (UNIQUE, "TLSv1.2")])
-def test_scramp_logs_in(world: World, binding: str, version: str, server_engine: Any) -> None:
+def test_scramp_logs_in(world: World, binding: str, version: str, server_backend: Any) -> None:
     """The client of scramp derives the same data from its end as the server from the other."""
     need_scramp()
-    if server_engine == "openssl":
+    if server_backend == "openssl":
         pytest.importorskip("OpenSSL", reason="the backend of the server")
-    with world.server(version, engine=server_engine) as server:
+    with world.server(version, tls_backend=server_backend) as server:
         scramp_login(server, binding)
     assert server.logins == [ScramLogin("app", PLUS, "p", binding, version)]
     assert (server.refusals, server.errors) == ([], [])

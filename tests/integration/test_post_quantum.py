@@ -39,7 +39,7 @@ def test_end_to_end(backend: str, style: str, negotiation: str, tmp_path: Path) 
     authority = CertificateAuthority()
     root = tmp_path / "root.crt"
     authority.write(root)
-    with ScramServer({"app": "secret"}, authority.issue("localhost", "127.0.0.1"), engine="openssl") as server:
+    with ScramServer({"app": "secret"}, authority.issue("localhost", "127.0.0.1"), tls_backend="openssl") as server:
         config = Config(
             host="localhost",
             hostaddr=server.host,

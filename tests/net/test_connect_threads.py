@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from babar_tls import AsyncSession, Config, Error, Unreachable
+from babar_tls.config.host import Host
 from babar_tls.net import connect_threads, gated_connection, thread_pool
 from babar_tls.net.connect_threads import _threads
 from babar_tls.net.deadline import Meter
@@ -20,7 +21,7 @@ from babar_tls.net.gate import Turn
 from babar_tls.net.gated_connection import GatedConnection, Interrupted
 from babar_tls.net.interruption import Interruption
 from babar_tls.net.thread_pool import THREAD_NAME
-from babar_tls.protocol.requests import Connect, Derive, Endpoint
+from babar_tls.protocol.requests import Connect, Derive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,7 +242,7 @@ def test_waiting_for_the_gate_does_not_extend_the_time_for_an_address(monkeypatc
 
     monkeypatch.setattr(turn, "enter", slow)
     monkeypatch.setattr("socket.socket.connect_ex", lambda *_: 115)
-    exchange = (request for request in [Connect(Endpoint("192.0.2.1", 5432))])
+    exchange = (request for request in [Connect(Host("192.0.2.1", 5432))])
     with pytest.raises(TimeoutError):
         connection.drive(exchange)
     turn.leave()

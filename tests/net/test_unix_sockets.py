@@ -13,7 +13,6 @@ from babar_tls import AsyncSession, Config, Host, Session, Unreachable
 from babar_tls.net.blocking import deliver_cancel
 from babar_tls.net.deadline import Meter
 from babar_tls.net.sockets import _SUN_PATH, unix_address
-from babar_tls.protocol.negotiation import endpoint
 from babar_tls.protocol.requests import CancelRunning
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def test_a_path_that_is_too_long_is_refused(host: str, style: str) -> None:
 @pytest.mark.parametrize("host", TOO_LONG, ids=range(len(TOO_LONG)))
 def test_a_cancel_request_to_such_a_path_is_refused(host: str) -> None:
     config = Config(host=host, user="u")
-    request = CancelRunning(config, endpoint(config), 1, b"key", tls=False)
+    request = CancelRunning(config, config.targets[0], 1, b"key", tls=False)
     with pytest.raises(Unreachable, match="too long"):
         deliver_cancel(request, Meter(10))
 
@@ -84,14 +83,14 @@ def test_the_next_host_is_tried(style: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("start", ["/", "@"])
 @pytest.mark.parametrize("filler", ["a", "é"])
 def test_the_longest_path_is_accepted(start: str, filler: str) -> None:
-    unix_address(endpoint(Config(host=directory(start, LONGEST, filler), user="u")))
+    unix_address(Host(directory(start, LONGEST, filler)))
 
 
 @pytest.mark.skipif(_SUN_PATH != 108, reason="abstract sockets are Linux's")
 def test_the_longest_abstract_name_can_be_connected_to() -> None:
     config = Config(host=directory("@", LONGEST), user="u", connect_timeout=10)
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(endpoint(config).socket_path)
+        listener.bind(config.targets[0].socket_path)
         listener.listen()
 
         def hang_up() -> None:

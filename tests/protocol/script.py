@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from babar_tls.backends import TrustedRoots
-    from babar_tls.protocol.requests import Endpoint, Exchange, ScramKeys
+    from babar_tls.config.host import Host
+    from babar_tls.protocol.requests import Exchange, ScramKeys
 
 #: One answer of the server: bytes, what makes bytes of the client's last words, or a failure of the network.
 Answer: TypeAlias = "bytes | Error | Callable[[bytes], bytes]"
@@ -195,7 +196,7 @@ class Driver:
     conversations: list[list[Answer]]
     facts: Facts | Error | list[Facts | Error] = field(default_factory=Facts)
     refused: dict[int, Error] = field(default_factory=dict)
-    connects: list[Endpoint] = field(default_factory=list)
+    connects: list[Host] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
     sent_plain: list[bytes] = field(default_factory=list)
     log: list[str] = field(default_factory=list)

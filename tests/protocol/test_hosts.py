@@ -26,7 +26,7 @@ from babar_tls.errors import (
     Unreachable,
     UnsupportedAuth,
 )
-from babar_tls.protocol.hosts import Place, search, shuffled
+from babar_tls.protocol.hosts import Candidate, search, shuffled
 
 from .configs import make
 
@@ -58,7 +58,7 @@ def several(**overrides: Any) -> Config:
     return make(host="localhost", hosts=[A, B, C], **overrides)
 
 
-def visit(config: Config, *failures: Error) -> tuple[list[Place], Error | None]:
+def visit(config: Config, *failures: Error) -> tuple[list[Candidate], Error | None]:
     """The places that are tried while these failures happen, and the error that ends it."""
     places = search(config)
     visited = [next(places)]

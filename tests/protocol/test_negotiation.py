@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from babar_tls.config import TlsMode, TlsVerify, TlsVersion
+from babar_tls.config.host import Host
 from babar_tls.errors import (
     AuthError,
     CertificateError,
@@ -29,8 +30,7 @@ from babar_tls.errors import (
 )
 from babar_tls.protocol.handshake import cancel, handshake
 from babar_tls.protocol.messages import cancel_request, frame, ssl_request
-from babar_tls.protocol.negotiation import Attempt, attempts, endpoint, server_name, tls_parameters
-from babar_tls.protocol.requests import Endpoint
+from babar_tls.protocol.negotiation import Attempt, attempts, server_name, tls_parameters
 
 from .configs import PASSWORD, make
 from .script import (
@@ -177,9 +177,9 @@ def test_hostaddr_is_where_to_connect() -> None:
     """`hostaddr` is connected to, with TLS even beside a socket directory, and `host` is verified."""
     driver = talk(WELCOME)
     driver.run(handshake(make(hostaddr="192.0.2.7")))
-    assert driver.connects == [Endpoint("db.example.com", 5432, "192.0.2.7")]
+    assert driver.connects == [Host("db.example.com", 5432, "192.0.2.7")]
     assert driver.tls[0].server_hostname == "db.example.com"
-    assert not endpoint(make(host="/run/postgresql", hostaddr="192.0.2.7")).is_unix_socket
+    assert not make(host="/run/postgresql", hostaddr="192.0.2.7").targets[0].is_unix_socket
 
 
 # A second connection -----------------------------------------------------------------------------------------------
@@ -455,7 +455,7 @@ def test_no_server_name(name: str) -> None:
 
 # Cancel ------------------------------------------------------------------------------------------------------------
 
-THERE = Endpoint("db.example.com", 5432, "192.0.2.8")
+THERE = Host("db.example.com", 5432, "192.0.2.8")
 
 
 @pytest.mark.parametrize(

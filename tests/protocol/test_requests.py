@@ -6,30 +6,31 @@ import dataclasses
 
 import pytest
 
+from babar_tls.config.host import Host
 from babar_tls.errors import Closed
 from babar_tls.protocol.message_reader import MessageReader
-from babar_tls.protocol.requests import Derive, Endpoint, Phase, ScramKeys, Send, fill, receive
+from babar_tls.protocol.requests import Derive, Phase, ScramKeys, Send, fill, receive
 
 
 @pytest.mark.parametrize(
     ("endpoint", "address", "text"),
     [
-        (Endpoint("db.example.com", 5432), None, 'server at "db.example.com", port 5432'),
-        (Endpoint("db.example.com", 5432), "192.0.2.7", 'server at "db.example.com" (192.0.2.7), port 5432'),
-        (Endpoint("db", 1, "192.0.2.7"), None, 'server at "db" (192.0.2.7), port 1'),
-        (Endpoint("192.0.2.7", 5432), "192.0.2.7", 'server at "192.0.2.7", port 5432'),
-        (Endpoint("/tmp", 5433, is_unix_socket=True), None, 'server on socket "/tmp/.s.PGSQL.5433"'),  # noqa: S108
+        (Host("db.example.com", 5432), None, 'server at "db.example.com", port 5432'),
+        (Host("db.example.com", 5432), "192.0.2.7", 'server at "db.example.com" (192.0.2.7), port 5432'),
+        (Host("db", 1, "192.0.2.7"), None, 'server at "db" (192.0.2.7), port 1'),
+        (Host("192.0.2.7", 5432), "192.0.2.7", 'server at "192.0.2.7", port 5432'),
+        (Host("/tmp", 5433), None, 'server on socket "/tmp/.s.PGSQL.5433"'),  # noqa: S108
     ],
 )
-def test_description(endpoint: Endpoint, address: str | None, text: str) -> None:
+def test_description(endpoint: Host, address: str | None, text: str) -> None:
     """An endpoint is named as libpq's messages name it."""
     assert endpoint.describe(address) == text
 
 
 def test_socket_path() -> None:
     """A socket's file name has the port; an abstract name begins with a zero byte."""
-    assert Endpoint("/run/postgresql", 5432, is_unix_socket=True).socket_path == "/run/postgresql/.s.PGSQL.5432"
-    assert Endpoint("@babar", 5432, is_unix_socket=True).socket_path == "\0babar/.s.PGSQL.5432"
+    assert Host("/run/postgresql", 5432).socket_path == "/run/postgresql/.s.PGSQL.5432"
+    assert Host("@babar", 5432).socket_path == "\0babar/.s.PGSQL.5432"
 
 
 def test_no_secret_is_shown() -> None:

@@ -55,9 +55,9 @@ def certificate(authority: CertificateAuthority) -> ServerCertificate:
 
 
 @pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
+def tls_backend(request: pytest.FixtureRequest) -> str:
     if request.param == "openssl":
-        pytest.importorskip("OpenSSL", reason="the engine that this test needs")
+        pytest.importorskip("OpenSSL", reason="the tls_backend that this test needs")
     return request.param
 
 
@@ -187,11 +187,11 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_as_postgresql_refuses(
-    name: str, server: PostgresServer, certificate: ServerCertificate, engine: Any
+    name: str, server: PostgresServer, certificate: ServerCertificate, tls_backend: Any
 ) -> None:
     """What PostgreSQL 17 does not accept is not accepted here, with the same SQLSTATE and the same words."""
     login, sqlstate, text = REFUSED[name]
-    with ScramServer({"app": PASSWORD, "nopassword": None}, certificate, engine=engine) as ours:
+    with ScramServer({"app": PASSWORD, "nopassword": None}, certificate, tls_backend=tls_backend) as ours:
         refusal = attempt(ours, login)
     assert isinstance(refusal, dict)
     assert refusal["V"] == "FATAL"
@@ -210,11 +210,11 @@ def test_refused_as_postgresql_refuses(
 
 @pytest.mark.parametrize("bound", [False, True])
 def test_accepted_as_postgresql_accepts(
-    *, bound: bool, server: PostgresServer, certificate: ServerCertificate, engine: Any
+    *, bound: bool, server: PostgresServer, certificate: ServerCertificate, tls_backend: Any
 ) -> None:
     """The same client, saying nothing wrong, is let in by both."""
     login = Attempt(PLUS, END_POINT.encode() + b",," + BARE, END_POINT, None) if bound else Attempt()
-    with ScramServer({"app": PASSWORD}, certificate, engine=engine) as ours:
+    with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend) as ours:
         assert attempt(ours, login)[:2] == b"v="  # type: ignore[index]  # if it is no bytes, it is a failure
     assert [(seen.mechanism, seen.gs2_flag) for seen in ours.logins] == [(PLUS, "p") if bound else (PLAIN, "n")]
     assert attempt(server, login)[:2] == b"v="  # type: ignore[index]
@@ -251,9 +251,9 @@ def offered(server: ScramServer) -> list[bytes]:
         return client.begin("app")
 
 
-def test_both_mechanisms_are_offered(certificate: ServerCertificate, engine: Any) -> None:
+def test_both_mechanisms_are_offered(certificate: ServerCertificate, tls_backend: Any) -> None:
     """By default both, the stronger first, as PostgreSQL has them."""
-    assert offered(ScramServer({"app": "x"}, certificate, engine=engine)) == [PLUS.encode(), PLAIN.encode()]
+    assert offered(ScramServer({"app": "x"}, certificate, tls_backend=tls_backend)) == [PLUS.encode(), PLAIN.encode()]
 
 
 @pytest.mark.parametrize("mechanism", [PLUS, PLAIN])
@@ -290,7 +290,7 @@ def test_nothing_to_bind_with(key: Any, version: ssl.TLSVersion) -> None:
     ]
 
 
-def test_a_type_that_is_not_accepted(certificate: ServerCertificate, engine: Any) -> None:
+def test_a_type_that_is_not_accepted(certificate: ServerCertificate, tls_backend: Any) -> None:
     """A registered type that the server was told not to accept is refused as PostgreSQL refuses it."""
     with ScramServer({"app": PASSWORD}, certificate, channel_bindings=["tls-unique"], maximum_version=V12) as server:
         refusal = attempt(server, Attempt(PLUS, END_POINT.encode() + b",," + BARE, END_POINT, None))
@@ -303,11 +303,11 @@ def test_a_type_that_is_not_accepted(certificate: ServerCertificate, engine: Any
 # The two bindings that PostgreSQL does not have, against definitions written out here ---------------------------------
 
 
-def test_unique_is_the_clients_finished(certificate: ServerCertificate, engine: Any) -> None:
+def test_unique_is_the_clients_finished(certificate: ServerCertificate, tls_backend: Any) -> None:
     """In a full handshake of TLS 1.2 tls-unique is the client's Finished message (RFC 5929 §3.1)."""
     openssl = pytest.importorskip("OpenSSL.SSL", reason="the client whose own Finished message can be asked for")
     with (
-        ScramServer({"app": PASSWORD}, certificate, maximum_version=V12, engine=engine) as server,
+        ScramServer({"app": PASSWORD}, certificate, maximum_version=V12, tls_backend=tls_backend) as server,
         pyopenssl_client(openssl, server) as (client, connection),
     ):
         assert len(connection.get_finished()) == 12
@@ -316,11 +316,11 @@ def test_unique_is_the_clients_finished(certificate: ServerCertificate, engine: 
     assert server.errors == []
 
 
-def test_unique_is_not_the_servers_finished(certificate: ServerCertificate, engine: Any) -> None:
+def test_unique_is_not_the_servers_finished(certificate: ServerCertificate, tls_backend: Any) -> None:
     """The server's Finished message comes second, and binds nothing."""
     openssl = pytest.importorskip("OpenSSL.SSL", reason="the client whose own Finished message can be asked for")
     with (
-        ScramServer({"app": PASSWORD}, certificate, maximum_version=V12, engine=engine) as server,
+        ScramServer({"app": PASSWORD}, certificate, maximum_version=V12, tls_backend=tls_backend) as server,
         pyopenssl_client(openssl, server) as (client, connection),
     ):
         assert log_in(client, "p=tls-unique", connection.get_peer_finished()) == "28000"
@@ -379,11 +379,11 @@ def config(authority: CertificateAuthority, tmp_path: Path) -> Config:
 
 
 @pytest.mark.parametrize("stored", ["password", "bytes", "verifier"])
-def test_roles(stored: str, config: Config, certificate: ServerCertificate, engine: Any) -> None:
+def test_roles(stored: str, config: Config, certificate: ServerCertificate, tls_backend: Any) -> None:
     """A role has a password or the verifier of one, with an iteration count of its own."""
     secret = {"password": PASSWORD, "bytes": PASSWORD.encode(), "verifier": scram_verifier(PASSWORD, iterations=7)}
     with (
-        ScramServer({"app": secret[stored]}, certificate, iterations=9, engine=engine) as server,
+        ScramServer({"app": secret[stored]}, certificate, iterations=9, tls_backend=tls_backend) as server,
         Session.connect(config.replace(port=server.port)) as session,
     ):
         assert session.security.scram_iterations == (7 if stored == "verifier" else 9)
@@ -391,10 +391,10 @@ def test_roles(stored: str, config: Config, certificate: ServerCertificate, engi
     assert (len(server.logins), server.refusals, server.errors) == (1, [], [])
 
 
-def test_queries(config: Config, certificate: ServerCertificate, engine: Any) -> None:
+def test_queries(config: Config, certificate: ServerCertificate, tls_backend: Any) -> None:
     """``select 1`` is answered as often as it is asked; anything else is an error that ends nothing."""
     with (
-        ScramServer({"app": PASSWORD}, certificate, engine=engine) as server,
+        ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend) as server,
         Session.connect(config.replace(port=server.port)) as session,
     ):
         assert session.query(" SELECT  1 ; ") == [("1",)]
@@ -429,7 +429,7 @@ def test_libpq_logs_in(
     negotiation: str,
     authority: CertificateAuthority,
     certificate: ServerCertificate,
-    engine: Any,
+    tls_backend: Any,
     tmp_path: Path,
 ) -> None:
     """So does a client that we did not write, bound by the one type that it has."""
@@ -438,7 +438,7 @@ def test_libpq_logs_in(
         pytest.skip("libpq has direct negotiation since 17")
     authority.write(tmp_path / "root.crt")
     bounds = {"minimum_version": version, "maximum_version": version}
-    with ScramServer({"app": PASSWORD}, certificate, engine=engine, **bounds) as server:
+    with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend, **bounds) as server:
         parameters = {
             "host": server.host,
             "port": server.port,
@@ -459,11 +459,11 @@ def test_libpq_logs_in(
     assert server.errors == []
 
 
-def test_the_chain_is_presented(authority: CertificateAuthority, engine: Any, config: Config) -> None:
+def test_the_chain_is_presented(authority: CertificateAuthority, tls_backend: Any, config: Config) -> None:
     """Intermediates are sent along, so that a client with the root alone can verify."""
     chained = authority.intermediate().issue("localhost", "127.0.0.1")
     with (
-        ScramServer({"app": PASSWORD}, chained, engine=engine) as server,
+        ScramServer({"app": PASSWORD}, chained, tls_backend=tls_backend) as server,
         Session.connect(config.replace(port=server.port, channel_binding="require")) as session,
     ):
         assert session.security.verified == "full"
@@ -481,10 +481,10 @@ def settled(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def test_clients_that_leave_are_no_error(certificate: ServerCertificate, engine: Any) -> None:
+def test_clients_that_leave_are_no_error(certificate: ServerCertificate, tls_backend: Any) -> None:
     """Before TLS, after it, in mid-message, or because of the certificate: whoever leaves has left."""
     before = threading.active_count()
-    with ScramServer({"app": PASSWORD}, certificate, engine=engine) as server:
+    with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend) as server:
         socket.create_connection((server.host, server.port)).close()
         with socket.create_connection((server.host, server.port), timeout=10) as sock:
             sock.sendall(SSL_REQUEST)
@@ -511,10 +511,10 @@ def test_clients_that_leave_are_no_error(certificate: ServerCertificate, engine:
 
 
 @pytest.mark.parametrize("stage", ["tcp", "tls", "sasl"])
-def test_closing_ends_what_waits(stage: str, certificate: ServerCertificate, engine: Any) -> None:
+def test_closing_ends_what_waits(stage: str, certificate: ServerCertificate, tls_backend: Any) -> None:
     """A server that is closed waits for nobody, and leaves no thread."""
     before = threading.active_count()
-    with ScramServer({"app": PASSWORD}, certificate, engine=engine, timeout=600) as server:
+    with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend, timeout=600) as server:
         sock = socket.create_connection((server.host, server.port), timeout=10)
         if stage != "tcp":
             stream = request_tls(sock)
@@ -528,9 +528,9 @@ def test_closing_ends_what_waits(stage: str, certificate: ServerCertificate, eng
     assert server.errors == []
 
 
-def test_every_wait_is_bounded(certificate: ServerCertificate, engine: Any) -> None:
+def test_every_wait_is_bounded(certificate: ServerCertificate, tls_backend: Any) -> None:
     """A client that says nothing is hung up on, and that is an error."""
-    with ScramServer({"app": PASSWORD}, certificate, engine=engine, timeout=0.2) as server:
+    with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend, timeout=0.2) as server:
         with raw(server) as client:
             client.begin("app")
             assert client.stream.recv(1) == b""
@@ -538,9 +538,9 @@ def test_every_wait_is_bounded(certificate: ServerCertificate, engine: Any) -> N
     assert [type(error) for error in server.errors] == [TimeoutError]
 
 
-def test_what_is_no_tls_is_an_error(certificate: ServerCertificate, engine: Any) -> None:
+def test_what_is_no_tls_is_an_error(certificate: ServerCertificate, tls_backend: Any) -> None:
     """A client in the clear is hung up on; garbage in place of a handshake is a failure of TLS."""
-    with ScramServer({"app": PASSWORD}, certificate, engine=engine) as server:
+    with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend) as server:
         with socket.create_connection((server.host, server.port), timeout=10) as sock:
             sock.sendall(messages.startup([("user", "app")]))
             assert sock.recv(1) == b""
@@ -582,8 +582,8 @@ def test_startup_that_is_none(certificate: ServerCertificate) -> None:
         ({"mechanisms": ["SCRAM-SHA-1"]}, "unknown mechanism: 'SCRAM-SHA-1'"),
         ({"mechanisms": []}, "mechanisms is empty"),
         ({"channel_bindings": ["tls-server-endpoint"]}, "unknown channel binding type"),
-        ({"channel_bindings": ["tls-exporter"], "engine": "stdlib"}, "for the TLS backend stdlib: 'tls-exporter'"),
-        ({"engine": "gnutls"}, "unknown TLS backend: 'gnutls'"),
+        ({"channel_bindings": ["tls-exporter"], "tls_backend": "stdlib"}, "for the TLS backend stdlib: 'tls-exporter'"),
+        ({"tls_backend": "gnutls"}, "unknown TLS backend: 'gnutls'"),
         ({"iterations": 0}, "iterations must be between"),
         ({"roles": {"app": ""}}, "an empty password"),
         ({"roles": {"app": "SCRAM-SHA-256$4096:abc$def:ghi"}}, "is malformed"),
@@ -600,10 +600,10 @@ def test_arguments_that_make_no_sense(options: dict[str, Any], text: str, certif
 
 def test_the_engine_is_found(certificate: ServerCertificate) -> None:
     """Whoever names no exporter gets the standard library; whoever names nothing gets all that there is."""
-    pytest.importorskip("OpenSSL", reason="the engine that this test needs")
-    assert ScramServer({}, certificate).engine == "openssl"
-    assert ScramServer({}, certificate, channel_bindings=["tls-exporter"]).engine == "openssl"
-    assert ScramServer({}, certificate, channel_bindings=["tls-unique"]).engine == "stdlib"
+    pytest.importorskip("OpenSSL", reason="the tls_backend that this test needs")
+    assert ScramServer({}, certificate).tls_backend == "openssl"
+    assert ScramServer({}, certificate, channel_bindings=["tls-exporter"]).tls_backend == "openssl"
+    assert ScramServer({}, certificate, channel_bindings=["tls-unique"]).tls_backend == "stdlib"
 
 
 def test_without_pyopenssl() -> None:
@@ -614,7 +614,7 @@ def test_without_pyopenssl() -> None:
         "util.find_spec = lambda name, *rest: None if name == 'OpenSSL' else find(name, *rest)\n"
         "from babar_tls.testing import CertificateAuthority, ScramServer\n"
         "certificate = CertificateAuthority().issue('localhost')\n"
-        "print(ScramServer({}, certificate).engine)\n"
+        "print(ScramServer({}, certificate).tls_backend)\n"
         "try: ScramServer({}, certificate, channel_bindings=['tls-exporter'])\n"
         "except ImportError as exc: print(exc)"
     )

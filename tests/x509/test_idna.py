@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from babar_tls import Config, ConfigError, Host, connect
 from babar_tls.net import sockets
 from babar_tls.net.interruption import Interruption
-from babar_tls.protocol.negotiation import endpoint, server_name
+from babar_tls.protocol.negotiation import server_name
 from babar_tls.x509.idna import as_address, ascii_name, check_host
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def test_the_name_that_is_looked_up_is_the_name_that_is_verified(host: str, monk
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     config = Config(user="x", host=host)
-    assert sockets.look_up(endpoint(config), 10, Interruption())
+    assert sockets.look_up(config.targets[0], 10, Interruption())
     assert asked == [server_name(config)]
     assert asked[0].isascii()
 
@@ -195,7 +195,7 @@ def test_a_zone_is_looked_up_and_not_verified(monkeypatch: pytest.MonkeyPatch) -
     found = (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("fe80::1", 5432, 0, 2))
     monkeypatch.setattr(socket, "getaddrinfo", lambda name, *_arguments, **_options: asked.append(name) or [found])
     config = Config(user="x", host="fe80::1%" + "e" * 60)
-    assert sockets.look_up(endpoint(config), 10, Interruption())
+    assert sockets.look_up(config.targets[0], 10, Interruption())
     assert asked == [config.host]
     assert server_name(config) == "fe80::1"
 

@@ -94,7 +94,7 @@ def run_scram_server(*, password: str) -> Iterator[dict[str, Any]]:
     from ...testing import CertificateAuthority, ScramServer  # noqa: PLC0415 - needs an extra
 
     authority = CertificateAuthority()
-    with ScramServer({"bench": password}, authority.issue("127.0.0.1"), engine="stdlib", timeout=60) as server:
+    with ScramServer({"bench": password}, authority.issue("127.0.0.1"), tls_backend="stdlib", timeout=60) as server:
         yield {"port": server.port, "root": authority.root_pem.decode("ascii")}
         sys.stdin.read()
 
