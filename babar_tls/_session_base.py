@@ -43,7 +43,7 @@ class SessionBase:
         self._config = config
         self._accepted = connection.config
         self._description = connection.description
-        self._where = _reached(connection.config, connection.address)
+        self._address = connection.address
         self._interruption = connection.interruption
         self._reader = established.reader
         self._params = established.parameters
@@ -123,7 +123,10 @@ class SessionBase:
                 "the server sent no key for cancel requests",
                 remedy="A pooler between client and server may not support it.",
             )
-        return CancelRunning(self._accepted, self._where, self._process_id, self._secret_key, self._security.tls)
+        where = self.host
+        if self._address is not None:  # the name may have several addresses
+            where = Host(where.host, where.port, self._address)
+        return CancelRunning(self._accepted, where, self._process_id, self._secret_key, self._security.tls)
 
     def _query(self, sql: str) -> Exchange[list[Row]]:
         """Run a query, after the last copy has ended."""
@@ -233,12 +236,6 @@ def as_config(target: str | Config, overrides: Mapping[str, Any]) -> Config:
     if isinstance(target, Config):
         return target.replace(**overrides) if overrides else target
     return Config.from_conninfo(target, **overrides)
-
-
-def _reached(config: Config, address: str | None) -> Host:
-    """Return the server that answered, with its address: its name may have several."""
-    where = config.targets[0]
-    return where if address is None else Host(where.host, where.port, address)
 
 
 def survives(error: BaseException | None) -> bool:

@@ -98,13 +98,13 @@ def client_offer(flight: bytes) -> ClientOffer:
     body.vector(1)
     ciphers = tuple(code for code in _numbers(body.vector(2)) if code not in _SIGNALS and not _is_grease(code))
     body.vector(1)
-    extensions = {} if body.ended else _pairs(body.vector(2))
+    extensions = {} if body.ended else dict(_pairs(body.vector(2)))
     versions = _numbers(_inner(extensions, _SUPPORTED_VERSIONS, 1)) or (version,)
     names = _inner(extensions, _SERVER_NAME, 2)
     return ClientOffer(
         versions=tuple(VERSIONS[code] for code in versions if code in VERSIONS),
         groups=_names(_numbers(_inner(extensions, _SUPPORTED_GROUPS, 2))),
-        key_shares=_names(_pairs(_inner(extensions, _KEY_SHARE, 2))),
+        key_shares=_names(group for group, _ in _pairs(_inner(extensions, _KEY_SHARE, 2))),
         ciphers=ciphers,
         alpn=tuple(_strings(_inner(extensions, _ALPN, 2))),
         server_name=names[3:].decode("ascii", "replace") if names else None,
@@ -155,13 +155,12 @@ def _handshake_bytes(flight: bytes) -> bytes:
     return bytes(content)
 
 
-def _pairs(data: bytes) -> dict[int, bytes]:
+def _pairs(data: bytes) -> list[tuple[int, bytes]]:
     """Read extensions, or key shares, which have the same form: a number and a vector of bytes."""
     fields = _Cursor(data)
-    found = {}
+    found = []
     while not fields.ended:
-        kind = fields.number(2)
-        found[kind] = fields.vector(2)
+        found.append((fields.number(2), fields.vector(2)))
     return found
 
 

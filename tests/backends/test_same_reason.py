@@ -150,7 +150,7 @@ def authority_as_server(root: CertificateAuthority) -> ServerCertificate:
     return leaf(root, replace=path_length(0))
 
 
-NO_SIGNING = [_key_usage(key_encipherment=True, crl_sign=True)]
+NO_SIGNING = [_key_usage("key_encipherment", "crl_sign")]
 CLIENTS = [x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH])]
 ORG, COM = [x509.DNSName("example.org")], [x509.DNSName("example.com")]
 STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
@@ -220,7 +220,7 @@ CASES: dict[str, tuple[Callable[[], Made], str | None]] = {
     ),
     "a client's": (by_root(lambda r: r.issue(NAME, usage="client")), "purpose"),
     "key usage for signing certificates only": (
-        by_root(lambda r: leaf(r, replace=[_key_usage(crl_sign=True)])),
+        by_root(lambda r: leaf(r, replace=[_key_usage("crl_sign")])),
         "purpose",
     ),
     "unknown critical extension": (by_root(lambda r: leaf(r, replace=[STRANGE])), "invalid"),

@@ -69,7 +69,7 @@ def test_unproven_certificate_gets_no_channel_binding(
     with Session.connect(unproven.replace(channel_binding="prefer")) as session:
         assert session.security.channel_binding_type is None
     assert [login.gs2_flag for login in server.logins] == ["n"]
-    assert "holds the key" in caplog.text
+    assert "has the key" in caplog.text
 
 
 def test_unproven_certificate_matches_no_pin(

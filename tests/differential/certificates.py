@@ -169,7 +169,7 @@ def _extensions(spec: Spec, issuer: Spec) -> list[tuple[x509.ExtensionType, bool
     if spec.authority is not None:
         found.append((x509.BasicConstraints(spec.authority, spec.path_length if spec.authority else None), True))
     if spec.usage is not None:
-        found.append((_key_usage(**dict.fromkeys(spec.usage, True)), True))
+        found.append((_key_usage(*spec.usage), True))
     if spec.purposes is not None:
         found.append((x509.ExtendedKeyUsage([_PURPOSES[purpose] for purpose in spec.purposes]), False))
     if spec.permitted or spec.excluded:

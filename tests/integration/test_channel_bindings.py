@@ -53,7 +53,7 @@ NUMBERS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 HOME = {
     END_POINT: (VERSIONS, ""),
     UNIQUE: (["TLSv1.2"], "tls-unique is not defined for TLSv1.3"),
-    EXPORTER: (["TLSv1.3"], "tls-exporter needs TLS 1.3, and TLSv1.2 was negotiated"),
+    EXPORTER: (["TLSv1.3"], "tls-exporter requires TLS 1.3, and TLSv1.2 was negotiated"),
 }
 #: What a backend says that lacks it.
 LACKING = {UNIQUE: "does not expose Finished messages", EXPORTER: "does not export keying material"}

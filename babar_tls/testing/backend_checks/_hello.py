@@ -53,6 +53,6 @@ class ClientHello:
         random, session_id = fields.take(32), fields.vector(1)
         fields.vector(2)
         fields.vector(1)
-        extensions = {} if fields.ended else hello._pairs(fields.vector(2))
-        shares = hello._pairs(hello._inner(extensions, _KEY_SHARE, 2))
+        extensions = {} if fields.ended else dict(hello._pairs(fields.vector(2)))
+        shares = dict(hello._pairs(hello._inner(extensions, _KEY_SHARE, 2)))
         return cls(message, random, session_id, hello.client_offer(sent), shares)
