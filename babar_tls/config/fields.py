@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
+from ..tls.parameters import ClientCertificate, TlsParameters
 from .enums import (
     ChannelBinding,
     ClientCertMode,
@@ -85,10 +86,36 @@ class ConfigFields:
     def __post_init__(self) -> None:
         """Check the fields, which `Config` does."""
 
-    @property
+    @cached_property
     def targets(self) -> tuple[Host, ...]:
         """The servers to try: `hosts`, or the server of `host`, `hostaddr` and `port`."""
-        return self.hosts or _one_host(self.host, self.port, self.hostaddr)
+        return self.hosts or (Host(self.host, self.port, self.hostaddr),)
+
+    @cached_property
+    def tls_parameters(self) -> TlsParameters:
+        """The requirements on TLS, built once: they are the key of the cache of contexts."""
+        certificate = None
+        if self.tls_client_cert is not None and self.tls_client_cert_mode is not ClientCertMode.DISABLE:
+            certificate = ClientCertificate(
+                certificate=self.tls_client_cert, key=self.tls_client_key, password=self.tls_client_key_password
+            )
+        return TlsParameters(
+            verify=self.tls_verify,
+            root_cert_path=self.tls_root_cert_path,
+            default_roots=self.tls_default_roots,
+            min_version=self.tls_min_version,
+            max_version=self.tls_max_version,
+            send_server_name=self.tls_sni,
+            common_name=self.tls_common_name,
+            os_roots=self.tls_os_roots,
+            client_certificate=certificate,
+            crl_path=self.tls_crl_path,
+            crl_dir=self.tls_crl_dir,
+            key_log_path=self.tls_key_log_path,
+            watch_certificate_request=self.tls_client_cert_mode is ClientCertMode.REQUIRE,
+            groups=self.tls_groups,
+            ciphers=self.tls_ciphers,
+        )
 
     @property
     def settings(self) -> tuple[tuple[str, str], ...]:
@@ -99,9 +126,3 @@ class ConfigFields:
     def allowed_auth(self) -> frozenset[str] | None:
         """The authentication methods that `require_auth` allows; None if it allows all."""
         return parse_require_auth(self.require_auth)
-
-
-@lru_cache(maxsize=64)
-def _one_host(host: str, port: int, hostaddr: str | None) -> tuple[Host, ...]:
-    """Return one host. The cache saves a pool that connects again the checks of `Host`."""
-    return (Host(host, port, hostaddr),)

@@ -25,7 +25,6 @@ from ..conninfo.passfile import is_open_to_others
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import BackendUnavailable, ConfigError
 from ..protocol.channel_binding import DEFAULT_TYPE
-from ..protocol.negotiation import tls_parameters
 from ..protocol.policy import names_cleartext
 from ..tls.default_roots import default_roots
 from ..tls.support import lacks
@@ -144,7 +143,7 @@ def _backend_fault(config: Config) -> str:
 
 def _lacks(config: Config, capabilities: Capabilities) -> Iterator[str]:
     """Yield what the configuration requires and the backend cannot do."""
-    yield from (lack.what for lack in lacks(tls_parameters(config), capabilities))
+    yield from (lack.what for lack in lacks(config.tls_parameters, capabilities))
     unproven = config.tls_verify is TlsVerify.NONE and not capabilities.unverified_proven
     if config.tls_pins and unproven:
         yield "pin a server that it does not verify"

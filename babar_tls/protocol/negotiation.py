@@ -18,10 +18,10 @@ import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..config import ChannelBinding, ClientCertMode, Config, TlsMode, TlsNegotiation, TlsVerify
+from ..config import ChannelBinding, Config, TlsMode, TlsNegotiation, TlsVerify
 from ..errors import CertificateError, ConfigError, ProtocolError, TlsError, TlsRefused
 from ..tls.banners import describe_service
-from ..tls.parameters import ALPN_POSTGRESQL, ClientCertificate, TlsParameters
+from ..tls.parameters import ALPN_POSTGRESQL
 from ..x509.certificate import public_key_info
 from ..x509.der import DerError
 from ..x509.idna import ascii_name
@@ -106,32 +106,6 @@ def negotiate(config: Config, attempt: Attempt, where: Host | None = None) -> Ex
     return b"" if config.tls_negotiation is TlsNegotiation.DIRECT else (yield from _ask_for_tls(attempt))
 
 
-def tls_parameters(config: Config) -> TlsParameters:
-    """Return the requirements of this configuration on TLS."""
-    certificate = None
-    if config.tls_client_cert is not None and config.tls_client_cert_mode is not ClientCertMode.DISABLE:
-        certificate = ClientCertificate(
-            certificate=config.tls_client_cert, key=config.tls_client_key, password=config.tls_client_key_password
-        )
-    return TlsParameters(
-        verify=config.tls_verify,
-        root_cert_path=config.tls_root_cert_path,
-        default_roots=config.tls_default_roots,
-        min_version=config.tls_min_version,
-        max_version=config.tls_max_version,
-        send_server_name=config.tls_sni,
-        common_name=config.tls_common_name,
-        os_roots=config.tls_os_roots,
-        client_certificate=certificate,
-        crl_path=config.tls_crl_path,
-        crl_dir=config.tls_crl_dir,
-        key_log_path=config.tls_key_log_path,
-        watch_certificate_request=config.tls_client_cert_mode is ClientCertMode.REQUIRE,
-        groups=config.tls_groups,
-        ciphers=config.tls_ciphers,
-    )
-
-
 def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
     """Run the second half of `secure`: the TLS handshake, and the checks before data is sent.
 
@@ -140,7 +114,7 @@ def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
     if unrequested:
         raise _unrequested_error(unrequested)
     binding_type = config.channel_binding_type if config.channel_binding is not ChannelBinding.DISABLE else None
-    facts: TlsFacts = yield StartTls(tls_parameters(config), server_name(config), binding_type)
+    facts: TlsFacts = yield StartTls(config.tls_parameters, server_name(config), binding_type)
     _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
     if config.tls_pins and facts.possession_proven is not True:
         raise ConfigError(

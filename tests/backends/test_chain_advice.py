@@ -9,7 +9,6 @@ import pytest
 
 from babar_tls import CertificateError, Config, ConfigError
 from babar_tls.backends import TlsParameters, get_backend
-from babar_tls.protocol.negotiation import tls_parameters
 from babar_tls.testing import CertificateAuthority, ServerCertificate
 from babar_tls.tls.connection import TlsConnection
 
@@ -147,7 +146,7 @@ def test_default_file_is_named_as_such(
     path = tmp_path / ".postgresql" / "root.crt"
     path.parent.mkdir()
     CertificateAuthority().write(path)
-    parameters = tls_parameters(Config.from_conninfo(text))
+    parameters = Config.from_conninfo(text).tls_parameters
     with pytest.raises(CertificateError) as caught:
         Pair(backend, parameters, NAME, CertificateAuthority().issue(NAME)).handshake()
     assert f"{path} (the default file of sslrootcert)" in str(caught.value)

@@ -23,7 +23,6 @@ from babar_tls import (
     TlsVerify,
 )
 from babar_tls.backends import get_backend, offer_of
-from babar_tls.protocol.negotiation import tls_parameters
 from babar_tls.testing import ScriptedServer
 from babar_tls.testing._tls_contexts import SSL_REQUEST
 from babar_tls.tls import bounded_cache
@@ -280,7 +279,7 @@ def test_certificate_that_the_offer_excludes_in_tls_12(
 @pytest.mark.parametrize("group", ["SecP256r1MLKEM768", "curveSM2", "0x1234", "brainpoolP256r1", "rot13"])
 def test_group_that_a_backend_cannot_select_is_not_learned(config: Config, backend: str, group: str) -> None:
     cache = KeyShareCache()
-    server = Server(get_backend(backend), "server", "localhost", tls_parameters(config), ())
+    server = Server(get_backend(backend), "server", "localhost", config.tls_parameters, ())
     cache.learn(server, group)
     assert cache.parameters(server).groups in ((), ("secp256r1",))
 
@@ -392,7 +391,7 @@ def test_flood_is_not_repeated(config: Config, style: str) -> None:
 @pytest.mark.parametrize("endless", [False, True])
 def test_memory_is_bounded_and_not_evicted_by_failures(config: Config, *, endless: bool) -> None:
     cache = KeyShareCache(capacity=4)
-    parameters = tls_parameters(config)
+    parameters = config.tls_parameters
     backend = get_backend("openssl")
     known = Server(backend, "known", "localhost", parameters, ())
     cache.learn(known, "secp384r1")
@@ -408,7 +407,7 @@ def test_memory_is_bounded_and_not_evicted_by_failures(config: Config, *, endles
 
 def test_selected_group_is_offered_for_ten_minutes(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = KeyShareCache()
-    server = Server(get_backend("openssl"), "server", "localhost", tls_parameters(config), ())
+    server = Server(get_backend("openssl"), "server", "localhost", config.tls_parameters, ())
     cache.learn(server, "secp384r1")
     learned = time.time()
     for seconds, is_remembered in ((0, True), (590, True), (600, False)):

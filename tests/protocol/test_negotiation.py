@@ -30,7 +30,7 @@ from babar_tls.errors import (
 )
 from babar_tls.protocol.handshake import cancel, handshake
 from babar_tls.protocol.messages import cancel_request, frame, ssl_request
-from babar_tls.protocol.negotiation import Attempt, attempts, server_name, tls_parameters
+from babar_tls.protocol.negotiation import Attempt, attempts, server_name
 
 from .configs import PASSWORD, make
 from .script import (
@@ -419,7 +419,7 @@ def test_tls_parameters() -> None:
     config = make(tls_verify="ca", tls_min_version="TLSv1.3", tls_max_version="TLSv1.3", **roots)
     driver.run(handshake(config))
     parameters = driver.tls[0].parameters
-    assert parameters == tls_parameters(config)
+    assert parameters == config.tls_parameters
     assert (parameters.verify, parameters.root_cert_path, parameters.default_roots) == (
         TlsVerify.CA,
         "/roots.pem",
@@ -427,7 +427,7 @@ def test_tls_parameters() -> None:
     )
     assert (parameters.min_version, parameters.max_version) == (TlsVersion.TLSV1_3, TlsVersion.TLSV1_3)
     assert parameters.alpn == ("postgresql",)
-    assert hash(parameters) == hash(tls_parameters(config))
+    assert hash(parameters) == hash(config.tls_parameters)
 
 
 @pytest.mark.parametrize(
