@@ -93,7 +93,7 @@ def test_uris(text: str, values: dict[str, str]) -> None:
         ("user='x\\", "unterminated quoted string in connection info string"),
         ("usr=x", 'invalid connection option "usr"'),
         ("USER=x", 'invalid connection option "USER"'),
-        ("user=\0", "zero byte"),
+        ("user=\0", "NUL"),
         ("postgresql://[::1", 'looking for matching "]" in IPv6 host address in URI'),
         ("postgresql://[]", "IPv6 host address may not be empty in URI"),
         ("postgresql://[::1]x", 'unexpected character "x" in URI'),
