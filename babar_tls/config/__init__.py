@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ..diagnostics.tracebacks import clears_locals, init_clears_locals
@@ -24,14 +25,13 @@ from .enums import (
     TlsVerify,
     TlsVersion,
 )
-from .fields import ConfigFields
+from .fields import DEFAULTS, ConfigFields
 from .host import Host
 from .pins import parse_pins
 from .validation import as_enum, as_names, as_path, as_settings, as_source, login_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from enum import Enum
 
 __all__ = [
     "ChannelBinding",
@@ -190,8 +190,8 @@ class Config(ConfigFields):
         """
         from ..conninfo.format import format_conninfo  # noqa: PLC0415 - only connection strings need it
 
-        fields = {name: getattr(self, name) for name in _DEFAULTS if name not in ("host", "hostaddr", "port", "hosts")}
-        return format_conninfo(self.targets, fields, _DEFAULTS)
+        fields = {name: getattr(self, name) for name in DEFAULTS if name not in ("host", "hostaddr", "port", "hosts")}
+        return format_conninfo(self.targets, fields, DEFAULTS)
 
     @clears_locals
     def replace(self, **changes: Any) -> Config:
@@ -245,17 +245,8 @@ class Config(ConfigFields):
         self._set("hosts", hosts if len(hosts) > 1 else ())
 
 
-_ENUMS: dict[str, type[Enum]] = {
-    "target_session_attrs": TargetSessionAttrs,
-    "load_balance_hosts": LoadBalanceHosts,
-    "tls_mode": TlsMode,
-    "tls_verify": TlsVerify,
-    "tls_negotiation": TlsNegotiation,
-    "tls_min_version": TlsVersion,
-    "tls_max_version": TlsVersion,
-    "tls_client_cert_mode": ClientCertMode,
-    "channel_binding": ChannelBinding,
-}
+_ENUMS = {name: type(default) for name, default in DEFAULTS.items() if isinstance(default, Enum)}
+_ENUMS["tls_max_version"] = TlsVersion
 
 #: Texts of which an empty one means the same as None, as in libpq.
 _EMPTY_MEANS_NONE = (
@@ -272,8 +263,7 @@ _EMPTY_MEANS_NONE = (
 _PATHS = ("passfile", "tls_root_cert_path", "tls_crl_path", "tls_crl_dir", "tls_key_log_path")
 
 
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(ConfigFields)}
-_HOST = {name: _DEFAULTS[name] for name in ("host", "hostaddr", "port")}
+_HOST = {name: DEFAULTS[name] for name in ("host", "hostaddr", "port")}
 
 
 def _with_companions(changes: Mapping[str, Any], hosts: tuple[Host, ...]) -> dict[str, Any]:

@@ -17,21 +17,13 @@ from .enums import (
     TlsVersion,
     parse_require_auth,
 )
+from .fields import DEFAULTS
 from .validation import check_bool, check_not_uri, check_text, has_surrogates, is_number
 
 if TYPE_CHECKING:
     from .fields import ConfigFields
 
-_FLAGS = (
-    "keepalives",
-    "tls_sni",
-    "tls_default_roots",
-    "tls_os_roots",
-    "tls_common_name",
-    "tls_fallback",
-    "scram_key_cache",
-    "pipelining",
-)
+_FLAGS = [name for name, default in DEFAULTS.items() if isinstance(default, bool)]
 _MAX_INT = 2**31 - 1
 
 

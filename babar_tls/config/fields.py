@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -126,3 +126,7 @@ class ConfigFields:
     def allowed_auth(self) -> frozenset[str] | None:
         """The authentication methods that `require_auth` allows; None if it allows all."""
         return parse_require_auth(self.require_auth)
+
+
+#: The default of each field.
+DEFAULTS = {each.name: each.default for each in fields(ConfigFields)}

@@ -85,9 +85,10 @@ def check_host(host: str) -> None:
 
 
 def explain(text: str) -> ConfigError | None:
-    """Return the error for a string that is no keyword string and does not begin with libpq's URI scheme.
+    """Return the error for a string that is not a keyword string and does not begin with libpq's URI scheme.
 
-    `None` if it does not look like a string that another library or a tool would accept.
+    Returns:
+        The error; None if the string does not look like one that another library or a tool would accept.
     """
     head, separator, _ = text.partition("://")
     scheme = _SCHEME.search(head[-_LONGEST_SCHEME:]) if separator else None
@@ -101,23 +102,24 @@ def explain(text: str) -> ConfigError | None:
 
 
 def _explain_beginning(text: str, *, uri: bool) -> tuple[str, str] | None:
-    """Return the error for what stands before a URI, or for the beginning of a keyword string."""
-    what = "URI" if uri else "connection info string"
+    """Return the error for the text before a URI, or for the beginning of a keyword string."""
     invisible = (_UNPRINTED if uri else _INVISIBLE_START).match(text)
     if invisible is not None:
-        return f"unexpected character U+{ord(invisible[0]):04X} before {what}", _how_to_remove(invisible[0])
-    if uri and text[:1].isspace():
-        return "unexpected spaces before URI", "Remove them: conninfo.strip()."
-    if text[:1] and text[0] in _QUOTES:
-        return f"unexpected quote before {what}", "Remove the quotes around the connection string."
-    if _COMMAND.match(text):
-        return f"unexpected command before {what}", "Pass only the connection string, without the command."
-    if uri and _ASSIGNMENT.fullmatch(text.rstrip(_QUOTES)):
-        return (
-            "unexpected assignment before URI",
+        what, remedy = f"character U+{ord(invisible[0]):04X}", _how_to_remove(invisible[0])
+    elif uri and text[:1].isspace():
+        what, remedy = "spaces", "Remove them: conninfo.strip()."
+    elif text[:1] and text[0] in _QUOTES:
+        what, remedy = "quote", "Remove the quotes around the connection string."
+    elif _COMMAND.match(text):
+        what, remedy = "command", "Pass only the connection string, without the command."
+    elif uri and _ASSIGNMENT.fullmatch(text.rstrip(_QUOTES)):
+        what, remedy = (
+            "assignment",
             'Pass only what follows the "=", without quotes; it begins with "postgresql://".',
         )
-    return None
+    else:
+        return None
+    return f"unexpected {what} before {'URI' if uri else 'connection info string'}", remedy
 
 
 def _explain_scheme(scheme: str) -> tuple[str, str]:
@@ -135,59 +137,35 @@ def _explain_scheme(scheme: str) -> tuple[str, str]:
 
 # Parameters --------------------------------------------------------------------------------------------------------
 
-_PREPARED = "Remove it: this library prepares no statements."
-_POOL = "Remove it: it is a setting of another library's pool."
-_SCHEMA = "Use options=-csearch_path=… (in a URI: options=-csearch_path%3D…)."
-_TIMEOUT = "Use connect_timeout, in seconds."
-_SETTING = "Use options=-c…, for example options=-cstatement_timeout=5s (in a URI: options=-cstatement_timeout%3D5s)."
-_VERIFY = "Use sslmode and sslrootcert."
-_OTHER = "Remove it: it is a setting of another library."
-
-#: Parameters of other libraries (asyncpg, SQLAlchemy, Prisma, JDBC, node-postgres, Npgsql) in lower case.
+#: Names of parameters of other libraries (asyncpg, SQLAlchemy, Prisma, JDBC, node-postgres, Npgsql), by remedy.
 _PARAMETERS = {
-    "pgbouncer": _PREPARED,
-    "statement_cache_size": _PREPARED,
-    "prepared_statement_cache_size": _PREPARED,
-    "prepared_statement_name_func": _PREPARED,
-    "preparethreshold": _PREPARED,
-    "connection_limit": _POOL,
-    "pool_timeout": _POOL,
-    "pool_size": _POOL,
-    "pool_mode": _POOL,
-    "max_overflow": _POOL,
-    "pooling": _POOL,
-    "schema": _SCHEMA,
-    "currentschema": _SCHEMA,
-    "search_path": _SCHEMA,
-    "timeout": _TIMEOUT,
-    "connecttimeout": _TIMEOUT,
-    "connection_timeout": _TIMEOUT,
-    "logintimeout": _TIMEOUT,
-    "sockettimeout": _TIMEOUT,
-    "socket_timeout": _TIMEOUT,
-    "statement_timeout": _SETTING,
-    "lock_timeout": _SETTING,
-    "idle_in_transaction_session_timeout": _SETTING,
-    "timezone": _SETTING,
-    "supa": _OTHER,
-    "workaround": _OTHER,
-    "async_fallback": _OTHER,
-    "uselibpqcompat": _OTHER,
-    "schema_search_path": _SCHEMA,
-    "sslfactory": _VERIFY,
-    "sslidentity": "Use sslcert and sslpassword.",
-    "applicationname": "Use application_name.",
-    "targetservertype": "Use target_session_attrs.",
-    "database": "Use dbname.",
-    "db": "Use dbname.",
-    "username": "Use user.",
-    "hostname": "Use host.",
-    "server": "Use host.",
-    "passwd": "Use password.",
-    "pwd": "Use password.",
-    "encoding": "Use client_encoding.",
-    "charset": "Use client_encoding.",
+    "Remove it: this library prepares no statements.": (
+        "pgbouncer statement_cache_size prepared_statement_cache_size prepared_statement_name_func preparethreshold"
+    ),
+    "Remove it: it is a setting of another library's pool.": (
+        "connection_limit pool_timeout pool_size pool_mode max_overflow pooling"
+    ),
+    "Use options=-csearch_path=… (in a URI: options=-csearch_path%3D…).": (
+        "schema currentschema search_path schema_search_path"
+    ),
+    "Use connect_timeout, in seconds.": (
+        "timeout connecttimeout connection_timeout logintimeout sockettimeout socket_timeout"
+    ),
+    "Use options=-c…, for example options=-cstatement_timeout=5s (in a URI: options=-cstatement_timeout%3D5s).": (
+        "statement_timeout lock_timeout idle_in_transaction_session_timeout timezone"
+    ),
+    "Remove it: it is a setting of another library.": "supa workaround async_fallback uselibpqcompat",
+    "Use sslmode and sslrootcert.": "sslfactory",
+    "Use sslcert and sslpassword.": "sslidentity",
+    "Use application_name.": "applicationname",
+    "Use target_session_attrs.": "targetservertype",
+    "Use dbname.": "database db",
+    "Use user.": "username",
+    "Use host.": "hostname server",
+    "Use password.": "passwd pwd",
+    "Use client_encoding.": "encoding charset",
 }
+_REMEDIES = {name: remedy for remedy, names in _PARAMETERS.items() for name in names.split()}
 
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SSL_VALUES = {
@@ -195,16 +173,14 @@ _SSL_VALUES = {
     **dict.fromkeys(("0", "false", "off", "no", "f"), "disable"),
     **{mode: mode for mode in _SSL_MODES},
 }
-_SSL_ACCEPT = {"strict": "verify-full", "accept_invalid_certs": "require"}
+#: The modes of libpq by the values of parameters of other libraries; ``sslaccept`` is a parameter of Prisma.
+_MODES = {"ssl": _SSL_VALUES, "sslaccept": {"strict": "verify-full", "accept_invalid_certs": "require"}}
 
 
 def explain_parameter(name: str, value: str) -> str | None:
     """Return the remedy for a parameter that another library has under this name, `None` if none is known."""
     name = name.lower()
-    if name == "ssl":
-        mode = _SSL_VALUES.get(value.lower())
+    if name in _MODES:
+        mode = _MODES[name].get(value.lower())
         return f"Use sslmode={mode}." if mode else f"Use sslmode: {', '.join(_SSL_MODES)}."
-    if name == "sslaccept":
-        mode = _SSL_ACCEPT.get(value.lower())
-        return f"Use sslmode={mode}." if mode else f"Use sslmode: {', '.join(_SSL_MODES)}."
-    return _PARAMETERS.get(name)
+    return _REMEDIES.get(name)

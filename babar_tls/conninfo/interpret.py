@@ -6,20 +6,17 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 from __future__ import annotations
 
 import os
+from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..config.enums import (
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
-    ClientCertMode,
-    LoadBalanceHosts,
-    TargetSessionAttrs,
     TlsMode,
-    TlsNegotiation,
-    TlsVerify,
     TlsVersion,
 )
+from ..config.fields import DEFAULTS
 from ..config.host import Host
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
@@ -32,7 +29,6 @@ from .syntax import split_pairs
 from .tls_options import read_tls_options
 from .values import (
     boolean,
-    check_protocol_versions,
     integer,
     member,
     names,
@@ -52,61 +48,47 @@ if TYPE_CHECKING:
 _ARGUMENT = "argument"
 
 
-def _text(setting: Setting) -> str | None:
-    return setting.value or None
-
-
-#: The readers of values that are not texts, by keyword. A reader returns None if the value selects the default.
+#: The readers of keywords whose values follow libpq's own rules.
 _READERS: dict[str, Callable[[Setting], Any]] = {
     "connect_timeout": seconds,
     "password": secret_text,
     "sslpassword": secret_text,
-    "target_session_attrs": lambda setting: member(setting, TargetSessionAttrs),
-    "load_balance_hosts": lambda setting: member(setting, LoadBalanceHosts),
     "keepalives": lambda setting: integer(setting) != 0,
     "keepalives_idle": positive,
     "keepalives_interval": positive,
     "keepalives_count": positive,
     "tcp_user_timeout": positive,
-    "sslnegotiation": lambda setting: member(setting, TlsNegotiation),
-    "sslcertmode": lambda setting: member(setting, ClientCertMode),
     "sslsni": lambda setting: setting.value.startswith("1"),
     "ssl_min_protocol_version": tls_version,
     "ssl_max_protocol_version": tls_version,
-    "channel_binding": lambda setting: member(setting, ChannelBinding),
     "require_auth": require_auth,
     "scram_client_key": scram_key,
     "scram_server_key": scram_key,
-    "tls_mode": lambda setting: member(setting, TlsMode),
-    "tls_verify": lambda setting: member(setting, TlsVerify),
-    "tls_negotiation": lambda setting: member(setting, TlsNegotiation),
-    "tls_client_cert_mode": lambda setting: member(setting, ClientCertMode),
-    "tls_min_version": lambda setting: member(setting, TlsVersion),
     "tls_max_version": lambda setting: member(setting, TlsVersion),
-    "tls_sni": boolean,
-    "tls_default_roots": boolean,
-    "tls_os_roots": boolean,
-    "tls_common_name": boolean,
-    "tls_fallback": boolean,
-    "scram_key_cache": boolean,
-    "pipelining": boolean,
-    "tls_pins": names,
-    "tls_groups": names,
-    "tls_ciphers": names,
     "channel_binding_type": lambda setting: word(setting, CHANNEL_BINDING_TYPES),
-    "scram_min_iterations": number,
-    "scram_max_iterations": number,
     "server_settings": lambda setting: tuple(split_pairs(setting.value).items()),
 }
+
+#: The readers of all other keywords, by the type of their field's default value.
+_READERS_BY_TYPE: dict[type, Callable[[Setting], Any]] = {bool: boolean, tuple: names, int: number}
 
 #: The fields of keywords that have one each.
 _LIBPQ_FIELDS = {keyword.name: keyword.field for keyword in LIBPQ if keyword.field is not None}
 _OWN_FIELDS = {keyword.name: keyword.name for keyword in OWN}
 
-#: The values of keywords without a field that require nothing which this library lacks.
-_HARMLESS = {
+#: The values that libpq accepts for keywords without a field.
+_KNOWN = {
+    "gssencmode": ("disable", "prefer", "require"),
+    "min_protocol_version": ("3.0", "3.2", "latest"),
+    "max_protocol_version": ("3.0", "3.2", "latest"),
+}
+
+#: The values of keywords without a field that do not require a missing feature.
+_SUPPORTED = {
     "client_encoding": ("", "auto", "utf8", "utf-8", "unicode"),
     "replication": ("", "0", "false", "off", "no"),
+    "gssencmode": ("disable", "prefer"),
+    "min_protocol_version": ("3.0",),
 }
 
 
@@ -170,7 +152,7 @@ def interpret(
         ConfigError: A value is invalid, or requires a feature that is missing.
     """
     environ = os.environ if environ is None else environ
-    _check_harmless(settings)
+    _check_unsupported(settings)
     fields = _read_each(settings, _LIBPQ_FIELDS)
     if "connect_timeout" in fields and fields["connect_timeout"].value <= 0:
         fields["connect_timeout"] = Field.by(settings["connect_timeout"], None)
@@ -195,14 +177,22 @@ def interpret(
 
 
 def _read_each(settings: Mapping[str, Setting], keywords: Mapping[str, str]) -> dict[str, Field]:
-    """Return the fields of keywords that have one each."""
+    """Return the fields of keywords that have one each. A reader returns None if the value selects the default."""
     fields = {}
     for keyword, field in keywords.items():
         setting = settings.get(keyword)
-        if setting is not None:
-            value = _READERS.get(keyword, _text)(setting)
-            if value is not None:
-                fields[field] = Field.by(setting, value)
+        if setting is None:
+            continue
+        default = DEFAULTS[field]
+        reader = _READERS.get(keyword) or _READERS_BY_TYPE.get(type(default))
+        if reader is not None:
+            value = reader(setting)
+        elif isinstance(default, Enum):
+            value = member(setting, type(default))
+        else:
+            value = setting.value or None
+        if value is not None:
+            fields[field] = Field.by(setting, value)
     return fields
 
 
@@ -237,21 +227,26 @@ def _may_be_plain(fields: Mapping[str, Field]) -> bool:
     return disabled or any(host.is_unix_socket for host in hosts)
 
 
-def _check_harmless(settings: Mapping[str, Setting]) -> None:
+def _check_unsupported(settings: Mapping[str, Setting]) -> None:
     """Refuse keywords without a field if their value requires a feature that is missing.
 
     krbsrvname, gsslib, gssdelegation and oauth_* belong to authentication methods that other keywords must select, and
     no TLS library supports what sslcompression selects.
     """
-    for keyword, allowed in _HARMLESS.items():
+    for keyword, known in _KNOWN.items():
+        if keyword in settings:
+            word(settings[keyword], known)
+    oldest, newest = settings.get("min_protocol_version"), settings.get("max_protocol_version")
+    if oldest and newest and newest.value == "3.0" != oldest.value:
+        raise ConfigError(
+            '"min_protocol_version" is greater than "max_protocol_version"',
+            remedy="Leave out min_protocol_version: this library supports version 3.0.",
+        )
+    for keyword, supported in _SUPPORTED.items():
         setting = settings.get(keyword)
-        if setting and setting.value.lower() not in allowed:
-            raise _unsupported(setting, f"Leave out {keyword}, or use one of: {', '.join(filter(None, allowed))}.")
-    gssencmode = settings.get("gssencmode")
-    if gssencmode and word(gssencmode, ("disable", "prefer", "require")) == "require":
-        raise _unsupported(gssencmode, "Use gssencmode=disable or gssencmode=prefer.")
-    check_protocol_versions(settings.get("min_protocol_version"), settings.get("max_protocol_version"))
-
-
-def _unsupported(setting: Setting, remedy: str) -> ConfigError:
-    return refuse(setting, f'connection option "{setting.keyword}={setting.value}" is not supported', remedy)
+        if setting and setting.value.lower() not in supported:
+            raise refuse(
+                setting,
+                f'connection option "{keyword}={setting.value}" is not supported',
+                f"Leave out {keyword}, or use one of: {', '.join(filter(None, supported))}.",
+            )

@@ -200,25 +200,3 @@ def require_auth(setting: Setting) -> str | None:
     except ConfigError as error:
         raise refuse(setting, error.message, error.remedy) from None
     return setting.value or None
-
-
-def check_protocol_versions(oldest: Setting | None, newest: Setting | None) -> None:
-    """Check that version 3.0 of PostgreSQL's protocol, which this library supports, is allowed.
-
-    Raises:
-        ConfigError: It is not allowed, or a version is unknown.
-    """
-    versions = {"3.0": 0, "3.2": 2, "latest": 2}
-    low = versions[word(oldest, versions)] if oldest else 0
-    high = versions[word(newest, versions)] if newest else 2
-    if low > high:
-        raise ConfigError(
-            '"min_protocol_version" is greater than "max_protocol_version"',
-            remedy="Leave out min_protocol_version: this library supports version 3.0.",
-        )
-    if oldest and low:
-        raise refuse(
-            oldest,
-            f'connection option "min_protocol_version={oldest.value}" is not supported',
-            "Leave it out, or use min_protocol_version=3.0, which every server supports.",
-        )

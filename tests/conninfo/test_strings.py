@@ -346,16 +346,20 @@ def test_untrusted_strings(mode: str, home: Path) -> None:
     assert config_fields("sslrootcert=system", allow_files=False)["tls_default_roots"]
 
 
-def test_a_home_that_is_closed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home that this user may not look into, or does not have, is a home without a root file."""
+def test_missing_or_inaccessible_home_directory_has_no_default_files(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inaccessible(_: Path) -> bool:
+        raise PermissionError("inaccessible")
 
-    def closed(_: Path) -> bool:
-        raise PermissionError("closed")
+    def unknown(_: int) -> None:
+        raise KeyError("no such user")
 
-    monkeypatch.setattr(Path, "exists", closed)
+    monkeypatch.setattr(Path, "exists", inaccessible)
     assert Config.from_conninfo("host=h user=u sslmode=require").tls_verify is TlsVerify.NONE
     assert Config.from_conninfo("user=u").host == "localhost"
-    monkeypatch.setattr(paths, "home", lambda _: None)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
     assert Config.from_conninfo("host=h user=u sslmode=prefer").tls_root_cert_path is None
     refused("sslmode=verify-full", "needs a root certificate file")
 
