@@ -1,4 +1,4 @@
-"""What makes a `Config` impossible; each check raises `ConfigError`, with what to do instead."""
+"""Checks of the fields of a `Config` together. Each raises `ConfigError` with a remedy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .enums import (
     parse_require_auth,
 )
 from .fields import DEFAULTS
-from .validation import check_bool, check_not_uri, check_text, has_surrogates, is_number
+from .validation import check_bool, check_not_uri, check_text, check_type, has_surrogates, is_number
 
 if TYPE_CHECKING:
     from .fields import ConfigFields
@@ -28,7 +28,7 @@ _MAX_INT = 2**31 - 1
 
 
 def check_transport(config: ConfigFields) -> None:
-    """Timers and flags."""
+    """Check the timers and the flags."""
     for name in _FLAGS:
         check_bool(name, getattr(config, name))
     timeout = config.connect_timeout
@@ -46,7 +46,7 @@ def check_transport(config: ConfigFields) -> None:
 
 
 def check_startup(config: ConfigFields) -> None:
-    """What goes into the StartupMessage."""
+    """Check the parameters of the StartupMessage."""
     for name in ("user", "database", "application_name", "options", "require_peer"):
         value = getattr(config, name)
         if value is not None:
@@ -70,12 +70,12 @@ def check_startup(config: ConfigFields) -> None:
         if not name or name.startswith("_pq_."):
             raise ConfigError(
                 f"server_settings may not contain {name!r}",
-                remedy="Remove it from server_settings: it is no name of a server setting.",
+                remedy="Remove it from server_settings: it is not the name of a server setting.",
             )
 
 
 def check_tls(config: ConfigFields) -> None:
-    """Modes that contradict each other, and trust in nothing."""
+    """Check that the TLS options do not contradict each other, and that verification has roots."""
     if not isinstance(config.tls_backend, str) and not hasattr(config.tls_backend, "create_stream"):
         raise ConfigError(
             "tls_backend must be a registered name or a TlsBackend", remedy='Use tls_backend="stdlib", or leave it out.'
@@ -93,42 +93,31 @@ def check_tls(config: ConfigFields) -> None:
         )
     if config.tls_fallback and config.tls_mode is not TlsMode.PREFER:
         raise ConfigError(
-            "tls_fallback belongs to TlsMode.PREFER", remedy="Leave out tls_fallback, or use tls_mode=prefer."
+            "tls_fallback requires TlsMode.PREFER", remedy="Leave out tls_fallback, or use tls_mode=prefer."
         )
     if config.tls_verify is not TlsVerify.NONE and not config.tls_default_roots and config.tls_root_cert_path is None:
         raise ConfigError(
-            "there is nothing to verify the server with: no default roots and no tls_root_cert_path",
+            "root certificates are missing: neither tls_default_roots nor tls_root_cert_path is set",
             remedy="Set tls_root_cert_path (sslrootcert), leave out tls_default_roots, or use tls_verify=none.",
         )
     name = config.tls_server_name
     if name is not None:
-        if not isinstance(name, str):
-            raise ConfigError(
-                f"tls_server_name must be a str, not {type(name).__name__}", remedy="Pass tls_server_name as str."
-            )
+        check_type("tls_server_name", name, str, "a str")
         if not name:
             raise ConfigError("tls_server_name is empty", remedy="Leave out tls_server_name to use the name in host.")
         check_host("tls_server_name", name)
     if config.tls_pins and config.tls_mode is not TlsMode.REQUIRE:
         raise ConfigError(
             f"tls_pins, but TLS is not required (tls_mode={config.tls_mode.value})",
-            remedy="Use tls_mode=require (sslmode=require), or leave out tls_pins: no TLS, no certificate.",
+            remedy="Use tls_mode=require (sslmode=require), or leave out tls_pins: they need a certificate.",
         )
     _check_client_certificate(config)
 
 
 def _check_client_certificate(config: ConfigFields) -> None:
     password = config.tls_client_key_password
-    if password is not None and not isinstance(password, str | bytes) and not callable(password):
-        raise ConfigError(
-            f"tls_client_key_password must be str, bytes or a callable that returns one, not {type(password).__name__}",
-            remedy=_plain_text("tls_client_key_password", password),
-        )
-    if isinstance(password, str) and has_surrogates(password):
-        raise ConfigError(
-            "tls_client_key_password contains a lone surrogate",
-            remedy="Pass the exact bytes: Config(tls_client_key_password=b'…').",
-        )
+    if not callable(password):
+        _check_secret("tls_client_key_password", password, "str, bytes or a callable that returns one")
     if config.tls_client_cert is None and config.tls_client_key is not None:
         raise ConfigError(
             "tls_client_key without tls_client_cert",
@@ -141,15 +130,18 @@ def _check_client_certificate(config: ConfigFields) -> None:
         )
 
 
-def _plain_text(name: str, value: object) -> str:
-    """Return the remedy for a secret of the wrong type."""
-    if hasattr(value, "get_secret_value"):
-        return f"Pass its text: {name}=secret.get_secret_value()."
-    return f"Pass {name} as str or bytes."
+def _check_secret(name: str, secret: object, expected: str) -> None:
+    if secret is None:
+        return
+    has_text = hasattr(secret, "get_secret_value")
+    remedy = f"Pass its text: {name}=secret.get_secret_value()." if has_text else f"Pass {name} as str or bytes."
+    check_type(name, secret, str | bytes, expected, remedy)
+    if isinstance(secret, str) and has_surrogates(secret):
+        raise ConfigError(f"{name} contains a lone surrogate", remedy=f"Pass the exact bytes: Config({name}=b'…').")
 
 
 def check_authentication(config: ConfigFields) -> None:
-    """Bindings, keys, passwords and policy."""
+    """Check channel binding, SCRAM keys, the password and the authentication policy."""
     if config.channel_binding_type not in (None, *CHANNEL_BINDING_TYPES):
         raise ConfigError(
             f"unknown channel binding type {config.channel_binding_type!r}",
@@ -179,13 +171,7 @@ def check_authentication(config: ConfigFields) -> None:
             "scram_client_key and scram_server_key go together",
             remedy="Set both scram_client_key and scram_server_key, or neither.",
         )
-    if config.password is not None and not isinstance(config.password, str | bytes):
-        raise ConfigError(
-            f"password must be str or bytes, not {type(config.password).__name__}",
-            remedy=_plain_text("password", config.password),
-        )
-    if isinstance(config.password, str) and has_surrogates(config.password):
-        raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes: Config(password=b'…').")
+    _check_secret("password", config.password, "str or bytes")
     for name in ("scram_min_iterations", "scram_max_iterations"):
         value = getattr(config, name)
         if not is_number(value) or not value >= 1:
@@ -198,9 +184,7 @@ def check_authentication(config: ConfigFields) -> None:
             f"scram_max_iterations={config.scram_max_iterations}",
             remedy="Lower scram_min_iterations or raise scram_max_iterations.",
         )
-    if config.require_auth is not None and not isinstance(config.require_auth, str):
-        raise ConfigError(
-            f"require_auth must be a str, not {type(config.require_auth).__name__}",
-            remedy='Write methods separated by commas: require_auth="scram-sha-256".',
-        )
+    if config.require_auth is not None:
+        remedy = 'Write methods separated by commas: require_auth="scram-sha-256".'
+        check_type("require_auth", config.require_auth, str, "a str", remedy)
     parse_require_auth(config.require_auth)

@@ -1,4 +1,4 @@
-"""`Host`: one of the servers that a configuration may lead to."""
+"""`Host`: one server of a configuration."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from dataclasses import dataclass
 from ..diagnostics.escaping import visible
 from ..errors import ConfigError
 from ..x509.idna import check_host
-from .validation import check_address, check_file_name, check_not_uri, check_text
+from .validation import check_address, check_file_name, check_not_uri, check_text, check_type
+
+PORTS = "A port is a whole number from 1 to 65535."
 
 _SHOWN = 300  # characters of a host or of a path in a message
 
 
 @dataclass(frozen=True)
 class Host:
-    """A server's place: one of several in `Config.hosts`.
+    """A server in `Config.hosts`.
 
     Attributes:
-        host: Host name, IP address, or the directory of a Unix-domain socket; it is the name that is verified.
+        host: Host name, IP address, or the directory of a Unix-domain socket. The certificate is
+            verified for this name.
         port: TCP port, or the number in the socket's file name.
-        hostaddr: IP address to connect to in place of looking `host` up.
+        hostaddr: IP address to connect to without a look-up of `host`.
 
     Raises:
-        ConfigError: There can be no such place.
+        ConfigError: A value is invalid.
     """
 
     host: str = "localhost"
@@ -32,18 +35,16 @@ class Host:
     def __post_init__(self) -> None:
         if not self.host:
             raise ConfigError("host is empty", remedy="Name a host, an address or a socket directory.")
-        name: object = self.host
-        if not isinstance(name, str):
-            raise ConfigError(f"host must be a str, not {type(name).__name__}", remedy="Pass host as str.")
+        check_type("host", self.host, str, "a str")
         if isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
-            raise ConfigError(f'invalid port number: "{self.port}"', remedy="A port is a whole number from 1 to 65535.")
+            raise ConfigError(f'invalid port number: "{self.port}"', remedy=PORTS)
         check_address(self.hostaddr)
         check_text("host", self.host, surrogates=self.is_unix_socket)
         if self.is_unix_socket:
             check_file_name("host", self.host)
         else:
             check_not_uri("host", self.host)
-            if "@" in self.host[1:]:  # not shown, and not sent to the DNS: a password may stand before it
+            if "@" in self.host[1:]:  # not shown, and not sent to the DNS: it may follow a password
                 raise ConfigError(
                     'host contains an "@"',
                     remedy="Name only the host, and set user and password separately.",
@@ -52,7 +53,7 @@ class Host:
 
     @property
     def is_unix_socket(self) -> bool:
-        """`host` is a directory of the file system or an abstract name, not a host."""
+        """Whether `host` is the directory of a socket or an abstract name."""
         return self.hostaddr is None and self.host[:1] in ("/", "@")
 
     @property

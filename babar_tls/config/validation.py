@@ -1,4 +1,4 @@
-"""Checks of single values that a configuration is made of; each raises `ConfigError` for what will not do."""
+"""Checks of single values of a configuration. Each raises `ConfigError` for an invalid value."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ..x509.idna import as_address, shown_host
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from enum import Enum
+    from types import UnionType
 
-#: What libpq calls a field, for messages that people look for.
+#: The names of fields in libpq, whose messages users search for.
 _LIBPQ_NAMES = {
     "tls_negotiation": "sslnegotiation",
     "tls_min_version": "ssl_min_protocol_version",
@@ -27,55 +28,62 @@ _ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def is_number(value: object) -> bool:
-    """Is it a number that can be compared? Truth values are none."""
+    """Return True for an int or a float, but not for a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def has_surrogates(text: str) -> bool:
-    """Does it contain what UTF-8 cannot carry?"""
+    """Return True if a text contains a surrogate, which UTF-8 cannot represent."""
     return any("\ud800" <= char <= "\udfff" for char in text)
 
 
+def check_type(name: str, value: object, types: type | UnionType, expected: str, remedy: str | None = None) -> None:
+    """Check the type of a value. The error shows the type and not the value, which may be a secret."""
+    if not isinstance(value, types):
+        raise ConfigError(
+            f"{name} must be {expected}, not {type(value).__name__}",
+            remedy=remedy or f"Pass {name} as {expected.removeprefix('a ')}.",
+        )
+
+
 def check_bool(name: str, value: object) -> None:
-    """It is `True` or `False`: a string that says "no" would count as true."""
+    """Check that a flag is a bool. The text "no" would count as true."""
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, not {value!r}", remedy=f"Write {name}=True or {name}=False.")
 
 
 def as_bytes(name: str, value: object, expected: str = "bytes") -> bytes:
-    """Return the bytes of a bytes-like object. `bytes(8)` would be eight zero bytes, which is never meant.
+    """Return the bytes of a bytes-like object. For the number 8, `bytes` would return eight NUL bytes.
 
     Args:
-        name: What it is, for the message.
+        name: The name of the value, for the message.
         value: The object.
         expected: The types that are accepted, for the message.
 
     Raises:
-        ConfigError: It is something else.
+        ConfigError: The object has another type.
     """
-    if not isinstance(value, bytes | bytearray | memoryview):
-        raise ConfigError(f"{name} must be {expected}, not {type(value).__name__}", remedy=f"Pass {name} as bytes.")
-    return bytes(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise ConfigError(f"{name} must be {expected}, not {type(value).__name__}", remedy=f"Pass {name} as bytes.")
 
 
 def check_address(hostaddr: object) -> None:
-    """It is an IP address, perhaps with a zone, or nothing: `hostaddr` is there so that no name is looked up."""
-    if hostaddr is None:
-        return
-    text = hostaddr if isinstance(hostaddr, str) else repr(hostaddr)
+    """Check that `hostaddr` is None or an IP address, which may have a zone. A name would need a look-up."""
     try:
-        is_address = isinstance(hostaddr, str) and as_address(text) is not None
-    except ConfigError:
-        is_address = False
-    if not is_address:
-        raise ConfigError(
-            f'could not parse network address "{shown_host(text)}"',
-            remedy="Write an IP address in hostaddr, and a name in host.",
-        )
+        if hostaddr is None or (isinstance(hostaddr, str) and as_address(hostaddr) is not None):
+            return
+    except ConfigError:  # the zone is not valid
+        pass
+    text = hostaddr if isinstance(hostaddr, str) else repr(hostaddr)
+    raise ConfigError(
+        f'could not parse network address "{shown_host(text)}"',
+        remedy="Write an IP address in hostaddr, and a name in host.",
+    )
 
 
 def check_file_name(name: str, text: str) -> None:
-    """The file system can have such a name. Surrogates may stand for bytes there (PEP 383)."""
+    """Check that a text can be a file name. Surrogates may represent bytes of a file name (PEP 383)."""
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
@@ -85,7 +93,7 @@ def check_file_name(name: str, text: str) -> None:
 
 
 def check_not_uri(name: str, text: str) -> None:
-    """Refuse a connection string in place of one name: it would be sent to the DNS or to the server, password and all.
+    """Refuse a connection string in place of a name: it would be sent to the DNS or to the server, with its password.
 
     The value is not shown, because it may contain a password.
     """
@@ -93,22 +101,31 @@ def check_not_uri(name: str, text: str) -> None:
         raise ConfigError(f"{name} is a connection string", remedy="Pass it to Config.from_conninfo.")
 
 
-def check_text(name: str, text: object, *, surrogates: bool = False) -> None:
-    """It is a `str` that the protocol can carry; `surrogates` may stand for a file name's bytes (PEP 383)."""
-    if not isinstance(text, str):
-        raise ConfigError(f"{name} must be a str, not {type(text).__name__}", remedy=f"Pass {name} as str.")
+def check_text(name: str, text: str, *, surrogates: bool = False) -> None:
+    """Check that the protocol can transmit a text.
+
+    Args:
+        name: The name of the value, for the message.
+        text: The value.
+        surrogates: Accept surrogates, which represent bytes of a file name (PEP 383).
+
+    Raises:
+        ConfigError: It is not a `str`, or contains a character that the protocol cannot transmit.
+    """
+    check_type(name, text, str, "a str")
     if "\0" in text:
         raise ConfigError(
-            f"{name!r} contains a zero byte, which the protocol cannot carry", remedy=f"Remove it from {name}."
+            f"{name!r} contains a NUL, which the protocol cannot transmit", remedy=f"Remove it from {name}."
         )
     if not surrogates and has_surrogates(text):
         raise ConfigError(
-            f"{name!r} contains a lone surrogate, which UTF-8 cannot carry", remedy=f"Write {name} in valid Unicode."
+            f"{name!r} contains a lone surrogate, which UTF-8 cannot represent",
+            remedy=f"Write {name} in valid Unicode.",
         )
 
 
 def as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
-    """A member of the enum, given as such or by its value; `None` is an answer for tls_max_version alone."""
+    """Return the member of an enum that is the value or has it; only tls_max_version may be None."""
     if isinstance(value, enum) or (value is None and name == "tls_max_version"):
         return value
     try:
@@ -121,33 +138,28 @@ def as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
 
 
 def as_settings(settings: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Pairs of strings, sorted by name."""
+    """Return the settings as pairs of strings, sorted by name."""
+    remedy = 'Write names and values as str: server_settings={"statement_timeout": "5s"}.'
     try:
         pairs = tuple(sorted(dict(settings).items()))
     except (TypeError, ValueError):
-        raise ConfigError(
-            "server_settings must be a mapping of str to str",
-            remedy='Write server_settings={"statement_timeout": "5s"}.',
-        ) from None
+        raise ConfigError("server_settings must be a mapping of str to str", remedy=remedy) from None
     for name, value in pairs:
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise ConfigError(
-                f"server_settings[{name!r}] must be a str, not {type(value).__name__}",
-                remedy='Write names and values as str: server_settings={"statement_timeout": "5s"}.',
-            )
+        check_type(f"server_settings[{name!r}]", name, str, "a str", remedy)
+        check_type(f"server_settings[{name!r}]", value, str, "a str", remedy)
     return pairs
 
 
 def _fspath(path: object) -> object:
     """Return the text of a path object, and every other value as it is."""
     try:
-        return os.fspath(path)  # type: ignore[call-overload]  # that it may be something else is what is asked
+        return os.fspath(path)  # type: ignore[call-overload]  # the TypeError of another type is handled
     except TypeError:
         return path
 
 
 def as_path(name: str, path: object) -> str:
-    """A path as a string."""
+    """Return a path as a string."""
     text = _fspath(path)
     if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigError(f"{name} must be a path, not {path!r}", remedy=f"Set {name} to a file name, or leave it out.")
@@ -156,7 +168,7 @@ def as_path(name: str, path: object) -> str:
 
 
 def as_source(name: str, source: object) -> str | bytes | None:
-    """A path as a string, or a file's content as `bytes`. What it is not is not shown: it may be a key."""
+    """Return a path as a string, or the content of a file as `bytes`. No error shows it: it may be a private key."""
     if source is None or (isinstance(source, bytes) and source):
         return source
     text = _fspath(source)
@@ -165,32 +177,28 @@ def as_source(name: str, source: object) -> str | bytes | None:
             f"{name} must be a path, and is empty",
             remedy=f"Set {name} to a file name or a file's content, or leave it out.",
         )
-    if not isinstance(text, str):
-        raise ConfigError(
-            f"{name} must be a path, or a file's content as bytes, not {type(source).__name__}",
-            remedy=f"Set {name} to a file name, or to bytes.",
-        )
-    if "\n" in text or "-----BEGIN" in text:
+    check_type(name, text, str, "a path, or a file's content as bytes", f"Set {name} to a file name, or to bytes.")
+    if "\n" in str(text) or "-----BEGIN" in str(text):
         raise ConfigError(f"{name} must be a path", remedy=f"Pass a file's content as bytes: {name}=text.encode().")
     return as_path(name, text)
 
 
 def as_names(name: str, names: object) -> tuple[str, ...]:
-    """Names of TLS's algorithms: a string with colons or commas between them, or several strings."""
+    """Return names of TLS algorithms, from several strings or from one string with colons or commas."""
     parts = re.split(r"[:,\s]+", names.strip()) if isinstance(names, str) else names
     listed = tuple(parts) if isinstance(parts, Iterable) else (None,)
     found = tuple(part for part in listed if part != "")
     for part in found:
         if not isinstance(part, str) or not _ALGORITHM.fullmatch(part):
             raise ConfigError(
-                f"{name} must be names of algorithms, and {part!r} is none",
-                remedy=f"Name each one in {name} (X25519MLKEM768, TLS_AES_256_GCM_SHA384); not classes (HIGH).",
+                f"{name} must contain names of algorithms, not {part!r}",
+                remedy=f"Write each name in {name} (X25519MLKEM768, TLS_AES_256_GCM_SHA384); not classes (HIGH).",
             )
     return tuple(dict.fromkeys(found))
 
 
 def login_name() -> str:
-    """The operating system's name for whoever runs this; like libpq, not what the environment says it is."""
+    """Return the name of the operating system's user. As in libpq, the environment does not change it."""
     try:
         if os.name == "nt":
             return getpass.getuser()
@@ -199,5 +207,6 @@ def login_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except (KeyError, OSError, ImportError):
         raise ConfigError(
-            "the operating system has no name for this user", remedy="Say which role to log in as: Config(user=…)."
+            "the operating system has no name for this user",
+            remedy="Set the role to log in as: Config(user=…).",
         ) from None

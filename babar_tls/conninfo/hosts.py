@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config.host import Host
+from ..config.host import PORTS, Host
 from ..errors import ConfigError
 from . import paths
 from .foreign_syntax import check_host
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .setting import Setting
 
 _DEFAULT = Host()
-_PORTS = "A port is a whole number from 1 to 65535."
 
 
 def read_hosts(settings: Mapping[str, Setting]) -> dict[str, Field]:
@@ -55,9 +54,7 @@ def read_hosts(settings: Mapping[str, Setting]) -> dict[str, Field]:
     ports = ports * count if len(ports) == 1 else ports or [""] * count
     hosts = []
     for name, address, text in zip(names, addresses, ports, strict=True):
-        port = integer(given["port"], text, _PORTS) if text else _DEFAULT.port
-        if not 1 <= port <= 65535:
-            raise refuse(given["port"], f'invalid port number: "{text}"', _PORTS)
+        port = integer(given["port"], text, PORTS) if text else _DEFAULT.port
         if not name.startswith(("/", "@")):
             check_host(name)
         hosts.append(Host(name or address or _default_host(port), port, address or None))
