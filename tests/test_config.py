@@ -332,7 +332,7 @@ def test_several_hosts() -> None:
     ("changes", "message"),
     [
         ({"host": "c"}, "have several ports"),
-        ({"hostaddr": "::1"}, "does not say which of several hosts"),
+        ({"hostaddr": "::1"}, "hostaddr is ambiguous"),
         ({"hosts": []}, "hosts is empty"),
     ],
 )

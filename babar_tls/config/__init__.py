@@ -1,8 +1,8 @@
-"""`Config`: everything that decides how a connection is made, checked once and then frozen.
+"""`Config`: the parameters of a connection, checked once and then frozen.
 
-A combination that cannot work, or that would promise more than it can keep, cannot be built: the constructor raises
-`ConfigError`. Nothing here touches the network or the file system; whether a named file exists is asked when it is
-needed, because files are rotated while a program runs.
+The constructor raises `ConfigError` for a combination that cannot work, or that is less secure than its values suggest.
+It uses neither the network nor the file system: files are opened when they are needed, because they may be replaced
+while a program runs.
 """
 
 from __future__ import annotations
@@ -49,74 +49,78 @@ __all__ = [
 
 @init_clears_locals
 class Config(ConfigFields):
-    """How to reach a server, how to secure the channel, and how to prove who is at either end.
+    """The server to connect to, the security of the channel, and the authentication.
 
-    Enum fields accept their values as strings too (``tls_mode="require"``). `replace` makes a changed copy.
+    Enum fields accept their values as strings too (``tls_mode="require"``). `replace` returns a changed copy.
 
     Attributes:
         host: Host name, IP address, or the directory of a Unix-domain socket (``/run/postgresql``, or ``@name``
-            in the abstract namespace). It is the name that is verified.
-        hostaddr: IP address to connect to in place of looking `host` up.
+            in the abstract namespace). The certificate is verified for this name.
+        hostaddr: IP address to connect to without a look-up of `host`.
         port: TCP port, or the number in the socket's file name.
-        hosts: Several servers to try in turn, in place of `host`, `hostaddr` and `port`, which then are the first's.
-        target_session_attrs: What a server must be like to be the one wanted.
+        hosts: Several servers to try in turn, in place of `host`, `hostaddr` and `port`. These then have the values of
+            the first server.
+        target_session_attrs: The property of the session that a server must have to be selected.
         load_balance_hosts: Whether hosts and addresses are tried in random order.
         user: Role to log in as; by default the operating system's user name.
-        database: By default the server takes the user's name.
-        password: `str`, or the exact `bytes` to use. Never shown by `repr`.
-        passfile: libpq's password file, looked into at each connect where there is no `password`.
-        application_name: What ``pg_stat_activity`` shows.
+        database: Database to connect to; by default the server uses the name of the user.
+        password: `str`, or the exact `bytes` to use. `repr` does not show it.
+        passfile: libpq's password file. Without a `password`, each connection attempt reads it.
+        application_name: Name of the application in ``pg_stat_activity``.
         options: Command-line options for the server (``-c statement_timeout=5s``).
         server_settings: Further startup parameters; stored as a sorted tuple of pairs.
-        connect_timeout: Seconds for everything up to the ready session, for each host; `None` for no limit.
+        connect_timeout: Seconds until the session must be ready, for each host; `None` for no limit.
         keepalives: TCP keepalive on the connection.
         keepalives_idle: Seconds without traffic before the first keepalive; `None` for the system's default.
-        keepalives_interval: Seconds between keepalives that are not answered.
-        keepalives_count: Unanswered keepalives after which the connection counts as dead.
+        keepalives_interval: Seconds between keepalives that are not acknowledged.
+        keepalives_count: Number of unacknowledged keepalives after which the connection is closed.
         tcp_user_timeout: Milliseconds that sent data may stay unacknowledged.
-        require_peer: The operating system's user that the server at a Unix-domain socket must run as.
+        require_peer: The operating system's user that must run the server at a Unix-domain socket.
         tls_mode: Whether to use TLS.
         tls_verify: What to verify of the server's certificate.
-        tls_backend: A registered engine's name, or a `TlsBackend`.
+        tls_backend: The name of a registered backend, or a `TlsBackend`.
         tls_negotiation: SSLRequest, or TLS from the first byte.
-        tls_server_name: The name to send (SNI) and to verify where it differs from `host`.
+        tls_server_name: The name to send (SNI) and to verify if it differs from `host`.
         tls_sni: `False`: do not send the name.
-        tls_root_cert_path: PEM bundle of roots to trust, in addition to the default ones.
-        tls_default_roots: `False`: trust `tls_root_cert_path` alone.
-        tls_os_roots: The default roots are the operating system's verifier, through the package truststore.
-        tls_common_name: Verify names by libpq's rules: the subject's common name counts where the certificate has no
-            alternative name of the kind that is looked for. RFC 9525 has it otherwise.
+        tls_root_cert_path: PEM file of roots to trust, in addition to the default ones.
+        tls_default_roots: `False`: trust only `tls_root_cert_path`.
+        tls_os_roots: Use the operating system's verifier for the default roots, through the package truststore.
+        tls_common_name: Verify names by libpq's rules: use the common name of the subject if the certificate has no
+            alternative name of the type that is verified. RFC 9525 does not allow this.
         tls_pins: Fingerprints, one of which the server's certificate must have: ``sha256:<hex>`` of the certificate,
-            or ``spki-sha256:<hex or base64>`` of its public key. They come on top of `tls_verify`.
-        tls_groups: Key-exchange groups to offer, in order of preference, by IANA's names or OpenSSL's
-            (``("X25519MLKEM768", "x25519")``, or one string with colons); empty for the engine's own choice.
-        tls_ciphers: Cipher suites to offer, of all versions, likewise; a TLS version of which none is named is not
-            offered.
-        tls_client_cert: Our certificate, intermediates after it: path of a PEM or PKCS #12 file, or its `bytes`.
-        tls_client_key: Its private key: path of a PEM or DER file, or its `bytes`; `None`: in `tls_client_cert`.
-        tls_client_key_password: What decrypts the key, or a callable that returns it.
-        tls_client_cert_mode: Whether to present it, and to insist on that.
-        tls_crl_path: PEM file of revocation lists; every certificate of the chain must then be covered by one.
-        tls_crl_dir: Directory of revocation lists, named by their issuers' hashes (``openssl rehash``).
+            or ``spki-sha256:<hex or base64>`` of its public key. They are checked in addition to `tls_verify`.
+        tls_groups: Key-exchange groups to offer, in order of preference, by the names of IANA or OpenSSL
+            (``("X25519MLKEM768", "x25519")``, or one string with colons); empty for the backend's default.
+        tls_ciphers: Cipher suites to offer, of all versions, in the same form. A TLS version is only offered if one of
+            its suites is in the list.
+        tls_client_cert: The client certificate and its intermediates: path of a PEM or PKCS #12 file, or its `bytes`.
+        tls_client_key: Its private key: path of a PEM or DER file, or its `bytes`; `None` if `tls_client_cert`
+            contains it.
+        tls_client_key_password: The password of the key, or a callable that returns it.
+        tls_client_cert_mode: Whether to present the client certificate, and whether the server must request it.
+        tls_crl_path: PEM file of CRLs; they must then cover every certificate of the chain.
+        tls_crl_dir: Directory of CRLs, named by their issuers' hashes (``openssl rehash``).
         tls_min_version: Oldest TLS version to accept.
-        tls_max_version: Newest TLS version to offer, `None` for the engine's newest.
-        tls_key_log_path: File to append the connection's TLS secrets to, for Wireshark. Whoever reads it reads all.
-        tls_fallback: With `TlsMode.PREFER`, let a *failed* TLS attempt be followed by a plain one on a new
-            connection, as libpq's ``sslmode=prefer`` does. An attacker can cause that failure.
+        tls_max_version: Newest TLS version to offer, `None` for the backend's newest.
+        tls_key_log_path: File to append the connection's TLS secrets to, for Wireshark. Everyone who can read it can
+            decrypt the connection.
+        tls_fallback: With `TlsMode.PREFER`, repeat a *failed* TLS attempt without TLS on a new connection, as libpq's
+            ``sslmode=prefer`` does. An attacker can cause that failure.
         channel_binding: Whether SCRAM is bound to the channel.
         channel_binding_type: One of `CHANNEL_BINDING_TYPES`, by default the first.
-        scram_key_cache: Keep derived SCRAM keys in memory, so that reconnecting costs no PBKDF2.
+        scram_key_cache: Keep derived SCRAM keys in memory, so that a new connection needs no PBKDF2.
         scram_client_key: 32 bytes to use in place of a password, together with `scram_server_key`.
-        scram_server_key: 32 bytes that prove the server.
-        scram_min_iterations: Refuse a server that requests fewer PBKDF2 iterations. The proof that a server receives
-            before it has proven itself allows guesses at the password, and the fewer iterations, the faster they are.
+        scram_server_key: 32 bytes that authenticate the server.
+        scram_min_iterations: Refuse a server that requests fewer PBKDF2 iterations. A server receives the client's
+            proof before it has authenticated itself, and can use it to guess the password. Few iterations make guesses
+            fast.
         scram_max_iterations: Refuse a server that requests more PBKDF2 iterations.
-        pipelining: Where `channel_binding` or `require_auth` leave the server one SASL mechanism, begin it together
-            with the StartupMessage: one round trip less. `False` for a server or pooler that cannot take that.
-        require_auth: libpq's grammar: methods of `AUTH_METHODS` separated by commas, or all negated with ``!``.
+        pipelining: If `channel_binding` or `require_auth` allow only one SASL mechanism, start it together with the
+            StartupMessage, which saves a round trip. `False` for a server or pooler that does not support this.
+        require_auth: libpq's syntax: methods of `AUTH_METHODS` separated by commas, or all negated with ``!``.
 
     Raises:
-        ConfigError: A value is out of range, or two contradict each other.
+        ConfigError: A value is out of range, or two values contradict each other.
     """
 
     def __post_init__(self) -> None:
@@ -157,13 +161,13 @@ class Config(ConfigFields):
 
         Args:
             conninfo: ``postgresql://user@host/db?sslmode=verify-full`` or ``host=… user=…``.
-            allow_files: `False` for a string from somebody you do not trust: keywords that name files or a service
-                are refused, and no file, password or key of yours is added to what it says.
+            allow_files: `False` for a string from an untrusted source: keywords that name files or a service are
+                refused, and no file, password or key of the user is added.
             environ: The ``PG*`` variables, by default those of the process.
-            **overrides: Fields of `Config` that replace what the string says.
+            **overrides: Fields of `Config` that replace those of the string.
 
         Raises:
-            ConfigError: The string is malformed, has an unknown key, or asks for the impossible.
+            ConfigError: The string is malformed, has an unknown keyword, or has an invalid value.
         """
         from ..conninfo import other_sources, read  # noqa: PLC0415 - only connection strings need it
 
@@ -202,7 +206,7 @@ class Config(ConfigFields):
         every host.
 
         Raises:
-            ConfigError: The result is invalid, or it is not clear which of several hosts is meant.
+            ConfigError: The result is invalid, or the changes do not select one of several hosts.
         """
         return dataclasses.replace(self, **_with_companions(changes, self.hosts))
 
@@ -218,7 +222,7 @@ class Config(ConfigFields):
         """Return the password that `passfile` has for the first host.
 
         Returns:
-            The password, as `bytes` if it is not UTF-8; None if there is no file, or no password for this connection.
+            The password, as `bytes` if it is not UTF-8; None without a file, or without a password for this connection.
         """
         if self.passfile is None:
             return None
@@ -230,7 +234,7 @@ class Config(ConfigFields):
         object.__setattr__(self, name, value)
 
     def _place_hosts(self) -> None:
-        """`host`, `hostaddr` and `port` are the first of `hosts`; a single host is not kept as a list of one."""
+        """Set `host`, `hostaddr` and `port` to the first of `hosts`. A single host is not stored in `hosts`."""
         hosts: tuple[object, ...] = tuple(self.hosts) if isinstance(self.hosts, Iterable) else (None,)
         if not all(isinstance(host, Host) for host in hosts):
             raise ConfigError(
@@ -248,7 +252,7 @@ class Config(ConfigFields):
 _ENUMS = {name: type(default) for name, default in DEFAULTS.items() if isinstance(default, Enum)}
 _ENUMS["tls_max_version"] = TlsVersion
 
-#: Texts of which an empty one means the same as None, as in libpq.
+#: Fields for which an empty text is the same as None, as in libpq.
 _EMPTY_MEANS_NONE = (
     "hostaddr",
     "database",
@@ -285,7 +289,7 @@ def _with_companions(changes: Mapping[str, Any], hosts: tuple[Host, ...]) -> dic
             raise ConfigError("the hosts that host replaces have several ports", remedy="Set port as well.")
         return {"hosts": (), "hostaddr": None, **changes}
     if "hostaddr" in changes and hosts:
-        raise ConfigError("hostaddr does not say which of several hosts it is for", remedy="Set host or hosts.")
+        raise ConfigError("hostaddr is ambiguous, because there are several hosts", remedy="Set host or hosts.")
     if "port" in changes:
         changes["hosts"] = tuple(dataclasses.replace(host, port=changes["port"]) for host in hosts)
     return changes

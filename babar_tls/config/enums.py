@@ -1,4 +1,4 @@
-"""The words that a configuration is made of: modes, levels, versions, methods."""
+"""The enums of a configuration, and the names of authentication methods and channel binding types."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 from ..errors import ConfigError
 
-#: What `require_auth` may name, in libpq's words; `none` is a server that asks for nothing.
+#: The methods of `require_auth`, in libpq's spelling. `none` is a server that requests no authentication.
 AUTH_METHODS = ("password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none")
 
 #: The registered channel binding types (RFC 5929, RFC 9266). PostgreSQL accepts the first.
@@ -14,27 +14,28 @@ CHANNEL_BINDING_TYPES = ("tls-server-end-point", "tls-exporter", "tls-unique")
 
 
 class TlsMode(Enum):
-    """Whether to use TLS. Unix-domain sockets never do."""
+    """Whether to use TLS. Connections over Unix-domain sockets do not use it."""
 
     DISABLE = "disable"
-    """Never ask for TLS."""
+    """Do not request TLS."""
     ALLOW = "allow"
-    """libpq's ``sslmode=allow``: plain first, TLS on a new connection if the server refuses that."""
+    """libpq's ``sslmode=allow``: without TLS first, then with TLS on a new connection if the server refuses."""
     PREFER = "prefer"
-    """Ask; go on in plain TCP if, and only if, the server answers that it has no TLS (see `Config.tls_fallback`)."""
+    """Request TLS; continue without it only if the server replies that it does not support TLS (see
+    `Config.tls_fallback`)."""
     REQUIRE = "require"
-    """TLS or no connection."""
+    """Require TLS."""
 
 
 class TlsVerify(Enum):
-    """What is verified of the server's certificate."""
+    """What to verify of the server's certificate."""
 
     FULL = "full"
-    """The chain up to a trusted root, and the name."""
+    """The chain up to a trust anchor, and the name."""
     CA = "ca"
-    """The chain alone: any certificate of that authority will do."""
+    """Only the chain: every certificate of that CA is accepted."""
     NONE = "none"
-    """Nothing. Only channel binding then tells a man in the middle from the server."""
+    """Nothing. Then only channel binding detects a man in the middle."""
 
 
 class ChannelBinding(Enum):
@@ -49,7 +50,7 @@ class TlsNegotiation(Enum):
     """How TLS starts."""
 
     POSTGRES = "postgres"
-    """SSLRequest first; every server understands it."""
+    """SSLRequest first; every server supports it."""
     DIRECT = "direct"
     """TLS from the first byte, with ALPN ``postgresql``: one round trip less; PostgreSQL 17 and later."""
 
@@ -65,36 +66,36 @@ class ClientCertMode(Enum):
     """libpq's ``sslcertmode``: whether to present a client certificate."""
 
     DISABLE = "disable"
-    """Never, even if there is one."""
+    """Do not present it."""
     ALLOW = "allow"
-    """If the server asks and there is one."""
+    """Present it if it is configured and the server requests it."""
     REQUIRE = "require"
-    """The server must ask, and there must be one to answer with: a server that lets us in without is refused."""
+    """Require that the server requests it and that it is configured; otherwise close the connection."""
 
 
 class TargetSessionAttrs(Enum):
-    """What a session must be like for its server to be the one wanted."""
+    """The property of the session that a server must have to be selected."""
 
     ANY = "any"
     READ_WRITE = "read-write"
     """Transactions may write by default."""
     READ_ONLY = "read-only"
-    """They may not."""
+    """Transactions are read-only by default."""
     PRIMARY = "primary"
     """The server is not a standby."""
     STANDBY = "standby"
-    """It is one."""
+    """The server is a standby."""
     PREFER_STANDBY = "prefer-standby"
-    """A standby if any of the hosts is one, else any of them."""
+    """A standby if one of the hosts is a standby, otherwise any host."""
 
 
 class LoadBalanceHosts(Enum):
-    """In which order hosts, and the addresses of each, are tried."""
+    """The order in which hosts, and the addresses of each host, are tried."""
 
     DISABLE = "disable"
-    """As given."""
+    """The order of the configuration, and of the look-up."""
     RANDOM = "random"
-    """Shuffled for each connect."""
+    """A random order for each connection."""
 
 
 def parse_require_auth(text: str | None) -> frozenset[str] | None:

@@ -1,4 +1,4 @@
-"""Files that a configuration names: read whole or not at all, and never waited for."""
+"""Read the files that a configuration names, completely and without waiting."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
 
 
 class NotRegularError(ValueError):
-    """It is a pipe, a device, a directory: something that may have no end, or may not be there yet."""
+    """The file is a pipe, a device or a directory, which may have no end or may block."""
 
     def __init__(self) -> None:
         super().__init__("it is not a regular file")
 
 
 def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
-    """The content of a regular file, and what was known of that very file when it was opened.
+    """Return the content of a regular file, and its status at the time when it was opened.
 
     Args:
         path: The file.
-        limit: How many bytes it may have.
+        limit: The largest size in bytes.
 
     Raises:
-        NotRegularError: It is something else.
-        ValueError: It is too large, or nothing can have such a name.
-        OSError: It cannot be read.
+        NotRegularError: The path does not lead to a regular file.
+        ValueError: The file is too large, or the path is not a valid file name.
+        OSError: The file cannot be read.
     """
-    # Opening a device may have an effect, so it is not opened if that can be avoided.
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - it raises what open would raise
+    # Opening a device may have an effect. Therefore the type is checked before opening, too.
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - it raises the same errors as os.open
         raise NotRegularError
-    # The path may lead elsewhere by now. Without O_NONBLOCK opening a pipe would wait for whoever writes to it.
+    # The path may lead to another file now. Without O_NONBLOCK, opening a pipe would wait for its other end.
     descriptor = os.open(path, _FLAGS)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise NotRegularError
         data = bytearray()
-        # What the status says is no limit: the file may grow, and those of /proc have no size.
+        # The size in the status is not sufficient: the file may grow, and files of /proc have the size 0.
         while status.st_size <= limit and (chunk := os.read(descriptor, _CHUNK)):
             data += chunk
             if len(data) > limit:

@@ -1,9 +1,9 @@
-"""Pins: fingerprints by which a server is known, whoever signed its certificate.
+"""Pins: fingerprints that identify a server independently of the CA of its certificate.
 
-Two kinds, each written with its hash. ``sha256:`` and the SHA-256 of the whole certificate (DER) in hexadecimal, with
-or without colons; the line that ``openssl x509 -fingerprint -sha256`` prints is as good. ``spki-sha256:`` and that of
-its SubjectPublicKeyInfo, in hexadecimal or base64, which outlives a renewal with the same key; curl's spelling,
-``sha256//`` and base64, is understood as well.
+There are two kinds. ``sha256:`` precedes the SHA-256 of the whole certificate (DER) in hexadecimal, with or without
+colons; the output of ``openssl x509 -fingerprint -sha256`` is accepted too. ``spki-sha256:`` precedes the SHA-256 of
+its SubjectPublicKeyInfo in hexadecimal or base64, which stays the same if the certificate is renewed with the same key.
+The spelling of curl, ``sha256//`` and base64, is accepted too.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _REMEDY = (
 
 
 def parse_pins(pins: object) -> tuple[str, ...]:
-    """Pins in one spelling, lower-case hexadecimal, in the order given.
+    """Return the pins in lower-case hexadecimal, in the same order.
 
     Raises:
-        ConfigError: One of them is none.
+        ConfigError: One of them is not a pin.
     """
     if isinstance(pins, str | bytes) or not isinstance(pins, Iterable):
         raise ConfigError("tls_pins must be a sequence of strings", remedy=_REMEDY)

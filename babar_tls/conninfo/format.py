@@ -93,7 +93,7 @@ def _format(name: str, value: Any) -> str:
         if not text:
             raise _unwritable(name, "is empty")
     if "\0" in text:
-        raise _unwritable(name, "contains a zero byte")
+        raise _unwritable(name, "contains a NUL")
     return text
 
 

@@ -132,7 +132,7 @@ def read(
 
 
 def other_sources(items: Iterable[Setting | Field]) -> str | None:
-    """Name the sources other than the connection string, in a sentence for an error; None if there are none."""
+    """Name the sources other than the connection string, in a sentence for an error; None without other sources."""
     sources = dict.fromkeys(item.source for item in items if item.source not in (CONNECTION_STRING, _ARGUMENT, DEFAULT))
     return f"Other sources of parameters: {'; '.join(sources)}." if sources else None
 

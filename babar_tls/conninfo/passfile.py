@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-#: Limits in bytes, so that connecting needs little memory and time whatever the file is. libpq has none.
+#: Limits in bytes, which libpq does not have. They bound the memory and the time that a large file costs.
 _MAX_FILE = 1 << 24
 _LONGEST_LINE = 1 << 16
 
@@ -53,7 +53,10 @@ def find_password(path: str, host: str, port: int, database: str, user: str) -> 
         for line in lines:
             password = _match(line, wanted)
             if password is not None:
-                return _as_text(password) or None
+                try:
+                    return password.decode() or None
+                except UnicodeDecodeError:
+                    return password
     return None
 
 
@@ -90,25 +93,20 @@ def _open(path: str) -> BinaryIO | None:
         warn(f'could not open password file "{path}": {getattr(exc, "strerror", None) or exc}')
         return None
     try:
-        if _is_usable(path, os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            warn(f'password file "{path}" is not a plain file')
+        elif is_open_to_others(mode):
+            warn(
+                f'password file "{path}" has group or world access; permissions should be u=rw (0600) or less: '
+                "it is not used"
+            )
+        else:
             return os.fdopen(descriptor, "rb")
     except OSError as exc:
         warn(f'could not open password file "{path}": {exc.strerror or exc}')
     os.close(descriptor)
     return None
-
-
-def _is_usable(path: str, mode: int) -> bool:
-    if not stat.S_ISREG(mode):
-        warn(f'password file "{path}" is not a plain file')
-        return False
-    if is_open_to_others(mode):
-        warn(
-            f'password file "{path}" has group or world access; permissions should be u=rw (0600) or less: '
-            "it is not used"
-        )
-        return False
-    return True
 
 
 def _match(line: bytes, wanted: tuple[set[bytes], ...]) -> bytes | None:
@@ -119,7 +117,9 @@ def _match(line: bytes, wanted: tuple[set[bytes], ...]) -> bytes | None:
         if not ends:
             return None
         position = ends[0]
-    return _unescape(line[position:])
+    # The password ends at a colon. The last character may be a backslash.
+    text = re.match(rb"(?:\\.|[^:])*", line[position:], re.DOTALL)
+    return re.sub(rb"\\(.)", rb"\1", text[0], flags=re.DOTALL) if text else b""
 
 
 def _after(line: bytes, position: int, value: bytes) -> int | None:
@@ -132,16 +132,3 @@ def _after(line: bytes, position: int, value: bytes) -> int | None:
             return None
         position += 1
     return position + 1 if line.startswith(b":", position) else None
-
-
-def _unescape(field: bytes) -> bytes:
-    """Return the text up to a colon without its backslashes. The last character may be a backslash."""
-    text = re.match(rb"(?:\\.|[^:])*", field, re.DOTALL)
-    return re.sub(rb"\\(.)", rb"\1", text[0], flags=re.DOTALL) if text else b""
-
-
-def _as_text(password: bytes) -> str | bytes:
-    try:
-        return password.decode()
-    except UnicodeDecodeError:
-        return password

@@ -1,8 +1,8 @@
-"""libpq's connection service file: sections of keywords, each the connection that an application asks for by name.
+"""libpq's connection service file: a section of keywords for each service.
 
 https://www.postgresql.org/docs/current/libpq-pgservice.html
 
-It may hold passwords, so errors show of it a file name and a line number.
+The file may contain passwords. Therefore errors show only its name and a line number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-#: What libpq reads of a line, its end included. A longer one is an error, not two.
+#: The longest line that libpq reads, in bytes and with its end.
 _LONGEST_LINE = 1022
 _MAX_FILE = 1 << 22  # bytes
 _SPACES = b" \t\n\v\f\r"
@@ -29,18 +29,18 @@ _SYSTEM_DIRECTORY = "/etc/postgresql-common"
 
 
 def find_service(name: str, file: str | None, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The section `name`, from `file` or this user's file, or else from the system's.
+    """Return the section `name` of the user's file, or else of the system's file.
 
     Args:
         name: The service.
-        file: The file to look into in place of ``~/.pg_service.conf``; it must exist.
-        environ: Where ``HOME`` and ``PGSYSCONFDIR`` are looked up.
+        file: The file to read in place of ``~/.pg_service.conf``; it must exist.
+        environ: The environment, for ``HOME`` and ``PGSYSCONFDIR``.
 
     Returns:
         The file's name, and keywords with their values.
 
     Raises:
-        ConfigError: There is no such service, or a file cannot be read or understood.
+        ConfigError: No file has such a service, or a file cannot be read or is malformed.
     """
     default = default_file(".pg_service.conf", ".pg_service.conf", environ)
     own = file if file is not None else str(default) if exists(default) else None
@@ -55,19 +55,22 @@ def find_service(name: str, file: str | None, environ: Mapping[str, str]) -> tup
         f'definition of service "{name}" not found',
         remedy=f"Looked into {looked}. Check service (PGSERVICE), or set servicefile (PGSERVICEFILE)."
         if files
-        else f'There is no service file: neither "{default}" nor "{system}". Set servicefile (PGSERVICEFILE).',
+        else f'Neither "{default}" nor "{system}" exists. Set servicefile (PGSERVICEFILE).',
     )
 
 
 def _section(path: str, name: str) -> dict[str, str] | None:
-    """What the file's first section of that name says, `None` where it has none."""
-    wanted = _bytes(f"[{name}]")
+    """Return the keywords of the file's first section of that name; None if the file has no such section."""
+    try:
+        wanted = os.fsencode(f"[{name}]")  # surrogates may represent bytes of the file (PEP 383)
+    except UnicodeEncodeError:
+        raise ConfigError("service contains a lone surrogate", remedy="Write the service's name in UTF-8.") from None
     values: dict[str, str] | None = None
     for number, line in _lines(path):
         if line.startswith(b"["):
             if values is not None:
                 break
-            if line.startswith(wanted):  # whatever follows the bracket
+            if line.startswith(wanted):  # libpq ignores the text after the bracket
                 values = {}
         elif values is not None:
             keyword, value = _pair(line, f'service file "{path}", line {number}')
@@ -75,16 +78,8 @@ def _section(path: str, name: str) -> dict[str, str] | None:
     return values
 
 
-def _bytes(name: str) -> bytes:
-    """Return the bytes that a name has in a file; surrogates may stand for bytes (PEP 383)."""
-    try:
-        return os.fsencode(name)
-    except UnicodeEncodeError:
-        raise ConfigError("service contains a lone surrogate", remedy="Write the service's name in UTF-8.") from None
-
-
 def _lines(path: str) -> Iterator[tuple[int, bytes]]:
-    """The lines that say something, without the spaces around them, and their numbers."""
+    """Yield the number and the text of each line that is neither blank nor a comment, without spaces around it."""
     try:
         data, _ = read_regular(path, _MAX_FILE)
     except (OSError, ValueError) as exc:
@@ -99,7 +94,7 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
                 f'line {number} too long in service file "{path}"',
                 remedy=f"libpq reads {_LONGEST_LINE} bytes of a line; put a long value into the connection string.",
             )
-        line = raw.partition(b"\0")[0].strip(_SPACES)  # C's strings end at a zero byte
+        line = raw.partition(b"\0")[0].strip(_SPACES)  # C strings end at a NUL
         if line and not line.startswith(b"#"):
             yield number, line
 

@@ -41,7 +41,12 @@ def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, st
         _add_service(settings, environ)
     else:
         for setting in settings.values():
-            _check_names_no_file(setting)
+            if setting.value and _names_file(KEYWORDS[setting.keyword], setting.value):
+                raise ConfigError(
+                    f'connection option "{setting.keyword}" names a file, which allow_files=False does not allow',
+                    remedy=f"Remove {setting.keyword} from the string and pass the file as an argument, or trust the "
+                    "string: allow_files=True.",
+                )
     variables = {
         keyword.name: Setting(keyword.name, environ[keyword.envvar], f"environment variable {keyword.envvar}")
         for keyword in KEYWORDS.values()
@@ -57,9 +62,9 @@ def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, st
 
 def _add(settings: dict[str, Setting], more: Mapping[str, Setting]) -> None:
     """Add the settings of a farther source, except for those of which the nearer sources have a keyword."""
-    said = settings.keys() | {KEYWORDS[name].refines for name in settings if KEYWORDS[name].replaces}
+    decided = settings.keys() | {KEYWORDS[name].refines for name in settings if KEYWORDS[name].replaces}
     settings.update(
-        {name: setting for name, setting in more.items() if not {name, KEYWORDS[name].refines} & said - {None}}
+        {name: setting for name, setting in more.items() if not {name, KEYWORDS[name].refines} & decided - {None}}
     )
 
 
@@ -76,15 +81,6 @@ def _add_service(settings: dict[str, Setting], environ: Mapping[str, str]) -> No
     path, values = find_service(service, settings["servicefile"].value if "servicefile" in settings else None, environ)
     source = f'service file "{path}", service "{service}"'
     _add(settings, {keyword: Setting(keyword, value, source) for keyword, value in values.items()})
-
-
-def _check_names_no_file(setting: Setting) -> None:
-    if setting.value and _names_file(KEYWORDS[setting.keyword], setting.value):
-        raise ConfigError(
-            f'connection option "{setting.keyword}" names a file, which this string may not do',
-            remedy=f"Remove {setting.keyword} from the string and pass the file as an argument, or trust the string: "
-            "allow_files=True.",
-        )
 
 
 def _names_file(keyword: Keyword, value: str) -> bool:

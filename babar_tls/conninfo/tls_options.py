@@ -36,44 +36,94 @@ def read_tls_options(settings: Mapping[str, Setting], environ: Mapping[str, str]
         environ: The environment, for the home directory with the default files; None to use no default files.
 
     Raises:
-        ConfigError: The mode is unknown, too weak for another setting, or has no file to verify with.
+        ConfigError: The mode is unknown, is too weak for another setting, or has no root certificate file. Or the key
+            is in a token.
     """
-    sslmode = settings.get("sslmode")
-    if sslmode and sslmode.value == TlsMode.DISABLE.value and "tls_mode" in settings and settings["tls_mode"].value:
-        sslmode = None  # tls_mode takes precedence, and sslmode=disable does not say how to verify
-    fields = _read_verification(sslmode, settings, environ)
-    for keyword, name in (("sslcrl", "tls_crl_path"), ("sslcrldir", "tls_crl_dir")):
-        if keyword in settings and settings[keyword].value:
-            fields[name] = Field.by(settings[keyword], settings[keyword].value)
-    if "tls_root_cert_path" in fields and not fields.keys() & {"tls_crl_path", "tls_crl_dir"}:
-        default = _default_file("sslcrl", "root.crl", environ)
-        if default is not None:
-            fields["tls_crl_path"] = default
-    if "tls_mode" not in fields or fields["tls_mode"].value is not TlsMode.DISABLE:
-        fields.update(_read_client_certificate(settings, environ))
+    fields = _read_verification(settings, environ)
+    sslcrldir, sslcertmode, sslkey = (settings.get(keyword) for keyword in ("sslcrldir", "sslcertmode", "sslkey"))
+    if sslcrldir and sslcrldir.value:
+        fields["tls_crl_dir"] = Field.by(sslcrldir, sslcrldir.value)
+    # The default CRL file belongs to a root file.
+    uses_default = "tls_root_cert_path" in fields and "tls_crl_dir" not in fields
+    crl = _find_file("sslcrl", "root.crl", settings, environ if uses_default else None)
+    if crl is not None:
+        fields["tls_crl_path"] = crl
+    disabled = "tls_mode" in fields and fields["tls_mode"].value is TlsMode.DISABLE
+    if disabled or (sslcertmode and sslcertmode.value == ClientCertMode.DISABLE.value):
+        return fields
+    certificate = _find_file("sslcert", "postgresql.crt", settings, environ)
+    if certificate is None:
+        return fields
+    fields["tls_client_cert"] = certificate
+    if sslkey and ":" in os.path.splitdrive(sslkey.value)[1]:
+        raise refuse(
+            sslkey,
+            f'connection option "sslkey" names a key in a token ("{sslkey.value.partition(":")[0]}:…")',
+            "No backend supports such keys: set sslkey to a file.",
+        )
+    # A PKCS #12 file contains the key. If the default key is missing, the backend reports it, as libpq does.
+    contains_key = certificate.value.lower().endswith((".p12", ".pfx"))
+    key = _find_file("sslkey", "postgresql.key", settings, None if contains_key else environ, may_be_missing=True)
+    if key is not None:
+        fields["tls_client_key"] = key
     return fields
 
 
-def _default_file(
-    keyword: str, name: str, environ: Mapping[str, str] | None, *, may_be_missing: bool = False
+def _find_file(
+    keyword: str,
+    default: str,
+    settings: Mapping[str, Setting],
+    environ: Mapping[str, str] | None,
+    *,
+    may_be_missing: bool = False,
 ) -> Field | None:
-    """Return a file of the directory ``~/.postgresql``; None if it does not exist, or if default files are not used."""
-    path = default_file(f".postgresql/{name}", name, environ) if environ is not None else None
+    """Return the file of a keyword, or the default file in ``~/.postgresql``.
+
+    Args:
+        keyword: The keyword.
+        default: The name of the default file.
+        settings: The settings of the connection string.
+        environ: The environment, for the home directory; None to use no default file.
+        may_be_missing: Return the default file even if it does not exist.
+    """
+    setting = settings.get(keyword)
+    if setting and setting.value:
+        return Field.by(setting, setting.value)
+    path = default_file(f".postgresql/{default}", default, environ) if environ is not None else None
     if path is None or not (may_be_missing or exists(path)):
         return None
     return Field(str(path), keyword, f'default file "{path}"')
 
 
-def _read_verification(
-    sslmode: Setting | None, settings: Mapping[str, Setting], environ: Mapping[str, str] | None
-) -> dict[str, Field]:
+def _read_verification(settings: Mapping[str, Setting], environ: Mapping[str, str] | None) -> dict[str, Field]:
     """Return the TLS mode and what is verified, from sslmode and sslrootcert."""
-    sslrootcert = settings.get("sslrootcert")
+    sslmode, tls_mode, sslrootcert, sslnegotiation = (
+        settings.get(keyword) for keyword in ("sslmode", "tls_mode", "sslrootcert", "sslnegotiation")
+    )
+    if sslmode and sslmode.value == "disable" and tls_mode and tls_mode.value:
+        sslmode = None  # tls_mode takes precedence, and sslmode=disable does not define what to verify
     mode, verify = SSL_MODES[word(sslmode, SSL_MODES)] if sslmode else (TlsMode.REQUIRE, TlsVerify.FULL)
-    if sslmode and mode is not TlsMode.REQUIRE:
-        _check_direct(sslmode, settings.get("sslnegotiation"))
+    direct = sslnegotiation and sslnegotiation.value == TlsNegotiation.DIRECT.value
+    if sslmode and direct and mode is not TlsMode.REQUIRE:
+        raise refuse(
+            sslmode,
+            f'weak sslmode "{sslmode.value}" may not be used with sslnegotiation=direct '
+            '(use "require", "verify-ca", or "verify-full")',
+            "Use sslmode=verify-full, or leave out sslnegotiation.",
+        )
     if sslrootcert and sslrootcert.value == "system":
-        return _read_system_roots(sslmode, sslrootcert)
+        if sslmode and sslmode.value != "verify-full":
+            raise refuse(
+                sslmode,
+                f'weak sslmode "{sslmode.value}" may not be used with sslrootcert=system (use "verify-full")',
+                "Use sslmode=verify-full: public CAs issue certificates to everyone, so the name must be verified.",
+            )
+        return {
+            "tls_mode": Field.by(sslrootcert, TlsMode.REQUIRE),
+            "tls_verify": Field.by(sslrootcert, TlsVerify.FULL),
+            "tls_default_roots": Field.by(sslrootcert, True),
+            "tls_common_name": Field.by(sslrootcert, True),
+        }
     fields = {}
     if sslmode:
         fields["tls_mode"] = Field.by(sslmode, mode)
@@ -83,84 +133,18 @@ def _read_verification(
         fields["tls_verify"] = Field.by(sslmode, verify)
         if verify is TlsVerify.FULL:
             fields["tls_common_name"] = Field.by(sslmode, True)
-    if sslrootcert and sslrootcert.value:
-        root: Field | None = Field.by(sslrootcert, sslrootcert.value)
-    else:
-        # verify-ca and verify-full require a file. Otherwise the default file is used if it exists.
-        needed = sslmode is not None and verify is not TlsVerify.NONE
-        root = _default_file("sslrootcert", "root.crt", environ, may_be_missing=needed)
-        if root is None and needed and sslmode:
-            raise refuse(
-                sslmode,
-                f'sslmode "{sslmode.value}" needs a root certificate file, and there is no default file',
-                "Set sslrootcert to the file of CA certificates, or use sslmode=verify-full sslrootcert=system.",
-            )
+    # verify-ca and verify-full require a file. Otherwise the default file is used if it exists.
+    needed = sslmode is not None and verify is not TlsVerify.NONE
+    root = _find_file("sslrootcert", "root.crt", settings, environ, may_be_missing=needed)
     if root is not None:
         fields["tls_root_cert_path"] = root
         fields["tls_default_roots"] = Field.by(root, False)
         if verify is TlsVerify.NONE:  # as in libpq, a root file makes the weaker modes verify the chain
             fields["tls_verify"] = Field.by(root, TlsVerify.CA)
-    return fields
-
-
-def _check_direct(sslmode: Setting, negotiation: Setting | None) -> None:
-    if negotiation and negotiation.value == TlsNegotiation.DIRECT.value:
+    elif sslmode and verify is not TlsVerify.NONE:
         raise refuse(
             sslmode,
-            f'weak sslmode "{sslmode.value}" may not be used with sslnegotiation=direct '
-            '(use "require", "verify-ca", or "verify-full")',
-            "Use sslmode=verify-full, or leave out sslnegotiation.",
+            f'sslmode "{sslmode.value}" needs a root certificate file, and a default file is missing',
+            "Set sslrootcert to the file of CA certificates, or use sslmode=verify-full sslrootcert=system.",
         )
-
-
-def _read_system_roots(sslmode: Setting | None, sslrootcert: Setting) -> dict[str, Field]:
-    if sslmode and sslmode.value != "verify-full":
-        raise refuse(
-            sslmode,
-            f'weak sslmode "{sslmode.value}" may not be used with sslrootcert=system (use "verify-full")',
-            "Use sslmode=verify-full: public CAs issue certificates to everyone, so that the name must be verified.",
-        )
-    values = {
-        "tls_mode": TlsMode.REQUIRE,
-        "tls_verify": TlsVerify.FULL,
-        "tls_default_roots": True,
-        "tls_common_name": True,
-    }
-    return {name: Field.by(sslrootcert, value) for name, value in values.items()}
-
-
-def _read_client_certificate(settings: Mapping[str, Setting], environ: Mapping[str, str] | None) -> dict[str, Field]:
-    """Return the client certificate and its key.
-
-    Raises:
-        ConfigError: The key is in a token.
-    """
-    sslcertmode, sslcert, sslkey = (settings.get(keyword) for keyword in ("sslcertmode", "sslcert", "sslkey"))
-    if sslcertmode and sslcertmode.value == ClientCertMode.DISABLE.value:
-        return {}
-    if sslcert and sslcert.value:
-        certificate: Field | None = Field.by(sslcert, sslcert.value)
-    else:
-        certificate = _default_file("sslcert", "postgresql.crt", environ)
-    if certificate is None:
-        return {}
-    fields = {"tls_client_cert": certificate}
-    if sslkey and sslkey.value:
-        _check_key(sslkey)
-        fields["tls_client_key"] = Field.by(sslkey, sslkey.value)
-    elif not certificate.value.lower().endswith((".p12", ".pfx")):
-        # If the file is missing, the backend reports it, as libpq does.
-        key = _default_file("sslkey", "postgresql.key", environ, may_be_missing=True)
-        if key is not None:
-            fields["tls_client_key"] = key
     return fields
-
-
-def _check_key(sslkey: Setting) -> None:
-    path = sslkey.value[2:] if os.name == "nt" and sslkey.value[1:2] == ":" else sslkey.value
-    if ":" in path:
-        raise refuse(
-            sslkey,
-            f'connection option "sslkey" names a key in a token ("{sslkey.value.partition(":")[0]}:…")',
-            "No backend supports such keys: set sslkey to a file.",
-        )

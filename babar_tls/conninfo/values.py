@@ -1,4 +1,4 @@
-"""Readers of single values of a connection string: words, numbers, keys. They judge as libpq does, with its texts."""
+"""Readers of single values of a connection string: words, numbers, keys; with the rules and texts of libpq."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def seconds(setting: Setting) -> float:
 
 
 def positive(setting: Setting) -> int | None:
-    """Parse a whole number; None stands for zero and negative numbers, which select the default of the system.
+    """Parse a whole number; None for zero and negative numbers, which select the default of the system.
 
     Raises:
         ConfigError: It is not a whole number, or it is too large.
@@ -149,10 +149,10 @@ def scram_key(setting: Setting) -> bytes:
 
 
 def secret_text(setting: Setting) -> str | bytes | None:
-    """Return a secret, None if it is empty; as bytes if it is not UTF-8 (surrogates stand for such bytes, PEP 383).
+    """Return a secret, None if it is empty; as bytes if it is not UTF-8 (surrogates represent such bytes, PEP 383).
 
     Raises:
-        ConfigError: It contains a surrogate that does not stand for a byte.
+        ConfigError: It contains a surrogate that does not represent a byte.
     """
     if not has_surrogates(setting.value):
         return setting.value or None
@@ -190,7 +190,7 @@ def tls_version(setting: Setting) -> TlsVersion | None:
 
 
 def require_auth(setting: Setting) -> str | None:
-    """Return the methods as they were written; None if there are none.
+    """Return the methods as they were written; None if the value is empty.
 
     Raises:
         ConfigError: See `parse_require_auth`.

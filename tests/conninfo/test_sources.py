@@ -185,9 +185,11 @@ FILES = [keyword.name for keyword in KEYWORDS.values() if keyword.names_file]
 
 
 @pytest.mark.parametrize("keyword", FILES)
-def test_a_strangers_string_names_no_file(keyword: str) -> None:
+def test_untrusted_string_that_names_a_file_is_refused(keyword: str) -> None:
     """With ``allow_files=False`` a keyword that names a file or a service is refused."""
-    with pytest.raises(ConfigError, match=f'^connection option "{keyword}" names a file, which this string may not do'):
+    with pytest.raises(
+        ConfigError, match=f'^connection option "{keyword}" names a file, which allow_files=False does not allow'
+    ):
         config_fields(f"host=h {keyword}=x", allow_files=False)
     with pytest.raises(ConfigError, match="names a file"):
         config_fields(f"postgresql://h?{keyword}=x", allow_files=False)
