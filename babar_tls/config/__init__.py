@@ -169,14 +169,14 @@ class Config(ConfigFields):
         Raises:
             ConfigError: The string is malformed, has an unknown keyword, or has an invalid value.
         """
-        from ..conninfo import other_sources, read  # noqa: PLC0415 - only connection strings need it
+        from ..conninfo import add_sources, read  # noqa: PLC0415 - only connection strings need it
 
         fields = read(conninfo, allow_files=allow_files, environ=environ, arguments=overrides)
         values = {name: field.value for name, field in fields.items()}
         try:
             return cls(**{**values, **_with_companions(overrides, values.get("hosts", ()))})
         except ConfigError as error:
-            error.remedy = " ".join(filter(None, [error.remedy, other_sources(fields.values())])) or None
+            add_sources(error, fields.values())
             raise
 
     @clears_locals

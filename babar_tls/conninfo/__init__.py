@@ -11,9 +11,9 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
 
 from __future__ import annotations
 
-from .interpret import interpret, other_sources, read
+from .interpret import add_sources, interpret, read
 from .setting import Field, Setting
 from .sources import resolve
 from .syntax import parse
 
-__all__ = ["Field", "Setting", "interpret", "other_sources", "parse", "read", "resolve"]
+__all__ = ["Field", "Setting", "add_sources", "interpret", "parse", "read", "resolve"]

@@ -25,7 +25,7 @@ def read_hosts(settings: Mapping[str, Setting]) -> dict[str, Field]:
     """Pair host names, addresses and ports as libpq does.
 
     An empty entry is the default: the port 5432; the default socket directory if a server listens in it, otherwise
-    localhost. A server of which only the address is given is verified by its address.
+    localhost. A server without a host name is verified by its address.
 
     Returns:
         The fields `host`, `hostaddr`, `port` and `hosts` of `Config`, as far as they are decided.

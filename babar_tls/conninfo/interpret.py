@@ -20,6 +20,7 @@ from ..config.fields import DEFAULTS
 from ..config.host import Host
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
+from . import values
 from .hosts import read_hosts
 from .keywords import ALIAS, LIBPQ, OWN
 from .paths import default_file, exists
@@ -27,20 +28,6 @@ from .setting import CONNECTION_STRING, DEFAULT, Field, Setting, refuse
 from .sources import resolve
 from .syntax import split_pairs
 from .tls_options import read_tls_options
-from .values import (
-    boolean,
-    integer,
-    member,
-    names,
-    number,
-    positive,
-    require_auth,
-    scram_key,
-    seconds,
-    secret_text,
-    tls_version,
-    word,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -50,27 +37,27 @@ _ARGUMENT = "argument"
 
 #: The readers of keywords whose values follow libpq's own rules.
 _READERS: dict[str, Callable[[Setting], Any]] = {
-    "connect_timeout": seconds,
-    "password": secret_text,
-    "sslpassword": secret_text,
-    "keepalives": lambda setting: integer(setting) != 0,
-    "keepalives_idle": positive,
-    "keepalives_interval": positive,
-    "keepalives_count": positive,
-    "tcp_user_timeout": positive,
+    "connect_timeout": values.seconds,
+    "password": values.secret_text,
+    "sslpassword": values.secret_text,
+    "keepalives": lambda setting: values.integer(setting) != 0,
+    "keepalives_idle": values.positive,
+    "keepalives_interval": values.positive,
+    "keepalives_count": values.positive,
+    "tcp_user_timeout": values.positive,
     "sslsni": lambda setting: setting.value.startswith("1"),
-    "ssl_min_protocol_version": tls_version,
-    "ssl_max_protocol_version": tls_version,
-    "require_auth": require_auth,
-    "scram_client_key": scram_key,
-    "scram_server_key": scram_key,
-    "tls_max_version": lambda setting: member(setting, TlsVersion),
-    "channel_binding_type": lambda setting: word(setting, CHANNEL_BINDING_TYPES),
+    "ssl_min_protocol_version": values.tls_version,
+    "ssl_max_protocol_version": values.tls_version,
+    "require_auth": values.require_auth,
+    "scram_client_key": values.scram_key,
+    "scram_server_key": values.scram_key,
+    "tls_max_version": lambda setting: values.member(setting, TlsVersion),
+    "channel_binding_type": lambda setting: values.word(setting, CHANNEL_BINDING_TYPES),
     "server_settings": lambda setting: tuple(split_pairs(setting.value).items()),
 }
 
 #: The readers of all other keywords, by the type of their field's default value.
-_READERS_BY_TYPE: dict[type, Callable[[Setting], Any]] = {bool: boolean, tuple: names, int: number}
+_READERS_BY_TYPE: dict[type, Callable[[Setting], Any]] = {bool: values.boolean, tuple: values.names, int: values.number}
 
 #: The fields of keywords that have one each.
 _LIBPQ_FIELDS = {keyword.name: keyword.field for keyword in LIBPQ if keyword.field is not None}
@@ -126,15 +113,16 @@ def read(
     try:
         return interpret(settings, allow_files=allow_files, environ=environ)
     except ConfigError as error:
-        if "It comes from" not in (error.remedy or ""):
-            error.remedy = " ".join(filter(None, [error.remedy, other_sources(settings.values())])) or None
+        add_sources(error, settings.values())
         raise
 
 
-def other_sources(items: Iterable[Setting | Field]) -> str | None:
-    """Name the sources other than the connection string, in a sentence for an error; None without other sources."""
+def add_sources(error: ConfigError, items: Iterable[Setting | Field]) -> None:
+    """Add the sources other than the connection string to the remedy, unless it names the source of the value."""
     sources = dict.fromkeys(item.source for item in items if item.source not in (CONNECTION_STRING, _ARGUMENT, DEFAULT))
-    return f"Other sources of parameters: {'; '.join(sources)}." if sources else None
+    remedy = error.remedy or ""
+    if sources and "It comes from" not in remedy:
+        error.remedy = f"{remedy} Other sources of parameters: {'; '.join(sources)}.".lstrip()
 
 
 @clears_locals
@@ -188,7 +176,7 @@ def _read_each(settings: Mapping[str, Setting], keywords: Mapping[str, str]) -> 
         if reader is not None:
             value = reader(setting)
         elif isinstance(default, Enum):
-            value = member(setting, type(default))
+            value = values.member(setting, type(default))
         else:
             value = setting.value or None
         if value is not None:
@@ -203,7 +191,7 @@ def _read_alias(settings: Mapping[str, Setting], fields: Mapping[str, Field]) ->
     """
     setting, binding = settings[ALIAS], settings.get("channel_binding")
     if setting.value:
-        found = {"channel_binding_type": Field.by(setting, word(setting, CHANNEL_BINDING_TYPES))}
+        found = {"channel_binding_type": Field.by(setting, values.word(setting, CHANNEL_BINDING_TYPES))}
         if binding is None and not _may_be_plain(fields):
             found["channel_binding"] = Field.by(setting, ChannelBinding.REQUIRE)
         return found
@@ -235,7 +223,7 @@ def _check_unsupported(settings: Mapping[str, Setting]) -> None:
     """
     for keyword, known in _KNOWN.items():
         if keyword in settings:
-            word(settings[keyword], known)
+            values.word(settings[keyword], known)
     oldest, newest = settings.get("min_protocol_version"), settings.get("max_protocol_version")
     if oldest and newest and newest.value == "3.0" != oldest.value:
         raise ConfigError(

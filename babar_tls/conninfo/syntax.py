@@ -73,16 +73,21 @@ def names_secret(text: str) -> bool:
     return found is not None and "=" in text[found.start() :]
 
 
-def _unknown(keyword: str, value: str, message: str) -> ConfigError:
-    """Return the error for an unknown keyword, with the remedy for this keyword."""
+def _unknown(keyword: str, value: str, message: str, syntax: str, *, show: bool) -> ConfigError:
+    """Return the error for an unknown keyword, which is shown only if it looks like one: it may belong to a password.
+
+    Args:
+        keyword: The keyword.
+        value: Its value.
+        message: libpq's message before the keyword.
+        syntax: The remedy if the keyword is not shown.
+        show: False if the keyword follows the name of a secret.
+    """
+    if not show or not keyword.isidentifier() or len(keyword) > _LONGEST_NAME:
+        return ConfigError(message.rstrip(":"), remedy=f"{syntax} {_LIST}")
     near = difflib.get_close_matches(keyword.lower(), sorted(KEYWORDS), n=1)
     remedy = explain_parameter(keyword, value) or (f'Did you mean "{near[0]}"?' if near else f"{_CHECK} {_LIST}")
     return ConfigError(f'{message} "{keyword}"', remedy=remedy)
-
-
-def _is_name(keyword: str) -> bool:
-    """Return True if a text looks like a keyword and not like a part of a password."""
-    return keyword.isidentifier() and len(keyword) <= _LONGEST_NAME
 
 
 def _add(values: dict[str, str], keyword: str, value: str) -> None:
@@ -140,9 +145,7 @@ def _parse_keywords(text: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for keyword, value, is_quoted, show in _pairs(text):
         if keyword not in KEYWORDS and keyword != _OLD:
-            if show and _is_name(keyword):
-                raise _unknown(keyword, value, "invalid connection option")
-            raise ConfigError("invalid connection option", remedy=f"{_QUOTING} {_LIST}")
+            raise _unknown(keyword, value, "invalid connection option", _QUOTING, show=show)
         # Strings of other libraries have semicolons. The rest of one, with its password, would be sent to the DNS.
         others = () if is_quoted or _SECRET.search(keyword) else _SEMICOLON.findall(value)
         if any(other.lower() in KEYWORDS for other in others):
@@ -232,9 +235,7 @@ def _parse_query(query: str, values: dict[str, str]) -> None:
         if (keyword, value) == ("ssl", "true"):  # JDBC's spelling, which libpq accepts too
             keyword, value = "sslmode", "require"
         if keyword not in KEYWORDS and keyword != _OLD:
-            if show and _is_name(keyword):
-                raise _unknown(keyword, value, "invalid URI query parameter:")
-            raise ConfigError("invalid URI query parameter", remedy=f"{_ESCAPE} {_LIST}")
+            raise _unknown(keyword, value, "invalid URI query parameter:", _ESCAPE, show=show)
         # The name of a secret may be percent-encoded. Its value may contain "&".
         show = show and not (_SECRET.search(item) or _SECRET.search(keyword))
         _add(values, keyword, value)

@@ -170,7 +170,7 @@ def tls_version(setting: Setting) -> TlsVersion | None:
     Raises:
         ConfigError: The version is unknown, or the newest version is one that this library does not support.
     """
-    versions = {version.value.lower(): version for version in TlsVersion}
+    versions = {"": None, **{version.value.lower(): version for version in TlsVersion}}
     text = setting.value.lower()
     if text in ("tlsv1", "tlsv1.1"):
         if setting.keyword == "ssl_max_protocol_version":
@@ -180,13 +180,13 @@ def tls_version(setting: Setting) -> TlsVersion | None:
                 "Use ssl_max_protocol_version=TLSv1.2 or TLSv1.3.",
             )
         return TlsVersion.TLSV1_2
-    if text and text not in versions:
+    if text not in versions:
         raise refuse(
             setting,
             f'invalid "{setting.keyword}" value: "{setting.value}"',
             f"Known values of {setting.keyword}: {', '.join(version.value for version in TlsVersion)}.",
         )
-    return versions.get(text)
+    return versions[text]
 
 
 def require_auth(setting: Setting) -> str | None:
