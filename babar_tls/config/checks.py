@@ -56,22 +56,19 @@ def check_startup(config: ConfigFields) -> None:
         check_text(name, value)
         check_text("the name of a server setting", name)
         folded = name.lower()  # as PostgreSQL folds the names of settings
-        if folded in ("user", "database", "application_name", "options"):
-            raise ConfigError(f"server_settings may not contain {name!r}", remedy=f"Use Config({folded}=…).")
-        if folded == "replication":
-            raise ConfigError(
-                "server_settings may not contain 'replication'",
-                remedy="Remove it from server_settings: replication is not supported.",
-            )
         if folded == "client_encoding" and value.upper().replace("-", "") not in ("UTF8", "UNICODE"):
             raise ConfigError(
                 f"client_encoding {value!r} is not supported", remedy="Remove client_encoding, or set it to UTF8."
             )
-        if not name or name.startswith("_pq_."):
-            raise ConfigError(
-                f"server_settings may not contain {name!r}",
-                remedy="Remove it from server_settings: it is not the name of a server setting.",
-            )
+        if folded in ("user", "database", "application_name", "options"):
+            remedy = f"Use Config({folded}=…)."
+        elif folded == "replication":
+            remedy = "Remove it from server_settings: replication is not supported."
+        elif not name or name.startswith("_pq_."):
+            remedy = "Remove it from server_settings: it is not the name of a server setting."
+        else:
+            continue
+        raise ConfigError(f"server_settings may not contain {name!r}", remedy=remedy)
 
 
 def check_tls(config: ConfigFields) -> None:

@@ -9,7 +9,7 @@ import re
 
 from ..errors import ConfigError
 
-_QUOTES = "\"'`“”„‘’‚«»‹›<>()[]"  # noqa: RUF001 - typographic quotes are the point
+_QUOTES = "\"'`“”„‘’‚«»‹›<>()[]"  # noqa: RUF001 - these quotes are searched for
 _INVISIBLE = "\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff"
 _UNPRINTED = re.compile(f"[\x00-\x1f\x7f{_INVISIBLE}]")
 _INVISIBLE_START = re.compile(f"[{_INVISIBLE}]")
@@ -46,7 +46,7 @@ def as_text(conninfo: object) -> str:
 
 
 def check_characters(uri: str) -> None:
-    """Refuse control characters and invisible characters in a URI, where they are remains of copying.
+    """Refuse control characters and invisible characters in a URI, where they remain from copying.
 
     Raises:
         ConfigError: There is such a character.
@@ -66,12 +66,12 @@ def _how_to_remove(char: str) -> str:
 
 
 def is_pasted(host: str) -> bool:
-    """Return True if a host name has characters that are remains of copying or quoting."""
+    """Return True if a host name has characters that remain from copying or quoting."""
     return _NOT_IN_A_HOST.search(host) is not None
 
 
 def check_host(host: str) -> None:
-    """Refuse a host name with characters that are remains of copying or quoting.
+    """Refuse a host name with characters that remain from copying or quoting.
 
     Raises:
         ConfigError: There is such a character.
@@ -113,10 +113,8 @@ def _explain_beginning(text: str, *, uri: bool) -> tuple[str, str] | None:
     elif _COMMAND.match(text):
         what, remedy = "command", "Pass only the connection string, without the command."
     elif uri and _ASSIGNMENT.fullmatch(text.rstrip(_QUOTES)):
-        what, remedy = (
-            "assignment",
-            'Pass only what follows the "=", without quotes; it begins with "postgresql://".',
-        )
+        what = "assignment"
+        remedy = 'Pass only the text after the "=", without quotes; it begins with "postgresql://".'
     else:
         return None
     return f"unexpected {what} before {'URI' if uri else 'connection info string'}", remedy

@@ -117,8 +117,12 @@ def _match(line: bytes, wanted: tuple[set[bytes], ...]) -> bytes | None:
         if not ends:
             return None
         position = ends[0]
-    # The password ends at a colon. The last character may be a backslash.
-    text = re.match(rb"(?:\\.|[^:])*", line[position:], re.DOTALL)
+    return _unescape(line[position:])
+
+
+def _unescape(field: bytes) -> bytes:
+    """Return the text up to a colon without its backslashes. The last character may be a backslash."""
+    text = re.match(rb"(?:\\.|[^:])*", field, re.DOTALL)
     return re.sub(rb"\\(.)", rb"\1", text[0], flags=re.DOTALL) if text else b""
 
 
