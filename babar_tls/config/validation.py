@@ -83,7 +83,7 @@ def check_address(hostaddr: object) -> None:
 
 
 def check_file_name(name: str, text: str) -> None:
-    """Check that a text can be a file name. Surrogates may represent bytes of a file name (PEP 383)."""
+    """Check that a text is a possible file name. Surrogates may represent bytes of a file name (PEP 383)."""
     try:
         os.fsencode(text)
     except UnicodeEncodeError:

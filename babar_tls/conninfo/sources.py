@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, str] | None = None) -> dict[str, Setting]:
     """Return every keyword that has a value, from the nearest source. An empty value is a value.
 
-    As in libpq, a service adds what the string leaves open, and the environment adds what both leave open. A keyword of
-    libpq and the keyword of this library that refines it count as one: the nearer source of either counts.
+    As in libpq, a service adds what the string leaves open, and the environment adds what both leave open. If a keyword
+    of libpq and the keyword of this library that refines it have different sources, only the nearer source counts.
 
     Args:
         conninfo: A URI or a keyword string.
