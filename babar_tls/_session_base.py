@@ -7,6 +7,7 @@ with its own connection.
 from __future__ import annotations
 
 import warnings
+import weakref
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +19,6 @@ from .protocol.query import copy_out, simple_query
 from .protocol.requests import CancelRunning
 
 if TYPE_CHECKING:
-    import weakref
     from collections.abc import Generator, Iterator, Mapping
 
     from .net.establish import Ready
@@ -105,7 +105,7 @@ class SessionBase:
             Error: The session was opened before this process was forked.
         """
         if self._closed:
-            raise closed()
+            raise Closed("the session is closed", remedy="Open another session.")
         if self._interruption.is_forked:
             raise Error(
                 "the session was opened before a fork: this process and its parent would share one connection",
@@ -133,18 +133,13 @@ class SessionBase:
         yield from self._reclaim()
         return (yield from simple_query(sql, self._reader, self._params))
 
-    def _new_copy(self, sql: str) -> Copy:
-        return Copy(copy_out(sql, self._reader, self._params))
-
     def _more(self, copy: Copy) -> Exchange[bool]:
         """Get more items of a copy; return False at its end, or if another operation has ended it."""
-        return copy.more() if copy is self._copy else self._begin(copy)
-
-    def _begin(self, copy: Copy) -> Exchange[bool]:
-        if copy.begun:
-            return False
-        yield from self._reclaim()
-        self._copy = copy
+        if copy is not self._copy:
+            if copy.begun:
+                return False
+            yield from self._reclaim()
+            self._copy = copy
         return (yield from copy.more())
 
     def _reclaim(self) -> Exchange[None]:
@@ -157,7 +152,7 @@ class SessionBase:
         copy = self._copy
         if copy is None or copy.ended:
             return
-        if copy.is_in_use():
+        if copy.owner() is not None:
             raise busy()
         self._copy = None
         try:
@@ -172,7 +167,7 @@ class SessionBase:
         self._closed = True
         copy, self._copy = self._copy, None
         if copy is not None:
-            copy.forget()
+            copy.items = iter(())
         self._connection.close(farewell)
 
 
@@ -183,21 +178,12 @@ class Copy:
     ends the copy before the next operation.
     """
 
-    def __init__(self, exchange: Generator[Request | list[bytes], Any, None]) -> None:
+    def __init__(self, exchange: Generator[Request | list[bytes], Any, None], owner: object) -> None:
         self._exchange = exchange
-        self._batch: list[bytes] = []
+        self.owner = weakref.ref(owner)
         self.items: Iterator[bytes] = iter(())  # received, and not yet handed out
         self.begun = False
         self.ended = False
-        self.owner: weakref.ref[object] | None = None
-
-    def is_in_use(self) -> bool:
-        """Return True if the iterator still exists."""
-        return self.owner is not None and self.owner() is not None
-
-    def forget(self) -> None:
-        """Discard the remaining items, because the session was closed."""
-        self._batch.clear()
 
     def more(self) -> Exchange[bool]:
         """Continue until there are items; return False at the end."""
@@ -208,7 +194,6 @@ class Copy:
             while True:
                 step = self._exchange.send(result)
                 if isinstance(step, list):
-                    self._batch = step
                     self.items = iter(step)
                     has_more = True
                     return True
@@ -229,6 +214,14 @@ class Copy:
         except ServerError as error:
             if not survives(error):
                 raise
+
+
+class CopyIterator:
+    """The common part of the iterators over a copy. It keeps the session alive."""
+
+    def __init__(self, session: SessionBase, sql: str) -> None:
+        self._session = session
+        self._copy = Copy(copy_out(sql, session._reader, session._params), self)
 
 
 def as_config(target: str | Config, overrides: Mapping[str, Any]) -> Config:
@@ -252,8 +245,3 @@ def busy() -> Busy:
         remedy="Wait for the query, or read the copy to its end or drop its iterator: a session runs one operation at "
         "a time.",
     )
-
-
-def closed() -> Closed:
-    """Return the error for an operation on a closed session."""
-    return Closed("the session is closed", remedy="Open another session.")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from ._session_base import Copy, SessionBase, as_config, busy, survives
+from ._session_base import CopyIterator, SessionBase, as_config, busy, survives
 from .diagnostics.tracebacks import clears_locals
 from .errors import Error
 from .net import connect_threads
@@ -103,7 +102,7 @@ class AsyncSession(SessionBase):
             IoError: The connection broke; the session is closed now.
             Error: The session belongs to another event loop, or was opened before a fork.
         """
-        return _CopyIterator(self, self._new_copy(sql))
+        return _CopyIterator(self, sql)
 
     @clears_locals
     async def cancel(self) -> None:
@@ -167,11 +166,8 @@ class _Turn:
             self._session._finish()
 
 
-class _CopyIterator(AsyncIterator[bytes]):
-    def __init__(self, session: AsyncSession, copy: Copy) -> None:
-        self._session = session
-        self._copy = copy
-        copy.owner = weakref.ref(self)
+class _CopyIterator(CopyIterator, AsyncIterator[bytes]):
+    _session: AsyncSession
 
     async def __anext__(self) -> bytes:
         session, copy = self._session, self._copy

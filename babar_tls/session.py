@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._session_base import Copy, SessionBase, as_config, busy, survives
+from ._session_base import CopyIterator, SessionBase, as_config, busy, survives
 from .diagnostics.tracebacks import clears_locals
 from .net.blocking import BlockingConnection, deliver_cancel
 from .net.deadline import Meter
@@ -102,7 +101,7 @@ class Session(SessionBase):
             IoError: The connection broke; the session is closed now.
             Error: The session was opened before a fork.
         """
-        return _CopyIterator(self, self._new_copy(sql))
+        return _CopyIterator(self, sql)
 
     @clears_locals
     def cancel(self) -> None:
@@ -182,11 +181,8 @@ class Session(SessionBase):
         return result
 
 
-class _CopyIterator(Iterator[bytes]):
-    def __init__(self, session: Session, copy: Copy) -> None:
-        self._session = session
-        self._copy = copy
-        copy.owner = weakref.ref(self)
+class _CopyIterator(CopyIterator, Iterator[bytes]):
+    _session: Session
 
     def __next__(self) -> bytes:
         session, copy = self._session, self._copy

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import ConfigError, Error, ProtocolError, ServerError
+from ..errors import ConfigError, ProtocolError, ServerError
 from . import messages
 from .requests import Exchange, Phase, Request, Send, fill
 
@@ -21,10 +21,7 @@ Row: TypeAlias = "tuple[str | None, ...]"
 
 #: Message types that are accepted and not used: CommandComplete, EmptyQueryResponse, CopyDone, notices, notifications;
 #: and those of the other kind of statement.
-_IGNORED_IN_QUERY = frozenset([b"C", b"I", b"c", b"N", b"A", b"H", b"d"])
-_IGNORED_IN_COPY = frozenset([b"C", b"I", b"c", b"N", b"A", b"T", b"D"])
-
-_REFUSE_COPY_IN = Send(messages.copy_fail("COPY FROM STDIN is not supported"), Phase.QUERY)
+_IGNORED = {"a query": b"CIcNAHd", "COPY": b"CIcNATD"}
 
 
 def simple_query(sql: str, reader: MessageReader, parameters: dict[str, str]) -> Exchange[list[Row]]:
@@ -47,19 +44,14 @@ def simple_query(sql: str, reader: MessageReader, parameters: dict[str, str]) ->
             rows.append(messages.parse_data_row(payload))
         elif kind == b"T":
             rows = []
-        elif kind == b"G":
-            yield _REFUSE_COPY_IN
         elif kind == b"Z":
             messages.parse_ready_for_query(payload)
             if failure is not None:
                 raise failure
             return rows
-        elif kind == b"E":
-            failure = failure or _server_error(payload)
-        elif kind == b"S":
-            parameters.update([messages.parse_parameter_status(payload)])
-        elif kind not in _IGNORED_IN_QUERY:
-            raise ProtocolError(f"the server sent {kind!r} in response to a query")
+        else:
+            error = yield from _process(kind, payload, parameters, "a query")
+            failure = failure or error
 
 
 def copy_out(
@@ -72,7 +64,7 @@ def copy_out(
         ConfigError: The statement was not a ``COPY … TO STDOUT``.
     """
     yield Send(messages.query(sql), Phase.QUERY)
-    failure: Error | None = None
+    failure: ServerError | None = None
     copied = False
     while True:
         batch = reader.take(b"d")
@@ -86,25 +78,36 @@ def copy_out(
         kind, payload = message
         if kind == b"H":
             copied = True
-        elif kind == b"G":
-            yield _REFUSE_COPY_IN
         elif kind == b"Z":
             messages.parse_ready_for_query(payload)
-            if failure is None and not copied:
-                failure = ConfigError("copy_to requires a COPY … TO STDOUT statement")
             if failure is not None:
                 raise failure
+            if not copied:
+                raise ConfigError("copy_to requires a COPY … TO STDOUT statement")
             return
-        elif kind == b"E":
-            failure = failure or _server_error(payload)
-        elif kind == b"S":
-            parameters.update([messages.parse_parameter_status(payload)])
-        elif kind not in _IGNORED_IN_COPY:
-            raise ProtocolError(f"the server sent {kind!r} in response to COPY")
+        else:
+            error = yield from _process(kind, payload, parameters, "COPY")
+            failure = failure or error
 
 
-def _server_error(payload: bytes) -> ServerError:
-    error = ServerError(messages.parse_fields(payload))
-    if error.severity in ("FATAL", "PANIC"):  # the server closes the connection; ReadyForQuery does not follow
-        raise error
-    return error
+def _process(kind: bytes, payload: bytes, parameters: dict[str, str], statement: str) -> Exchange[ServerError | None]:
+    """Process a message that has the same meaning for every statement; return the error if it is one.
+
+    Args:
+        kind: The type of the message.
+        payload: Its content.
+        parameters: The server's parameters, which a message may change.
+        statement: The kind of statement, a key of `_IGNORED`.
+    """
+    if kind == b"E":
+        error = ServerError(messages.parse_fields(payload))
+        if error.severity in ("FATAL", "PANIC"):  # the server closes the connection; ReadyForQuery does not follow
+            raise error
+        return error
+    if kind == b"G":
+        yield Send(messages.copy_fail("COPY FROM STDIN is not supported"), Phase.QUERY)
+    elif kind == b"S":
+        parameters.update([messages.parse_parameter_status(payload)])
+    elif kind not in _IGNORED[statement]:
+        raise ProtocolError(f"the server sent {kind!r} in response to {statement}")
+    return None
