@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from .protocol.handshake import Established
 
 __all__ = ["SecurityReport"]
 
@@ -49,20 +46,20 @@ class SecurityReport:
     """
 
     tls: bool
-    backend: str | None
-    backend_version: str | None
-    tls_version: str | None
-    cipher: str | None
-    group: str | None
-    alpn: str | None
+    backend: str | None = None
+    backend_version: str | None = None
+    tls_version: str | None = None
+    cipher: str | None = None
+    group: str | None = None
+    alpn: str | None = None
     negotiation: str | None
-    server_name: str | None
+    server_name: str | None = None
     verified: str
     pin: str | None
-    trusted_roots: tuple[str, ...]
-    trusted_anchors: int | None
-    peer_certificate: bytes | None = field(repr=False)
-    peer_fingerprint_sha256: str | None
+    trusted_roots: tuple[str, ...] = ()
+    trusted_anchors: int | None = None
+    peer_certificate: bytes | None = field(default=None, repr=False)
+    peer_fingerprint_sha256: str | None = None
     auth_method: str
     gs2_flag: str | None
     channel_binding_type: str | None
@@ -85,43 +82,3 @@ class SecurityReport:
         if self.peer_certificate is not None:
             values["peer_certificate"] = base64.b64encode(self.peer_certificate).decode()
         return values
-
-
-def security_report(
-    established: Established,
-    *,
-    backend: str | None,
-    backend_version: str | None,
-    server_name: str | None,
-    round_trips: int,
-    timings: Mapping[str, float],
-) -> SecurityReport:
-    """Create the report from the results of the handshake, the backend and the driver."""
-    facts, authenticated = established.facts, established.authenticated
-    certificate = facts.peer_certificate if facts is not None else None
-    roots = facts.trusted_roots if facts is not None else None
-    return SecurityReport(
-        tls=facts is not None,
-        backend=backend,
-        backend_version=backend_version,
-        tls_version=facts.version if facts is not None else None,
-        cipher=facts.cipher if facts is not None else None,
-        group=facts.group if facts is not None else None,
-        alpn=facts.alpn if facts is not None else None,
-        negotiation=established.negotiation,
-        server_name=server_name,
-        verified=established.verified.value,
-        pin=established.pin,
-        trusted_roots=roots.sources if roots is not None else (),
-        trusted_anchors=roots.anchors if roots is not None else None,
-        peer_certificate=certificate,
-        peer_fingerprint_sha256=hashlib.sha256(certificate).hexdigest() if certificate is not None else None,
-        auth_method=authenticated.method,
-        gs2_flag=authenticated.gs2_flag,
-        channel_binding_type=authenticated.channel_binding_type,
-        channel_binding_hash=authenticated.channel_binding_hash,
-        scram_iterations=authenticated.scram_iterations,
-        server_authenticated=authenticated.server_authenticated,
-        round_trips=round_trips,
-        timings=timings,
-    )

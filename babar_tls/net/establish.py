@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import hashlib
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..config.enums import TlsVerify
 from ..errors import Error, InvalidPassword
 from ..protocol.handshake import handshake
 from ..protocol.hosts import search
 from ..protocol.negotiation import server_name
-from ..security import SecurityReport, security_report
+from ..security import SecurityReport
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -55,8 +56,8 @@ def establish(config: Config, meter: Meter, connect: Connector) -> Ready:
             return Ready(connection, established, _report(connection, established))
         except Error as error:
             connection.close()
-            if connection.config is not place.config:
-                _blame_passfile(error, connection.config)
+            if isinstance(error, InvalidPassword) and connection.config is not place.config:
+                error.remedy = f'password retrieved from file "{config.passfile}"\n{error.remedy}'
             place = places.throw(error)
             meter.restart(config.connect_timeout)
         except BaseException:
@@ -72,19 +73,36 @@ def _with_password(config: Config) -> Config:
     return config if password is None else config.replace(password=password)
 
 
-def _blame_passfile(error: Error, config: Config) -> None:
-    """Add to a refused password that it came from the password file."""
-    if isinstance(error, InvalidPassword):
-        error.remedy = f'password retrieved from file "{config.passfile}"\n{error.remedy}'
-
-
 def _report(connection: BlockingConnection, established: Established) -> SecurityReport:
-    backend = connection.backend if established.facts is not None else None
-    return security_report(
-        established,
-        backend=backend.name if backend is not None else None,
-        backend_version=backend.capabilities.version if backend is not None else None,
-        server_name=server_name(connection.config) if backend is not None else None,
-        round_trips=connection.meter.round_trips,
-        timings=dict(connection.meter.timings),
+    facts, authenticated, meter = established.facts, established.authenticated, connection.meter
+    tls: dict[str, Any] = {}
+    if facts is not None and connection.backend is not None:
+        certificate, roots = facts.peer_certificate, facts.trusted_roots
+        tls = {
+            "backend": connection.backend.name,
+            "backend_version": connection.backend.capabilities.version,
+            "tls_version": facts.version,
+            "cipher": facts.cipher,
+            "group": facts.group,
+            "alpn": facts.alpn,
+            "server_name": server_name(connection.config),
+            "peer_certificate": certificate,
+            "peer_fingerprint_sha256": hashlib.sha256(certificate).hexdigest(),
+        }
+        if roots is not None:
+            tls["trusted_roots"], tls["trusted_anchors"] = roots.sources, roots.anchors
+    return SecurityReport(
+        tls=facts is not None,
+        negotiation=established.negotiation,
+        verified=established.verified.value,
+        pin=established.pin,
+        auth_method=authenticated.method,
+        gs2_flag=authenticated.gs2_flag,
+        channel_binding_type=authenticated.channel_binding_type,
+        channel_binding_hash=authenticated.channel_binding_hash,
+        scram_iterations=authenticated.scram_iterations,
+        server_authenticated=authenticated.server_authenticated,
+        round_trips=meter.round_trips,
+        timings=meter.timings.copy(),
+        **tls,
     )
