@@ -34,7 +34,7 @@ class Meter:
     """Measure one connect and enforce its deadline.
 
     All time since the last mark is added to the phase that is marked, so that the phases add up to the whole. A round
-    trip is counted when bytes arrive for the first time after some were sent; until then the meter is `awaiting` them.
+    trip is counted when bytes arrive for the first time after some were sent. The driver sets `awaiting` when it sends.
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -55,10 +55,6 @@ class Meter:
         if name in self.timings:
             self.timings[name] += now - self._last
         self._last = now
-
-    def sent(self) -> None:
-        """Record that bytes were sent."""
-        self.awaiting = True
 
     def received(self) -> None:
         """Record that bytes were received."""

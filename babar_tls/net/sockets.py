@@ -25,12 +25,20 @@ if TYPE_CHECKING:
 #: One entry of what `socket.getaddrinfo` returns.
 AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 
-_KEEPIDLE: int | None = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # on macOS the second
-_KEEPINTVL: int | None = getattr(socket, "TCP_KEEPINTVL", None)
-_KEEPCNT: int | None = getattr(socket, "TCP_KEEPCNT", None)
 #: The size of `sun_path` in bytes, including the terminating NUL.
 _SUN_PATH = 104 if sys.platform == "darwin" or "bsd" in sys.platform else 108
-_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+#: The TCP options that this system has, and their fields of `Config`. As in libpq, a missing option is not set.
+_TCP_OPTIONS = [
+    (getattr(socket, option), name)
+    for option, name in (
+        ("TCP_KEEPIDLE", "keepalives_idle"),
+        ("TCP_KEEPALIVE", "keepalives_idle"),  # the name on macOS
+        ("TCP_KEEPINTVL", "keepalives_interval"),
+        ("TCP_KEEPCNT", "keepalives_count"),
+        ("TCP_USER_TIMEOUT", "tcp_user_timeout"),
+    )
+    if hasattr(socket, option)
+]
 
 
 def literal_address(endpoint: Host) -> AddressInfo | None:
@@ -79,16 +87,10 @@ def configure(sock: socket.socket, config: Config) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if config.keepalives:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        _set_option(sock, _KEEPIDLE, config.keepalives_idle)
-        _set_option(sock, _KEEPINTVL, config.keepalives_interval)
-        _set_option(sock, _KEEPCNT, config.keepalives_count)
-    _set_option(sock, _USER_TIMEOUT, config.tcp_user_timeout)
-
-
-def _set_option(sock: socket.socket, option: int | None, value: int | None) -> None:
-    """Set a TCP option if this system has it, as libpq does."""
-    if value is not None and option is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    for option, name in _TCP_OPTIONS:
+        value = getattr(config, name)
+        if value is not None and (config.keepalives or name == "tcp_user_timeout"):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def check_peer(sock: socket.socket, config: Config) -> None:
@@ -169,12 +171,14 @@ def _addresses(endpoint: Host) -> list[AddressInfo]:
     name = text if as_address(text) is not None else ascii_name(text)  # getaddrinfo would convert it by IDNA 2003
     try:
         found = socket.getaddrinfo(name, endpoint.port, type=socket.SOCK_STREAM)
-    except UnicodeError as exc:
-        raise resolve_error(OSError(str(exc)), endpoint) from exc
-    except OSError as exc:
-        raise resolve_error(exc, endpoint) from exc
-    if not found:
-        raise resolve_error(OSError("the name has no address"), endpoint)
+        if not found:
+            raise OSError("the name has no address")
+    except (OSError, UnicodeError) as exc:
+        raise Unreachable(
+            f'could not translate host name "{visible(text)}" to address: {getattr(exc, "strerror", None) or exc}',
+            remedy="Check the spelling, and that this machine's DNS resolves the name.",
+            errno=getattr(exc, "errno", None),
+        ) from exc
     return found  # type: ignore[return-value]  # the address tuples vary with the family
 
 
@@ -191,16 +195,6 @@ def connect_error(exc: OSError, endpoint: Host) -> Unreachable:
     else:
         remedy = "Is the server running on that host and accepting TCP/IP connections?"
     return Unreachable(os.strerror(exc.errno) if exc.errno else str(exc), remedy=remedy, errno=exc.errno)
-
-
-def resolve_error(exc: OSError, endpoint: Host) -> Unreachable:
-    """Return the error for a name that has no address."""
-    name = visible(endpoint.hostaddr or endpoint.host)
-    return Unreachable(
-        f'could not translate host name "{name}" to address: {exc.strerror or exc}',
-        remedy="Check the spelling, and that this machine's DNS resolves the name.",
-        errno=exc.errno,
-    )
 
 
 def stream_error(exc: OSError) -> IoError:

@@ -81,7 +81,13 @@ class Transport:
                 break
             except OSError as exc:
                 self.close_socket()
-                failure = at_endpoint(self._connect_failure(exc, endpoint), self.description)
+                if isinstance(exc, IoError):
+                    failure = exc
+                else:
+                    failure = (
+                        timeout_error(Phase.TCP) if isinstance(exc, TimeoutError) else connect_error(exc, endpoint)
+                    )
+                at_endpoint(failure, self.description)
                 if left == 1:
                     raise after(failure, failures) from (None if failure is exc else exc)
                 failures.append(failure)
@@ -135,7 +141,7 @@ class Transport:
             raise
         except OSError as exc:
             raise self._failure(exc, phase) from exc
-        self.meter.sent()
+        self.meter.awaiting = True
         self._flow.restart()
 
     def _send_all(self, sock: socket.socket, data: bytes, phase: Phase) -> None:
@@ -178,11 +184,6 @@ class Transport:
             self._socket.settimeout(seconds)
             self._timeout = seconds
         return self._socket
-
-    def _connect_failure(self, exc: OSError, endpoint: Host) -> IoError:
-        if isinstance(exc, IoError):
-            return exc
-        return timeout_error(Phase.TCP) if isinstance(exc, TimeoutError) else connect_error(exc, endpoint)
 
     def _failure(self, exc: OSError, phase: Phase) -> IoError:
         if self.interruption.requested:

@@ -32,47 +32,33 @@ _RSASSA_PSS = "1.2.840.113549.1.1.10"
 _SEQUENCE, _HASH_ALGORITHM = 0x30, 0xA0
 _PSS_FIELDS = range(0xA0, 0xA4)  # hashAlgorithm, maskGenAlgorithm, saltLength, trailerField
 
+_SHA2 = ("sha224", "sha256", "sha384", "sha512")
+_SHA3 = ("sha3_224", "sha3_256", "sha3_384", "sha3_512")
+
+
+def _numbered(arc: str, first: int, *names: str) -> dict[str, str]:
+    """Return the names by consecutive OIDs, which end with the numbers from `first` on."""
+    return {f"{arc}.{number}": name for number, name in enumerate(names, first)}
+
+
 #: Hash functions by OID, with hashlib's names.
 _HASHES = {
     "1.2.840.113549.2.5": "md5",
     "1.3.14.3.2.26": "sha1",
-    "2.16.840.1.101.3.4.2.1": "sha256",
-    "2.16.840.1.101.3.4.2.2": "sha384",
-    "2.16.840.1.101.3.4.2.3": "sha512",
-    "2.16.840.1.101.3.4.2.4": "sha224",
-    "2.16.840.1.101.3.4.2.5": "sha512_224",
-    "2.16.840.1.101.3.4.2.6": "sha512_256",
-    "2.16.840.1.101.3.4.2.7": "sha3_224",
-    "2.16.840.1.101.3.4.2.8": "sha3_256",
-    "2.16.840.1.101.3.4.2.9": "sha3_384",
-    "2.16.840.1.101.3.4.2.10": "sha3_512",
+    **_numbered("2.16.840.1.101.3.4.2", 1, "sha256", "sha384", "sha512", "sha224", "sha512_224", "sha512_256", *_SHA3),
 }
-
-_SHA3 = ("sha3_224", "sha3_256", "sha3_384", "sha3_512")
 
 #: The hash functions of signature algorithms, by OID.
 _SIGNATURES = {
     "1.2.840.113549.1.1.4": "md5",  # RSA, PKCS #1 v1.5 (RFC 8017 §A.2.4)
     "1.2.840.113549.1.1.5": "sha1",
-    "1.2.840.113549.1.1.14": "sha224",
-    "1.2.840.113549.1.1.11": "sha256",
-    "1.2.840.113549.1.1.12": "sha384",
-    "1.2.840.113549.1.1.13": "sha512",
-    "1.2.840.113549.1.1.15": "sha512_224",
-    "1.2.840.113549.1.1.16": "sha512_256",
+    **_numbered("1.2.840.113549.1.1", 11, "sha256", "sha384", "sha512", "sha224", "sha512_224", "sha512_256"),
     "1.2.840.10045.4.1": "sha1",  # ECDSA (RFC 3279 §2.2.3, RFC 5758 §3.2)
-    "1.2.840.10045.4.3.1": "sha224",
-    "1.2.840.10045.4.3.2": "sha256",
-    "1.2.840.10045.4.3.3": "sha384",
-    "1.2.840.10045.4.3.4": "sha512",
+    **_numbered("1.2.840.10045.4.3", 1, *_SHA2),
     "1.2.840.10040.4.3": "sha1",  # DSA (RFC 3279 §2.2.2, RFC 5758 §3.1)
-    "2.16.840.1.101.3.4.3.1": "sha224",
-    "2.16.840.1.101.3.4.3.2": "sha256",
-    "2.16.840.1.101.3.4.3.3": "sha384",
-    "2.16.840.1.101.3.4.3.4": "sha512",
-    **{f"2.16.840.1.101.3.4.3.{5 + i}": name for i, name in enumerate(_SHA3)},  # DSA with SHA-3
-    **{f"2.16.840.1.101.3.4.3.{9 + i}": name for i, name in enumerate(_SHA3)},  # ECDSA with SHA-3
-    **{f"2.16.840.1.101.3.4.3.{13 + i}": name for i, name in enumerate(_SHA3)},  # RSA with SHA-3
+    **_numbered("2.16.840.1.101.3.4.3", 1, *_SHA2, *_SHA3),
+    **_numbered("2.16.840.1.101.3.4.3", 9, *_SHA3),  # ECDSA with SHA-3
+    **_numbered("2.16.840.1.101.3.4.3", 13, *_SHA3),  # RSA with SHA-3
 }
 
 #: Signature algorithms for which OpenSSL's X509_get_signature_info (3.0 and 3.5) returns no hash. PostgreSQL calls it
@@ -82,7 +68,7 @@ _UNKNOWN_TO_OPENSSL = {
     "1.2.840.113549.1.1.16": "RSA and SHA-512/256",
     "2.16.840.1.101.3.4.3.3": "DSA and SHA-384",
     "2.16.840.1.101.3.4.3.4": "DSA and SHA-512",
-    **{f"2.16.840.1.101.3.4.3.{5 + i}": f"DSA and SHA-3 ({name})" for i, name in enumerate(_SHA3)},
+    **_numbered("2.16.840.1.101.3.4.3", 5, *(f"DSA and SHA-3 ({name})" for name in _SHA3)),
 }
 _KNOWN_TO_OPENSSL = ("sha224", "sha256")  # with every kind of key
 
@@ -90,9 +76,7 @@ _KNOWN_TO_OPENSSL = ("sha224", "sha256")  # with every kind of key
 _WITHOUT_HASH = {
     "1.3.101.112": "Ed25519",
     "1.3.101.113": "Ed448",
-    "2.16.840.1.101.3.4.3.17": "ML-DSA-44",
-    "2.16.840.1.101.3.4.3.18": "ML-DSA-65",
-    "2.16.840.1.101.3.4.3.19": "ML-DSA-87",
+    **_numbered("2.16.840.1.101.3.4.3", 17, "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"),
 }
 
 
@@ -117,10 +101,8 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> Binding:
                 remedy="Verify the server (sslmode=verify-full), or use another TLS backend.",
             )
         binding = _end_point(facts.peer_certificate)
-        algorithm = None
-        if binding.hash_name not in _KNOWN_TO_OPENSSL:
-            algorithm = _unknown_to_openssl(facts.peer_certificate)
-        if algorithm is not None:
+        has_known_hash = binding.hash_name in _KNOWN_TO_OPENSSL
+        if not has_known_hash and (algorithm := _unknown_to_openssl(facts.peer_certificate)) is not None:
             raise ChannelBindingUnsupported(
                 f"the server's certificate is signed with {algorithm}, whose hash function PostgreSQL cannot determine",
                 remedy="Use a certificate that is signed with RSA or ECDSA and SHA-256, SHA-384 or SHA-512.",

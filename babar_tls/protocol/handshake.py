@@ -92,18 +92,17 @@ def _establish(config: Config) -> Exchange[Established]:
     for attempt in plan:
         reader = MessageReader()
         facts: TlsFacts | None = None
-        encrypted = False
+        unrequested: bytes | None = None
         authenticated: Authenticated | None = None
         try:
             unrequested = yield from negotiate(config, attempt)
             if unrequested is not None:
-                encrypted = True
                 facts = yield from start_tls(config, unrequested)
             authenticated = yield from authenticate(config, facts, reader)
             return (yield from _await_ready(config, facts, authenticated, reader))
         except Error as error:
             is_last = attempt is plan[-1] or authenticated is not None
-            if is_last or not _allows_next_attempt(error, attempt, facts, encrypted=encrypted):
+            if is_last or not _allows_next_attempt(error, attempt, facts, encrypted=unrequested is not None):
                 after(error, failures)
                 raise
             failures.append(error)

@@ -39,9 +39,10 @@ def search(config: Config) -> Generator[Candidate, None, None]:
     hosts = list(config.targets)
     if config.load_balance_hosts is LoadBalanceHosts.RANDOM:
         _random.shuffle(hosts)
-    candidates = [
-        Candidate(config.at(host), wanted) for wanted in _passes(config.target_session_attrs) for host in hosts
-    ]
+    passes = [config.target_session_attrs]
+    if passes == [TargetSessionAttrs.PREFER_STANDBY]:
+        passes = [TargetSessionAttrs.STANDBY, TargetSessionAttrs.ANY]
+    candidates = [Candidate(config.at(host), wanted) for wanted in passes for host in hosts]
     failures: list[Error] = []
     for candidate in candidates:
         try:
@@ -58,12 +59,6 @@ def shuffled(config: Config, addresses: list[_T]) -> list[_T]:
     if config.load_balance_hosts is LoadBalanceHosts.RANDOM:
         return _random.sample(addresses, len(addresses))
     return addresses
-
-
-def _passes(wanted: TargetSessionAttrs) -> tuple[TargetSessionAttrs, ...]:
-    if wanted is TargetSessionAttrs.PREFER_STANDBY:
-        return TargetSessionAttrs.STANDBY, TargetSessionAttrs.ANY
-    return (wanted,)
 
 
 def _allows_next_host(error: Error) -> bool:
