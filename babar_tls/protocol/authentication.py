@@ -7,10 +7,8 @@ The table `_TRANSITIONS` has the requests that the server may send in each state
 from __future__ import annotations
 
 import hashlib
-import struct
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import AuthError, ProtocolError, ServerError, UnsupportedAuth
 from . import messages
@@ -29,8 +27,8 @@ if TYPE_CHECKING:
     from .message_reader import MessageReader
 
 
-class AuthState(Enum):
-    """The states of authentication."""
+class AuthState(StrEnum):
+    """The states of authentication. They are strings, because the hash of other enum members is computed in Python."""
 
     STARTED = "StartupMessage sent"
     PASSWORD_SENT = "PasswordMessage sent"  # noqa: S105 - the name of a protocol state
@@ -69,8 +67,7 @@ _NOT_NEGOTIATED = (
 _KNOWN = frozenset([_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL, *_UNSUPPORTED])
 
 
-@dataclass(frozen=True)
-class Authenticated:
+class Authenticated(NamedTuple):
     """The method that authenticated the client, and whether the server authenticated itself."""
 
     method: str = "none"
@@ -89,7 +86,7 @@ def authenticate(config: Config, facts: TlsFacts | None, reader: MessageReader) 
         ServerError: The server refused the connection for another reason.
         ProtocolError: The server violated the protocol.
     """
-    return (yield from _Authentication(config, facts, reader).run())
+    return _Authentication(config, facts, reader).run()
 
 
 class _Authentication:
@@ -119,8 +116,7 @@ class _Authentication:
         while True:
             kind, payload = yield from next_message(self._reader, Phase.AUTH)
             if kind == b"R":
-                code, body = _parse_request(payload)
-                yield from self._answer(code, body)
+                yield from self._answer(payload)
                 if self._state is AuthState.FINISHED:
                     return self._result
             elif kind == b"E":
@@ -130,9 +126,23 @@ class _Authentication:
             elif kind != b"N":
                 raise ProtocolError(f"expected authentication request from server, but received {messages.shown(kind)}")
 
-    def _answer(self, code: int, body: bytes) -> Exchange[None]:
+    def _answer(self, payload: bytes) -> Exchange[None]:
+        length = 4 + len(payload)
+        if length < 8:
+            raise ProtocolError("the server sent a malformed authentication request")
+        code, body = int.from_bytes(payload[:4], "big"), payload[4:]
+        if length > MAX_AUTH_LENGTH and code not in (_SASL, _SASL_CONTINUE, _SASL_FINAL):
+            raise ProtocolError(f"the server sent an authentication request of {length} bytes")
+        if code not in _KNOWN:
+            raise UnsupportedAuth(f"authentication method {code} not supported")
         if code in _UNSUPPORTED:
-            self._refuse_unsupported(code)
+            method, name = _UNSUPPORTED[code]
+            if method is not None:
+                self._policy.check_request(method)
+            raise UnsupportedAuth(
+                f"{name} authentication not supported",
+                remedy="Add a scram-sha-256 line for the role to pg_hba.conf.",
+            )
         after = _TRANSITIONS.get((self._state, code))
         if after is None:
             if code == _SASL and self._mechanism is not None:
@@ -146,15 +156,6 @@ class _Authentication:
         else:
             yield from self._handlers[code](body)
         self._state = after
-
-    def _refuse_unsupported(self, code: int) -> None:
-        method, name = _UNSUPPORTED[code]
-        if method is not None:
-            self._policy.check_request(method)
-        raise UnsupportedAuth(
-            f"{name} authentication not supported",
-            remedy="Add a scram-sha-256 line for the role to pg_hba.conf.",
-        )
 
     def _refuse_early_ok(self, code: int) -> None:
         """Refuse AuthenticationOk in the middle of SCRAM: the server has not authenticated itself."""
@@ -201,8 +202,10 @@ class _Authentication:
     def _sasl_continue(self, body: bytes) -> Exchange[None]:
         challenge = self._scram.receive_server_first(body)
         self._check_iterations(challenge.iterations)
-        keys = self._given_keys()
-        if keys is None:
+        client_key, server_key = self._config.scram_client_key, self._config.scram_server_key
+        if client_key is not None and server_key is not None:
+            keys = ScramKeys(client_key, hashlib.sha256(client_key).digest(), server_key)
+        else:
             keys = yield Derive(saslprep(self._password()), challenge.salt, challenge.iterations)
         self._iterations = challenge.iterations
         yield Send(messages.sasl_response(self._scram.client_final_message(keys)), Phase.AUTH)
@@ -239,12 +242,6 @@ class _Authentication:
             server_authenticated=True,
         )
 
-    def _given_keys(self) -> ScramKeys | None:
-        client_key, server_key = self._config.scram_client_key, self._config.scram_server_key
-        if client_key is None or server_key is None:
-            return None
-        return ScramKeys(client_key, hashlib.sha256(client_key).digest(), server_key)
-
     def _password(self) -> bytes:
         password = self._config.password
         if not password:
@@ -264,13 +261,11 @@ class _Authentication:
 
 def startup_parameters(config: Config) -> list[tuple[str, str]]:
     """Return the parameters of the StartupMessage; text is UTF-8 in both directions."""
-    named = [
-        ("user", config.user),
-        ("database", config.database),
-        ("application_name", config.application_name),
-        ("options", config.options),
-    ]
-    parameters = {"client_encoding": "UTF8", **{name: value for name, value in named if value is not None}}
+    parameters = {"client_encoding": "UTF8"}
+    for name in ("user", "database", "application_name", "options"):
+        value = getattr(config, name)
+        if value is not None:
+            parameters[name] = value
     parameters.update(config.settings)
     return list(parameters.items())
 
@@ -296,15 +291,3 @@ def next_message(reader: MessageReader, phase: Phase) -> Exchange[messages.Messa
     while (message := reader.next_message()) is None:
         yield from fill(reader, phase)
     return message
-
-
-def _parse_request(payload: bytes) -> tuple[int, bytes]:
-    if len(payload) < 4:
-        raise ProtocolError("the server sent a malformed authentication request")
-    (code,) = struct.unpack_from("!I", payload)
-    length = 4 + len(payload)
-    if length > MAX_AUTH_LENGTH and code not in (_SASL, _SASL_CONTINUE, _SASL_FINAL):
-        raise ProtocolError(f"the server sent an authentication request of {length} bytes")
-    if code not in _KNOWN:
-        raise UnsupportedAuth(f"authentication method {code} not supported")
-    return code, payload[4:]

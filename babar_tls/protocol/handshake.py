@@ -146,10 +146,9 @@ def _await_ready(
     parameters: dict[str, str] = {}
     process_id, secret_key = 0, b""
     while True:
-        parameters.update(map(messages.parse_parameter_status, reader.take(b"S")))
         kind, payload = yield from next_message(reader, Phase.READY)
         if kind == b"S":
-            parameters.update([messages.parse_parameter_status(payload)])
+            parameters.update(map(messages.parse_parameter_status, [payload, *reader.take(b"S")]))
         elif kind == b"K":
             process_id, secret_key = messages.parse_backend_key_data(payload)
         elif kind == b"Z":

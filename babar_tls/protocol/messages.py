@@ -52,7 +52,7 @@ def cancel_request(process_id: int, secret_key: bytes) -> bytes:
 
 def startup(parameters: Iterable[tuple[str, str]]) -> bytes:
     """Encode a StartupMessage."""
-    body = b"".join(f"{name}\0{value}\0".encode() for name, value in parameters)
+    body = "".join(f"{name}\0{value}\0" for name, value in parameters).encode()
     return struct.pack("!II", 9 + len(body), PROTOCOL_3_0) + body + b"\0"
 
 

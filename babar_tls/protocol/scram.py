@@ -16,11 +16,11 @@ exchange ends at the first wrong proof or signature.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import os
 import re
+from binascii import a2b_base64, b2a_base64
 from typing import NamedTuple
 
 from .._native import functions
@@ -65,7 +65,7 @@ def _xor(left: bytes, right: bytes) -> bytes:
 
 def make_nonce() -> bytes:
     """Return a random nonce of printable characters."""
-    return base64.b64encode(os.urandom(_NONCE_BYTES))
+    return b2a_base64(os.urandom(_NONCE_BYTES), newline=False)
 
 
 class ScramClient:
@@ -99,7 +99,7 @@ class ScramClient:
         # The server must append a nonce, which prevents replays.
         if not challenge.nonce.startswith(self._nonce) or challenge.nonce == self._nonce:
             raise ProtocolError("invalid SCRAM response (nonce mismatch)")
-        without_proof = b"c=" + base64.b64encode(self._cbind_input) + b",r=" + challenge.nonce
+        without_proof = b"c=" + b2a_base64(self._cbind_input, newline=False) + b",r=" + challenge.nonce
         self._client_final_message_without_proof = without_proof
         self._auth_message = b",".join([self._client_first_message_bare, message, without_proof])
         return challenge
@@ -109,7 +109,7 @@ class ScramClient:
         self._server_key = keys.server_key
         client_signature = hmac_sha256(keys.stored_key, self._auth_message)
         proof = _xor(keys.client_key, client_signature)
-        return self._client_final_message_without_proof + b",p=" + base64.b64encode(proof)
+        return self._client_final_message_without_proof + b",p=" + b2a_base64(proof, newline=False)
 
     def receive_server_final(self, message: bytes) -> None:
         """Verify the server's signature, which proves that it has the password's verifier.
@@ -194,7 +194,7 @@ class ScramServer:
         cbind_data = self._bindings[binding_type] if binding_type is not None else b""
         self._cbind_input = flag + b",," + cbind_data
         self._full_nonce = nonce + self._nonce
-        salt = base64.b64encode(self._salt)
+        salt = b2a_base64(self._salt, newline=False)
         message = b"r=" + self._full_nonce + b",s=" + salt + b",i=" + str(self._iterations).encode()
         self._auth_message_start = bare + b"," + message + b","
         return message
@@ -221,7 +221,7 @@ class ScramServer:
         client_key = _xor(proof, client_signature)
         if not hmac.compare_digest(hashlib.sha256(client_key).digest(), self._keys.stored_key):
             raise AuthError("password authentication failed")
-        return b"v=" + base64.b64encode(hmac_sha256(self._keys.server_key, auth_message))
+        return b"v=" + b2a_base64(hmac_sha256(self._keys.server_key, auth_message), newline=False)
 
 
 def parse_server_first(message: bytes) -> ServerFirst:
@@ -280,4 +280,4 @@ def _base64(data: bytes, what: str) -> bytes:
     # Even with `validate=True`, Python's decoder accepts padding after complete groups ("AAAA====").
     if not _BASE64.fullmatch(data):
         raise ProtocolError(f"malformed SCRAM message (invalid {what})")
-    return base64.b64decode(data)
+    return a2b_base64(data)
