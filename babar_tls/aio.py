@@ -49,14 +49,14 @@ class AsyncSession(SessionBase):
     _connection: AsyncioConnection
 
     def __init__(self, config: Config, ready: Ready) -> None:
-        self._connection = AsyncioConnection(ready.connection.hand_over())
+        self._connection = AsyncioConnection(*ready.connection.hand_over(), ready.connection.description)
         self._running = False
         super().__init__(config, ready)
 
     @classmethod
     @clears_locals
     async def connect(cls, config: Config) -> AsyncSession:
-        """Connect, negotiate, verify, authenticate, in a thread beside the event loop.
+        """Connect, negotiate, verify, authenticate, in a separate thread.
 
         Cancelling it leaves nothing behind. `Config.connect_timeout` limits all of it for each host, except that a
         host name is looked up without a limit if no thread can be started for it.

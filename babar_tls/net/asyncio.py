@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import Closed, Error
 from ..protocol.requests import CancelRunning, Exchange, Fill, Send
 from . import connect_threads
-from .blocking import Opened, deliver_cancel, name_error
+from .blocking import deliver_cancel, name_error
 from .buffers import GATHERING, Flow, borrow, give_back
 from .deadline import Meter
 from .interruption import shut_down
@@ -37,11 +37,11 @@ class AsyncioConnection:
     The loop watches the socket only during an operation, because a reader that is registered keeps this object alive.
     """
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, sock: socket.socket, tls: TlsConnection | None, description: str | None) -> None:
         self.loop = asyncio.get_running_loop()
-        self._socket: socket.socket | None = opened.sock
-        self._tls = opened.tls
-        self._description = opened.description
+        self._socket: socket.socket | None = sock
+        self._tls = tls
+        self._description = description
         self._reads = 0
         self._flow = Flow()
         self._early: memoryview | None = None  # bytes that `sock_recv` returned and no read has consumed
@@ -93,12 +93,11 @@ class AsyncioConnection:
         if self._watched and self.loop.is_running() and not self._is_on_loop():
             self.loop.call_soon_threadsafe(self.close, farewell)  # another thread may not touch what the loop watches
             return
+        self._unwatch()
         sock, self._socket = self._socket, None
         tls, self._tls = self._tls, None
         if sock is None:
             return
-        if self._watched:
-            self._stop_watching(sock)
         try:
             if farewell and not self._writing:  # in the middle of a message the server would read it as part of that
                 sock.send(sealed(tls, farewell))
@@ -249,12 +248,9 @@ class AsyncioConnection:
 
     def _unwatch(self) -> None:
         if self._watched and self._socket is not None:
-            self._stop_watching(self._socket)
-
-    def _stop_watching(self, sock: socket.socket) -> None:
-        self._watched = False
-        if not self.loop.is_closed():
-            self.loop.remove_reader(sock.fileno())
+            self._watched = False
+            if not self.loop.is_closed():
+                self.loop.remove_reader(self._socket.fileno())
 
     def _ready_socket(self) -> socket.socket:
         if self._socket is None:

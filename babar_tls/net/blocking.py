@@ -7,7 +7,7 @@ how this driver waits and computes (`gated_connection`). The event loop gets the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..crypto import derive_within
 from ..errors import Closed, ConfigError, Error, ServerError, at_endpoint
@@ -41,14 +41,6 @@ _T = TypeVar("_T")
 
 #: A function that creates the connection for one host.
 Connector: TypeAlias = "Callable[[Config, Meter], BlockingConnection]"
-
-
-class Opened(NamedTuple):
-    """The parts of a connection that another driver takes over."""
-
-    sock: socket.socket
-    tls: TlsConnection | None
-    description: str | None
 
 
 class BlockingConnection(TlsTransport):
@@ -95,15 +87,15 @@ class BlockingConnection(TlsTransport):
         self.meter.deadline = None
         self._settled = True
 
-    def hand_over(self) -> Opened:
-        """Release the socket, which becomes non-blocking, and the TLS connection."""
+    def hand_over(self) -> tuple[socket.socket, TlsConnection | None]:
+        """Release the socket, which becomes non-blocking, and the TLS connection, to another driver."""
         if self._socket is None:
             raise Closed("the connection is closed")
-        opened = Opened(self._socket, self.tls, self.description)
-        opened.sock.setblocking(False)
+        sock, tls = self._socket, self.tls
+        sock.setblocking(False)
         self.interruption.release()
         self._socket = self.tls = None
-        return opened
+        return sock, tls
 
     def _connect(self, request: Connect) -> None:
         self._derived = None

@@ -39,7 +39,8 @@ class TlsTransport(Transport):
 
     def __init__(self, config: Config, meter: Meter, interruption: Interruption | None = None) -> None:
         super().__init__(config, meter, interruption)
-        self.backend = _find_backend(config)
+        plain = config.tls_mode is TlsMode.DISABLE or config.targets[0].is_unix_socket
+        self.backend: TlsBackend | None = None if plain else get_backend(config.tls_backend)
         self.tls: TlsConnection | None = None
         self._server: Server | None = None
         #: The requests before TLS and their results, which `_begin_again` repeats.
@@ -254,16 +255,6 @@ class TlsTransport(Transport):
             f"the server sent more than {_MAX_CIPHERTEXT} bytes of TLS records before the session was ready",
             remedy="No PostgreSQL server does this. Check that the address is right and that no attacker is involved.",
         )
-
-
-def _find_backend(config: Config) -> TlsBackend | None:
-    """Return the TLS backend that this connect may need.
-
-    Raises:
-        BackendUnavailable: The backend is unknown or not installed.
-    """
-    plain = config.tls_mode is TlsMode.DISABLE or config.targets[0].is_unix_socket
-    return None if plain else get_backend(config.tls_backend)
 
 
 def sealed(tls: TlsConnection | None, farewell: bytes) -> bytes:
