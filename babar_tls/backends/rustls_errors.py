@@ -8,7 +8,7 @@ Every error that a server or a client certificate can cause has a text here, or 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import CertificateError, ConfigError, TlsError
 from ..tls.alerts import alert_error, alert_name, alert_named_in
@@ -29,18 +29,11 @@ _CHAIN = "the server's certificate, or one of a CA in its chain,"
 
 #: Parts of the texts of rustls, and OpenSSL's codes with the same meaning.
 _CODES = {
-    "certificate expired": EXPIRED,
-    "Expired": EXPIRED,
-    "InvalidCertValidity": EXPIRED,
-    "certificate not valid yet": NOT_YET_VALID,
-    "NotValidYet": NOT_YET_VALID,
+    **dict.fromkeys(("certificate expired", "Expired", "InvalidCertValidity"), EXPIRED),
+    **dict.fromkeys(("certificate not valid yet", "NotValidYet"), NOT_YET_VALID),
     "UnknownIssuer": UNTRUSTED,
-    "BadSignature": SIGNATURE_FAILURE,
-    "InvalidSignatureForPublicKey": SIGNATURE_FAILURE,
-    "extended key usage": PURPOSE,
-    "InvalidPurpose": PURPOSE,
-    "RequiredEkuNotFound": PURPOSE,
-    "EmptyEkuExtension": PURPOSE,
+    **dict.fromkeys(("BadSignature", "InvalidSignatureForPublicKey"), SIGNATURE_FAILURE),
+    **dict.fromkeys(("extended key usage", "InvalidPurpose", "RequiredEkuNotFound", "EmptyEkuExtension"), PURPOSE),
     "CriticalExtension": CRITICAL_EXTENSION,
     "NameConstraintViolation": PERMITTED,
     "PathLenConstraintViolated": PATH_LENGTH,
@@ -60,47 +53,35 @@ _REMEDIES = {
 }
 
 
-class _Verdict(NamedTuple):
-    """A fault for which OpenSSL has no code: text and remedy."""
-
-    text: str
-    remedy: str
-
-
-_DAMAGED = _Verdict(
+_DAMAGED = (
     f"{_CHAIN} is damaged, or its encoding is not DER",
     f"Issue a new certificate. {_OTHER} accepts some encodings that rustls rejects (BER).",
 )
-_MALFORMED = _Verdict(
+_MALFORMED = (
     f"{_CHAIN} has a duplicate or malformed extension",
     f"Issue a new certificate. {_OTHER} may accept this one.",
 )
+#: Parts of the texts of rustls for faults without a code of OpenSSL, and their texts and remedies here.
 _OWN = {
-    "CaUsedAsEndEntity": _Verdict(
+    "CaUsedAsEndEntity": (
         "the server's certificate is a CA certificate (CA:TRUE), which rustls does not accept from a server",
         "The server needs a certificate without CA:TRUE (openssl req -x509 sets it; "
         f"-addext basicConstraints=critical,CA:FALSE does not). {_OTHER} accepts this one.",
     ),
-    "UnsupportedCertVersion": _Verdict(
+    "UnsupportedCertVersion": (
         f"{_CHAIN} is of X.509 version 1 or 2, which rustls does not accept",
         f"Issue a certificate of version 3 (with extensions, such as subjectAltName). {_OTHER} accepts this one; a "
         "certificate of version 1 has only a common name, which needs tls_common_name.",
     ),
-    "BadEncoding": _DAMAGED,
-    "BadDer": _DAMAGED,
-    "TrailingData": _DAMAGED,
-    "SignatureAlgorithmMismatch": _Verdict(
+    **dict.fromkeys(("BadEncoding", "BadDer", "TrailingData"), _DAMAGED),
+    "SignatureAlgorithmMismatch": (
         f"{_CHAIN} names two different signature algorithms",
         "Issue a new certificate.",
     ),
-    "ExtensionValueInvalid": _MALFORMED,
-    "MalformedExtensions": _MALFORMED,
-    "MalformedNameConstraint": _MALFORMED,
-    "InvalidNetworkMaskConstraint": _MALFORMED,
-    "MalformedDnsIdentifier": _MALFORMED,
-    "InvalidSerialNumber": _MALFORMED,
-    "UnsupportedNameType": _MALFORMED,
-    "Exceeded": _Verdict(
+    **dict.fromkeys(("ExtensionValueInvalid", "MalformedExtensions", "MalformedNameConstraint"), _MALFORMED),
+    **dict.fromkeys(("InvalidNetworkMaskConstraint", "MalformedDnsIdentifier"), _MALFORMED),
+    **dict.fromkeys(("InvalidSerialNumber", "UnsupportedNameType"), _MALFORMED),
+    "Exceeded": (
         "the server's certificate chain is too expensive to verify",
         "The server should send its own certificate and the intermediates above it, and no others.",
     ),
@@ -164,11 +145,11 @@ def rejected_certificate(text: str) -> CertificateError:
             error = certificate_error(code, text)
             error.remedy = _REMEDIES.get(code, error.remedy)
             return error
-    for mark, verdict in _OWN.items():
+    for mark, (meaning, remedy) in _OWN.items():
         if mark in text:
-            return _failed(verdict)
+            return _failed(meaning, remedy)
     detail = _WRAPPED.sub(r"\1", text.removeprefix("invalid peer certificate: "))
-    return _failed(_Verdict(detail, f"The server's certificate cannot be used with rustls. Try {_OTHER}."))
+    return _failed(detail, f"The server's certificate cannot be used with rustls. Try {_OTHER}.")
 
 
 def rejected_identity(text: str, identity: Identity) -> ConfigError:
@@ -230,18 +211,14 @@ def _unsupported_signature(identifier: bytes) -> CertificateError:
     if oid in _WEAK or (oid == _PSS and parameters in (None, _EMPTY)):
         return certificate_error(WEAK_DIGEST, "")
     return _failed(
-        _Verdict(
-            f"rustls cannot verify signatures of the algorithm {_NAMES.get(oid, oid or identifier.hex())}",
-            f"A certificate of the chain was signed with it. Use {_OTHER}, or issue the certificate with SHA-256, "
-            "SHA-384 or SHA-512 and a CA key that is RSA (not RSASSA-PSS), ECDSA or Ed25519.",
-        )
+        f"rustls cannot verify signatures of the algorithm {_NAMES.get(oid, oid or identifier.hex())}",
+        f"A certificate of the chain was signed with it. Use {_OTHER}, or issue the certificate with SHA-256, "
+        "SHA-384 or SHA-512 and a CA key that is RSA (not RSASSA-PSS), ECDSA or Ed25519.",
     )
 
 
-def _failed(verdict: _Verdict) -> CertificateError:
-    return CertificateError(
-        f"SSL error: certificate verify failed: {verdict.text}", reason="invalid", remedy=verdict.remedy
-    )
+def _failed(text: str, remedy: str) -> CertificateError:
+    return CertificateError(f"SSL error: certificate verify failed: {text}", reason="invalid", remedy=remedy)
 
 
 def _in_words(identifier: str) -> str:

@@ -97,8 +97,7 @@ def with_advice(error: CertificateError, roots: Roots, chain: Sequence[bytes] = 
     return _changed(
         error,
         remedy=f'The intermediate certificate "{_name(first.certificate.der)}" {when}. The server sends it: replace it '
-        "in "
-        "the file of the server's certificate (ssl_cert_file). If it should be valid, check this machine's clock.",
+        "in the file of the server's certificate (ssl_cert_file). If it should be valid, check this machine's clock.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
@@ -23,29 +24,15 @@ def revocation_lists(parameters: TlsParameters) -> list[FileBlock]:
     Raises:
         ConfigError: A file is missing, unreadable or damaged, or does not contain a list.
     """
-    lists: list[FileBlock] = []
-    if not parameters.wants_crls:
-        return lists
-    if parameters.crl_path is not None:
-        lists += _read(parameters.crl_path)
-    if parameters.crl_dir is not None:
-        for path in _entries(parameters.crl_dir):
-            lists += _read(path)
-    return lists
+    return [one for path in _paths(parameters) for one in _read(path)]
 
 
 def revocation_files(parameters: TlsParameters) -> Iterator[str]:
     """Yield the paths of the files and the directory that `revocation_lists` reads."""
-    if not parameters.wants_crls:
-        return
-    if parameters.crl_path is not None:
-        yield parameters.crl_path
-    if parameters.crl_dir is not None:
+    if parameters.wants_crls and parameters.crl_dir is not None:
         yield parameters.crl_dir
-        try:
-            yield from _entries(parameters.crl_dir)
-        except ConfigError:
-            pass  # creating the context raises the error
+    with suppress(ConfigError):  # creating the context raises the error
+        yield from _paths(parameters)
 
 
 def unusable_list(path: str, why: str, remedy: str | None = None) -> ConfigError:
@@ -56,9 +43,21 @@ def unusable_list(path: str, why: str, remedy: str | None = None) -> ConfigError
     )
 
 
-def _entries(folder: str) -> list[str]:
+def _paths(parameters: TlsParameters) -> Iterator[str]:
+    """Yield the paths of the files of revocation lists.
+
+    Raises:
+        ConfigError: The directory cannot be read.
+    """
+    if not parameters.wants_crls:
+        return
+    if parameters.crl_path is not None:
+        yield parameters.crl_path
+    folder = parameters.crl_dir
+    if folder is None:
+        return
     try:
-        return hashed_paths(folder, "r")
+        yield from hashed_paths(folder, "r")
     except FileNotFoundError:
         raise ConfigError(f'certificate revocation list directory "{folder}" does not exist') from None
     except (OSError, ValueError) as exc:
