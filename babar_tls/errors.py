@@ -238,7 +238,7 @@ class ChannelBindingUnsupported(ChannelBindingError):
 
 
 class ServerSignatureError(AuthError):
-    """The server's SCRAM signature is wrong: it does not know the password, or somebody stands in between."""
+    """The server's SCRAM signature is wrong: it does not have the password's verifier, or a proxy changed a message."""
 
 
 class ServerError(Error):

@@ -152,7 +152,7 @@ class Session(SessionBase):
         in_doubt = False
         try:
             if not self._lock.acquire(blocking=False):
-                self._check_usable()  # perhaps another thread holds it to close the session
+                self._check_usable()  # another thread may hold it to close the session
                 raise busy()
             self._owner = this_thread
             self._check_usable()  # another thread may have closed it since the first check
@@ -176,7 +176,7 @@ class Session(SessionBase):
                         self._owner = None
                     finally:
                         self._lock.release()
-                    if self._closed:  # perhaps by another thread, which could not own the connection
+                    if self._closed:  # another thread may have closed it, which could not own the connection
                         self.close()
         return result
 

@@ -145,11 +145,11 @@ class _Attempt(Generic[_T]):
         return self._connection
 
     def work(self) -> None:
-        """Do the job; called in the thread, which keeps the place at the gate if it has one at the end."""
+        """Run the job; called in the thread, which keeps the place at the gate if it has one at the end."""
         self._context.run(self._work)
 
     def fail(self, error: BaseException) -> None:
-        """Deliver an error instead; called if there is no thread."""
+        """Deliver an error instead; called if no thread can be started."""
         if self._outcome is not None:
             self._outcome.error = error
         self._finish()
@@ -194,7 +194,7 @@ class _Attempt(Generic[_T]):
 
 
 def _hold(_outcome: _Outcome[Any]) -> None:
-    """Do nothing; the event loop holds the argument until it has called this function."""
+    """Keep a reference: the event loop holds the argument until it has called this function."""
 
 
 async def run(job: Callable[[Connector], _T], meter: Meter, discard: Callable[[_T], object] | None = None) -> _T:

@@ -5,7 +5,7 @@ at once they wait for the GIL most of the time, and so does the event loop; the 
 once, which compete for the same cores where it runs on the same machine. So a thread computes only while it holds one
 of a few places at the gate. A job waits for a place before it gets a thread.
 
-No server may hold a place for long, whatever it sends:
+No server can hold a place for long by what it sends:
 
 * The queue is first in, first out. A thread that has computed for `QUANTUM` seconds since it entered goes to the end of
   the queue when others wait (`Turn.is_over`). A thread that is flooded never waits for the network, so that leaving
@@ -189,7 +189,7 @@ class Turn:
         self.inside = False
 
     def enter(self, seconds: float | None) -> bool:
-        """Wait for a place, if there is none; return False if the time is over or the wait was interrupted."""
+        """Wait for a place unless the connect has one; return False if the time is over or the wait was interrupted."""
         if not self.inside and self._gate.enter(self._interruption, seconds):
             self.begin()
         return self.inside

@@ -43,7 +43,7 @@ class Job(Protocol):
     turn: Turn
 
     def work(self) -> None:
-        """Do the work; the thread keeps its place at the gate if it has one at the end."""
+        """Run the job; the thread keeps its place at the gate if it has one at the end."""
 
     def fail(self, error: IoError) -> None:
         """Report that no thread could be started; called instead of `work`."""
@@ -134,7 +134,7 @@ class ThreadPool(Generic[_J]):
                     self._ensure_starter()
 
     def _give(self, job: _J | None) -> None:
-        """Have an idle thread, or the one that is about to start, do a job, or end; called with the lock."""
+        """Give a job to an idle or starting thread, or None to end it; called with the lock."""
         self._idle -= 1
         self._given.append(job)
         self._job_given.notify()
@@ -178,7 +178,7 @@ class ThreadPool(Generic[_J]):
         self.start_thread(job)
 
     def _serve(self) -> None:
-        """Do one job after the other, until there is none for a while."""
+        """Run jobs one after the other, until no job arrives within `_LINGER` seconds."""
         with self._lock:
             self._idle += 1
         job = self._wait_for_job()
