@@ -90,6 +90,8 @@ def authenticate(config: Config, facts: TlsFacts | None, reader: MessageReader) 
 
 
 class _Authentication:
+    _result = Authenticated()
+
     def __init__(self, config: Config, facts: TlsFacts | None, reader: MessageReader) -> None:
         self._config = config
         self._reader = reader
@@ -97,7 +99,6 @@ class _Authentication:
         self._state = AuthState.STARTED
         self._mechanism: Mechanism | None = None
         self._pipelined: Mechanism | None = None
-        self._result = Authenticated()
         self._handlers: dict[int, Callable[[bytes], Exchange[None]]] = {
             _CLEARTEXT: self._cleartext,
             _MD5: self._md5,
