@@ -11,5 +11,5 @@ DEFAULTS: dict[str, Any] = {"host": "db.example.com", "user": "app", "password":
 
 
 def make(**overrides: Any) -> Config:
-    """TLS required and verified in full, unless told otherwise."""
+    """Return a configuration that requires and verifies TLS by default."""
     return Config(**{**DEFAULTS, **overrides})

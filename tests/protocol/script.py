@@ -1,4 +1,4 @@
-"""A driver without input and output: what the server says is a list, what the client says is kept."""
+"""A driver without input and output: answers of the server come from a list, and sent messages are recorded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from babar_tls.config.host import Host
     from babar_tls.protocol.requests import Exchange, ScramKeys
 
-#: One answer of the server: bytes, what makes bytes of the client's last words, or a failure of the network.
+#: One answer of the server: bytes, a function of the last sent message, or a network error.
 Answer: TypeAlias = "bytes | Error | Callable[[bytes], bytes]"
 
 SALT = b"\x01\x02\x03\x04" * 4
@@ -32,7 +32,7 @@ NONCE = "3rfcNHYJY1ZVvWVs7j"
 
 
 def der(tag: int, *contents: bytes) -> bytes:
-    """One DER element."""
+    """Encode a DER element."""
     content = b"".join(contents)
     if len(content) < 0x80:
         return bytes([tag, len(content)]) + content
@@ -41,7 +41,7 @@ def der(tag: int, *contents: bytes) -> bytes:
 
 
 def oid(dotted: str) -> bytes:
-    """An object identifier in DER."""
+    """Encode an object identifier in DER."""
     first, second, *rest = map(int, dotted.split("."))
     content = bytearray()
     for arc in (first * 40 + second, *rest):
@@ -53,7 +53,7 @@ def oid(dotted: str) -> bytes:
 
 
 def certificate(signature: str, parameters: bytes = b"", *, tbs: bytes = b"\x30\x00") -> bytes:
-    """The outline of a certificate with this signature algorithm."""
+    """Return the outer structure of a certificate with this signature algorithm."""
     return der(0x30, tbs, der(0x30, oid(signature), parameters), der(0x03, b"\0signature"))
 
 
@@ -63,7 +63,7 @@ ED25519 = certificate("1.3.101.112")
 
 @dataclass
 class Facts:
-    """What a TLS engine would say."""
+    """The facts that a TLS backend reports."""
 
     version: str = "TLSv1.3"
     cipher: str = "TLS_AES_256_GCM_SHA384"
@@ -77,7 +77,7 @@ class Facts:
     finished: bytes | None = b"F" * 12
 
     def to_facts(self, binding_type: str | None = None) -> TlsFacts:
-        """Return what the driver sends back if the request has this binding type."""
+        """Return the facts that the driver reports for a request with this binding type."""
         binding_data: bytes | ChannelBindingUnsupported | None = None
         if binding_type == "tls-exporter":
             binding_data = self.exported or ChannelBindingUnsupported("no exporter")
@@ -96,27 +96,27 @@ class Facts:
         )
 
 
-# The server's words ------------------------------------------------------------------------------------------------
+# Messages of the server --------------------------------------------------------------------------------------------
 
 
 def request(code: int, body: bytes = b"") -> bytes:
-    """An authentication request."""
+    """Return an authentication request."""
     return frame(b"R", struct.pack("!I", code) + body)
 
 
 def sasl(*mechanisms: str) -> bytes:
-    """AuthenticationSASL."""
+    """Return an AuthenticationSASL message."""
     return request(10, b"".join(name.encode() + b"\0" for name in mechanisms) + b"\0")
 
 
 def error(code: str, message: str = "no", severity: str = "FATAL", kind: bytes = b"E", **more: str) -> bytes:
-    """ErrorResponse, or NoticeResponse; `more` are further fields by code."""
+    """Return an ErrorResponse or NoticeResponse; `more` are additional fields by code."""
     fields = {"S": severity, "V": severity, "C": code, "M": message, **more}
     return frame(kind, b"".join(f"{key}{value}\0".encode() for key, value in fields.items()) + b"\0")
 
 
 def status(name: str, value: str) -> bytes:
-    """ParameterStatus."""
+    """Return a ParameterStatus message."""
     return frame(b"S", f"{name}\0{value}\0".encode())
 
 
@@ -129,11 +129,11 @@ WELCOME = OK + status("server_version", "17.10") + frame(b"K", struct.pack("!I",
 
 
 class ScramPeer:
-    """The server's side of SCRAM, as answers for a script: `offer`, `first`, `final`."""
+    """The server's side of SCRAM, with answers for a script: `offer`, `first`, `final`."""
 
     def __init__(
         self,
-        password: str = "pencil",  # noqa: S107 - of a peer that is not there
+        password: str = "pencil",  # noqa: S107 - the password of a simulated server
         *,
         offered: tuple[str, ...] = BOTH,
         bindings: dict[str, bytes] | None = None,
@@ -147,7 +147,7 @@ class ScramPeer:
         self._server = ScramServer(scram_keys(password, salt, iterations), salt, iterations, channel_binding=bindings)
 
     def challenge(self, sent: bytes) -> bytes:
-        """The server-first-message that answers a SASLInitialResponse, which may have come behind a StartupMessage."""
+        """Return the server-first-message for a SASLInitialResponse, which may follow a StartupMessage."""
         if not sent.startswith(b"p"):
             sent = sent[int.from_bytes(sent[:4], "big") :]
         name, _, rest = sent[5:].partition(b"\0")
@@ -156,7 +156,7 @@ class ScramPeer:
         return self._server.server_first_message(self.mechanism, self.client_first)
 
     def proof(self, sent: bytes) -> bytes:
-        """The server-final-message that answers a SASLResponse."""
+        """Return the server-final-message for a SASLResponse."""
         self.client_final = sent[5:]
         return self._server.server_final_message(self.client_final)
 
@@ -171,7 +171,7 @@ class ScramPeer:
 
     @property
     def script(self) -> list[Answer]:
-        """A login from StartupMessage to ReadyForQuery."""
+        """The answers of a login, from AuthenticationSASL to ReadyForQuery."""
         return [self.offer, self.first, self.welcome]
 
 
@@ -180,17 +180,17 @@ class ScramPeer:
 
 @dataclass
 class Driver:
-    """Performs requests by script.
+    """Performs requests with scripted answers.
 
     Attributes:
-        conversations: What the server says, one list for each connection.
-        facts: The outcome of each TLS handshake; the last one serves for all that follow.
-        refused: Failures of `Connect`, by the connection's number.
-        connects: The endpoints that were connected to.
+        conversations: The answers of the server, one list for each connection.
+        facts: The outcome of each TLS handshake; the last one is repeated.
+        refused: Errors of `Connect`, by the number of the connection.
+        connects: The endpoints of all connections.
         sent: The data of each `Send`.
-        sent_plain: Those of them that went out without TLS.
-        log: Every request's class name, in order.
-        warnings: What was to be logged.
+        sent_plain: The data that was sent without TLS.
+        log: The class name of each request, in order.
+        warnings: The warnings of all `Send` requests.
     """
 
     conversations: list[list[Answer]]
@@ -209,7 +209,7 @@ class Driver:
     _encrypted: bool = False
 
     def run(self, exchange: Exchange[Any]) -> Any:
-        """Run an exchange to its end, returning or raising what it does."""
+        """Run an exchange to its end; return its result or raise its error."""
         try:
             item = next(exchange)
             while True:
@@ -246,11 +246,11 @@ class Driver:
             return self._start_tls(item)
         if isinstance(item, Derive):
             return self._derive(item)
-        raise AssertionError(f"{item!r} is no request")
+        raise AssertionError(f"{item!r} is not a request")
 
     @property
     def waits(self) -> int:
-        """How often it waited for bytes."""
+        """The number of requests that waited for bytes."""
         return self.log.count("Receive") + self.log.count("Fill")
 
     @property
@@ -296,7 +296,7 @@ class Driver:
 
 
 def put(item: Fill, data: bytes) -> int:
-    """Answer `item` with as much of these bytes as there is room for."""
+    """Answer `item` with as many of these bytes as fit."""
     space = item.inbox.space()
     count = min(len(space), len(data))
     space[:count] = data[:count]
@@ -305,7 +305,7 @@ def put(item: Fill, data: bytes) -> int:
 
 
 def talk(*answers: Answer, facts: Facts | Error | list[Facts | Error] | None = None) -> Driver:
-    """A driver with one conversation that begins by agreeing to TLS."""
+    """Return a driver with one connection whose server accepts TLS."""
     return Driver([[b"S", *answers]], facts=Facts() if facts is None else facts)
 
 

@@ -1,4 +1,4 @@
-"""Nothing secret is said to a server that asks what policy forbids, and nothing is believed that is not proven."""
+"""Servers that violate the authentication policy receive no secret, and unproven servers are refused."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def refused(driver: Driver, kind: type[Error], text: str, **overrides: Any) -> E
     return caught.value
 
 
-def nothing_secret(driver: Driver) -> bool:
-    """Only SSLRequest, StartupMessage and a SASLInitialResponse were sent, and no password in any of them."""
-    harmless = all(
+def sent_no_secret(driver: Driver) -> bool:
+    """Return True if only SSLRequest, StartupMessage and SASLInitialResponse were sent, without the password."""
+    allowed = all(
         data == ssl_request() or data[4:8] == b"\0\3\0\0" or data[5:].startswith(b"SCRAM-SHA-256")
         for data in driver.sent
     )
-    return harmless and PASSWORD.encode() not in driver.all_sent
+    return allowed and PASSWORD.encode() not in driver.all_sent
 
 
 # channel_binding=require -------------------------------------------------------------------------------------------
@@ -141,17 +141,17 @@ def nothing_secret(driver: Driver) -> bool:
         ([frame(b"E")], ProtocolError, "malformed error message"),
     ],
 )
-def test_every_exit_without_a_binding(answers: list[Answer], kind: type[Error], text: str) -> None:
-    """Under ``channel_binding=require`` the server gets nothing secret before it has offered a bound channel."""
+def test_channel_binding_require_sends_no_secret_without_binding(
+    answers: list[Answer], kind: type[Error], text: str
+) -> None:
     driver = talk(*answers)
     refused(driver, kind, text, **REQUIRE)
-    assert nothing_secret(driver)
+    assert sent_no_secret(driver)
 
 
 @pytest.mark.parametrize("late", ["before server-final", "before server-first"])
 @pytest.mark.parametrize("binding", ["require", "prefer", "disable"])
-def test_early_ok(late: str, binding: str) -> None:
-    """AuthenticationOk before a verified server-final is not believed, whatever the binding is to be."""
+def test_authentication_ok_before_the_server_signature_is_refused(late: str, binding: str) -> None:
     server = peer(bindings=None) if binding == "disable" else peer()
     answers = [server.offer, server.first, WELCOME] if late == "before server-final" else [server.offer, WELCOME]
     refused(
@@ -163,16 +163,14 @@ def test_early_ok(late: str, binding: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [CLEARTEXT, MD5, request(11, b"r=x"), request(12, b"v=x"), sasl(*BOTH)])
-def test_requests_after_the_signature(answer: bytes) -> None:
-    """After its signature the server may say AuthenticationOk and nothing else."""
+def test_only_authentication_ok_may_follow_the_server_signature(answer: bytes) -> None:
     server = peer()
     driver = talk(server.offer, server.first, server.final, answer, OK)
     refused(driver, ProtocolError, "does not follow 'server signature verified'|duplicate SASL", **REQUIRE)
     assert PASSWORD.encode() not in driver.all_sent
 
 
-def test_a_binding_that_was_asked_for_is_had() -> None:
-    """With PLUS on offer, ``require`` logs in bound, and the server has proven itself."""
+def test_channel_binding_require_logs_in_with_plus() -> None:
     established = talk(*peer().script).run(handshake(make(**REQUIRE)))
     assert established.authenticated.channel_binding_type == "tls-server-end-point"
     assert established.authenticated.server_authenticated
@@ -188,7 +186,7 @@ METHOD_REQUESTS: dict[str, Callable[[], list[Answer]]] = {
     "scram-sha-256": lambda: peer().script,
     "none": lambda: [WELCOME],
 }
-WORDS = {
+REQUEST_TEXTS = {
     "password": "server requested a cleartext password",
     "md5": "server requested a hashed password",
     "gss": "server requested GSSAPI authentication",
@@ -198,26 +196,26 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("asked", METHOD_REQUESTS)
+@pytest.mark.parametrize("requested_method", METHOD_REQUESTS)
 @pytest.mark.parametrize("negated", [False, True])
 @pytest.mark.parametrize("named", AUTH_METHODS)
-def test_require_auth(named: str, negated: bool, asked: str) -> None:
-    """A method that `require_auth` does not allow gets nothing, and is named as libpq names it."""
-    driver = talk(*METHOD_REQUESTS[asked]())
+def test_require_auth_refuses_other_methods(named: str, negated: bool, requested_method: str) -> None:
+    """The texts are those of libpq."""
+    driver = talk(*METHOD_REQUESTS[requested_method]())
     required = f"!{named}" if negated else named
-    if (asked == named) == negated:
-        text = f'authentication method requirement "{required}" failed: {WORDS[asked]}'
+    if (requested_method == named) == negated:
+        text = f'authentication method requirement "{required}" failed: {REQUEST_TEXTS[requested_method]}'
         refused(driver, UnsupportedAuth, text, require_auth=required)
-        assert nothing_secret(driver)
+        assert sent_no_secret(driver)
         assert len(driver.sent) == 2
-    elif asked in ("gss", "sspi"):
+    elif requested_method in ("gss", "sspi"):
         refused(driver, UnsupportedAuth, "authentication not supported", require_auth=required)
     else:
-        assert driver.run(handshake(make(require_auth=required))).authenticated.method.startswith(asked)
+        assert driver.run(handshake(make(require_auth=required))).authenticated.method.startswith(requested_method)
 
 
-def test_require_auth_and_sasl() -> None:
-    """Where SASL is allowed at all the mechanism is named that would have been chosen, else SASL as a whole."""
+def test_require_auth_names_the_sasl_mechanism() -> None:
+    """The error names the mechanism that the client would have chosen, or SASL if `require_auth` excludes SASL."""
     for required, overrides, name in (
         ("md5", {}, "SASL"),
         ("none", {}, "SASL"),
@@ -231,14 +229,12 @@ def test_require_auth_and_sasl() -> None:
 
 
 @pytest.mark.parametrize("request_", [CLEARTEXT, MD5, WELCOME])
-def test_require_auth_before_channel_binding(request_: bytes) -> None:
-    """Of two demands that fail, the method's is named: without it the binding's has no meaning."""
+def test_require_auth_is_checked_before_channel_binding(request_: bytes) -> None:
     both = {"require_auth": "scram-sha-256", "channel_binding": "require"}
     refused(talk(request_), UnsupportedAuth, 'authentication method requirement "scram-sha-256" failed', **both)
 
 
-def test_require_auth_and_early_ok() -> None:
-    """A server that breaks SCRAM off with AuthenticationOk has not satisfied ``require_auth=scram-sha-256``."""
+def test_require_auth_scram_needs_a_complete_exchange() -> None:
     for answers in ([sasl(*BOTH), WELCOME], [peer().offer, lambda _: OK]):
         refused(talk(*answers), AuthError, "before its SCRAM signature", require_auth="scram-sha-256")
 
@@ -247,7 +243,7 @@ def test_require_auth_and_early_ok() -> None:
 
 UNVERIFIED: list[dict[str, Any]] = [
     {"tls_verify": "none"},
-    {"tls_verify": "ca"},  # of a public authority: anybody has one
+    {"tls_verify": "ca"},  # attackers can have certificates of public CAs too
     {"tls_mode": "prefer", "tls_fallback": True, "tls_verify": "none"},
     {"tls_mode": "allow", "tls_verify": "none"},
     {"tls_mode": "disable"},
@@ -265,49 +261,46 @@ def conversation(overrides: dict[str, Any], *answers: Answer) -> Driver:
 
 
 @pytest.mark.parametrize("overrides", UNVERIFIED)
-def test_cleartext_to_anybody(overrides: dict[str, Any]) -> None:
-    """A cleartext password is not sent to a server that was not verified; the error names the switch."""
+def test_cleartext_password_is_not_sent_to_an_unverified_server(overrides: dict[str, Any]) -> None:
     driver = conversation(overrides, CLEARTEXT, WELCOME)
     failure = refused(driver, UnsupportedAuth, "server requested a cleartext password", **overrides)
     assert "require_auth=password" in str(failure)
-    assert nothing_secret(driver)
+    assert sent_no_secret(driver)
 
 
 @pytest.mark.parametrize("overrides", [*VERIFIED, *({**one, "require_auth": "password"} for one in UNVERIFIED)])
-def test_cleartext_to_the_right_one(overrides: dict[str, Any]) -> None:
-    """It is sent over verified TLS, over a Unix-domain socket, and where `require_auth` names it."""
+def test_cleartext_password_is_sent_to_a_verified_server(overrides: dict[str, Any]) -> None:
+    """Unix-domain sockets and `require_auth=password` permit it too."""
     driver = conversation(overrides, CLEARTEXT, WELCOME)
     assert driver.run(handshake(make(**overrides))).authenticated.method == "password"
     assert driver.sent[-1] == frame(b"p", PASSWORD.encode() + b"\0")
 
 
 @pytest.mark.parametrize("require_auth", ["!md5", "!none", "!scram-sha-256,!gss"])
-def test_a_negation_is_no_permission(require_auth: str) -> None:
-    """`require_auth` must name ``password``: that it does not forbid it is not enough."""
+def test_negated_require_auth_does_not_permit_cleartext_passwords(require_auth: str) -> None:
     driver = conversation({}, CLEARTEXT, WELCOME)
     with pytest.raises(UnsupportedAuth, match="cleartext password"):
         driver.run(handshake(make(tls_verify="none", require_auth=require_auth)))
-    assert nothing_secret(driver)
+    assert sent_no_secret(driver)
 
 
 @pytest.mark.parametrize(
     ("overrides", "warned"), [*((one, True) for one in UNVERIFIED), *((one, False) for one in VERIFIED)]
 )
-def test_md5(overrides: dict[str, Any], warned: bool) -> None:
-    """An md5 digest is sent to anybody who may ask, with a warning where the server was not verified."""
+def test_md5_to_an_unverified_server_is_logged(overrides: dict[str, Any], warned: bool) -> None:
     driver = conversation(overrides, MD5, WELCOME)
     assert driver.run(handshake(make(**overrides))).authenticated.method == "md5"
     assert driver.sent[-1] == frame(b"p", b"md5cc853dac8c4bce92a5e513c10306ca34\0")
     assert ["md5" in warning for warning in driver.warnings] == [True] * warned
 
 
-def test_md5_digest() -> None:
+def test_md5_digest_of_a_known_password() -> None:
     """The digest is ``md5`` and md5(md5(password + user) + salt), both in hexadecimal."""
     assert md5_digest(b"postgres", b"secret", b"\x01\x02\x03\x04") == b"md5bb41a296aab6baccb36ff243a562abff"
 
 
-def test_md5_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Python without MD5 (FIPS) says so."""
+def test_md5_is_refused_if_hashlib_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This is the case with FIPS."""
 
     def no_md5(*_: object) -> None:
         raise ValueError("disabled for FIPS")
@@ -317,31 +310,27 @@ def test_md5_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("salt", [b"", b"abc", b"abcde"])
-def test_md5_salt(salt: bytes) -> None:
-    """An md5 salt is four bytes."""
+def test_md5_salt_of_another_length_is_refused(salt: bytes) -> None:
     driver = talk(request(5, salt))
     refused(driver, ProtocolError, "md5 salt that is not 4 bytes long")
-    assert nothing_secret(driver)
+    assert sent_no_secret(driver)
 
 
 @pytest.mark.parametrize("password", [None, "", b""])
 @pytest.mark.parametrize("answer", [CLEARTEXT, MD5, sasl(*BOTH)])
-def test_no_password(password: str | bytes | None, answer: bytes) -> None:
-    """A server that wants a password and a caller who has none: libpq's words."""
+def test_missing_password_has_the_text_of_libpq(password: str | bytes | None, answer: bytes) -> None:
     driver = talk(answer)
     refused(driver, AuthError, "fe_sendauth: no password supplied", password=password)
     assert len(driver.sent) == 2
 
 
-def test_a_password_with_a_zero_byte() -> None:
-    """A zero byte is not what cuts a cleartext password short."""
+def test_cleartext_password_with_a_nul_is_refused() -> None:
     driver = talk(CLEARTEXT)
     refused(driver, ConfigError, "NUL", password=b"s3cret\0pencil")
     assert b"s3cret" not in driver.all_sent
 
 
-def test_a_password_of_any_bytes() -> None:
-    """Bytes that are no text are sent, and derived from, as they are."""
+def test_password_bytes_that_are_not_text_are_used_unchanged() -> None:
     driver = talk(CLEARTEXT, WELCOME)
     driver.run(handshake(make(password=b"\xff\xfe")))
     assert driver.sent[-1] == frame(b"p", b"\xff\xfe\0")
@@ -350,8 +339,7 @@ def test_a_password_of_any_bytes() -> None:
     assert driver.derived[0].password == b"\xff\xfe"
 
 
-def test_the_password_is_prepared() -> None:
-    """What PBKDF2 is given has gone through SASLprep."""
+def test_password_is_prepared_with_saslprep() -> None:
     driver = talk(*ScramPeer("IX", bindings=BINDINGS).script)
     driver.run(handshake(make(password="\u2168")))
     assert driver.derived[0].password == b"IX"
@@ -360,8 +348,7 @@ def test_the_password_is_prepared() -> None:
 # SCRAM -------------------------------------------------------------------------------------------------------------
 
 
-def test_keys_in_place_of_a_password() -> None:
-    """With `scram_client_key` and `scram_server_key` nothing is derived."""
+def test_configured_scram_keys_need_no_derivation() -> None:
     keys = scram_keys(PASSWORD, SALT, 1)
     given = {"password": None, "scram_client_key": keys.client_key, "scram_server_key": keys.server_key}
     driver = talk(*peer().script)
@@ -370,8 +357,7 @@ def test_keys_in_place_of_a_password() -> None:
     refused(talk(CLEARTEXT), AuthError, "no password supplied", **given)
 
 
-def test_wrong_server_key() -> None:
-    """A server that lets us in and cannot sign is an impostor."""
+def test_server_signature_of_another_key_is_refused() -> None:
     keys = scram_keys(PASSWORD, SALT, 1)
     given = {"scram_client_key": keys.client_key, "scram_server_key": b"?" * 32}
     refused(talk(*peer().script), ServerSignatureError, "incorrect server signature", **given)
@@ -381,15 +367,13 @@ def test_wrong_server_key() -> None:
     "final",
     [b"v=" + base64.b64encode(bytes(32)), b"v=AAAA", b"", b"e=other-error", b"v=" + base64.b64encode(bytes(31))],
 )
-def test_final_messages_that_prove_nothing(final: bytes) -> None:
-    """No server-final-message but the right one lets AuthenticationOk through."""
+def test_invalid_server_final_message_is_refused(final: bytes) -> None:
     server = peer()
     with pytest.raises((AuthError, ProtocolError)):
         talk(server.offer, server.first, request(12, final) + WELCOME).run(handshake(make()))
 
 
-def test_too_many_iterations() -> None:
-    """More iterations than `scram_max_iterations` are refused before they are begun."""
+def test_too_many_iterations_are_refused_before_the_derivation() -> None:
     for iterations, limit in ((10_000_001, 10_000_000), (2, 1), (9_999_999_999, 2**31)):
         server = peer(iterations=1)
 
@@ -399,7 +383,7 @@ def test_too_many_iterations() -> None:
         driver = talk(server.offer, many, server.welcome)
         refused(driver, AuthError, f"requires {iterations} PBKDF2 iterations", scram_max_iterations=limit)
         assert driver.derived == []
-        assert nothing_secret(driver)
+        assert sent_no_secret(driver)
 
 
 @pytest.mark.parametrize(("iterations", "limit"), [(1, 2), (4095, 4096), (99_999, 100_000)])
@@ -410,10 +394,10 @@ def test_too_few_iterations_are_refused_before_a_proof_is_sent(iterations: int, 
     error = refused(driver, AuthError, f"fewer than scram_min_iterations={limit}", scram_min_iterations=limit)
     assert "scram_min_iterations" in str(error.remedy)
     assert driver.derived == []
-    assert nothing_secret(driver)
+    assert sent_no_secret(driver)
 
 
-def test_exactly_the_fewest_iterations_are_accepted() -> None:
+def test_minimum_of_iterations_is_accepted() -> None:
     assert talk(*peer(iterations=50).script).run(handshake(make(scram_min_iterations=50)))
 
 
@@ -421,13 +405,11 @@ def test_one_iteration_is_accepted_by_default() -> None:
     assert talk(*peer(iterations=1).script).run(handshake(make()))
 
 
-def test_exactly_the_most_iterations() -> None:
-    """As many iterations as `scram_max_iterations` are allowed."""
+def test_maximum_of_iterations_is_accepted() -> None:
     assert talk(*peer(iterations=50).script).run(handshake(make(scram_max_iterations=50)))
 
 
-def test_the_deadline_while_deriving() -> None:
-    """A deadline that passes during PBKDF2 ends the connect, and no proof is sent."""
+def test_deadline_during_pbkdf2_sends_no_proof() -> None:
     server = peer()
 
     class Slow(Driver):
@@ -436,7 +418,7 @@ def test_the_deadline_while_deriving() -> None:
 
     driver = Slow([[b"S", *server.script]])
     refused(driver, TimeoutError, "timeout expired")
-    assert nothing_secret(driver)
+    assert sent_no_secret(driver)
 
 
 @pytest.mark.parametrize(
@@ -449,26 +431,25 @@ def test_the_deadline_while_deriving() -> None:
         ("08P01", 2, {}, BINDINGS, ServerError),
     ],
 )
-def test_refusals(
+def test_class_of_a_refusal_depends_on_sqlstate_and_state(
     code: str, at: int, overrides: dict[str, Any], bindings: dict[str, bytes] | None, kind: type[Error]
 ) -> None:
-    """The server's words are mapped by its SQLSTATE and by where the exchange stands."""
     server = peer(bindings=bindings)
     answers = [*server.script[:at], error(code, "it says")]
     assert type(refused(talk(*answers), kind, "FATAL:  it says", **overrides)) is kind
 
 
-def test_a_refusal_of_y() -> None:
-    """A server that takes ``y`` for a downgrade has proven that somebody stripped its list."""
+def test_refused_y_flag_is_a_channel_binding_error() -> None:
+    """The server offers channel binding, so a man in the middle has removed PLUS from the list."""
     answers = [sasl("SCRAM-SHA-256"), error("28000", "SCRAM channel binding negotiation error")]
     refused(talk(*answers), ChannelBindingRefused, "negotiation error")
 
 
-# What else is said -------------------------------------------------------------------------------------------------
+# Other messages ----------------------------------------------------------------------------------------------------
 
 
-def test_startup_parameters() -> None:
-    """The StartupMessage has what the configuration names, in UTF-8, and no database unless one is named."""
+def test_startup_message_has_the_configured_parameters() -> None:
+    """They are encoded in UTF-8. The database is sent only if it is configured."""
     assert startup_parameters(make()) == [("client_encoding", "UTF8"), ("user", "app")]
     config = make(
         database="d", application_name="ä", options="-c x=y", server_settings={"search_path": "s", "DateStyle": "ISO"}
@@ -488,16 +469,15 @@ def test_startup_parameters() -> None:
     assert driver.sent[1] == startup(expected)
 
 
-def test_notices() -> None:
-    """Notices are heard and change nothing."""
+def test_notices_are_ignored() -> None:
     notice = error("00000", "hello", severity="NOTICE", kind=b"N")
     server = peer()
     driver = talk(notice + notice, server.offer, notice, server.first, lambda sent: notice + server.welcome(sent))
     assert driver.run(handshake(make(**REQUIRE))).parameters == {"server_version": "17.10"}
 
 
-def test_requests_of_the_longest_length() -> None:
-    """Requests other than SASL's have libpq's limit of 2000 bytes, length word included."""
+def test_authentication_requests_have_the_length_limit_of_libpq() -> None:
+    """The limit is 2000 bytes with the length word. SASL requests may be longer."""
     refused(talk(request(7, bytes(1992))), UnsupportedAuth, "GSSAPI authentication not supported")
     refused(talk(request(7, bytes(1993))), ProtocolError, "authentication request of 2001 bytes")
     long_list = sasl("SCRAM-SHA-256-PLUS", *(f"X-{number:04}" for number in range(8000)))
@@ -505,8 +485,7 @@ def test_requests_of_the_longest_length() -> None:
     assert talk(long_list, server.first, server.welcome).run(handshake(make(**REQUIRE)))
 
 
-def test_facts_are_asked_of_the_engine() -> None:
-    """The binding is made from the certificate that the engine saw, not from one that was sent later."""
+def test_binding_uses_the_certificate_that_the_backend_reports() -> None:
     facts = Facts()
     server = peer()
     driver = Driver([[b"S", *server.script]], facts=facts)

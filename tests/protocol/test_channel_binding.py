@@ -1,4 +1,4 @@
-"""The end-point hash is that of RFC 5929 as OpenSSL reads it; where there is none, the reason is told."""
+"""The end-point hash follows RFC 5929 and OpenSSL; without a hash, the error has the reason."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def pss_hash(dotted: str, *more: bytes) -> bytes:
     return der(0xA0, der(0x30, oid(dotted), *more))
 
 
-def test_a_certificate_without_its_key_binds_nothing() -> None:
-    """Where the engine does not check that the server holds the certificate's key, anybody could show it."""
+def test_certificate_without_proof_of_possession_does_not_bind() -> None:
+    """An attacker could send a copy of the certificate."""
     unproven = Facts(possession_proven=False)
     with pytest.raises(ChannelBindingUnsupported, match="has the key of its certificate") as caught:
         channel_binding_data("tls-server-end-point", unproven.to_facts())
     assert caught.value.remedy
     assert (
         channel_binding_data("tls-exporter", unproven.to_facts("tls-exporter")).data == b"E" * 32
-    )  # the two ends of this very connection
+    )  # depends on this connection only
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_a_certificate_without_its_key_binds_nothing() -> None:
         ("2.16.840.1.101.3.4.3.16", "sha3_512"),
     ],
 )
-def test_the_rule(signature: str, name: str) -> None:
-    """The hash is the signature's own, MD5 and SHA-1 replaced by SHA-256 (RFC 5929 §4.1)."""
+def test_end_point_hash_is_the_hash_of_the_signature(signature: str, name: str) -> None:
+    """SHA-256 replaces MD5 and SHA-1 (RFC 5929 §4.1)."""
     data = certificate(signature)
     assert end_point_hash_name(data) == name
     assert tls_server_end_point(data) == hashlib.new(name, data).digest()
@@ -87,8 +87,8 @@ def test_the_rule(signature: str, name: str) -> None:
         ("2.16.840.1.101.3.4.3.8", "DSA and SHA-3"),
     ],
 )
-def test_a_hash_that_postgresql_cannot_determine_is_not_bound(signature: str, named: str) -> None:
-    """RFC 5929 has a hash for these; PostgreSQL gets none from OpenSSL, and would refuse the client."""
+def test_hash_that_postgresql_cannot_determine_is_not_used(signature: str, named: str) -> None:
+    """RFC 5929 defines a hash for these. PostgreSQL does not get it from OpenSSL and would refuse the client."""
     data = certificate(signature)
     assert tls_server_end_point(data)
     with pytest.raises(ChannelBindingUnsupported, match=named) as caught:
@@ -97,7 +97,7 @@ def test_a_hash_that_postgresql_cannot_determine_is_not_bound(signature: str, na
 
 
 @pytest.mark.parametrize("signature", ["1.2.840.113549.1.1.13", "1.2.840.10045.4.3.3", "2.16.840.1.101.3.4.3.10"])
-def test_a_hash_that_openssl_knows_is_bound(signature: str) -> None:
+def test_hash_that_openssl_determines_is_used(signature: str) -> None:
     data = certificate(signature)
     assert channel_binding_data(
         "tls-server-end-point", Facts(peer_certificate=data).to_facts()
@@ -115,12 +115,12 @@ def test_a_hash_that_openssl_knows_is_bound(signature: str) -> None:
         (pss(pss_hash(SHA512), der(0xA1, b"\x30\x00"), der(0xA2, der(0x02, b"\x40"))), "sha512"),
         (pss(pss_hash("2.16.840.1.101.3.4.2.6")), "sha512_256"),
         (pss(pss_hash("2.16.840.1.101.3.4.2.8")), "sha3_256"),
-        (pss(der(0xA1, der(0x30, oid(PSS), der(0x30, oid(SHA512))))), "sha256"),  # MGF1's hash does not count
+        (pss(der(0xA1, der(0x30, oid(PSS), der(0x30, oid(SHA512))))), "sha256"),  # the hash of MGF1 is not used
         (pss(der(0xA2, der(0x02, b"\x20"))), "sha256"),
     ],
 )
-def test_rsassa_pss(data: bytes, name: str) -> None:
-    """RSASSA-PSS names its hash in its parameters; without a name it is SHA-1 (RFC 4055 §3.1)."""
+def test_rsassa_pss_hash_is_in_the_parameters(data: bytes, name: str) -> None:
+    """Without a name it is SHA-1 (RFC 4055 §3.1)."""
     assert end_point_hash_name(data) == name
 
 
@@ -136,8 +136,7 @@ def test_rsassa_pss(data: bytes, name: str) -> None:
         ("1.2.840.113549.1.1.1", "1.2.840.113549.1.1.1"),
     ],
 )
-def test_signatures_without_a_hash(signature: str, named: str) -> None:
-    """A signature that names no hash function has no end-point hash, and the error names the signature."""
+def test_signature_without_a_hash_function_is_named(signature: str, named: str) -> None:
     with pytest.raises(ChannelBindingUnsupported, match=f"signed with {named}, which has no hash function"):
         tls_server_end_point(certificate(signature))
 
@@ -158,16 +157,15 @@ def test_signatures_without_a_hash(signature: str, named: str) -> None:
         pss(der(0x30, oid(SHA512))),
     ],
 )
-def test_what_cannot_be_read(data: bytes) -> None:
-    """A certificate that is none, or whose RSASSA-PSS parameters are none, has no end-point hash."""
+def test_malformed_certificate_has_no_end_point_hash(data: bytes) -> None:
+    """RSASSA-PSS parameters may be malformed too."""
     with pytest.raises(ChannelBindingUnsupported):
         tls_server_end_point(data)
 
 
 @pytest.mark.parametrize("around", [lambda data: data, lambda data: certificate(PSS, der(0x30, data)), pss])
 @given(data=st.binary(max_size=100))
-def test_arbitrary_bytes(around: Callable[[bytes], bytes], data: bytes) -> None:
-    """Arbitrary bytes have a hash name or `ChannelBindingUnsupported`, and nothing else."""
+def test_arbitrary_bytes_have_a_hash_name_or_the_expected_error(around: Callable[[bytes], bytes], data: bytes) -> None:
     try:
         assert end_point_hash_name(around(data)) in hashlib.algorithms_available
     except ChannelBindingUnsupported:
@@ -175,8 +173,7 @@ def test_arbitrary_bytes(around: Callable[[bytes], bytes], data: bytes) -> None:
 
 
 @given(st.data())
-def test_mutations(data: st.DataObject) -> None:
-    """The same goes for a certificate of which some bytes are changed."""
+def test_mutated_certificate_has_a_hash_name_or_the_expected_error(data: st.DataObject) -> None:
     whole = pss(pss_hash(SHA512), der(0xA1, der(0x30, oid("1.2.840.113549.1.1.8"), der(0x30, oid(SHA512)))))
     position = data.draw(st.integers(0, len(whole)))
     removed = data.draw(st.integers(0, 3))
@@ -186,8 +183,8 @@ def test_mutations(data: st.DataObject) -> None:
         pass
 
 
-def test_the_hash_covers_the_exact_bytes() -> None:
-    """The hash is over the certificate as it was sent, signature included."""
+def test_hash_covers_the_whole_certificate() -> None:
+    """The signature is included."""
     other = bytearray(ECDSA_SHA384)
     other[-1] ^= 1
     assert tls_server_end_point(bytes(other)) != tls_server_end_point(ECDSA_SHA384)
@@ -196,8 +193,7 @@ def test_the_hash_covers_the_exact_bytes() -> None:
 # The three types ---------------------------------------------------------------------------------------------------
 
 
-def test_types() -> None:
-    """Each type has its data, where the TLS version defines it."""
+def test_each_type_has_its_binding_data() -> None:
     assert channel_binding_data("tls-server-end-point", Facts().to_facts()) == (
         hashlib.sha384(ECDSA_SHA384).digest(),
         "sha384",
@@ -218,7 +214,6 @@ def test_types() -> None:
         ("tls-unknown", Facts(), "unknown channel binding type"),
     ],
 )
-def test_types_that_cannot_be_had(binding_type: str, facts: Facts, reason: str) -> None:
-    """A binding that this connection does not have is an error with a reason, never empty data."""
+def test_unavailable_binding_type_is_an_error_with_the_reason(binding_type: str, facts: Facts, reason: str) -> None:
     with pytest.raises(ChannelBindingUnsupported, match=reason):
         channel_binding_data(binding_type, facts.to_facts(binding_type))

@@ -1,4 +1,4 @@
-"""A whole handshake runs in a `for` loop over recorded bytes, and no server makes it do what policy forbids."""
+"""A complete handshake with recorded bytes, and properties that hold for every sequence of server messages."""
 
 from __future__ import annotations
 
@@ -95,26 +95,26 @@ CLIENT = [
 
 
 @pytest.mark.parametrize("pipelining", [False, True])
-def test_a_recorded_session(monkeypatch: pytest.MonkeyPatch, pipelining: bool) -> None:
-    """Given the nonce of a recorded session, the client says what it said then, and is let in again.
+def test_recorded_session_is_reproduced(monkeypatch: pytest.MonkeyPatch, pipelining: bool) -> None:
+    """The client sends the recorded messages, with the nonce of the recording.
 
-    With pipelining it says the same, two messages at once.
+    With pipelining, two of them are sent at once.
     """
     monkeypatch.setattr(scram, "make_nonce", lambda: NONCE)
     config = make(user="app", database="postgres", password="pencil", channel_binding="require", pipelining=pipelining)
-    heard = iter(SERVER)
-    said = []
+    received = iter(SERVER)
+    server_answers = []
     exchange = handshake(config)
     item = next(exchange)
     established = None
     for _ in range(100):
         result: Any = None
         if isinstance(item, Send):
-            said.append(item.data.hex())
+            server_answers.append(item.data.hex())
         elif isinstance(item, Receive):
-            result = bytes.fromhex(next(heard))
+            result = bytes.fromhex(next(received))
         elif isinstance(item, Fill):
-            result = put(item, bytes.fromhex(next(heard)))
+            result = put(item, bytes.fromhex(next(received)))
         elif isinstance(item, StartTls):
             result = Facts(peer_certificate=CERTIFICATE)
         elif isinstance(item, Derive):
@@ -127,7 +127,7 @@ def test_a_recorded_session(monkeypatch: pytest.MonkeyPatch, pipelining: bool) -
             established = stop.value
             break
     request, startup, first, final = CLIENT
-    assert said == ([request, startup + first, final] if pipelining else CLIENT)
+    assert server_answers == ([request, startup + first, final] if pipelining else CLIENT)
     assert isinstance(established, Established)
     assert established.process_id == 0x3E86
     assert established.secret_key == bytes.fromhex("ff606994")
@@ -139,8 +139,7 @@ def test_a_recorded_session(monkeypatch: pytest.MonkeyPatch, pipelining: bool) -
 
 
 @given(st.lists(st.integers(0, 700)), st.lists(st.integers(0, 300)))
-def test_fragmentation(first: list[int], second: list[int]) -> None:
-    """However the server's bytes are cut, the outcome is the same."""
+def test_fragmentation_does_not_change_the_result(first: list[int], second: list[int]) -> None:
     peer = ScramPeer(PASSWORD, bindings=BINDINGS)
     fragments: list[bytes] = []
 
@@ -162,8 +161,7 @@ def test_fragmentation(first: list[int], second: list[int]) -> None:
     assert (established.process_id, established.secret_key) == (4711, b"key!")
 
 
-def test_phases() -> None:
-    """Every request knows its phase."""
+def test_requests_have_the_current_phase() -> None:
     exchange = handshake(make())
     seen = []
     answers = iter([b"S", WELCOME[:9], WELCOME[9:]])
@@ -181,22 +179,20 @@ def test_phases() -> None:
 # After AuthenticationOk --------------------------------------------------------------------------------------------
 
 
-def test_what_follows_ready() -> None:
-    """Bytes after ReadyForQuery belong to the session, and are no longer limited."""
+def test_bytes_after_ready_for_query_are_kept_without_limits() -> None:
     late = frame(b"A", b"\0\0\0\1channel\0payload\0")
     established = talk(WELCOME + late).run(handshake(make()))
     assert established.reader.pending == late
     assert established.reader.next_message() == (b"A", late[5:])
 
 
-def test_a_long_cancel_key() -> None:
-    """The cancel key is kept at whatever length the server gave it."""
+def test_long_cancel_key_is_kept() -> None:
     established = talk(OK + frame(b"K", b"\0\0\0\1" + b"k" * 256) + READY).run(handshake(make()))
     assert established.secret_key == b"k" * 256
 
 
-def test_no_cancel_key() -> None:
-    """A pooler that gives no key has none."""
+def test_missing_cancel_key_is_empty() -> None:
+    """Poolers may send none."""
     established = talk(OK + READY).run(handshake(make()))
     assert (established.process_id, established.secret_key) == (0, b"")
 
@@ -218,8 +214,8 @@ def test_no_cancel_key() -> None:
         (b"", Closed, "server closed the connection unexpectedly"),
     ],
 )
-def test_getting_ready(answer: bytes, kind: type[Error], text: str) -> None:
-    """Between AuthenticationOk and ReadyForQuery come parameters, a key, notices, or an error."""
+def test_invalid_message_before_ready_for_query_is_refused(answer: bytes, kind: type[Error], text: str) -> None:
+    """Parameters, a key, notices and errors are valid."""
     driver = talk(OK, answer)
     with pytest.raises(kind, match=text):
         driver.run(handshake(make()))
@@ -233,29 +229,27 @@ NOTICES = error("00000", "x" * 5000, kind=b"N")
     ("before", "flood"),
     [(b"", NOTICES), (b"", frame(b"N", b"\0")), (OK, NOTICES), (OK, frame(b"N", b"\0")), (OK, status("n", "v" * 5000))],
 )
-def test_the_budget(before: bytes, flood: bytes) -> None:
-    """A server that talks without end is cut off, before and after AuthenticationOk."""
+def test_bytes_and_messages_before_ready_are_limited(before: bytes, flood: bytes) -> None:
     driver = talk(before + flood, *[flood * 13] * 2000)
     with pytest.raises(ProtocolError, match="before it was ready"):
         driver.run(handshake(make()))
     assert driver.waits < 200
 
 
-def test_drip_feeding_ends() -> None:
-    """A message that comes a byte at a time never makes the client say more."""
+def test_single_bytes_do_not_cause_more_messages() -> None:
     driver = talk(*(bytes([byte]) for byte in WELCOME))
     assert driver.run(handshake(make())).parameters
     assert len(driver.sent) == 2
 
 
-# Anything a server can say -----------------------------------------------------------------------------------------
+# Any sequence of server messages -----------------------------------------------------------------------------------
 
 BINDINGS = {"tls-server-end-point": tls_server_end_point(ECDSA_SHA384)}
 Maker: TypeAlias = "Callable[[ScramPeer], Answer]"
 
 
-def cautious(answer: Callable[[bytes], bytes]) -> Answer:
-    """A peer's answer, or nonsense where the client's last words do not fit it."""
+def checked(answer: Callable[[bytes], bytes]) -> Answer:
+    """Return the peer's answer, or an invalid message if the client's last message does not fit."""
 
     def safe(sent: bytes) -> bytes:
         try:
@@ -300,11 +294,11 @@ FIXED: list[Answer] = [
 ]
 MAKERS: list[Maker] = [
     lambda peer: peer.offer,
-    lambda peer: cautious(peer.first),
-    lambda peer: cautious(peer.final),
-    lambda peer: cautious(peer.welcome),
-    lambda peer: cautious(lambda sent: peer.first(sent) + OK),
-    lambda peer: cautious(lambda sent: peer.offer + peer.first(sent)),
+    lambda peer: checked(peer.first),
+    lambda peer: checked(peer.final),
+    lambda peer: checked(peer.welcome),
+    lambda peer: checked(lambda sent: peer.first(sent) + OK),
+    lambda peer: checked(lambda sent: peer.offer + peer.first(sent)),
 ]
 answers = st.one_of(
     st.sampled_from(FIXED).map(lambda answer: lambda _: answer),
@@ -317,11 +311,11 @@ answers = st.one_of(
 )
 
 
-def fixed(*said: Answer) -> list[Maker]:
-    return [lambda _, answer=answer: answer for answer in said]  # type: ignore[misc]  # the default binds
+def fixed(*server_answers: Answer) -> list[Maker]:
+    return [lambda _, answer=answer: answer for answer in server_answers]  # type: ignore[misc]  # the default binds
 
 
-# Begin well, so that the later states are reached too.
+# Valid beginnings, so that later states are reached.
 BEGINNINGS: list[list[Maker]] = [
     fixed(b"S"),
     fixed(b"S", CLEARTEXT),
@@ -355,7 +349,7 @@ modes = st.sampled_from(
         {"tls_mode": "require", "tls_negotiation": "direct"},
     ]
 )
-engines = st.sampled_from(
+handshakes = st.sampled_from(
     [
         Facts(),
         Facts(),
@@ -376,22 +370,22 @@ engines = st.sampled_from(
     st.sampled_from(["full", "ca", "none"]),
     st.sampled_from(["disable", "prefer", "prefer", "require"]),
     st.sampled_from([None, None, "password", "md5", "scram-sha-256", "none", "!password", "!md5", "scram-sha-256,md5"]),
-    engines,
+    handshakes,
 )
-def test_anything_a_server_can_say(  # noqa: PLR0917 - hypothesis fills them in
-    said: list[list[Maker]],
+def test_any_server_messages_give_an_allowed_session_or_an_error(  # noqa: PLR0917 - hypothesis passes the arguments
+    server_answers: list[list[Maker]],
     mode: dict[str, Any],
     verify: str,
     binding: str,
     require_auth: str | None,
     facts: Facts | Error,
 ) -> None:
-    """Whatever servers say, the end is a session that policy allows or one of our errors, and no secret goes astray."""
+    """Secrets are sent only where the policy allows it."""
     if binding == "require" and mode["tls_mode"] == "disable":
         binding = "prefer"
     config = make(**mode, tls_verify=verify, channel_binding=binding, require_auth=require_auth)
     scripts = []
-    for conversation in said:
+    for conversation in server_answers:
         peer = ScramPeer(PASSWORD, bindings=BINDINGS)
         scripts.append([make_answer(peer) for make_answer in conversation])
     driver = Driver(scripts, facts=facts)
@@ -416,17 +410,17 @@ def test_anything_a_server_can_say(  # noqa: PLR0917 - hypothesis fills them in
         assert "StartTls" in driver.log or all(data == ssl_request() for data in driver.sent)
     if established is not None:
         authenticated = established.authenticated
-        scrammed = authenticated.method.startswith("scram")
-        assert authenticated.server_authenticated == scrammed
+        is_scram = authenticated.method.startswith("scram")
+        assert authenticated.server_authenticated == is_scram
         assert allowed is None or authenticated.method.removesuffix("-plus") in allowed
-        assert binding != "require" or (scrammed and authenticated.channel_binding_type == "tls-server-end-point")
+        assert binding != "require" or (is_scram and authenticated.channel_binding_type == "tls-server-end-point")
         assert mode["tls_mode"] != "require" or established.facts is not None
         assert established.authenticated.channel_binding_hash in (None, "sha384")
 
 
 @given(st.binary(max_size=300))
-def test_arbitrary_bytes(data: bytes) -> None:
-    """A server that sends noise gets SSLRequest, a StartupMessage and our error."""
+def test_arbitrary_bytes_are_an_error(data: bytes) -> None:
+    """The client sends at most SSLRequest and a StartupMessage."""
     for answers_ in ([data], [b"S", data], [b"S", OK + data]):
         driver = Driver([answers_])
         try:

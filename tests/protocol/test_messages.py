@@ -1,4 +1,4 @@
-"""Messages are encoded to the byte, and nothing that a server sends does more than raise `ProtocolError`."""
+"""Messages are encoded exactly, and invalid server messages raise only `ProtocolError`."""
 
 from __future__ import annotations
 
@@ -58,13 +58,12 @@ def ready_reader() -> MessageReader:
         (messages.frame(b"Z", b"I"), "5a 00000005 49"),
     ],
 )
-def test_encoding(encoded: bytes, expected: str) -> None:
-    """Every message is what PostgreSQL's protocol documentation says, to the byte."""
+def test_messages_are_encoded_as_documented(encoded: bytes, expected: str) -> None:
     assert encoded == bytes.fromhex(expected)
 
 
-def test_a_long_cancel_key() -> None:
-    """A cancel key is as long as the server made it: up to 256 bytes since protocol 3.2."""
+def test_long_cancel_key_is_encoded() -> None:
+    """Keys have up to 256 bytes since protocol 3.2."""
     encoded = messages.cancel_request(1, b"k" * 256)
     assert struct.unpack_from("!I", encoded) == (len(encoded),) == (268,)
 
@@ -74,8 +73,7 @@ def test_a_long_cancel_key() -> None:
     [lambda: messages.password(b"a\0b"), lambda: messages.query("a\0b"), lambda: messages.query("\ud800")],
     ids=["password", "query", "surrogate"],
 )
-def test_what_cannot_be_encoded(encode: Callable[[], bytes]) -> None:
-    """What the protocol cannot carry is refused, and never cut short."""
+def test_text_that_cannot_be_encoded_is_refused(encode: Callable[[], bytes]) -> None:
     with pytest.raises(ConfigError):
         encode()
 
@@ -87,8 +85,7 @@ def test_what_cannot_be_encoded(encode: Callable[[], bytes]) -> None:
     st.lists(st.tuples(st.sampled_from([bytes([c]) for c in b"RENSv"]), st.binary(max_size=60)), max_size=8),
     st.lists(st.integers(0, 600)),
 )
-def test_any_fragmentation(sequence: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
-    """However the bytes are cut, the same messages come out, and nothing is left."""
+def test_fragmentation_does_not_change_messages(sequence: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
     reader = MessageReader()
     found = []
     for piece in split(b"".join(messages.frame(*item) for item in sequence), cuts):
@@ -99,8 +96,7 @@ def test_any_fragmentation(sequence: list[tuple[bytes, bytes]], cuts: list[int])
 
 
 @pytest.mark.parametrize("kind", sorted({*range(256)} - {*STARTUP_KINDS}))
-def test_unknown_types_before_authentication(kind: int) -> None:
-    """A type that no start-up has is refused at its first byte."""
+def test_unknown_type_before_ready_is_refused_at_its_first_byte(kind: int) -> None:
     reader = MessageReader()
     reader.feed(bytes([kind]))
     with pytest.raises(ProtocolError, match="expected authentication request from server, but received"):
@@ -109,16 +105,16 @@ def test_unknown_types_before_authentication(kind: int) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x40000000])
 @pytest.mark.parametrize("started", [False, True])
-def test_impossible_lengths(length: int, started: bool) -> None:
-    """A length below its own four bytes or above a gigabyte is refused before anything more is read."""
+def test_invalid_length_is_refused(length: int, started: bool) -> None:
+    """The minimum is four bytes, the maximum one gigabyte."""
     reader = ready_reader() if started else MessageReader()
     reader.feed(b"R" + struct.pack("!I", length))
     with pytest.raises(ProtocolError, match=f"impossible length, {length}"):
         reader.next_message()
 
 
-def test_an_error_of_protocol_2() -> None:
-    """A postmaster that cannot fork says so without a length, and its words are read in any fragmentation."""
+def test_protocol_2_error_is_read_in_any_fragmentation() -> None:
+    """A postmaster that cannot fork sends it without a length."""
     raw = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0"
     for cut in range(1, len(raw)):
         reader = MessageReader()
@@ -134,8 +130,7 @@ def test_an_error_of_protocol_2() -> None:
         }
 
 
-def test_an_error_of_protocol_2_without_an_end() -> None:
-    """It has the same limit as any other error."""
+def test_unterminated_protocol_2_error_is_limited() -> None:
     reader = MessageReader()
     reader.feed(b"E" + b"x" * 30001)
     with pytest.raises(ProtocolError, match="unterminated"):
@@ -146,8 +141,8 @@ def test_an_error_of_protocol_2_without_an_end() -> None:
     ("kind", "longest"),
     [(b"R", 65536), (b"N", 30000), (b"S", 30000), (b"v", 30000), (b"K", 264), (b"Z", 5)],
 )
-def test_limits_before_ready(kind: bytes, longest: int) -> None:
-    """Before ReadyForQuery each type has its longest message; one byte more is refused from the header alone."""
+def test_each_type_has_a_length_limit_before_ready(kind: bytes, longest: int) -> None:
+    """One more byte is refused when the header arrives."""
     reader = MessageReader()
     reader.feed(kind + struct.pack("!I", longest) + bytes(longest - 4))
     assert reader.next_message() == (kind, bytes(longest - 4))
@@ -156,8 +151,7 @@ def test_limits_before_ready(kind: bytes, longest: int) -> None:
         reader.next_message()
 
 
-def test_a_length_allocates_nothing() -> None:
-    """A header that announces a gigabyte costs nothing until the gigabyte comes."""
+def test_announced_length_allocates_no_memory() -> None:
     reader = ready_reader()
     tracemalloc.start()
     try:
@@ -168,8 +162,7 @@ def test_a_length_allocates_nothing() -> None:
         tracemalloc.stop()
 
 
-def test_the_budget_of_bytes() -> None:
-    """A server that says more than a megabyte before it is ready is cut off."""
+def test_bytes_before_ready_are_limited() -> None:
     reader = MessageReader()
     notice = messages.frame(b"N", bytes(20_000))
     with pytest.raises(ProtocolError, match="sent more than 1048576 bytes before it was ready"):  # noqa: PT012 - the loop
@@ -178,16 +171,14 @@ def test_the_budget_of_bytes() -> None:
             read_all(reader)
 
 
-def test_the_budget_of_messages() -> None:
-    """A server that says more than two thousand things before it is ready is cut off."""
+def test_messages_before_ready_are_limited() -> None:
     reader = MessageReader()
     reader.feed(messages.frame(b"N") * 2001)
     with pytest.raises(ProtocolError, match="sent more than 2000 messages before it was ready"):
         read_all(reader)
 
 
-def test_ready_lifts_the_limits() -> None:
-    """After ReadyForQuery neither types nor totals are limited."""
+def test_limits_end_with_ready_for_query() -> None:
     reader = ready_reader()
     for _ in range(60):
         reader.feed(messages.frame(b"D", bytes(40_000)))
@@ -198,7 +189,7 @@ def test_ready_lifts_the_limits() -> None:
 
 
 def put(reader: MessageReader, data: bytes) -> None:
-    """Give the reader bytes as a driver does: into its own space, as much as fits at a time."""
+    """Write bytes into the reader's buffer as a driver does, in pieces that fit."""
     while data:
         space = reader.space()
         assert space
@@ -217,8 +208,10 @@ SIZES = st.one_of(st.integers(0, 30), st.sampled_from([2039, 2043, 2044, 8187, 6
     st.lists(st.floats(0, 1), max_size=20),
     st.booleans(),
 )
-def test_any_fragmentation_of_bulk(sequence: list[tuple[bytes, int]], cuts: list[float], by_feed: bool) -> None:
-    """Whatever their sizes and however the bytes are cut, `take` and `next_message` give the same messages in order."""
+def test_fragmentation_does_not_change_bulk_data(
+    sequence: list[tuple[bytes, int]], cuts: list[float], by_feed: bool
+) -> None:
+    """`take` and `next_message` return all messages in order."""
     sent = [(kind, bytes([number % 251]) * size) for number, (kind, size) in enumerate(sequence)]
     data = b"".join(messages.frame(*item) for item in sent)
     reader = ready_reader()
@@ -238,8 +231,8 @@ def test_any_fragmentation_of_bulk(sequence: list[tuple[bytes, int]], cuts: list
     assert reader.pending == b""
 
 
-def test_take_stops_where_it_should() -> None:
-    """Another type, a message that is not whole and one that cannot be are left to `next_message`."""
+def test_take_stops_at_other_and_incomplete_messages() -> None:
+    """Invalid messages are left to `next_message` too."""
     reader = ready_reader()
     reader.feed(messages.frame(b"d", b"1") * 2 + messages.frame(b"c") + messages.frame(b"d", b"2") + b"d\0\0\0\5")
     assert reader.take(b"d") == [b"1", b"1"]
@@ -254,8 +247,7 @@ def test_take_stops_where_it_should() -> None:
         reader.next_message()
 
 
-def test_take_before_ready() -> None:
-    """Before ReadyForQuery `take` keeps to the same limits as `next_message`: no other types of message come."""
+def test_take_has_the_limits_of_next_message_before_ready() -> None:
     reader = MessageReader()
     reader.feed(messages.frame(b"d", b"1"))
     assert reader.take(b"S") == []
@@ -265,8 +257,8 @@ def test_take_before_ready() -> None:
 
 
 @pytest.mark.parametrize("excess", [0, 1])
-def test_take_of_long_messages_before_ready(excess: int) -> None:
-    """What is longer than a start-up message may be is left to `next_message`, which says so."""
+def test_take_leaves_long_messages_before_ready(excess: int) -> None:
+    """`next_message` refuses them."""
     reader = MessageReader()
     payload = bytes(MAX_ERROR_LENGTH - 4 + excess)
     reader.feed(messages.frame(b"S", b"1") + messages.frame(b"S", payload))
@@ -276,8 +268,7 @@ def test_take_of_long_messages_before_ready(excess: int) -> None:
             reader.next_message()
 
 
-def test_take_of_many_messages_before_ready() -> None:
-    """Messages are counted, however they are taken."""
+def test_take_counts_messages_before_ready() -> None:
     reader = MessageReader()
     reader.feed(messages.frame(b"S", b"1") * STARTUP.total_messages)
     assert len(reader.take(b"S")) == STARTUP.total_messages
@@ -286,8 +277,7 @@ def test_take_of_many_messages_before_ready() -> None:
         reader.take(b"S")
 
 
-def test_room_is_given_back() -> None:
-    """What a long message needed is kept until the answer is at its end, and no longer."""
+def test_buffer_of_a_long_message_is_freed_at_the_end_of_the_answer() -> None:
     reader = ready_reader()
     tracemalloc.start()
     try:
@@ -305,8 +295,7 @@ def test_room_is_given_back() -> None:
 
 
 @given(st.lists(st.none() | st.text(max_size=20), max_size=10))
-def test_data_row_round_trip(values: list[str | None]) -> None:
-    """A DataRow gives back its values, NULLs included."""
+def test_data_row_values_are_parsed(values: list[str | None]) -> None:
     payload = struct.pack("!H", len(values))
     for value in values:
         data = None if value is None else value.encode()
@@ -318,34 +307,32 @@ def test_data_row_round_trip(values: list[str | None]) -> None:
 
 
 @pytest.mark.parametrize("length", [-2, -0x80000000, 5, 0x7FFFFFFF])
-def test_data_row_lengths(length: int) -> None:
-    """A value's length is -1 or lies within the message."""
+def test_data_row_with_an_invalid_length_is_refused(length: int) -> None:
+    """The length of a value is -1 or lies within the message."""
     with pytest.raises(ProtocolError, match="malformed DataRow"):
         messages.parse_data_row(struct.pack("!Hi", 1, length) + b"abcd")
 
 
-def test_data_row_of_the_most_columns() -> None:
-    """The column count is unsigned: 65535 columns are read as such, not as minus one."""
+def test_data_row_can_have_65535_columns() -> None:
     assert len(messages.parse_data_row(struct.pack("!H", 65535) + struct.pack("!i", -1) * 65535)) == 65535
 
 
-def test_fields() -> None:
-    """ErrorResponse is a field code and a string, again and again; undecodable bytes do no harm."""
+def test_error_fields_are_parsed() -> None:
+    """Undecodable bytes are replaced."""
     payload = b"SFATAL\0C28P01\0Mbad \xff\0D\0\0"
     assert messages.parse_fields(payload) == {"S": "FATAL", "C": "28P01", "M": "bad \ufffd", "D": ""}
     assert messages.parse_fields(b"\0") == {}
 
 
-def test_parameter_status() -> None:
-    """ParameterStatus is a name and a value, no more and no less."""
+def test_parameter_status_has_a_name_and_a_value() -> None:
     assert messages.parse_parameter_status(b"TimeZone\0\0") == ("TimeZone", "")
     for payload in (b"", b"\0", b"name\0", b"name\0value", b"a\0b\0c\0"):
         with pytest.raises(ProtocolError, match=r"malformed ParameterStatus|unterminated string"):
             messages.parse_parameter_status(payload)
 
 
-def test_backend_key_data() -> None:
-    """BackendKeyData is a process ID and a key of 4 to 256 bytes."""
+def test_backend_key_data_has_a_process_id_and_a_key() -> None:
+    """The key has 4 to 256 bytes."""
     assert messages.parse_backend_key_data(b"\0\0\0\x07" + b"key!") == (7, b"key!")
     assert messages.parse_backend_key_data(b"\xff\xff\xff\xff" + b"k" * 256) == (0xFFFFFFFF, b"k" * 256)
     for payload in (b"", b"\0\0\0\x07key", b"\0\0\0\x07" + b"k" * 257):
@@ -354,8 +341,7 @@ def test_backend_key_data() -> None:
 
 
 @given(st.dictionaries(st.sampled_from("SVCMDHP"), st.text(max_size=20)))
-def test_any_fields_make_an_error(fields: dict[str, str]) -> None:
-    """Whatever a server puts into its error, the error can be made and shown."""
+def test_any_error_fields_can_be_shown(fields: dict[str, str]) -> None:
     error = ServerError(fields)
     assert str(error)
     assert error.position is None or error.position >= 0

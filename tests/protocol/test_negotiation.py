@@ -1,4 +1,4 @@
-"""Plain text follows a server's ``N`` and nothing else, and a second connection what libpq lets one follow."""
+"""The client continues without TLS only after ``N``, and opens a second connection only where libpq does."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def end_point() -> bytes:
 # The answer to SSLRequest ------------------------------------------------------------------------------------------
 
 
-def test_yes() -> None:
-    """After ``S`` TLS begins, and only then is anything said."""
+def test_tls_begins_after_s() -> None:
+    """Nothing else is sent before."""
     driver = talk(WELCOME)
     established = driver.run(handshake(make()))
     assert established.facts == driver.facts.to_facts()
@@ -88,8 +88,7 @@ def test_yes() -> None:
     assert driver.sent[0] == ssl_request()
 
 
-def test_no_is_an_error() -> None:
-    """``N`` ends the connection where TLS is required, with the way out."""
+def test_n_is_an_error_if_tls_is_required() -> None:
     driver = Driver([[b"N"]])
     failure = refused(driver, TlsRefused, "server does not support SSL, but SSL was required")
     assert "Set sslmode=disable or prefer" in str(failure)
@@ -97,8 +96,8 @@ def test_no_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("overrides", [PREFER, FALLBACK])
-def test_no_is_plain(overrides: dict[str, Any]) -> None:
-    """After ``N`` the modes that allow it go on in plain text, on the same connection."""
+def test_n_continues_without_tls_if_the_mode_allows_it(overrides: dict[str, Any]) -> None:
+    """The connection is the same."""
     driver = Driver([[b"N", WELCOME]])
     established = driver.run(handshake(make(**overrides)))
     assert (established.facts, established.negotiation, established.verified) == (None, None, TlsVerify.NONE)
@@ -123,8 +122,9 @@ def test_no_is_plain(overrides: dict[str, Any]) -> None:
         (b"", Closed, "server closed the connection unexpectedly"),
     ],
 )
-def test_any_other_answer(overrides: dict[str, Any], answer: bytes, kind: type[Error], text: str) -> None:
-    """Whatever is neither ``S`` nor ``N``, alone, is an error and never plain text."""
+def test_other_answer_to_sslrequest_is_refused(
+    overrides: dict[str, Any], answer: bytes, kind: type[Error], text: str
+) -> None:
     driver = Driver([[answer]])
     failure = refused(driver, kind, text, **overrides)
     assert not isinstance(failure, TlsRefused)
@@ -135,8 +135,7 @@ def test_any_other_answer(overrides: dict[str, Any], answer: bytes, kind: type[E
 
 @pytest.mark.parametrize("mode", ["prefer", "require"])
 @given(answer=st.binary(max_size=40))
-def test_arbitrary_answers(mode: str, answer: bytes) -> None:
-    """No answer but ``N`` leads to a StartupMessage without TLS."""
+def test_only_n_leads_to_a_startup_message_without_tls(mode: str, answer: bytes) -> None:
     driver = Driver([[answer, WELCOME]], facts=TlsError("handshake failed"))
     try:
         driver.run(handshake(make(tls_mode=mode)))
@@ -151,8 +150,8 @@ def test_arbitrary_answers(mode: str, answer: bytes) -> None:
     [TlsError("handshake failed"), CertificateError("expired", reason="expired"), TimeoutError("timeout expired")],
 )
 @pytest.mark.parametrize("overrides", [{}, PREFER])
-def test_tls_that_fails(overrides: dict[str, Any], failure: Error) -> None:
-    """A handshake that fails is an error; `TlsMode.PREFER` does not take it for a server without TLS."""
+def test_failed_tls_handshake_is_an_error(overrides: dict[str, Any], failure: Error) -> None:
+    """`TlsMode.PREFER` does not continue without TLS."""
     driver = talk(facts=failure)
     with pytest.raises(type(failure)) as caught:
         driver.run(handshake(make(**overrides)))
@@ -161,20 +160,19 @@ def test_tls_that_fails(overrides: dict[str, Any], failure: Error) -> None:
     assert len(driver.connects) == 1
 
 
-# Where there is no TLS ---------------------------------------------------------------------------------------------
+# Without TLS -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("overrides", [{"tls_mode": "disable"}, {"host": "/run/postgresql"}, {"host": "@babar"}])
-def test_never_asked(overrides: dict[str, Any]) -> None:
-    """`TlsMode.DISABLE` and Unix-domain sockets never ask for TLS."""
+def test_tls_is_not_requested_with_disable_and_unix_sockets(overrides: dict[str, Any]) -> None:
     driver = Driver([[WELCOME]])
     assert driver.run(handshake(make(**overrides))).facts is None
     assert driver.sent[0][4:8] == b"\x00\x03\x00\x00"
     assert driver.connects[0].is_unix_socket == ("host" in overrides)
 
 
-def test_hostaddr_is_where_to_connect() -> None:
-    """`hostaddr` is connected to, with TLS even beside a socket directory, and `host` is verified."""
+def test_hostaddr_is_connected_to_and_host_is_verified() -> None:
+    """With `hostaddr`, a socket directory in `host` is not used."""
     driver = talk(WELCOME)
     driver.run(handshake(make(hostaddr="192.0.2.7")))
     assert driver.connects == [Host("db.example.com", 5432, "192.0.2.7")]
@@ -185,14 +183,13 @@ def test_hostaddr_is_where_to_connect() -> None:
 # A second connection -----------------------------------------------------------------------------------------------
 
 
-def test_attempts() -> None:
-    """The attempts that each mode may make, in their order."""
+def test_each_mode_has_its_attempts_in_order() -> None:
     assert attempts(make(tls_mode="disable")) == (Attempt.PLAIN,)
     assert attempts(make(tls_mode="allow")) == (Attempt.PLAIN, Attempt.TLS)
     assert attempts(make(tls_mode="prefer")) == (Attempt.TLS_OR_PLAIN,)
     assert attempts(make(**FALLBACK)) == (Attempt.TLS_OR_PLAIN, Attempt.PLAIN)
     assert attempts(make(tls_mode="require")) == (Attempt.TLS,)
-    assert attempts(make(host="/tmp", **FALLBACK)) == (Attempt.PLAIN,)  # noqa: S108 - nothing is written there
+    assert attempts(make(host="/tmp", **FALLBACK)) == (Attempt.PLAIN,)  # noqa: S108 - no file is written
 
 
 @pytest.mark.parametrize(
@@ -205,13 +202,15 @@ def test_attempts() -> None:
         ([b"S\x16"], None),
         ([b"SR\0\0\0\x08\0\0\0\0"], None),
         ([b"SSH-2.0-OpenSSH_9.9\r\n"], None),
-        ([b"S"], ProtocolError("what a driver may throw")),
+        ([b"S"], ProtocolError("raised by the driver")),
         ([b"S"], IoError("reset")),
         ([b"S"], Closed("reset")),
     ],
 )
-def test_fallback_after(answers: list[Answer], facts: Facts | Error | None) -> None:
-    """Libpq's ``prefer`` follows a TLS attempt that failed, or that the server refused, with a plain one."""
+def test_prefer_with_fallback_continues_without_tls_on_a_new_connection(
+    answers: list[Answer], facts: Facts | Error | None
+) -> None:
+    """This is `sslmode=prefer` of libpq. The TLS attempt failed, or the server refused it."""
     driver = Driver([answers, [WELCOME]], facts=facts or Facts())
     established = driver.run(handshake(make(**FALLBACK)))
     assert established.facts is None
@@ -236,8 +235,9 @@ def test_fallback_after(answers: list[Answer], facts: Facts | Error | None) -> N
         [b"S", WELCOME[:9] + frame(b"?")],
     ],
 )
-def test_no_second_connection_after(overrides: dict[str, Any], answers: list[Answer]) -> None:
-    """Nonsense, a broken network, policy and what comes after AuthenticationOk end the matter."""
+def test_other_failures_are_not_followed_by_a_second_connection(
+    overrides: dict[str, Any], answers: list[Answer]
+) -> None:
     answers = answers[1:] if overrides is ALLOW and answers[0] == b"S" else answers
     driver = Driver([answers, [WELCOME]])
     with pytest.raises(Error):
@@ -245,30 +245,34 @@ def test_no_second_connection_after(overrides: dict[str, Any], answers: list[Ans
     assert len(driver.connects) == 1
 
 
-def test_no_second_connection_after_an_error_in_place_of_an_answer() -> None:
-    """Anybody can say ``E`` to SSLRequest: it is no reason to go on in plain text."""
+def test_error_response_to_sslrequest_is_not_followed_by_a_second_connection() -> None:
+    """The error is unauthenticated."""
     driver = Driver([[error("XX000")], [WELCOME]])
     refused(driver, TlsError, "server sent an error response during SSL exchange", **FALLBACK)
     assert len(driver.connects) == 1
 
 
-def test_no_second_connection_after_an_impostor() -> None:
-    """A server that could not prove itself is not asked again with less security."""
+def test_wrong_server_signature_is_not_followed_by_a_second_connection() -> None:
     peer = ScramPeer(PASSWORD, bindings={"tls-server-end-point": b""})
 
-    def lie(sent: bytes) -> bytes:
+    def wrong_signature(sent: bytes) -> bytes:
         return request(12, b"v=" + b"A" * 43 + b"=")
 
     for overrides in (FALLBACK, ALLOW):
         offer, first, _ = ScramPeer(PASSWORD, offered=("SCRAM-SHA-256",)).script
-        driver = Driver([[b"N", offer, first, lie] if overrides is FALLBACK else [offer, first, lie], [WELCOME]])
+        driver = Driver(
+            [
+                [b"N", offer, first, wrong_signature] if overrides is FALLBACK else [offer, first, wrong_signature],
+                [WELCOME],
+            ]
+        )
         refused(driver, ServerSignatureError, "incorrect server signature", **overrides)
         assert len(driver.connects) == 1
     assert peer.client_final == b""
 
 
-def test_no_second_connection_after_a_broken_binding() -> None:
-    """A server that proves a man in the middle is not followed by plain text, which he could read."""
+def test_refused_channel_binding_is_not_followed_by_a_second_connection() -> None:
+    """It indicates a man in the middle, who could read a connection without TLS."""
     for offered, last in ((("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"), 1), (("SCRAM-SHA-256",), 0)):
         offer, first, _ = ScramPeer(PASSWORD, offered=offered).script
         answers: list[Answer] = [b"S", offer, first, error("28000")] if last else [b"S", offer, error("28000")]
@@ -280,15 +284,13 @@ def test_no_second_connection_after_a_broken_binding() -> None:
 
 
 def test_fallback_does_not_evade_channel_binding() -> None:
-    """``channel_binding=require`` is not satisfied by the plain attempt, whatever the server asks for there."""
     for answer, text in UNBINDABLE:
         driver = Driver([[b"S"], [answer]], facts=TlsError("handshake failed"))
         refused(driver, ChannelBindingError, text, **FALLBACK, channel_binding="require")
         assert len(driver.sent) == 2  # SSLRequest and StartupMessage
 
 
-def test_allow_can_bind_in_its_second_attempt() -> None:
-    """``sslmode=allow`` with ``channel_binding=require`` logs in where the server wants TLS, and there alone."""
+def test_sslmode_allow_satisfies_channel_binding_require_only_with_tls() -> None:
     peer = ScramPeer(PASSWORD, bindings={"tls-server-end-point": end_point()})
     driver = Driver([[error("28000", "no encryption")], [b"S", *peer.script]])
     established = driver.run(handshake(make(**ALLOW, channel_binding="require")))
@@ -299,8 +301,7 @@ def test_allow_can_bind_in_its_second_attempt() -> None:
         assert len(driver.connects) == 1
 
 
-def test_prefer_does_not_evade_channel_binding() -> None:
-    """The same goes for plain text after ``N``."""
+def test_n_does_not_evade_channel_binding() -> None:
     for answer, text in UNBINDABLE:
         driver = Driver([[b"N", answer]])
         refused(driver, ChannelBindingError, text, **PREFER, channel_binding="require")
@@ -308,45 +309,40 @@ def test_prefer_does_not_evade_channel_binding() -> None:
 
 
 @pytest.mark.parametrize("overrides", [FALLBACK, ALLOW])
-def test_a_server_that_is_not_ready_is_not_asked_again(overrides: dict[str, Any]) -> None:
-    """A server that is starting up would not be ready for another kind of connection either."""
+def test_starting_server_is_not_followed_by_a_second_connection(overrides: dict[str, Any]) -> None:
     answers = [error("57P03", "starting up")]
     driver = Driver([[b"S", *answers] if overrides is FALLBACK else answers, [WELCOME]])
     refused(driver, ServerError, "starting up", **overrides)
     assert len(driver.connects) == 1
 
 
-def test_after_no_there_is_nothing_to_fall_back_to() -> None:
-    """A server without TLS that refuses is not asked the same again."""
+def test_refusal_after_n_is_not_followed_by_a_second_connection() -> None:
     driver = Driver([[b"N", error("28000", "no entry")], [WELCOME]])
     failure = refused(driver, ServerError, "no entry", **FALLBACK)
     assert len(driver.connects) == 1
     assert failure.earlier == ()
 
 
-def test_a_certificate_of_ours_that_is_rejected_late() -> None:
-    """TLS 1.3 tells only after the handshake that our certificate will not do: no reason to go on in plain text."""
+def test_late_refusal_of_the_client_certificate_does_not_fall_back() -> None:
+    """TLS 1.3 servers report it only after the handshake."""
     driver = Driver([[b"S", ClientCertificateError("not accepted")], [WELCOME]])
     refused(driver, ClientCertificateError, "not accepted", **FALLBACK)
     assert len(driver.connects) == 1
 
 
-def test_a_refusal_after_authentication_lists_the_first_attempt() -> None:
-    """What went before is in the error, however late that comes."""
+def test_refusal_after_authentication_lists_the_first_attempt() -> None:
     driver = Driver([[error("28000", "no encryption")], [b"S", OK + error("3D000", "no such database")]])
     failure = refused(driver, ServerError, "no such database", **ALLOW)
     assert [attempt.message for attempt in failure.attempts] == ["no encryption", "no such database"]
 
 
-def test_fallback_gives_no_cleartext_password() -> None:
-    """A plain attempt after a failed verified one does not give the password away."""
+def test_fallback_does_not_send_a_cleartext_password() -> None:
     driver = Driver([[b"S"], [CLEARTEXT, OK]], facts=TlsError("handshake failed"))
     refused(driver, AuthError, "server requested a cleartext password", **FALLBACK)
     assert PASSWORD.encode() not in driver.all_sent
 
 
-def test_the_last_error_counts() -> None:
-    """When every attempt fails the last one's error is raised, and it lists the one before."""
+def test_last_error_is_raised_and_lists_the_one_before() -> None:
     driver = Driver([[b"S"], [error("28000", "no entry")]], facts=TlsError("handshake failed"))
     failure = refused(driver, ServerError, "no entry", **FALLBACK)
     (earlier,) = failure.earlier
@@ -355,8 +351,7 @@ def test_the_last_error_counts() -> None:
     assert str(failure).index("handshake failed") < str(failure).index("no entry")
 
 
-def test_allow() -> None:
-    """Libpq's ``allow`` is plain first, and TLS where the server refuses that."""
+def test_sslmode_allow_uses_tls_only_after_a_refusal() -> None:
     driver = Driver([[WELCOME]])
     assert driver.run(handshake(make(**ALLOW))).facts is None
     assert ssl_request() not in driver.sent
@@ -367,8 +362,7 @@ def test_allow() -> None:
     refused(driver, TlsRefused, "server does not support SSL", **ALLOW)
 
 
-def test_a_connection_that_cannot_be_made() -> None:
-    """A host that cannot be reached is not asked twice."""
+def test_unreachable_host_is_tried_once() -> None:
     driver = Driver([], refused={0: IoError("refused")})
     refused(driver, IoError, "refused", **FALLBACK)
     assert len(driver.connects) == 1
@@ -377,8 +371,7 @@ def test_a_connection_that_cannot_be_made() -> None:
 # Direct TLS and ALPN -----------------------------------------------------------------------------------------------
 
 
-def test_direct() -> None:
-    """Direct negotiation sends nothing before TLS."""
+def test_direct_negotiation_sends_nothing_before_tls() -> None:
     driver = Driver([[WELCOME]])
     established = driver.run(handshake(make(tls_negotiation="direct")))
     assert established.negotiation == "direct"
@@ -398,8 +391,10 @@ def test_direct() -> None:
         ("postgres", "", "unexpected ALPN protocol ''"),
     ],
 )
-def test_alpn(negotiation: str, selected: str | None, text: str | None) -> None:
-    """Direct TLS needs ``postgresql`` selected; after SSLRequest nothing may be, and another protocol never."""
+def test_direct_tls_requires_alpn_and_other_protocols_are_refused(
+    negotiation: str, selected: str | None, text: str | None
+) -> None:
+    """After SSLRequest, ALPN is optional."""
     answers: list[Answer] = [WELCOME] if negotiation == "direct" else [b"S", WELCOME]
     driver = Driver([answers], facts=Facts(alpn=selected))
     if text is None:
@@ -412,8 +407,8 @@ def test_alpn(negotiation: str, selected: str | None, text: str | None) -> None:
 # Names and parameters ----------------------------------------------------------------------------------------------
 
 
-def test_tls_parameters() -> None:
-    """The engine is told what the configuration says; ALPN is offered in either negotiation."""
+def test_backend_receives_the_configured_tls_parameters() -> None:
+    """ALPN is offered with both kinds of negotiation."""
     driver = talk(WELCOME)
     roots = {"tls_root_cert_path": "/roots.pem", "tls_default_roots": False}
     config = make(tls_verify="ca", tls_min_version="TLSv1.3", tls_max_version="TLSv1.3", **roots)
@@ -441,21 +436,20 @@ def test_tls_parameters() -> None:
         ({"host": "fe80::1%eth0"}, "fe80::1"),
     ],
 )
-def test_server_name(overrides: dict[str, Any], name: str) -> None:
-    """The name to verify is `host`, or `tls_server_name`, with A-labels for what is not ASCII."""
+def test_server_name_is_host_or_tls_server_name(overrides: dict[str, Any], name: str) -> None:
+    """Names that are not ASCII are converted to A-labels."""
     assert server_name(make(**overrides)) == name
 
 
 @pytest.mark.parametrize("name", ["é..example", "é" * 70, "\ud800.example"])
-def test_no_server_name(name: str) -> None:
-    """What cannot be a host name is an error of the configuration's."""
+def test_invalid_server_name_is_a_config_error(name: str) -> None:
     with pytest.raises(ConfigError, match="is not a host name"):
         server_name(make(tls_server_name=name))
 
 
 # Cancel ------------------------------------------------------------------------------------------------------------
 
-THERE = Host("db.example.com", 5432, "192.0.2.8")
+TARGET = Host("db.example.com", 5432, "192.0.2.8")
 
 
 @pytest.mark.parametrize(
@@ -467,27 +461,27 @@ THERE = Host("db.example.com", 5432, "192.0.2.8")
         (PREFER, False, [b"?"], ["Connect", "Send", "Receive"]),
     ],
 )
-def test_cancel(overrides: dict[str, Any], tls: bool, answers: list[Answer], log: list[str]) -> None:
-    """A cancel request goes to the server that runs the query, over TLS if the session has it; an answer is ignored."""
+def test_cancel_request_uses_tls_if_the_session_does(
+    overrides: dict[str, Any], tls: bool, answers: list[Answer], log: list[str]
+) -> None:
+    """It goes to the server that runs the query. An answer is ignored."""
     driver = Driver([answers])
-    driver.run(cancel(make(**overrides), THERE, 4711, b"key!", tls=tls))
-    assert driver.connects == [THERE]
+    driver.run(cancel(make(**overrides), TARGET, 4711, b"key!", tls=tls))
+    assert driver.connects == [TARGET]
     assert driver.sent[-1] == cancel_request(4711, b"key!")
     assert driver.log == log
 
 
 @pytest.mark.parametrize("answer", [b"N", b"E", b"S\x16", b""])
 @pytest.mark.parametrize("mode", list(TlsMode))
-def test_cancel_does_not_fall_back(mode: TlsMode, answer: bytes) -> None:
-    """The key of a session over TLS is never sent in plain text."""
+def test_cancel_key_of_a_tls_session_is_not_sent_without_tls(mode: TlsMode, answer: bytes) -> None:
     driver = Driver([[answer]])
     with pytest.raises(Error):
-        driver.run(cancel(make(tls_mode=mode), THERE, 4711, b"key!", tls=True))
+        driver.run(cancel(make(tls_mode=mode), TARGET, 4711, b"key!", tls=True))
     assert b"key!" not in driver.all_sent
 
 
-def test_cancel_needs_no_goodbye() -> None:
-    """A server that closes without TLS's goodbye has still been told."""
+def test_cancel_needs_no_close_notify() -> None:
     driver = talk(Closed("closed without close_notify"))
-    driver.run(cancel(make(), THERE, 4711, b"key!", tls=True))
+    driver.run(cancel(make(), TARGET, 4711, b"key!", tls=True))
     assert driver.sent[-1] == cancel_request(4711, b"key!")

@@ -1,4 +1,4 @@
-"""Pins: a server is known by its certificate's or its key's fingerprint, whoever signed it."""
+"""Pins: fingerprints of the server's certificate or key, independent of its CA."""
 
 from __future__ import annotations
 
@@ -39,19 +39,18 @@ OTHER = "sha256:" + "0" * 64
         f"sha256//{base64.b64encode(KEY_DIGEST).decode()}",
     ],
 )
-def test_a_match(pin: str) -> None:
-    """A pin in any spelling, of the certificate or of its key, lets the connection through, and is reported."""
+def test_matching_pin_is_accepted_and_reported(pin: str) -> None:
+    """Pins of certificates and keys have several spellings."""
     config = make(tls_verify="none", tls_pins=[OTHER, pin])
     driver = talk(WELCOME, facts=Facts(peer_certificate=CERTIFICATE))
     established = driver.run(handshake(config))
     assert established.pin == config.tls_pins[1]
-    assert config.replace(tls_pins=[pin]).tls_pins == config.tls_pins[1:]  # in one spelling
+    assert config.replace(tls_pins=[pin]).tls_pins == config.tls_pins[1:]  # the canonical spelling
 
 
 @pytest.mark.parametrize("verify", ["none", "ca", "full"])
 @pytest.mark.parametrize("certificate", [CERTIFICATE, ECDSA_SHA384])
-def test_no_match(verify: str, certificate: bytes) -> None:
-    """Another certificate ends the connection before anything is said, whatever else was verified."""
+def test_other_certificate_is_refused_before_anything_is_sent(verify: str, certificate: bytes) -> None:
     driver = talk(WELCOME, facts=Facts(peer_certificate=certificate))
     with pytest.raises(CertificateError, match=hashlib.sha256(certificate).hexdigest()) as caught:
         driver.run(handshake(make(tls_verify=verify, tls_pins=[OTHER, "spki-sha256:" + "0" * 64])))
@@ -59,15 +58,15 @@ def test_no_match(verify: str, certificate: bytes) -> None:
     assert driver.log == ["Connect", "Send", "Receive", "StartTls"]
 
 
-def test_a_pinned_server_is_trusted() -> None:
-    """A server that is known by its fingerprint may be told the password, without an authority to vouch for it."""
+def test_pinned_server_receives_a_cleartext_password() -> None:
+    """No CA is needed."""
     driver = talk(CLEARTEXT, WELCOME, facts=Facts(peer_certificate=CERTIFICATE))
     driver.run(handshake(make(tls_verify="none", tls_pins=[f"sha256:{DIGEST}"])))
     assert make().password.encode() in driver.all_sent
 
 
-def test_a_certificate_without_its_key_matches_no_pin() -> None:
-    """Where the engine does not check that the server holds the certificate's key, the certificate proves nothing."""
+def test_pin_needs_proof_of_possession() -> None:
+    """Some backends do not check that an unverified server has the key of its certificate."""
     driver = talk(CLEARTEXT, WELCOME, facts=Facts(peer_certificate=CERTIFICATE, possession_proven=False))
     with pytest.raises(ConfigError, match="has the key of its certificate"):
         driver.run(handshake(make(tls_verify="none", tls_pins=[f"sha256:{DIGEST}"])))
@@ -75,8 +74,7 @@ def test_a_certificate_without_its_key_matches_no_pin() -> None:
 
 
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
-def test_pins_need_tls(mode: str) -> None:
-    """A pin that a plain connection could evade is refused."""
+def test_pins_without_required_tls_are_refused(mode: str) -> None:
     with pytest.raises(ConfigError, match="tls_pins, but TLS is not required"):
         make(tls_mode=mode, tls_pins=[OTHER])
 
@@ -94,20 +92,18 @@ def test_pins_need_tls(mode: str) -> None:
         [f"md5:{DIGEST}"],
         [f"sha256:{DIGEST[:-1]}"],
         [f"sha256:{DIGEST}0"],
-        [f"sha256:{base64.b64encode(KEY_DIGEST).decode()}"],  # which of the two would be meant?
+        [f"sha256:{base64.b64encode(KEY_DIGEST).decode()}"],  # ambiguous: certificate or key
         ["sha256:" + "g" * 64],
         ["spki-sha256:" + base64.b64encode(b"short").decode()],
         ["spki-sha256:!"],
     ],
 )
-def test_no_pins(pins: Any) -> None:
-    """What is no fingerprint is refused when the configuration is built."""
+def test_invalid_pins_are_refused(pins: Any) -> None:
     with pytest.raises(ConfigError):
         make(tls_pins=pins)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["sha256", "spki-sha256"]), st.binary(min_size=32, max_size=32))))
-def test_one_spelling(values: list[tuple[str, bytes]]) -> None:
-    """The spelling that pins are kept in is read as it stands."""
+def test_canonical_spelling_is_parsed_unchanged(values: list[tuple[str, bytes]]) -> None:
     pins = tuple(f"{kind}:{digest.hex()}" for kind, digest in values)
     assert parse_pins(pins) == pins

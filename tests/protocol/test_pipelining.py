@@ -1,4 +1,4 @@
-"""Where policy leaves one mechanism, SCRAM begins with the StartupMessage; nothing else changes."""
+"""If the policy allows only one mechanism, SCRAM begins with the StartupMessage."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .script import BOTH, CLEARTEXT, ED25519, MD5, WELCOME, Driver, Facts, Scram
 ONLY = [
     ("channel_binding required", {"channel_binding": "require"}, "p"),
     ("both", {"channel_binding": "require", "require_auth": "scram-sha-256"}, "p"),
-    ("scram alone, unbound", {"channel_binding": "disable", "require_auth": "scram-sha-256"}, "n"),
-    ("scram alone, plain", {"tls_mode": "disable", "require_auth": "scram-sha-256"}, "n"),
+    ("only SCRAM, without binding", {"channel_binding": "disable", "require_auth": "scram-sha-256"}, "n"),
+    ("only SCRAM, without TLS", {"tls_mode": "disable", "require_auth": "scram-sha-256"}, "n"),
 ]
 
 
 def peer(flag: str, **options: Any) -> ScramPeer:
-    """A server that binds, or that does not."""
+    """Return a server with or without channel binding."""
     from babar_tls.protocol.channel_binding import tls_server_end_point
 
     data = {"tls-server-end-point": tls_server_end_point(Facts().peer_certificate)}
@@ -39,32 +39,32 @@ def peer(flag: str, **options: Any) -> ScramPeer:
 
 
 def driver(overrides: dict[str, Any], *answers: Any, facts: Facts | None = None) -> Driver:
-    """With or without TLS."""
+    """Return a driver with or without TLS."""
     return Driver([list(answers)]) if overrides.get("tls_mode") == "disable" else talk(*answers, facts=facts)
 
 
 @pytest.mark.parametrize(("overrides", "flag"), [(o, f) for _, o, f in ONLY], ids=[name for name, _, _ in ONLY])
-def test_one_flight(overrides: dict[str, Any], flag: str) -> None:
-    """StartupMessage and client-first are one write, and there is one wait less."""
+def test_startup_and_client_first_message_are_sent_together(overrides: dict[str, Any], flag: str) -> None:
+    """This saves one wait."""
     server = peer(flag)
-    world = driver(overrides, *server.script)
-    established = world.run(handshake(make(**overrides)))
+    client = driver(overrides, *server.script)
+    established = client.run(handshake(make(**overrides)))
     assert established.authenticated.gs2_flag == flag
-    startup = next(data for data in world.sent if b"user\0app" in data)
+    startup = next(data for data in client.sent if b"user\0app" in data)
     assert b"SCRAM-SHA-256" in startup
-    assert PASSWORD.encode() not in world.all_sent
+    assert PASSWORD.encode() not in client.all_sent
     assert server.client_first.startswith(flag.encode())
     separate = driver(overrides, *peer(flag).script)
     separate.run(handshake(make(**overrides, pipelining=False)))
-    assert len(separate.sent) == len(world.sent) + 1
-    assert separate.waits == world.waits
+    assert len(separate.sent) == len(client.sent) + 1
+    assert separate.waits == client.waits
 
 
 @pytest.mark.parametrize(
     "overrides",
     [
         {},
-        {"require_auth": "scram-sha-256"},  # bound or not: the server's list decides
+        {"require_auth": "scram-sha-256"},  # the server's list decides about channel binding
         {"require_auth": "scram-sha-256,md5", "channel_binding": "disable"},
         {"require_auth": "!password", "channel_binding": "disable"},
         {"channel_binding": "require", "require_auth": "md5"},
@@ -72,24 +72,24 @@ def test_one_flight(overrides: dict[str, Any], flag: str) -> None:
         {"channel_binding": "require", "pipelining": False},
     ],
 )
-def test_two_flights(overrides: dict[str, Any]) -> None:
-    """Where more than one answer is possible, or none is, the StartupMessage goes alone."""
-    world = talk(sasl(*BOTH), WELCOME)
+def test_startup_message_is_sent_separately_if_several_answers_are_possible(overrides: dict[str, Any]) -> None:
+    """The same holds if no answer is possible."""
+    client = talk(sasl(*BOTH), WELCOME)
     with pytest.raises(Error):
-        world.run(handshake(make(**overrides)))
-    assert b"user\0app" in world.sent[1]
-    assert b"SCRAM" not in world.sent[1]
+        client.run(handshake(make(**overrides)))
+    assert b"user\0app" in client.sent[1]
+    assert b"SCRAM" not in client.sent[1]
 
 
-def test_what_cannot_be_bound_is_said_when_it_is_asked_for() -> None:
-    """A certificate without a hash is no reason to speak before the server: it may refuse for another."""
-    world = talk(error("28000", "no pg_hba.conf entry"), facts=Facts(peer_certificate=ED25519))
+def test_missing_end_point_hash_is_an_error_after_the_sasl_request() -> None:
+    """The server may refuse the connection for another reason."""
+    client = talk(error("28000", "no pg_hba.conf entry"), facts=Facts(peer_certificate=ED25519))
     with pytest.raises(ServerError, match=r"no pg_hba\.conf entry"):
-        world.run(handshake(make(channel_binding="require")))
-    world = talk(sasl(*BOTH), facts=Facts(peer_certificate=ED25519))
+        client.run(handshake(make(channel_binding="require")))
+    client = talk(sasl(*BOTH), facts=Facts(peer_certificate=ED25519))
     with pytest.raises(ChannelBindingUnsupported, match="Ed25519"):
-        world.run(handshake(make(channel_binding="require")))
-    assert b"SCRAM" not in world.all_sent
+        client.run(handshake(make(channel_binding="require")))
+    assert b"SCRAM" not in client.all_sent
 
 
 @pytest.mark.parametrize(
@@ -101,38 +101,38 @@ def test_what_cannot_be_bound_is_said_when_it_is_asked_for() -> None:
         (sasl("SCRAM-SHA-512"), (ChannelBindingError, UnsupportedAuth)),
         (sasl(), (ChannelBindingError, UnsupportedAuth)),
         (error("57P03"), (ServerError,)),
-        (b"R\0\0\0\x0c\0\0\0\x0br=x,", (ProtocolError, AuthError)),  # a challenge that nobody announced
+        (b"R\0\0\0\x0c\0\0\0\x0br=x,", (ProtocolError, AuthError)),  # a challenge without a SASL request
     ],
 )
 @pytest.mark.parametrize(("overrides", "flag"), [(o, f) for _, o, f in ONLY], ids=[name for name, _, _ in ONLY])
-def test_every_other_answer(overrides: dict[str, Any], flag: str, answer: bytes, kind: tuple[type[Error], ...]) -> None:
-    """What the server may answer is as limited as without pipelining, and nothing secret follows."""
+def test_other_answers_are_refused_as_without_pipelining(
+    overrides: dict[str, Any], flag: str, answer: bytes, kind: tuple[type[Error], ...]
+) -> None:
+    """No secret is sent."""
     outcomes = []
     for pipelining in (True, False):
-        world = driver(overrides, answer, WELCOME)
+        client = driver(overrides, answer, WELCOME)
         with pytest.raises(kind) as caught:
-            world.run(handshake(make(**overrides, pipelining=pipelining)))
+            client.run(handshake(make(**overrides, pipelining=pipelining)))
         outcomes.append((type(caught.value), caught.value.message))
-        assert PASSWORD.encode() not in world.all_sent
-        assert not world.derived
+        assert PASSWORD.encode() not in client.all_sent
+        assert not client.derived
     assert outcomes[0] == outcomes[1]
 
 
-def test_a_server_that_offers_plus_alone() -> None:
-    """Unbound SCRAM that was begun is not gone on with where the server wants it bound."""
+def test_pipelined_scram_is_aborted_if_the_server_offers_only_plus() -> None:
     overrides = {"channel_binding": "disable", "require_auth": "scram-sha-256"}
-    world = talk(sasl("SCRAM-SHA-256-PLUS"), WELCOME)
+    client = talk(sasl("SCRAM-SHA-256-PLUS"), WELCOME)
     with pytest.raises(UnsupportedAuth, match="offers only SCRAM-SHA-256-PLUS"):
-        world.run(handshake(make(**overrides)))
+        client.run(handshake(make(**overrides)))
 
 
-def test_given_keys_need_no_password() -> None:
-    """Keys in place of a password begin SCRAM just as well."""
-    world = talk(sasl(*BOTH), WELCOME)
+def test_pipelining_works_with_configured_scram_keys() -> None:
+    client = talk(sasl(*BOTH), WELCOME)
     with pytest.raises(ChannelBindingError):
-        world.run(
+        client.run(
             handshake(
                 make(channel_binding="require", password=None, scram_client_key=b"k" * 32, scram_server_key=b"s" * 32)
             )
         )
-    assert b"SCRAM-SHA-256-PLUS" in world.sent[1]
+    assert b"SCRAM-SHA-256-PLUS" in client.sent[1]

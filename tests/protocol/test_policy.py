@@ -1,4 +1,4 @@
-"""Which mechanism and gs2 flag answer the server: bound wherever it can be, and never ``y`` in vain."""
+"""The choice of the SCRAM mechanism and of the gs2 flag."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def log_in(
         (BOTH, END_POINT, Facts(exported=None), {"channel_binding_type": "tls-exporter"}, b"n,,", True),
     ],
 )
-def test_the_table(  # noqa: PLR0917 - a row of the table
+def test_mechanism_and_gs2_header_for_each_situation(  # noqa: PLR0917 - a row of the table
     offered: tuple[str, ...],
     bindings: dict[str, bytes] | None,
     facts: Facts | None,
@@ -78,7 +78,7 @@ def test_the_table(  # noqa: PLR0917 - a row of the table
     header: bytes,
     warned: bool,
 ) -> None:
-    """The gs2-header is what the situation asks for, ``c=`` repeats it, and a binding that fails is no secret."""
+    """``c=`` repeats the gs2-header. A failed binding is logged."""
     peer, driver, established = log_in(offered, bindings, facts, **overrides)
     assert peer.client_first.startswith(header)
     bound = header.startswith(b"p")
@@ -94,8 +94,8 @@ def test_the_table(  # noqa: PLR0917 - a row of the table
     assert authenticated.scram_iterations == 1
 
 
-def test_the_hash_is_reported() -> None:
-    """The hash that bound the channel is told, for the one type that has one."""
+def test_hash_of_the_channel_binding_is_reported() -> None:
+    """Only tls-server-end-point has one."""
     assert log_in(BOTH, END_POINT, Facts())[2].authenticated.channel_binding_hash == "sha384"
     exporter = {"channel_binding_type": "tls-exporter"}
     assert log_in(BOTH, {"tls-exporter": b"E" * 32}, Facts(), **exporter)[2].authenticated.channel_binding_hash is None
@@ -142,25 +142,23 @@ def test_the_hash_is_reported() -> None:
         (BOTH, None, {"channel_binding": "disable"}, ProtocolError, "over a non-SSL connection"),
     ],
 )
-def test_the_table_of_refusals(
+def test_without_a_suitable_mechanism_nothing_is_sent(
     offered: tuple[str, ...], facts: Facts | None, overrides: dict[str, Any], kind: type[Error], text: str
 ) -> None:
-    """Where no mechanism is right, none is begun."""
     driver = Driver([[b"S" if facts else b"N", sasl(*offered), WELCOME]], facts=facts or Facts())
     with pytest.raises(kind, match=text):
         driver.run(handshake(make(tls_mode="require" if facts else "prefer", **overrides)))
     assert len(driver.sent) == 2  # SSLRequest and StartupMessage
 
 
-def test_an_attacker_who_strips_plus() -> None:
-    """A list without PLUS makes the client say ``y``, by which a server that can bind knows (RFC 5802 §6)."""
+def test_removed_plus_mechanism_is_detected_by_the_server() -> None:
+    """The client sends ``y``: it supports channel binding (RFC 5802 §6)."""
     peer = ScramPeer(PASSWORD, offered=PLAIN, bindings=END_POINT)
     with pytest.raises(AuthError, match="channel binding negotiation error"):
         talk(*peer.script).run(handshake(make()))
 
 
-def test_an_attacker_in_between() -> None:
-    """Another certificate than the server's makes another binding, which the server refuses."""
+def test_binding_to_another_certificate_is_refused_by_the_server() -> None:
     peer = ScramPeer(PASSWORD, bindings={"tls-server-end-point": hashlib.sha256(b"the real one").digest()})
     with pytest.raises(AuthError, match="channel binding check failed"):
         talk(*peer.script).run(handshake(make()))
@@ -171,8 +169,7 @@ def test_an_attacker_in_between() -> None:
 CERTIFIED = {"tls_client_cert_mode": "require", "tls_client_cert": "/ours.pem"}
 
 
-def test_a_certificate_that_was_asked_for() -> None:
-    """With ``sslcertmode=require`` the server must have asked, and we must have had one to answer with."""
+def test_sslcertmode_require_accepts_a_requested_certificate() -> None:
     driver = talk(WELCOME, facts=Facts(certificate_requested=True))
     driver.run(handshake(make(**CERTIFIED)))
     (started,) = driver.tls
@@ -194,24 +191,22 @@ def test_a_certificate_that_was_asked_for() -> None:
         (None, {}, ConfigError, "does not report whether the server requested"),
     ],
 )
-def test_a_certificate_that_was_not(
+def test_sslcertmode_require_refuses_a_connection_without_the_certificate(
     requested: bool | None, overrides: dict[str, Any], kind: type[Error], text: str
 ) -> None:
-    """A server that lets us in without our certificate is refused, and so is an engine that cannot tell."""
+    """A backend that does not report certificate requests is refused too."""
     with pytest.raises(kind, match=text):
         talk(WELCOME, facts=Facts(certificate_requested=requested)).run(handshake(make(**CERTIFIED | overrides)))
 
 
 @pytest.mark.parametrize("overrides", [{"host": "/run"}, {"tls_mode": "prefer"}])
-def test_a_certificate_where_there_is_no_tls(overrides: dict[str, Any]) -> None:
-    """Without TLS no certificate is asked for."""
+def test_sslcertmode_require_refuses_a_connection_without_tls(overrides: dict[str, Any]) -> None:
     driver = Driver([[WELCOME if "host" in overrides else b"N", WELCOME]])
     with pytest.raises(ClientCertificateError, match="did not request"):
         driver.run(handshake(make(**CERTIFIED | overrides)))
 
 
-def test_a_certificate_that_is_not_to_be_shown() -> None:
-    """With ``sslcertmode=disable`` the engine is given none."""
+def test_sslcertmode_disable_gives_the_backend_no_certificate() -> None:
     driver = talk(WELCOME)
     driver.run(handshake(make(tls_client_cert="/ours.pem", tls_client_cert_mode="disable")))
     assert driver.tls[0].parameters.client_certificate is None

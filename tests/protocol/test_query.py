@@ -1,4 +1,4 @@
-"""The simple query protocol ends with rows or with the server's error, and stays in step either way."""
+"""The simple query protocol and COPY TO STDOUT: rows, errors, and the state of the session afterwards."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def run(*answers: Answer, parameters: dict[str, str] | None = None) -> list[Row]
 # Queries -----------------------------------------------------------------------------------------------------------
 
 
-def test_rows() -> None:
-    """Rows are tuples of text, NULL is `None`, and the query is sent once."""
+def test_rows_are_tuples_of_text() -> None:
+    """NULL is `None`. The query is sent once."""
     peer = driver(COLUMNS + row("1", None) + row("", "ä") + done("SELECT 2") + READY)
     assert peer.run(simple_query("select ä", reader(), {})) == [("1", None), ("", "ä")]
     assert peer.sent == [query("select ä")]
@@ -77,13 +77,13 @@ def test_rows() -> None:
         (COPY_OUT + frame(b"d", b"1\n") + COPY_DONE + done("COPY 1"), []),
     ],
 )
-def test_statements(answer: bytes, rows: list[Row]) -> None:
-    """The rows are those of the last statement that returns any; notices and notifications are passed over."""
+def test_rows_of_the_last_statement_with_rows_are_returned(answer: bytes, rows: list[Row]) -> None:
+    """Notices and notifications are ignored."""
     assert run(answer + READY) == rows
 
 
-def test_an_error() -> None:
-    """An error is raised once the server is ready again, so that the next query finds it in step."""
+def test_error_is_raised_after_ready_for_query() -> None:
+    """The next query then gets its own answer."""
     ready = reader()
     peer = driver(COLUMNS + row("1") + error("22012", "division by zero", severity="ERROR"), READY, row("2") + READY)
     with pytest.raises(ServerError, match="ERROR:  division by zero") as caught:
@@ -92,21 +92,18 @@ def test_an_error() -> None:
     assert peer.run(simple_query("select 2", ready, {})) == [("2",)]
 
 
-def test_the_first_error_counts() -> None:
-    """Of several errors the first is raised."""
+def test_first_error_is_raised() -> None:
     with pytest.raises(ServerError, match="first"):
         run(error("22012", "first", severity="ERROR") + error("22012", "second", severity="ERROR") + READY)
 
 
 @pytest.mark.parametrize("severity", ["FATAL", "PANIC"])
-def test_a_fatal_error(severity: str) -> None:
-    """After FATAL nothing follows, so nothing is waited for."""
+def test_fatal_error_ends_the_query_at_once(severity: str) -> None:
     with pytest.raises(ServerError, match=f"{severity}:  bye"):
         run(error("57P01", "bye", severity=severity))
 
 
-def test_error_fields() -> None:
-    """Detail, hint and position are the server's."""
+def test_error_has_detail_hint_and_position() -> None:
     answer = error("42703", "no column", severity="ERROR", D="detail", H="hint", P="8")
     with pytest.raises(ServerError) as caught:
         run(answer + READY)
@@ -116,22 +113,20 @@ def test_error_fields() -> None:
 
 
 @pytest.mark.parametrize("position", ["", "x", "-1", "1.5", "٤", "9" * 5000])
-def test_positions_that_are_none(position: str) -> None:
-    """A position that is no number of a sensible length is none."""
+def test_invalid_error_position_is_none(position: str) -> None:
     with pytest.raises(ServerError) as caught:
         run(error("42703", severity="ERROR", P=position) + READY)
     assert caught.value.position is None
 
 
-def test_parameters() -> None:
-    """A parameter that changes is taken over."""
+def test_parameter_status_updates_parameters() -> None:
     parameters = {"TimeZone": "UTC", "DateStyle": "ISO"}
     run(status("TimeZone", "Asia/Kolkata") + done("SET") + READY, parameters=parameters)
     assert parameters == {"TimeZone": "Asia/Kolkata", "DateStyle": "ISO"}
 
 
-def test_copy_in_is_refused() -> None:
-    """COPY FROM STDIN is refused to the server, whose error is then the query's."""
+def test_copy_from_stdin_is_refused() -> None:
+    """The error of the server is raised."""
     peer = driver(COPY_IN, error("57014", "COPY from stdin failed", severity="ERROR") + READY)
     with pytest.raises(ServerError, match="COPY from stdin failed"):
         peer.run(simple_query("copy t from stdin", reader(), {}))
@@ -139,16 +134,14 @@ def test_copy_in_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", [b"W", b"R", b"K", b"1", b"?", b"v"])
-def test_what_is_no_answer(kind: bytes) -> None:
-    """A message that does not belong here breaks the conversation off."""
+def test_unexpected_message_is_a_protocol_error(kind: bytes) -> None:
     with pytest.raises(ProtocolError, match="in response to a query"):
         run(frame(kind) + READY)
     with pytest.raises(ProtocolError, match="in response to COPY"):
         driver(frame(kind) + READY).run(copy_out("copy", reader(), {}))
 
 
-def test_the_end_of_the_connection() -> None:
-    """A server that closes in the middle is not a result."""
+def test_connection_closed_within_an_answer_is_an_error() -> None:
     for answers in ([], [row("1")], [row("1")[:7]], [error("22012", severity="ERROR")]):
         with pytest.raises(Closed, match="server closed the connection unexpectedly"):
             run(*answers)
@@ -157,8 +150,7 @@ def test_the_end_of_the_connection() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(list("DTGZESCINAHdc")), st.binary(max_size=20)), max_size=8))
-def test_arbitrary_answers(answers: list[tuple[str, bytes]]) -> None:
-    """Whatever the server answers, the end is a result or one of our errors."""
+def test_arbitrary_answers_give_a_result_or_an_error(answers: list[tuple[str, bytes]]) -> None:
     data = b"".join(frame(kind.encode(), payload) for kind, payload in answers)
     for exchange in (simple_query("x", reader(), {}), copy_out("x", reader(), {})):
         try:
@@ -170,8 +162,7 @@ def test_arbitrary_answers(answers: list[tuple[str, bytes]]) -> None:
 # COPY --------------------------------------------------------------------------------------------------------------
 
 
-def test_copy() -> None:
-    """Each CopyData is one item, framed as the server framed it."""
+def test_each_copy_data_message_is_one_item() -> None:
     peer = driver(
         COPY_OUT + frame(b"d", b"1\n"),
         NOTICE + frame(b"d", b"") + frame(b"d", b"2\n3\n"),
@@ -187,8 +178,8 @@ def test_copy() -> None:
     st.lists(st.one_of(st.binary(max_size=40), st.none(), st.integers(2000, 9000).map(bytes)), max_size=12),
     st.lists(st.integers(0, 60_000), max_size=12),
 )
-def test_any_fragmentation_of_a_copy(rows: list[bytes | None], cuts: list[int]) -> None:
-    """However it is cut, and whatever is said in between, each CopyData is one item, in lists that are not empty."""
+def test_fragmentation_does_not_change_copy_data(rows: list[bytes | None], cuts: list[int]) -> None:
+    """Batches are never empty."""
     data = COPY_OUT + b"".join(NOTICE if item is None else frame(b"d", item) for item in rows) + COPY_DONE + READY
     peer = driver(*split(data, cuts))
     peer.run(copy_out("copy t to stdout", reader(), {}))
@@ -197,14 +188,13 @@ def test_any_fragmentation_of_a_copy(rows: list[bytes | None], cuts: list[int]) 
 
 
 @given(st.lists(st.text(max_size=20), max_size=12), st.lists(st.integers(0, 2000), max_size=12))
-def test_any_fragmentation_of_rows(values: list[str], cuts: list[int]) -> None:
-    """However an answer is cut, its rows are the same."""
+def test_fragmentation_does_not_change_rows(values: list[str], cuts: list[int]) -> None:
     data = COLUMNS + NOTICE.join(row(value, None) for value in values) + done("SELECT") + READY
     assert run(*split(data, cuts)) == [(value, None) for value in values]
 
 
-def test_copy_that_fails_half_way() -> None:
-    """An error in the middle comes after the data before it, when the server is ready again."""
+def test_error_within_a_copy_follows_its_data() -> None:
+    """It is raised after ReadyForQuery."""
     peer = driver(
         COPY_OUT + frame(b"d", b"1\n") + error("57014", "canceled", severity="ERROR"), status("a", "b") + READY
     )
@@ -218,8 +208,8 @@ def test_copy_that_fails_half_way() -> None:
 @pytest.mark.parametrize(
     "answer", [done("SET"), COLUMNS + row("1") + done("SELECT 1"), frame(b"I")], ids=["command", "query", "empty"]
 )
-def test_what_is_no_copy(answer: bytes) -> None:
-    """A statement that copies nothing out is a mistake of the caller's, told when the server is ready again."""
+def test_copy_to_of_another_statement_is_a_config_error(answer: bytes) -> None:
+    """It is raised after ReadyForQuery."""
     ready = reader()
     peer = driver(answer + READY, COPY_OUT + frame(b"d", b"x") + COPY_DONE + READY)
     with pytest.raises(ConfigError, match="requires a COPY … TO STDOUT"):
@@ -228,8 +218,8 @@ def test_what_is_no_copy(answer: bytes) -> None:
     assert peer.items == [b"x"]
 
 
-def test_copy_in_is_no_copy_out() -> None:
-    """COPY FROM STDIN is refused to the server, and its error raised."""
+def test_copy_to_of_copy_from_stdin_is_refused() -> None:
+    """The error of the server is raised."""
     peer = driver(COPY_IN, error("57014", "COPY from stdin failed", severity="ERROR") + READY)
     with pytest.raises(ServerError, match="COPY from stdin failed"):
         peer.run(copy_out("copy t from stdin", reader(), {}))
@@ -237,8 +227,7 @@ def test_copy_in_is_no_copy_out() -> None:
 
 
 @pytest.mark.parametrize("severity", ["FATAL", "PANIC"])
-def test_a_fatal_error_in_copy(severity: str) -> None:
-    """FATAL ends a copy at once."""
+def test_fatal_error_ends_a_copy_at_once(severity: str) -> None:
     peer = driver(COPY_OUT + frame(b"d", b"1\n") + error("57P01", "bye", severity=severity))
     with pytest.raises(ServerError, match="bye"):
         peer.run(copy_out("copy", reader(), {}))

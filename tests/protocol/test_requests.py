@@ -1,4 +1,4 @@
-"""The requests between protocol and driver are values that show no secret."""
+"""The requests from the protocol to the driver."""
 
 from __future__ import annotations
 
@@ -22,19 +22,17 @@ from babar_tls.protocol.requests import Derive, Phase, ScramKeys, Send, fill, re
         (Host("/tmp", 5433), None, 'server on socket "/tmp/.s.PGSQL.5433"'),  # noqa: S108
     ],
 )
-def test_description(endpoint: Host, address: str | None, text: str) -> None:
-    """An endpoint is named as libpq's messages name it."""
+def test_endpoint_is_described_as_in_libpq(endpoint: Host, address: str | None, text: str) -> None:
     assert endpoint.describe(address) == text
 
 
-def test_socket_path() -> None:
-    """A socket's file name has the port; an abstract name begins with a zero byte."""
+def test_socket_path_has_the_port() -> None:
+    """An abstract name begins with a NUL."""
     assert Host("/run/postgresql", 5432).socket_path == "/run/postgresql/.s.PGSQL.5432"
     assert Host("@babar", 5432).socket_path == "\0babar/.s.PGSQL.5432"
 
 
-def test_no_secret_is_shown() -> None:
-    """What is secret in a request is not in its `repr`."""
+def test_repr_has_no_secret() -> None:
     secret = b"s3cret"
     for value in (Send(secret, Phase.AUTH), Derive(secret, b"salt", 1), ScramKeys(secret, secret, secret)):
         assert "s3cret" not in repr(value)
@@ -42,13 +40,11 @@ def test_no_secret_is_shown() -> None:
 
 
 def test_requests_are_frozen() -> None:
-    """A request cannot be changed by whoever performs it."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         Derive(b"", b"", 1).iterations = 2  # type: ignore[misc]
 
 
-def test_receive() -> None:
-    """`receive` gives the bytes, and `Closed` where there are none."""
+def test_receive_returns_bytes_or_raises_closed() -> None:
     exchange = receive(Phase.AUTH)
     assert next(exchange).phase is Phase.AUTH  # type: ignore[union-attr]
     with pytest.raises(StopIteration) as stop:
@@ -60,8 +56,7 @@ def test_receive() -> None:
         exchange.send(b"")
 
 
-def test_fill() -> None:
-    """`fill` ends when something has come, and is `Closed` where nothing will."""
+def test_fill_returns_after_bytes_or_raises_closed() -> None:
     inbox = MessageReader()
     exchange = fill(inbox, Phase.QUERY)
     assert next(exchange).inbox is inbox  # type: ignore[union-attr]

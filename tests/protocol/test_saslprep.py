@@ -1,4 +1,4 @@
-"""SASLprep is RFC 4013's where PostgreSQL follows it, and PostgreSQL's where it does not."""
+"""SASLprep as in PostgreSQL, which differs from RFC 4013."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from babar_tls.protocol.saslprep import saslprep
         ("\u2168", "IX"),
     ],
 )
-def test_rfc_4013_examples(password: str, prepared: str) -> None:
-    """The examples of RFC 4013 §3 that have a result have it."""
+def test_rfc_4013_examples_are_prepared(password: str, prepared: str) -> None:
+    """Examples of RFC 4013 §3."""
     assert saslprep(password) == prepared.encode()
 
 
 @pytest.mark.parametrize("password", ["\u0007", "\u0627\u0031", "\u0627\u0031\u00ad"])
-def test_rfc_4013_errors(password: str) -> None:
-    """Where the examples of RFC 4013 §3 have an error, the password is used as it is."""
+def test_rfc_4013_error_examples_are_used_unchanged(password: str) -> None:
+    """Examples of RFC 4013 §3 with an error."""
     assert saslprep(password) == password.encode()
 
 
@@ -37,9 +37,9 @@ def test_rfc_4013_errors(password: str) -> None:
     [
         ("a\u00a0b", "a b"),  # C.1.2
         ("a\u3000b", "a b"),
-        ("a\u200bb", "a b"),  # in C.1.2 and in B.1: the space wins
+        ("a\u200bb", "a b"),  # in C.1.2 and in B.1: mapped to a space
         ("a\u200db\u00ad", "ab"),  # B.1
-        ("\u00ad\u200d", "\u00ad\u200d"),  # nothing left: raw
+        ("\u00ad\u200d", "\u00ad\u200d"),  # empty result: unchanged
         ("\ufb01x", "fix"),  # NFKC, not NFC
         ("e\u0301", "\u00e9"),
         ("\u212b", "\u00c5"),
@@ -52,33 +52,32 @@ def test_rfc_4013_errors(password: str) -> None:
         ("\u0340\ufb01", "\u0340\ufb01"),  # C.8, although NFKC would turn it into U+0300
         ("\U000e0001\ufb01", "\U000e0001\ufb01"),  # C.9
         ("\u0221\ufb01", "\u0221\ufb01"),  # unassigned in Unicode 3.2
-        ("\U0001f418\ufb01", "\U0001f418\ufb01"),  # an elephant, unassigned then
+        ("\U0001f418\ufb01", "\U0001f418\ufb01"),  # an elephant, unassigned in Unicode 3.2
         ("\u0627\u0628", "\u0627\u0628"),  # right to left
-        ("\u0627a\u0628\u00ad", "\u0627a\u0628\u00ad"),  # with a left-to-right character: raw
-        ("\u0627\u0031\u0628\u00ad", "\u0627\u0031\u0628"),  # a digit within is allowed
-        ("1\u0627\u0628\u00ad", "1\u0627\u0628\u00ad"),  # and at an end is not
+        ("\u0627a\u0628\u00ad", "\u0627a\u0628\u00ad"),  # with a left-to-right character: unchanged
+        ("\u0627\u0031\u0628\u00ad", "\u0627\u0031\u0628"),  # a digit in the middle is allowed
+        ("1\u0627\u0628\u00ad", "1\u0627\u0628\u00ad"),  # but not at an end
     ],
 )
-def test_postgresql(password: str, prepared: str) -> None:
-    """Mapping, prohibition, direction and normalization are PostgreSQL's."""
+def test_preparation_is_that_of_postgresql(password: str, prepared: str) -> None:
+    """Cases for mapping, prohibition, direction and normalization."""
     assert saslprep(password) == prepared.encode()
 
 
 @pytest.mark.parametrize("raw", [b"\xff", b"caf\xe9", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc3"])
-def test_bytes_that_are_not_utf8(raw: bytes) -> None:
-    """Bytes that are no UTF-8 (overlong forms and surrogates included) are used as they are."""
+def test_bytes_that_are_not_utf8_are_used_unchanged(raw: bytes) -> None:
+    """Overlong forms and surrogates are included."""
     assert saslprep(raw) == raw
 
 
 @given(st.text(st.characters(max_codepoint=0x7F)))
-def test_ascii(password: str) -> None:
-    """Pure ASCII is left alone, control characters included."""
+def test_ascii_is_used_unchanged(password: str) -> None:
+    """Control characters are included."""
     assert saslprep(password) == password.encode()
 
 
 @given(st.text())
-def test_raw_or_normalized(password: str) -> None:
-    """The result is the password itself, or normal text (NFKC)."""
+def test_result_is_unchanged_or_normalized(password: str) -> None:
     prepared = saslprep(password)
     if prepared != password.encode():
         text = prepared.decode()

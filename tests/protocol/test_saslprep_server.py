@@ -1,4 +1,4 @@
-"""What a password is, our SASLprep and a real PostgreSQL's agree on; needs the ``demo`` extra."""
+"""SASLprep agrees with that of a PostgreSQL server; needs the ``demo`` extra."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ select number, verifier from stored order by number;
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """A server with a role whose password changes all the time."""
+    """Return a server with a role whose password the tests change."""
     from babar_tls.testing import PostgresServer
 
     with PostgresServer(roles={"prepared": "x", "elephant": "I\u00adX \u2168"}) as running:
@@ -57,7 +57,7 @@ def server() -> Iterator[PostgresServer]:
 
 
 def boundaries() -> list[str]:
-    """The code points at which any of the tables begins or ends, and their neighbours."""
+    """Return the code points where a table begins or ends, and their neighbors."""
     found: set[int] = set()
     before: list[bool] = []
     for code in range(0x110000):
@@ -70,7 +70,7 @@ def boundaries() -> list[str]:
 
 
 def disagreements(server: PostgresServer, passwords: list[str]) -> list[str]:
-    """The passwords of which the server's verifier is not ours."""
+    """Return the passwords for which the server's verifier differs."""
     found = []
     for start in range(0, len(passwords), 4000):
         chunk = passwords[start : start + 4000]
@@ -86,8 +86,8 @@ def disagreements(server: PostgresServer, passwords: list[str]) -> list[str]:
     return found
 
 
-def test_every_boundary(server: PostgresServer) -> None:
-    """On either side of every boundary of every table, alone and in right-to-left and composed text, they agree."""
+def test_boundaries_of_all_tables_agree_with_postgresql(server: PostgresServer) -> None:
+    """The templates have the characters in right-to-left and composed text, too."""
     chars = [char for char in boundaries() if char != "'"]
     assert len(chars) > 2000
     passwords = [
@@ -98,16 +98,15 @@ def test_every_boundary(server: PostgresServer) -> None:
     assert disagreements(server, passwords) == []
 
 
-def test_compatibility_characters(server: PostgresServer) -> None:
-    """They agree on every character below U+30000 that NFKC changes."""
+def test_compatibility_characters_agree_with_postgresql(server: PostgresServer) -> None:
+    """These are the characters below U+30000 that NFKC changes."""
     chars = (chr(code) for code in range(0x80, 0x30000) if not 0xD800 <= code <= 0xDFFF)
     passwords = [char + "z" for char in chars if unicodedata.normalize("NFKC", char) != char]
     assert len(passwords) > 4000
     assert disagreements(server, passwords) == []
 
 
-def test_mixtures(server: PostgresServer) -> None:
-    """They agree on random mixtures of the odd characters."""
+def test_random_passwords_agree_with_postgresql(server: PostgresServer) -> None:
     chance = random.Random(4013)  # noqa: S311 - the same mixtures in every run
     chars = boundaries()
     passwords = ["".join(chance.choices(chars, k=chance.randint(1, 6))) for _ in range(4000)]
@@ -116,21 +115,18 @@ def test_mixtures(server: PostgresServer) -> None:
 
 @pytest.mark.parametrize("password", ["I\u00adX \u2168", "IX IX", "\u2160X\u00a0\u2168", "I\u200dX\u3000I\u2169\u00ad"])
 def test_equivalent_passwords_log_in(server: PostgresServer, password: str) -> None:
-    """Whoever types an equivalent of the password is let in."""
     with Session.connect(server.config(user="elephant", password=password)) as session:
         assert session.security.auth_method == "scram-sha-256-plus"
 
 
 @pytest.mark.parametrize("password", ["IXIX", "ix ix", "I\u0301X IX", "IX  IX", "IX IX\u0221"])
-def test_other_passwords_do_not(server: PostgresServer, password: str) -> None:
-    """Whoever types something else is not."""
+def test_other_passwords_are_refused(server: PostgresServer, password: str) -> None:
     with pytest.raises(InvalidPassword):
         Session.connect(server.config(user="elephant", password=password))
 
 
 @pytest.mark.parametrize("password", ["\u00ad\u200d", "tab\té\x07", "\U0001f418", "\u0340é", "\u06271"])
-def test_unprepared_passwords_log_in(server: PostgresServer, password: str) -> None:
-    """A password that PostgreSQL would not prepare lets in whoever types exactly that."""
+def test_password_that_postgresql_does_not_prepare_logs_in(server: PostgresServer, password: str) -> None:
     server.sql(f"alter role prepared password '{password}'")
     with Session.connect(server.config(user="prepared", password=password)) as session:
         assert session.query("select current_user") == [("prepared",)]

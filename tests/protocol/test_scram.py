@@ -1,4 +1,4 @@
-"""SCRAM is RFC 5802's, to the byte, and whatever is not is refused by either side."""
+"""SCRAM-SHA-256 as in RFC 5802 and RFC 7677, on both sides."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from babar_tls.protocol.scram import (
 if TYPE_CHECKING:
     from babar_tls.protocol.requests import ScramKeys
 
-# RFC 7677 §3, to which PostgreSQL's empty user name is the one difference.
+# The example of RFC 7677 §3. PostgreSQL differs only by its empty user name.
 RFC_NONCE = b"rOprNGfwEbeRWgbNEkqO"
 RFC_SERVER_FIRST = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
 RFC_WITHOUT_PROOF = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
@@ -55,18 +55,17 @@ def pair(flag: str = "n", *, bound: bool = False) -> tuple[ScramClient, ScramSer
 
 
 def challenged() -> ScramClient:
-    """A client that has sent its proof."""
+    """Return a client that has sent its proof."""
     client, server, mechanism = pair()
     client.receive_server_first(server.server_first_message(mechanism, client.client_first_message()))
     client.client_final_message(derive())
     return client
 
 
-# The vector --------------------------------------------------------------------------------------------------------
+# The example of RFC 7677 -------------------------------------------------------------------------------------------
 
 
-def test_rfc_7677_arithmetic() -> None:
-    """The keys, the proof and the signature are those of the example in RFC 7677 §3."""
+def test_keys_proof_and_signature_are_those_of_rfc_7677() -> None:
     keys = derive(b"pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
     auth_message = b"n=user,r=" + RFC_NONCE + b"," + RFC_SERVER_FIRST + b"," + RFC_WITHOUT_PROOF
     signature = hmac_sha256(keys.stored_key, auth_message)
@@ -77,15 +76,15 @@ def test_rfc_7677_arithmetic() -> None:
 
 
 class NamedClient(ScramClient):
-    """A client that gives its user's name, for peers that are no PostgreSQL."""
+    """A client that sends a user name, for servers other than PostgreSQL."""
 
     def __init__(self, flag: str, data: bytes = b"", *, nonce: bytes | None = None) -> None:
         super().__init__(flag, data, nonce=nonce)
         self._client_first_message_bare = b"n=user,r=" + self._nonce
 
 
-def test_rfc_7677_conversation() -> None:
-    """Given the example's user name, the client class speaks the example word for word."""
+def test_client_messages_are_those_of_rfc_7677() -> None:
+    """The user name is that of the example."""
     client = NamedClient("n", nonce=RFC_NONCE)
     assert client.client_first_message() == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
     challenge = client.receive_server_first(RFC_SERVER_FIRST)
@@ -95,8 +94,7 @@ def test_rfc_7677_conversation() -> None:
     client.receive_server_final(b"v=" + RFC_SIGNATURE)
 
 
-def test_rfc_7677_server() -> None:
-    """The server class speaks the other half of the example."""
+def test_server_messages_are_those_of_rfc_7677() -> None:
     keys = derive(b"pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
     server_nonce = RFC_SERVER_FIRST[2 + len(RFC_NONCE) :].split(b",")[0]
     server = ScramServer(keys, base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096, nonce=server_nonce)
@@ -104,13 +102,13 @@ def test_rfc_7677_server() -> None:
     assert server.server_final_message(RFC_WITHOUT_PROOF + b",p=" + RFC_PROOF) == b"v=" + RFC_SIGNATURE
 
 
-def test_the_user_name_is_empty() -> None:
-    """PostgreSQL takes the user from the StartupMessage, so the client sends none."""
+def test_client_sends_an_empty_user_name() -> None:
+    """PostgreSQL uses the user of the StartupMessage."""
     assert ScramClient("n", nonce=b"abc").client_first_message() == b"n,,n=,r=abc"
 
 
-def test_nonces() -> None:
-    """A nonce has 18 random bytes, is printable without a comma, and never comes twice."""
+def test_nonces_are_unique_and_printable() -> None:
+    """They have 18 random bytes and no comma."""
     nonces = {make_nonce() for _ in range(1000)}
     assert len(nonces) == 1000
     assert all(len(base64.b64decode(nonce)) >= 18 and b"," not in nonce for nonce in nonces)
@@ -128,8 +126,8 @@ def test_nonces() -> None:
         ("p=tls-server-end-point", True, b"p=tls-server-end-point,,hash of the certificate"),
     ],
 )
-def test_client_against_server(flag: str, bound: bool, cbind_input: bytes) -> None:
-    """The two sides agree, and ``c=`` repeats the gs2-header, followed by the binding data."""
+def test_client_logs_in_to_server(flag: str, bound: bool, cbind_input: bytes) -> None:
+    """``c=`` repeats the gs2-header, followed by the binding data."""
     client, server, mechanism = pair(flag, bound=bound)
     first = client.client_first_message()
     assert first.startswith(flag.encode() + b",,")
@@ -139,23 +137,21 @@ def test_client_against_server(flag: str, bound: bool, cbind_input: bytes) -> No
     client.receive_server_final(server.server_final_message(final))
 
 
-def test_a_wrong_password() -> None:
-    """A proof made with another password does not check."""
+def test_proof_of_another_password_is_refused() -> None:
     client, server, mechanism = pair()
     client.receive_server_first(server.server_first_message(mechanism, client.client_first_message()))
     with pytest.raises(AuthError, match="password authentication failed"):
         server.server_final_message(client.client_final_message(derive(b"pencils")))
 
 
-def test_y_with_bindings_is_a_downgrade() -> None:
-    """A server that can bind takes ``y`` for a downgrade attack (RFC 5802 §6)."""
+def test_y_flag_is_refused_by_a_server_with_channel_binding() -> None:
+    """It indicates a downgrade attack (RFC 5802 §6)."""
     client, server, mechanism = pair("y", bound=True)
     with pytest.raises(AuthError, match="channel binding negotiation error"):
         server.server_first_message(mechanism, client.client_first_message())
 
 
-def test_wrong_binding_data() -> None:
-    """Another channel's binding does not check, even with the right password."""
+def test_binding_data_of_another_channel_is_refused() -> None:
     client = ScramClient("p=tls-server-end-point", b"hash of another certificate")
     server = ScramServer(derive(), SALT, 7, channel_binding=BINDING)
     client.receive_server_first(server.server_first_message(SCRAM_SHA_256_PLUS, client.client_first_message()))
@@ -163,8 +159,7 @@ def test_wrong_binding_data() -> None:
         server.server_final_message(client.client_final_message(derive()))
 
 
-def test_mechanisms() -> None:
-    """A server advertises PLUS, first, if and only if it can bind."""
+def test_server_offers_plus_only_with_channel_binding() -> None:
     assert ScramServer(derive(), SALT, 7).mechanisms == ("SCRAM-SHA-256",)
     assert pair(bound=True)[1].mechanisms == ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")
 
@@ -190,14 +185,13 @@ def test_mechanisms() -> None:
         (SCRAM_SHA_256, b"n,,n=,m=x,r=abc"),
     ],
 )
-def test_malformed_client_first(mechanism: str, message: bytes) -> None:
-    """The server refuses a client-first-message that RFC 5802 §7 does not allow."""
+def test_malformed_client_first_message_is_refused(mechanism: str, message: bytes) -> None:
     server = ScramServer(derive(), SALT, 7, channel_binding=BINDING)
     with pytest.raises(ProtocolError):
         server.server_first_message(mechanism, message)
 
 
-# The client's ears -------------------------------------------------------------------------------------------------
+# Messages to the client --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -255,25 +249,23 @@ def test_malformed_client_first(mechanism: str, message: bytes) -> None:
         (server_first() + b"\0", "iteration count"),
     ],
 )
-def test_malformed_server_first(message: bytes, reason: str) -> None:
-    """The client refuses a server-first-message that RFC 5802 §7 does not allow, and says what is wrong with it."""
+def test_malformed_server_first_message_is_refused_with_the_reason(message: bytes, reason: str) -> None:
     client = ScramClient("n", nonce=CLIENT_NONCE)
     with pytest.raises(ProtocolError, match=reason):
         client.receive_server_first(message)
 
 
-def test_optional_extensions() -> None:
-    """Extensions that are not mandatory may follow; they are part of what is signed."""
+def test_optional_extensions_are_accepted_and_signed() -> None:
     client, server, mechanism = pair()
     message = server.server_first_message(mechanism, client.client_first_message()) + b",x=1,Y=a=b"
     assert client.receive_server_first(message).iterations == 7
-    with pytest.raises(AuthError):  # the server did not sign them
+    with pytest.raises(AuthError):  # the server's auth_message does not have them
         server.server_final_message(client.client_final_message(derive()))
 
 
 @pytest.mark.parametrize("iterations", [1, 4095, 4096, 10_000_000, 9_999_999_999])
-def test_any_iteration_count(iterations: int) -> None:
-    """Any count from 1 is read: how many are too many is policy, not grammar."""
+def test_parser_accepts_any_iteration_count(iterations: int) -> None:
+    """The limits are policy, not grammar."""
     assert parse_server_first(server_first(i=b"%d" % iterations)).iterations == iterations
 
 
@@ -298,15 +290,14 @@ def test_any_iteration_count(iterations: int) -> None:
         b" e=other-error",
     ],
 )
-def test_malformed_server_final(message: bytes) -> None:
-    """The client refuses a server-final-message that is neither 32 bytes of signature nor an error."""
+def test_malformed_server_final_message_is_refused(message: bytes) -> None:
+    """It has a signature of 32 bytes, or an error."""
     with pytest.raises(ProtocolError, match="malformed SCRAM message"):
         challenged().receive_server_final(message)
 
 
 @given(st.binary(min_size=32, max_size=32))
-def test_wrong_signature(signature: bytes) -> None:
-    """A signature that does not check is an impostor's."""
+def test_wrong_server_signature_is_refused(signature: bytes) -> None:
     with pytest.raises(ServerSignatureError, match="incorrect server signature"):
         challenged().receive_server_final(b"v=" + base64.b64encode(signature))
 
@@ -344,15 +335,14 @@ def test_server_error_is_an_authentication_error_with_its_text(message: bytes, s
         assert caught.value.message == f"error received from server in SCRAM exchange: {shown}"
 
 
-# An implementation that we did not write ---------------------------------------------------------------------------
+# Another implementation --------------------------------------------------------------------------------------------
 
 END_POINT = ("tls-server-end-point", b"hash of the certificate")
 
 
 @pytest.mark.parametrize("plus", [False, True])
-def test_client_against_scramp(plus: bool) -> None:
-    """Our client logs in to scramp's server."""
-    scramp = pytest.importorskip("scramp", reason="the peer that this test needs")
+def test_client_logs_in_to_scramp(plus: bool) -> None:
+    scramp = pytest.importorskip("scramp", reason="scramp is not installed")
     mechanism = scramp.ScramMechanism(SCRAM_SHA_256_PLUS if plus else SCRAM_SHA_256)
     info = mechanism.make_auth_info("pencil", iteration_count=4096)
     server = mechanism.make_server(lambda _user: info, channel_binding=END_POINT if plus else None)
@@ -365,9 +355,9 @@ def test_client_against_scramp(plus: bool) -> None:
 
 
 @pytest.mark.parametrize("plus", [False, True])
-def test_scramp_against_server(plus: bool) -> None:
-    """The client of scramp logs in to our server, and is shown that the server knows the password."""
-    scramp = pytest.importorskip("scramp", reason="the peer that this test needs")
+def test_scramp_logs_in_to_server(plus: bool) -> None:
+    """Scramp verifies the server's signature."""
+    scramp = pytest.importorskip("scramp", reason="scramp is not installed")
     mechanisms = [SCRAM_SHA_256_PLUS] if plus else [SCRAM_SHA_256]
     client = scramp.ScramClient(mechanisms, "user", "pencil", channel_binding=END_POINT if plus else None)
     server = ScramServer(derive(iterations=4096), SALT, 4096, channel_binding=BINDING if plus else None)
@@ -376,9 +366,8 @@ def test_scramp_against_server(plus: bool) -> None:
     client.set_server_final(server.server_final_message(client.get_client_final().encode()).decode())
 
 
-def test_wrong_password_against_scramp() -> None:
-    """The server of scramp refuses our client's proof of another password."""
-    scramp = pytest.importorskip("scramp", reason="the peer that this test needs")
+def test_scramp_refuses_the_proof_of_another_password() -> None:
+    scramp = pytest.importorskip("scramp", reason="scramp is not installed")
     mechanism = scramp.ScramMechanism(SCRAM_SHA_256)
     info = mechanism.make_auth_info("pencil", iteration_count=4096)
     server = mechanism.make_server(lambda _user: info)

@@ -1,4 +1,4 @@
-"""The server's refusals become errors by SQLSTATE, with a remedy where one is known."""
+"""Errors of the server are mapped to classes by SQLSTATE, with a remedy if one is known."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from babar_tls.protocol.server_errors import refusal
         ("", False, ServerError, None),
     ],
 )
-def test_refusal(code: str, about_binding: bool, kind: type[ServerError], remedy: str | None) -> None:
-    """Class and remedy follow from the SQLSTATE, and for 28000 from where the exchange stands."""
+def test_class_and_remedy_depend_on_the_sqlstate(
+    code: str, about_binding: bool, kind: type[ServerError], remedy: str | None
+) -> None:
+    """For 28000 they also depend on the state of the exchange."""
     error = refusal({"V": "FATAL", "C": code, "M": "no"} if code else {"M": "no"}, about_binding=about_binding)
     assert type(error) is kind
     assert error.code == (code or "XX000")
@@ -63,28 +65,28 @@ HBA = 'for host "192.0.2.1", user "app", database "app"'
         ("Autorisierung fehlgeschlagen", "pg_hba.conf"),
     ],
 )
-def test_the_remedy_is_about_the_text_of_the_server(text: str, remedy: str) -> None:
+def test_remedy_depends_on_the_text_of_the_server(text: str, remedy: str) -> None:
     error = refusal({"V": "FATAL", "C": "28000", "M": text})
     assert type(error) is AuthRefused
     assert text in str(error)
     assert remedy in (error.remedy or "")
 
 
-def test_a_server_that_cannot_bind_its_certificate_has_a_remedy() -> None:
+def test_unknown_certificate_digest_of_the_server_has_a_remedy() -> None:
     for text in ("could not determine server certificate signature algorithm", "could not find digest for NID UNDEF"):
         error = refusal({"V": "FATAL", "C": "XX000", "M": text})
         assert "channel_binding=disable" in (error.remedy or "")
 
 
-def test_a_refusal_after_scram_is_not_about_the_password() -> None:
+def test_remedy_after_scram_is_not_about_the_password() -> None:
     fields = {"V": "FATAL", "C": "28P01", "M": 'password authentication failed for user "app"'}
     error = refusal(fields, password_proven=True)
     assert type(error) is InvalidPassword
     assert "client certificate" in (error.remedy or "")
 
 
-def test_a_long_text_costs_no_time() -> None:
-    """The patterns are tried on the beginning of the text: trying them on all of it would take quadratic time."""
+def test_long_text_is_matched_in_linear_time() -> None:
+    """The patterns are applied to the beginning of the text only. They would take quadratic time otherwise."""
     text = "no pg_hba.conf entry role " * 40_000
     assert refusal({"C": "28000", "M": text}).remedy
     assert type(refusal({"C": "XX000", "M": "user " * 200_000})) is ServerError
@@ -133,7 +135,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("code", "text"), PASSWORD)
-def test_a_password_that_a_pooler_refuses_is_an_invalid_password(code: str, text: str) -> None:
+def test_password_refused_by_a_pooler_is_an_invalid_password(code: str, text: str) -> None:
     error = refusal({"V": "FATAL", "C": code, "M": text})
     assert type(error) is InvalidPassword
     assert (error.code, error.message) == (code, text)
@@ -141,7 +143,7 @@ def test_a_password_that_a_pooler_refuses_is_an_invalid_password(code: str, text
 
 
 @pytest.mark.parametrize(("code", "text"), LOGIN)
-def test_a_login_that_a_pooler_refuses_is_an_authentication_error(code: str, text: str) -> None:
+def test_login_refused_by_a_pooler_is_an_authentication_error(code: str, text: str) -> None:
     error = refusal({"V": "FATAL", "C": code, "M": text})
     assert type(error) is AuthRefused
     assert (error.code, error.message) == (code, text)
@@ -149,5 +151,5 @@ def test_a_login_that_a_pooler_refuses_is_an_authentication_error(code: str, tex
 
 
 @pytest.mark.parametrize(("code", "text"), OTHERS)
-def test_what_is_not_about_the_login_is_a_server_error(code: str, text: str) -> None:
+def test_other_pooler_error_is_a_server_error(code: str, text: str) -> None:
     assert type(refusal({"V": "FATAL", "C": code, "M": text})) is ServerError

@@ -1,4 +1,4 @@
-"""`target_session_attrs`: what the server reports decides, and one that reports nothing is asked."""
+"""`target_session_attrs`: reported parameters decide, or a query if the server does not report them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KEY = frame(b"K", struct.pack("!I", 4711) + b"key!")
 
-#: default_transaction_read_only, in_hot_standby, and the wishes that such a session fulfils.
+#: default_transaction_read_only, in_hot_standby, and the values that such a session satisfies.
 SESSIONS = [
     ("off", "off", {"any", "read-write", "primary", "prefer-standby"}),
     ("on", "off", {"any", "read-only", "primary", "prefer-standby"}),
@@ -36,7 +36,7 @@ TEXTS = {
 
 
 def row(value: str) -> bytes:
-    """The answer to a query for one value."""
+    """Return the answer to a query for one value."""
     description = frame(b"T", struct.pack("!H", 1) + b"x\0" + struct.pack("!IHIHIH", 0, 0, 25, 0xFFFF, 0xFFFFFFFF, 0))
     data = frame(b"D", struct.pack("!HI", 1, len(value)) + value.encode())
     return description + data + frame(b"C", b"SHOW\0") + READY
@@ -49,12 +49,14 @@ def log_in(wanted: str, *answers: Answer) -> Driver:
 
 
 @pytest.mark.parametrize("wanted", [item.value for item in TargetSessionAttrs])
-@pytest.mark.parametrize(("read_only", "standby", "fulfilled"), SESSIONS)
-def test_reported(wanted: str, read_only: str, standby: str, fulfilled: set[str]) -> None:
-    """PostgreSQL 14 and later say what they are, and nothing has to be asked."""
+@pytest.mark.parametrize(("read_only", "standby", "satisfied"), SESSIONS)
+def test_reported_parameters_decide_without_a_query(
+    wanted: str, read_only: str, standby: str, satisfied: set[str]
+) -> None:
+    """PostgreSQL 14 and later report them."""
     report = status("default_transaction_read_only", read_only) + status("in_hot_standby", standby)
     driver = talk(OK + report + KEY + READY)
-    if wanted in fulfilled:
+    if wanted in satisfied:
         driver.run(handshake(make(target_session_attrs=wanted)))
         assert len(driver.sent) == 2  # SSLRequest and StartupMessage
         return
@@ -64,7 +66,7 @@ def test_reported(wanted: str, read_only: str, standby: str, fulfilled: set[str]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "question", "fulfilled", "other"),
+    ("wanted", "sql", "satisfied", "other"),
     [
         ("read-write", "SHOW transaction_read_only", "off", "on"),
         ("read-only", "SHOW transaction_read_only", "on", "off"),
@@ -72,24 +74,23 @@ def test_reported(wanted: str, read_only: str, standby: str, fulfilled: set[str]
         ("standby", "SELECT pg_catalog.pg_is_in_recovery()", "t", "f"),
     ],
 )
-def test_asked(wanted: str, question: str, fulfilled: str, other: str) -> None:
-    """An older server, and a pooler that reports nothing, are asked."""
-    driver = log_in(wanted, OK + KEY + READY, row(fulfilled))
-    assert driver.sent[2:] == [query(question)]
+def test_query_decides_if_nothing_is_reported(wanted: str, sql: str, satisfied: str, other: str) -> None:
+    """This is the case with older servers and some poolers."""
+    driver = log_in(wanted, OK + KEY + READY, row(satisfied))
+    assert driver.sent[2:] == [query(sql)]
     with pytest.raises(TargetSessionError, match=TEXTS[wanted]):
         log_in(wanted, OK + KEY + READY, row(other))
 
 
-def test_a_server_that_does_not_answer() -> None:
-    """An error, or anything but one value, is no answer."""
+def test_error_or_missing_value_is_an_error() -> None:
     with pytest.raises(ServerError, match="no such thing"):
         log_in("read-write", OK + KEY + READY, error("42704", "no such thing", severity="ERROR") + READY)
     with pytest.raises(ProtocolError, match="return one value"):
         log_in("primary", OK + KEY + READY, frame(b"C", b"SELECT 0\0") + READY)
 
 
-def test_the_search_decides() -> None:
-    """What is wanted of this host may be less than what the configuration prefers."""
+def test_argument_overrides_the_configured_session_type() -> None:
+    """The search for a standby may accept any session in its second pass."""
     driver = talk(OK + status("in_hot_standby", "off") + KEY + READY)
     config = make(target_session_attrs="prefer-standby")
     with pytest.raises(TargetSessionError, match="not in hot standby mode"):
@@ -121,14 +122,14 @@ NOTICE = error("00000", "x" * 500, kind=b"N", severity="NOTICE")
         pytest.param(frame(b"R", b"\0\0\0\0"), "b'R' in response to a query", id="authentication"),
     ],
 )
-def test_the_limits_hold_until_the_answer_is_there(flood: bytes, text: str) -> None:
+def test_limits_apply_until_the_answer_is_complete(flood: bytes, text: str) -> None:
     driver = talk(OK + KEY + READY, flood, *[flood] * 2000)
     with pytest.raises(ProtocolError, match=text):
         driver.run(handshake(make(target_session_attrs="read-write")))
     assert driver.waits < 200
 
 
-def test_the_answer_lifts_the_limits() -> None:
+def test_limits_end_after_the_answer() -> None:
     long = frame(b"D", struct.pack("!HI", 1, 100_000) + b"x" * 100_000)
     established = talk(OK + KEY + READY, row("off")).run(handshake(make(target_session_attrs="read-write")))
     established.reader.feed(long)
