@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 HONEST = 20  # connects at the same time
 ROUNDS = 3
 ATTEMPTS = 2
-PAUSE = 0.1  # seconds before an attacked connect is begun again
+PAUSE = 0.1  # seconds before an attacked connect is repeated
 SLOWDOWN = 10  # the greatest ratio of times with and without an attack
 LATENESS = 2  # the greatest ratio of the duration of an attacked connect and its connect_timeout
 LINGER = 3.0  # seconds that a thread of babar-tls may wait for the next connect
@@ -39,7 +39,7 @@ _MIB = 1 << 20
 
 
 def open_descriptors() -> list[str]:
-    """Return the sockets, pipes and pollers of this process. Regular files are left out: libraries keep some open."""
+    """Return the sockets, pipes and pollers of this process. Regular files are excluded: libraries keep some open."""
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
@@ -87,7 +87,7 @@ def left_open() -> tuple[list[str], list[str], int]:
 
 
 def stacks() -> str:
-    """Return what the threads of the library are doing."""
+    """Return the stacks of the library's threads."""
     frames = sys._current_frames()
     names = {thread.ident: thread.name for thread in threading.enumerate() if thread.name.startswith("babar-tls")}
     return "\n".join(
@@ -98,8 +98,8 @@ def stacks() -> str:
 
 
 @contextlib.contextmanager
-def nothing_left() -> Iterator[None]:
-    """Assert that no thread of the library and no descriptor is left behind, after a bounded wait."""
+def no_leaks() -> Iterator[None]:
+    """Assert that the library's threads end and all descriptors are closed, after a bounded wait."""
     _, *before = left_open()
     yield
     expected = ([], *before)
@@ -109,16 +109,16 @@ def nothing_left() -> Iterator[None]:
     assert left == expected, f"left: {left}, expected: {expected}\n{stacks()}"
 
 
-async def poll(is_so: Callable[[], bool], seconds: float) -> bool:
-    """Wait until `is_so` returns True, at most so many seconds; return what it returned last."""
+async def poll(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until `condition` returns True, for at most `seconds`; return its last result."""
     deadline = time.monotonic() + seconds
-    while not (result := is_so()) and time.monotonic() < deadline:  # noqa: ASYNC110 - the state has no event
+    while not (result := condition()) and time.monotonic() < deadline:  # noqa: ASYNC110 - the state has no event
         await asyncio.sleep(0.005)
     return result
 
 
 async def connect_round(config: Config, *, count: int = HONEST) -> float:
-    """Return the seconds that `count` connects take which begin at the same time."""
+    """Return the seconds that `count` simultaneous connects take."""
     started = time.perf_counter()
     results = await asyncio.gather(*(AsyncSession.connect(config) for _ in range(count)), return_exceptions=True)
     seconds = time.perf_counter() - started
@@ -163,10 +163,10 @@ class Times:
 
     @property
     def ratios(self) -> tuple[float, float]:
-        """How much longer the honest connects took during the attack, and after it."""
+        """The ratio of the times of honest connects during the attack, and after it, to those without it."""
         if self.failures:
             return math.inf, math.inf
-        # The machine may have been busier after the first measurement: the usual time is that of both.
+        # Both measurements are used, because the machine may have been busier during one of them.
         usual = mean(self.before + self.after)
         return mean(self.during) / usual, mean(self.after) / mean(self.before)
 
@@ -198,11 +198,11 @@ class Outcome:
 
 
 class Attack:
-    """Connects to a hostile server, each of which is begun again a moment after it has ended.
+    """Connects to a hostile server, each of which is repeated a moment after it has ended.
 
     Attributes:
         outcomes: The connects that have ended.
-        failures: Exceptions that are not `Error`; `None` for a task that was cancelled and returned.
+        failures: Exceptions that are not `Error`; `None` for a task that returned in spite of its cancellation.
     """
 
     def __init__(self, config: Config, count: int) -> None:
@@ -236,7 +236,7 @@ class Attack:
         return await poll(lambda: len(self._ended_once) == self._count, seconds)
 
     async def _repeat(self, number: int) -> None:
-        while not self._over:  # a cancellation may be lost, which is a failure, and must not be a test without end
+        while not self._over:  # ends the test if a cancellation is lost, which is a failure
             self._connecting += 1
             started = time.perf_counter()
             caught: Error | None = None

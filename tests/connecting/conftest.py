@@ -1,4 +1,4 @@
-"""One authority, and honest, flooding and slow servers, each kind in a process of its own."""
+"""A CA, and honest, flooding and slow servers, each kind in its own process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .peers import PeerProcess
 
-#: /proc is needed to count what is open.
+#: /proc is needed to count open descriptors.
 collect_ignore_glob = [] if Path("/proc/self/fd").exists() else ["test_*.py"]
 
 
@@ -25,7 +25,7 @@ collect_ignore_glob = [] if Path("/proc/self/fd").exists() else ["test_*.py"]
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name not in available_backends():
-        pytest.skip(f"the backend {name} is not installed")
+        pytest.skip(f"backend {name} is not installed")
     return name
 
 
@@ -89,5 +89,5 @@ def config(
 @pytest.fixture(params=["asyncio", "uvloop"], scope="session")
 def new_event_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
     create: Callable[[], asyncio.AbstractEventLoop] = pytest.importorskip(request.param).new_event_loop
-    create().close()  # libuv opens a pipe with its first loop, and keeps it
+    create().close()  # libuv opens a pipe with its first loop and keeps it open
     return create

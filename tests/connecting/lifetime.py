@@ -1,8 +1,8 @@
 """Servers, event loops and checks that the tests of this package share.
 
-Each test module assigns the fixtures that it uses to names of its own::
+Each test module assigns the fixtures that it uses::
 
-    nothing_is_left, threads_end = lifetime.nothing_is_left, lifetime.threads_end
+    no_leaks, no_leaked_threads = lifetime.no_leaks, lifetime.no_leaked_threads
     backend = lifetime.backend
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from hostile.scripts import PASSWORD, READY, data_row, log_in, until_gone
+from hostile.scripts import PASSWORD, READY, data_row, log_in, receive_until_closed
 
 import babar_tls
 from babar_tls import AsyncSession, Config, Error, available_backends
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: The long form repeats the random tests some thousand times.
+#: The exhaustive form repeats the random tests some thousand times.
 EXHAUSTIVE = os.environ.get("BABAR_TLS_EXHAUSTIVE") == "1"
-#: A bound for what has to happen at once, on a busy machine.
-PROMPT = 5.0
-#: Longer than any wait of a test, so that a test cannot pass because a deadline came.
-FAR_AWAY = 100.0
+#: Seconds in which something immediate must happen, on a busy machine.
+IMMEDIATE = 5.0
+#: Longer than any wait of a test, so that a test cannot pass because of a timeout.
+FAR_TIMEOUT = 100.0
 _LINGER = 3.0  # seconds that an idle thread of the library may live
 _ROW = b"D" + struct.pack("!i", 4 + len(data_row(b"1"))) + data_row(b"1")
 _ROWS = b"".join(
@@ -52,28 +52,28 @@ _problems: list[str] = []
 try:
     import uvloop
 except ImportError:
-    pass  # it has no wheels for some platforms
+    pass  # some platforms have no wheels
 else:
     uvloop.new_event_loop().close()  # the first loop opens a pipe that the process keeps
 
 
 def repeat(short: int, long: int) -> int:
-    """Return the number of repetitions in the form of the tests that is run."""
+    """Return the number of repetitions in the selected form of the tests."""
     return long if EXHAUSTIVE else short
 
 
 def randomness(seed: int = 0) -> random.Random:
-    """Return a source of random moments."""
-    return random.Random(seed)  # noqa: S311 - moments, no secrets
+    """Return a source of random times."""
+    return random.Random(seed)  # noqa: S311 - times, not secrets
 
 
-# What may be left behind
+# Leaks
 
 
 def descriptors() -> Counter[str]:
     """Count the sockets, pipes and pollers that this process has open.
 
-    Files are left out: libraries open some of their own at first use, and keep them.
+    Files are excluded: libraries open some on first use and keep them.
     """
     found: Counter[str] = Counter()
     for entry in Path("/proc/self/fd").iterdir():
@@ -93,8 +93,8 @@ def sockets_to(port: int) -> int:
     return sum(count for target, count in descriptors().items() if target in there)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = PROMPT) -> bool:
-    """Wait for a condition; return whether it came true in time."""
+def wait_until(condition: Callable[[], object], seconds: float = IMMEDIATE) -> bool:
+    """Wait for a condition; return True if it became true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -119,11 +119,11 @@ def _other_threads() -> set[threading.Thread]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """Check that a test leaves no descriptor and no thread, and that no error was reported behind its back.
+def no_leaks() -> Iterator[None]:
+    """Check that a test leaks no descriptor and no thread, and that no error was reported to a hook.
 
-    Descriptors have to be closed without the help of the garbage collector. `threads_end` checks the threads of the
-    library, which may wait a while for more work.
+    Descriptors must be closed without the garbage collector. `no_leaked_threads` checks the threads of the library,
+    which may wait for more work.
     """
     if not Path("/proc/self/fd").exists():
         pytest.skip("needs /proc to count open descriptors")
@@ -134,17 +134,17 @@ def nothing_is_left() -> Iterator[None]:
         patch.setattr(threading, "excepthook", _note_thread)
         yield
         wait_until(lambda: not descriptors() - before)
-        assert not descriptors() - before, f"descriptors are left open: {_described(descriptors() - before)}"
-        assert wait_until(lambda: _other_threads() <= threads), "threads are left running"
+        assert not descriptors() - before, f"leaked descriptors: {_described(descriptors() - before)}"
+        assert wait_until(lambda: _other_threads() <= threads), "leaked threads"
         gc.collect()
-    assert _problems == [], f"reported behind the test: {_problems}"
+    assert _problems == [], f"errors reported to hooks: {_problems}"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def threads_end() -> Iterator[None]:
+def no_leaked_threads() -> Iterator[None]:
     """Check that the threads of the library end soon after the last test of a module."""
     yield
-    assert wait_until(lambda: not any(map(_is_of_the_library, threading.enumerate())), _LINGER + PROMPT)
+    assert wait_until(lambda: not any(map(_is_of_the_library, threading.enumerate())), _LINGER + IMMEDIATE)
 
 
 def _note_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
@@ -157,7 +157,7 @@ def _note_thread(arguments: threading.ExceptHookArgs) -> None:
 
 
 def note_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Be the exception handler of a test's event loop: `nothing_is_left` then fails the test."""
+    """Handle an error of an event loop: `no_leaks` then fails the test."""
     _problems.append(f"event loop: {context.get('message')}: {context.get('exception')!r}")
 
 
@@ -172,26 +172,26 @@ def run(
     async def checked() -> _T:
         asyncio.get_running_loop().set_exception_handler(note_loop_error)
         result = await main()
-        await no_task_is_left()
+        await assert_no_other_task()
         return result
 
     with asyncio.Runner(loop_factory=loop_factory, debug=debug) as runner:
         return runner.run(checked())
 
 
-async def no_task_is_left() -> None:
-    """Check that the current task is the only one, or will be in a moment."""
+async def assert_no_other_task() -> None:
+    """Check that the current task is the only one, after a short wait."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
         await asyncio.wait(others, timeout=1)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-# How a connect can end
+# Outcomes of connects
 
 
 async def outcome(connecting: Awaitable[AsyncSession]) -> str:
-    """Await a connect that may be given up, close its session, and return how it ended; other errors are raised."""
+    """Await a connect, close its session, and return the outcome; unexpected errors are raised."""
     try:
         session = await connecting
     except asyncio.CancelledError:
@@ -202,13 +202,13 @@ async def outcome(connecting: Awaitable[AsyncSession]) -> str:
     return "session"
 
 
-def assert_ends(ends: Counter[str], *expected: str) -> None:
-    """Check that connects have ended in no other way, and in the long form of the tests in each of these."""
+def assert_outcomes(ends: Counter[str], *expected: str) -> None:
+    """Check that connects had no other outcomes, and in the exhaustive form that each outcome occurred."""
     assert set(ends) == set(expected) if EXHAUSTIVE else set(ends) <= set(expected)
 
 
 async def measure(config: Config, width: int = 1) -> float:
-    """Return how long a connect takes, in seconds, where `width` of them run at a time."""
+    """Return the median seconds of a connect while `width` of them run at the same time."""
 
     async def several() -> list[float]:
         times = []
@@ -224,7 +224,7 @@ async def measure(config: Config, width: int = 1) -> float:
 
 
 def moment(source: random.Random, seconds: float) -> float:
-    """Return a random moment in a connect that takes so long: anywhere, or close to its end."""
+    """Return a random time within a connect of this duration: any time, or one close to its end."""
     if source.random() < 0.5:
         return source.uniform(0, 1.2 * seconds)
     return max(0.0, source.gauss(seconds, 0.2 * seconds))
@@ -234,20 +234,20 @@ def moment(source: random.Random, seconds: float) -> float:
 
 
 def silent(peer: ScriptedPeer) -> None:
-    """Accept, and send nothing."""
-    until_gone(peer)
+    """Accept the connection and send nothing."""
+    receive_until_closed(peer)
 
 
 def dripping(peer: ScriptedPeer) -> None:
-    """Send a TLS handshake message of 16 kB, a byte at a time."""
+    """Send a TLS handshake message of 16 kB in single bytes."""
     peer.receive_startup()
     peer.send(b"S")
-    peer.receive_exactly(5)  # what comes before the ClientHello counts as an injection
+    peer.receive_exactly(5)  # bytes before the ClientHello would be refused as an injection
     peer.drip(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xf0" + bytes(16000), 0.002)
 
 
-def talking(certificate: ServerCertificate | None) -> Callable[[ScriptedPeer], None]:
-    """Return a script that answers queries with a row, copies with rows without an end, and "silence" with nothing."""
+def answer_queries(certificate: ServerCertificate | None) -> Callable[[ScriptedPeer], None]:
+    """Return a script that answers queries with a row, copies with endless rows, and "silence" with nothing."""
 
     def script(peer: ScriptedPeer) -> None:
         if certificate is not None:
@@ -258,12 +258,12 @@ def talking(certificate: ServerCertificate | None) -> Callable[[ScriptedPeer], N
                 head = peer.receive_exactly(5)
                 length = struct.unpack("!i", head[1:])[0] - 4
                 if length > 1_000_000:
-                    time.sleep(0.3)  # the client cannot send on meanwhile
+                    time.sleep(0.3)  # the client has to wait until it can send
                 kind, payload = head[:1], peer.receive_exactly(length)
                 if kind != b"Q":
                     return
                 if b"silence" in payload:
-                    until_gone(peer)
+                    receive_until_closed(peer)
                     return
                 if b"copy" in payload:
                     peer.send_message(b"H", b"\0\0\0")
@@ -276,15 +276,15 @@ def talking(certificate: ServerCertificate | None) -> Callable[[ScriptedPeer], N
     return script
 
 
-def talking_server(certificate: ServerCertificate | None) -> ScriptedServer:
-    """Return a server that runs `talking`."""
-    return ScriptedServer(talking(certificate), timeout=FAR_AWAY)
+def query_server(certificate: ServerCertificate | None) -> ScriptedServer:
+    """Return a server that runs `answer_queries`."""
+    return ScriptedServer(answer_queries(certificate), timeout=FAR_TIMEOUT)
 
 
 @pytest.fixture(params=["stdlib", "openssl", "rustls"])
 def backend(request: pytest.FixtureRequest) -> str:
     if request.param not in available_backends():
-        pytest.skip(f"the {request.param} backend is not installed")
+        pytest.skip(f"backend {request.param} is not installed")
     return request.param
 
 
@@ -302,13 +302,13 @@ def root(certificate: ServerCertificate, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def config(root: Path) -> Config:
-    """A client that verifies the server; `port` has to be replaced."""
+    """Return a configuration that verifies the server; the test replaces `port`."""
     return Config(
         host="127.0.0.1",
         port=1,
         user="app",
         password=PASSWORD,
-        connect_timeout=FAR_AWAY,
+        connect_timeout=FAR_TIMEOUT,
         tls_root_cert_path=str(root),
         tls_default_roots=False,
         scram_key_cache=False,
@@ -317,19 +317,19 @@ def config(root: Path) -> Config:
 
 @pytest.fixture(scope="module")
 def honest(certificate: ServerCertificate) -> Iterator[ScramServer]:
-    """A server that clients can log in to."""
-    with ScramServer({"app": PASSWORD}, certificate, timeout=FAR_AWAY) as server:
+    """Return a server that clients can log in to."""
+    with ScramServer({"app": PASSWORD}, certificate, timeout=FAR_TIMEOUT) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def ports(honest: ScramServer) -> Iterator[dict[str, int]]:
-    """The ports of an honest server, a silent and a dripping one."""
+    """Return the ports of an honest server, a silent and a dripping one."""
     with (
-        ScriptedServer(silent, timeout=FAR_AWAY) as mute,
-        ScriptedServer(dripping, timeout=FAR_AWAY) as slow,
+        ScriptedServer(silent, timeout=FAR_TIMEOUT) as silent_server,
+        ScriptedServer(dripping, timeout=FAR_TIMEOUT) as dripping_server,
     ):
-        yield {"honest": honest.port, "silent": mute.port, "dripping": slow.port}
+        yield {"honest": honest.port, "silent": silent_server.port, "dripping": dripping_server.port}
 
 
 # Programs
@@ -340,10 +340,10 @@ class Program:
 
     Attributes:
         status: Its exit status.
-        output: The lines of its standard output, those with a name and a number left out.
+        output: The lines of its standard output, except those with a name and a number.
         errors: Its standard error.
-        moments: The numbers that it has printed, by their names (``name=1.5``).
-        ended: When it was gone, by `time.monotonic`.
+        moments: The numbers that it printed, by name (``name=1.5``).
+        ended: The time at which it had ended, by `time.monotonic`.
     """
 
     def __init__(self, code: str, *arguments: object, options: tuple[str, ...] = ()) -> None:
@@ -360,10 +360,10 @@ class Program:
         self.moments = {name: float(value) for name, _, value in (line.partition("=") for line in lines) if value}
         self.output = [line for line in lines if "=" not in line]
 
-    def assert_ended_well(self, status: int = 0) -> None:
-        """Check that it ended as it should: with this status, without a word, and soon after it printed ``end=…``."""
+    def assert_clean_exit(self, status: int = 0) -> None:
+        """Check its exit status, that it reported no error, and that it ended soon after it printed ``end=…``."""
         assert (self.status, self.errors) == (status, ""), f"exit status {self.status}, standard error:\n{self.errors}"
-        assert self.ended - self.moments["end"] < PROMPT, "the program does not end"
+        assert self.ended - self.moments["end"] < IMMEDIATE, "the program ended too late"
 
 
 #: The beginning of a program: `target(port)` is the configuration to connect with.

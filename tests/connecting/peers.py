@@ -1,8 +1,8 @@
-"""Honest and hostile PostgreSQL servers, in a process of their own.
+"""Honest and hostile PostgreSQL servers in a separate process.
 
-A server that shares the client's process shares its GIL, and a measurement of the client would include the server.
-`PeerProcess` starts ``python -m connecting.peers``, which serves each kind of peer on a port of its own and ends when
-its standard input is closed.
+A server in the client's process would share its GIL, and a measurement of the client would include the server.
+`PeerProcess` starts ``python -m connecting.peers``, which serves each kind of peer on its own port and exits when its
+standard input is closed.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ HELLO_REQUESTS = b"\x16\3\3" + struct.pack("!H", _MAX_RECORD) + bytes(_MAX_RECOR
 
 
 class Identity:
-    """The certificate of the servers, and one TLS context and SCRAM secret for all connections: making them takes time.
+    """The certificate of the servers, with one TLS context and SCRAM secret for all connections.
 
-    A server that spent that time at each connection would be slower than the client, and hide how fast that is.
+    Creating them takes time. Doing so for each connection would make the server slower than the measured client.
     """
 
     def __init__(self, certificate: ServerCertificate) -> None:
@@ -102,7 +102,7 @@ class Identity:
         peer.send(message(b"R", struct.pack("!i", _SASL_FINAL) + final))
 
 
-def until_gone(peer: ScriptedPeer) -> None:
+def receive_until_closed(peer: ScriptedPeer) -> None:
     """Read until the client has closed the connection."""
     while peer.receive():
         pass
@@ -136,8 +136,8 @@ def read_startup(peer: ScriptedPeer, identity: Identity) -> None:
     peer.receive_startup()
 
 
-def read_question(peer: ScriptedPeer, identity: Identity) -> None:
-    """Get ready without the parameters that `target_session_attrs` needs, and read the query that asks for them."""
+def read_query(peer: ScriptedPeer, identity: Identity) -> None:
+    """Complete the login without the parameters for `target_session_attrs`, and read the query for them."""
     read_startup(peer, identity)
     peer.send(AUTHENTICATION_OK + message(b"S", b"server_version\00013.0\0") + READY)
     kind = b""
@@ -145,7 +145,7 @@ def read_question(peer: ScriptedPeer, identity: Identity) -> None:
         kind, _ = peer.receive_message()
 
 
-# A script behaves as a PostgreSQL server does, up to some point, and returns what it does from there on.
+# A script behaves like a PostgreSQL server up to some point, and returns a function for the rest.
 
 
 def log_in(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
@@ -153,11 +153,11 @@ def log_in(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
     identity.authenticate(peer)
     ready = AUTHENTICATION_OK + message(b"S", b"server_version\00017.0\0") + message(b"K", struct.pack("!ii", 4711, 42))
     peer.send(ready + READY)
-    return partial(until_gone, peer)
+    return partial(receive_until_closed, peer)
 
 
 def hello_requests(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
-    """Send HelloRequests in plain text in place of a ServerHello."""
+    """Send HelloRequests without encryption in place of a ServerHello."""
     read_ssl_request(peer)
     peer.receive_exactly(5)
     return partial(flood, peer, HELLO_REQUESTS)
@@ -184,38 +184,38 @@ def notices(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
 
 
 def notices_for_answer(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
-    """Send NoticeResponses when the client asks for what `target_session_attrs` needs."""
-    read_question(peer, identity)
+    """Send NoticeResponses in response to the query for `target_session_attrs`."""
+    read_query(peer, identity)
     return partial(flood, peer, NOTICE)
 
 
 def rows_for_answer(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
-    """Send DataRows without end when the client asks for what `target_session_attrs` needs."""
-    read_question(peer, identity)
+    """Send endless DataRows in response to the query for `target_session_attrs`."""
+    read_query(peer, identity)
     peer.send(ROW_DESCRIPTION)
     return partial(flood, peer, DATA_ROW)
 
 
 def giant_row_for_answer(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
-    """Send the header of a DataRow of 1 GB, and then bytes without end, as the answer to the same question."""
-    read_question(peer, identity)
+    """Send the header of a DataRow of 1 GB and endless bytes in response to the same query."""
+    read_query(peer, identity)
     peer.send(ROW_DESCRIPTION + b"D" + struct.pack("!ihi", _MAX_MESSAGE, 1, _MAX_MESSAGE - 10))
     return partial(flood, peer, b"x")
 
 
 def drip(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
-    """Send a TLS handshake record one byte every 5 ms."""
+    """Send a TLS handshake record, one byte every 5 ms."""
     read_ssl_request(peer)
     peer.receive_exactly(5)
     return partial(peer.drip, b"\x16\3\3\x40\0\2\0\x3f\xf0" + bytes(_MAX_RECORD), 0.005)
 
 
 def silence(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
-    return partial(until_gone, peer)
+    return partial(receive_until_closed, peer)
 
 
 def derivation(peer: ScriptedPeer, identity: Identity) -> Callable[[], None]:
-    """Require `ITERATIONS` of PBKDF2 with a new salt, and refuse the login then."""
+    """Require `ITERATIONS` of PBKDF2 with a new salt, and then refuse the login."""
     read_startup(peer, identity)
     peer.send(message(b"R", struct.pack("!i", _SASL) + b"SCRAM-SHA-256\0\0"))
     nonce = peer.receive_message()[1].partition(b"r=")[2] + b"more"
@@ -250,9 +250,9 @@ class PeerProcess:
 
     Args:
         kinds: Keys of `SCRIPTS`.
-        certificate: The certificate that every peer presents.
-        nice: Give the process a low priority. Servers that flood are other machines, and their computing must not take
-            time from the client.
+        certificate: The certificate of all peers.
+        nice: Give the process a low priority. Real servers run on other machines, so a flooding server must not take
+            CPU time from the client.
 
     Attributes:
         ports: The port of each kind.
@@ -278,7 +278,7 @@ class PeerProcess:
             name: b64encode(value).decode() if isinstance(value, bytes) else value
             for name, value in asdict(self._certificate).items()
         }
-        self.ports = self._ask({"kinds": self._kinds, "certificate": fields, "nice": self._nice})
+        self.ports = self._request({"kinds": self._kinds, "certificate": fields, "nice": self._nice})
         return self
 
     def __exit__(
@@ -296,28 +296,28 @@ class PeerProcess:
             self._process.stdout.close()
 
     def check(self, kind: str) -> None:
-        """Assert that the peer `kind` has got to its point with a client, and that its script does not fail."""
-        report = self._ask(kind)
+        """Assert that a client reached the end of the peer's script, and that the script had no errors."""
+        report = self._request(kind)
         assert report["errors"] == []
         assert report["reached"] > 0
 
-    def wait_until_left(self, kind: str, seconds: float) -> float:
+    def wait_until_disconnected(self, kind: str, seconds: float) -> float:
         """Return the seconds until no client is connected to the peer `kind`, at most about `seconds`."""
         started = time.monotonic()
-        while self._ask(kind)["connections"] and time.monotonic() - started < seconds:
+        while self._request(kind)["connections"] and time.monotonic() - started < seconds:
             time.sleep(0.005)
         return time.monotonic() - started
 
-    def _ask(self, question: Any) -> Any:
+    def _request(self, request: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
 
 class _Counted:
-    """A script, and what has become of the connections that it has served."""
+    """A script with the number of its connections and errors."""
 
     def __init__(self, script: Script, identity: Identity) -> None:
         self.server = ScriptedServer(self._serve, timeout=_TIMEOUT)
@@ -334,17 +334,17 @@ class _Counted:
         with self._lock:
             self._connections += 1
         try:
-            go_on = self._script(peer, self._identity)
+            finish = self._script(peer, self._identity)
             with self._lock:
                 self._reached += 1
-            go_on()
+            finish()
         finally:
             with self._lock:
                 self._connections -= 1
 
 
 def main() -> None:
-    """Serve what the first line of standard input names; answer the kinds named by the following lines."""
+    """Serve the kinds in the first line of standard input; report on the kinds in the following lines."""
     task = json.loads(sys.stdin.readline())
     if task["nice"]:
         os.nice(_NICENESS)

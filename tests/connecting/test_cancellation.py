@@ -1,4 +1,4 @@
-"""A connect that is given up, at any moment and in any way, ends in a session or in a documented exception."""
+"""A connect that is cancelled or times out at any time ends in a session or a documented exception."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ import babar_tls
 from babar_tls import AsyncSession, Config
 
 from . import lifetime
-from .lifetime import assert_ends, measure, moment, no_task_is_left, note_loop_error, outcome, randomness, repeat, run
+from .lifetime import (
+    assert_no_other_task,
+    assert_outcomes,
+    measure,
+    moment,
+    note_loop_error,
+    outcome,
+    randomness,
+    repeat,
+    run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from babar_tls.testing import ScramServer
 
-nothing_is_left, threads_end = lifetime.nothing_is_left, lifetime.threads_end
+no_leaks, no_leaked_threads = lifetime.no_leaks, lifetime.no_leaked_threads
 backend, certificate, root, config, honest, ports = (
     lifetime.backend,
     lifetime.certificate,
@@ -35,7 +45,7 @@ _WIDTH = 4  # connects at a time
 
 
 async def many(count: int, attempt: Callable[[], Awaitable[str]]) -> Counter[str]:
-    """Make so many attempts, a few at a time, and count how they end."""
+    """Make this number of attempts, a few at a time, and count their outcomes."""
     ends: Counter[str] = Counter()
     left = count
 
@@ -54,21 +64,21 @@ def target(config: Config, backend: str, honest: ScramServer) -> Config:
     return config.replace(port=honest.port, tls_backend=backend)
 
 
-# Random moments
+# Random times
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_cancelled_at_a_random_moment(target: Config, host: str) -> None:
-    """Half of the moments are close to the end of the connect, where its result is on its way to the event loop."""
+def test_cancellation_at_a_random_time(target: Config, host: str) -> None:
+    """Half of the times are close to the end of the connect, when its result is delivered to the event loop."""
     source = randomness()
-    there = target.replace(host=host)
+    target_host = target.replace(host=host)
 
     async def main() -> Counter[str]:
-        seconds = await measure(there, _WIDTH)
+        seconds = await measure(target_host, _WIDTH)
         loop = asyncio.get_running_loop()
 
         async def attempt() -> str:
-            task = asyncio.ensure_future(AsyncSession.connect(there))
+            task = asyncio.ensure_future(AsyncSession.connect(target_host))
             timer = loop.call_later(moment(source, seconds), task.cancel)
             try:
                 return await outcome(task)
@@ -77,7 +87,7 @@ def test_cancelled_at_a_random_moment(target: Config, host: str) -> None:
 
         return await many(repeat(35, 1000), attempt)
 
-    assert_ends(run(main), "cancelled", "session")
+    assert_outcomes(run(main), "cancelled", "session")
 
 
 def test_wait_for_with_a_random_timeout(target: Config) -> None:
@@ -90,12 +100,12 @@ def test_wait_for_with_a_random_timeout(target: Config) -> None:
             lambda: outcome(asyncio.wait_for(AsyncSession.connect(target), moment(source, seconds))),
         )
 
-    assert_ends(run(main), "TimeoutError", "session")
+    assert_outcomes(run(main), "TimeoutError", "session")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_random_connect_timeout(target: Config, host: str) -> None:
-    """The deadline comes at any moment, and the error is the library's own."""
+    """The exception is babar_tls.TimeoutError."""
     source = randomness()
 
     async def main() -> Counter[str]:
@@ -112,11 +122,13 @@ def test_random_connect_timeout(target: Config, host: str) -> None:
 
         return await many(repeat(14, 400), attempt)
 
-    assert_ends(run(main), "TimeoutError", "session")
+    assert_outcomes(run(main), "TimeoutError", "session")
 
 
 @pytest.mark.parametrize("kind", ["silent", "dripping"])
-def test_cancelled_while_the_server_is_slow(config: Config, backend: str, kind: str, ports: Mapping[str, int]) -> None:
+def test_cancellation_while_the_server_is_slow(
+    config: Config, backend: str, kind: str, ports: Mapping[str, int]
+) -> None:
     source = randomness()
     target = config.replace(port=ports[kind], tls_backend=backend)
 
@@ -130,10 +142,10 @@ def test_cancelled_while_the_server_is_slow(config: Config, backend: str, kind: 
 
         return await many(repeat(12, 300), attempt)
 
-    assert_ends(run(main), "cancelled")
+    assert_outcomes(run(main), "cancelled")
 
 
-def test_cancelled_before_it_has_begun(target: Config) -> None:
+def test_cancellation_before_the_connect_starts(target: Config) -> None:
     async def main() -> None:
         task = asyncio.ensure_future(AsyncSession.connect(target))
         task.cancel()
@@ -143,8 +155,8 @@ def test_cancelled_before_it_has_begun(target: Config) -> None:
     run(main)
 
 
-def test_cancelled_again_and_again(target: Config) -> None:
-    """Each turn of the event loop cancels the task once more, until it has ended."""
+def test_repeated_cancellation(target: Config) -> None:
+    """Each iteration of the event loop cancels the task again, until it has ended."""
     source = randomness()
 
     async def main() -> Counter[str]:
@@ -164,14 +176,14 @@ def test_cancelled_again_and_again(target: Config) -> None:
 
         return await many(repeat(12, 300), attempt)
 
-    assert_ends(run(main), "cancelled", "session")
+    assert_outcomes(run(main), "cancelled", "session")
 
 
-# The same turn of the event loop as the result
+# The same iteration of the event loop as the result
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Cancels a task at the moment at which another thread delivers something to the event loop."""
+    """Cancels a task when another thread schedules a callback in the event loop."""
 
     task: asyncio.Task[Any] | None = None
     when = ""
@@ -187,7 +199,7 @@ class _Loop(asyncio.SelectorEventLoop):
             callback(*given)
             if when == "after":
                 task.cancel()
-            elif when == "next":  # runs before or after the task, depending on who was scheduled first
+            elif when == "next":  # runs before or after the task, depending on the order of scheduling
                 self.call_soon(task.cancel)
 
         call = callback if task is None else with_cancellation
@@ -195,8 +207,8 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 @pytest.mark.parametrize("when", ["before", "after", "next"])
-def test_cancelled_in_the_same_tick_as_the_result(target: Config, when: str) -> None:
-    """The result was delivered, or is about to be, when the task is cancelled."""
+def test_cancellation_in_the_same_loop_iteration_as_the_result(target: Config, when: str) -> None:
+    """The result has been delivered, or is about to be."""
 
     async def main() -> Counter[str]:
         loop = asyncio.get_running_loop()
@@ -213,7 +225,7 @@ def test_cancelled_in_the_same_tick_as_the_result(target: Config, when: str) -> 
     assert "cancelled" in ends or when == "next"
 
 
-# The ways in which libraries cancel
+# Cancellation by libraries
 
 
 @pytest.fixture
@@ -225,7 +237,7 @@ def run_with_anyio(anyio: Any, main: Callable[[], Awaitable[Counter[str]]]) -> C
     async def checked() -> Counter[str]:
         asyncio.get_running_loop().set_exception_handler(note_loop_error)
         ends = await main()
-        await no_task_is_left()
+        await assert_no_other_task()
         return ends
 
     result: Counter[str] = anyio.run(checked, backend="asyncio")
@@ -234,7 +246,7 @@ def run_with_anyio(anyio: Any, main: Callable[[], Awaitable[Counter[str]]]) -> C
 
 @pytest.mark.parametrize("scope", ["move_on_after", "fail_after"])
 def test_anyio_timeouts_in_a_task_group(target: Config, scope: str, anyio: Any) -> None:
-    """A cancelled scope of anyio cancels its tasks in each turn of the event loop until they have left it."""
+    """A cancelled scope of anyio cancels its tasks in each iteration of the event loop until they have left it."""
     source = randomness()
 
     async def main() -> Counter[str]:
@@ -258,10 +270,10 @@ def test_anyio_timeouts_in_a_task_group(target: Config, scope: str, anyio: Any) 
                     group.start_soon(one)
         return ends
 
-    assert_ends(run_with_anyio(anyio, main), "cancelled", "session")
+    assert_outcomes(run_with_anyio(anyio, main), "cancelled", "session")
 
 
-def test_anyio_task_group_that_is_cancelled(target: Config, anyio: Any) -> None:
+def test_cancelled_anyio_task_group(target: Config, anyio: Any) -> None:
     source = randomness()
 
     async def main() -> Counter[str]:
@@ -285,7 +297,7 @@ def test_anyio_task_group_that_is_cancelled(target: Config, anyio: Any) -> None:
                 group.cancel_scope.cancel()
         return ends
 
-    assert_ends(run_with_anyio(anyio, main), "cancelled", "session")
+    assert_outcomes(run_with_anyio(anyio, main), "cancelled", "session")
 
 
 class _FailureError(Exception):
@@ -319,7 +331,7 @@ def test_task_group_with_a_failing_sibling(target: Config) -> None:
                 ends[await outcome(task)] += 1
         return ends
 
-    assert_ends(run(main), "cancelled", "session")
+    assert_outcomes(run(main), "cancelled", "session")
 
 
 def test_asyncio_timeout_block(target: Config) -> None:
@@ -339,13 +351,11 @@ def test_asyncio_timeout_block(target: Config) -> None:
 
         return await many(repeat(16, 400), attempt)
 
-    assert_ends(run(main), "TimeoutError", "session")
+    assert_outcomes(run(main), "TimeoutError", "session")
 
 
-def test_event_loop_is_free_while_connects_are_cancelled(
-    config: Config, backend: str, ports: Mapping[str, int]
-) -> None:
-    """Cancelling does not wait for the thread that connects."""
+def test_cancellation_does_not_block_the_event_loop(config: Config, backend: str, ports: Mapping[str, int]) -> None:
+    """Cancellation does not wait for the connect thread."""
     target = config.replace(port=ports["silent"], tls_backend=backend)
 
     async def main() -> float:

@@ -1,4 +1,4 @@
-"""A program can end at any moment of a connect: at once, with its own exit status, and without a word."""
+"""Programs that end during a connect exit immediately, with their own exit status and no output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-nothing_is_left, threads_end = lifetime.nothing_is_left, lifetime.threads_end
+no_leaks, no_leaked_threads = lifetime.no_leaks, lifetime.no_leaked_threads
 backend, certificate, root, honest, ports = (
     lifetime.backend,
     lifetime.certificate,
@@ -42,8 +42,8 @@ end()
 
 
 @pytest.mark.timeout(900)
-def test_programs_whose_last_connect_timed_out_end_cleanly(backend: str, root: Path, ports: Mapping[str, int]) -> None:
-    """The connects are given up at any point of the handshake, while their threads are inside the TLS library."""
+def test_program_exits_cleanly_after_timed_out_connects(backend: str, root: Path, ports: Mapping[str, int]) -> None:
+    """The connects time out at any point of the handshake, while their threads are inside the TLS library."""
     source = randomness()
     choices = [[ports["honest"]], list(ports.values())]
     seeds = [source.randrange(1 << 30) for _ in range(repeat(8, 100))]
@@ -53,11 +53,11 @@ def test_programs_whose_last_connect_timed_out_end_cleanly(backend: str, root: P
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         for program in pool.map(one, seeds):
-            program.assert_ended_well()
+            program.assert_clean_exit()
 
 
 ENDINGS = {
-    # The event loop is neither told to cancel the connect nor closed.
+    # The connect is not cancelled and the event loop is not closed.
     "loop not closed": """
 loop = asyncio.new_event_loop()
 loop.set_exception_handler(without_pending_tasks)
@@ -139,7 +139,7 @@ task = loop.create_task(AsyncSession.connect(target(ports[0])))
 loop.run_until_complete(asyncio.sleep(random.uniform(0, 0.03)))
 end()
 """,
-    "name is being looked up": """
+    "name lookup in progress": """
 import socket
 socket.getaddrinfo = lambda *arguments, **options: time.sleep(60)
 loop = asyncio.new_event_loop()
@@ -153,14 +153,14 @@ end()
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_programs_that_end_during_a_connect_end_cleanly(
+def test_program_exits_cleanly_during_a_connect(
     backend: str, ending: str, root: Path, ports: Mapping[str, int]
 ) -> None:
     """Neither the program nor its event loop cancels the connect."""
     if "uvloop" in ending:
         pytest.importorskip("uvloop")
     source = randomness()
-    # The short form has one kind of server for each backend, another one with the next ending.
+    # The short form uses one kind of server for each backend and ending.
     turn = list(ENDINGS).index(ending) + ["stdlib", "openssl", "rustls"].index(backend)
     kinds = _SERVERS * 10 if EXHAUSTIVE else [_SERVERS[turn % 3]]
 
@@ -169,7 +169,7 @@ def test_programs_that_end_during_a_connect_end_cleanly(
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         for program in pool.map(one, kinds):
-            program.assert_ended_well()
+            program.assert_clean_exit()
 
 
 EXIT_STATUS = """
@@ -183,8 +183,8 @@ asyncio.run(main())
 """
 
 
-def test_exit_status_is_kept(backend: str, root: Path, ports: Mapping[str, int]) -> None:
-    Program(PREAMBLE + EXIT_STATUS, backend, root, 0, ports["silent"]).assert_ended_well(3)
+def test_exit_status_is_kept_during_a_connect(backend: str, root: Path, ports: Mapping[str, int]) -> None:
+    Program(PREAMBLE + EXIT_STATUS, backend, root, 0, ports["silent"]).assert_clean_exit(3)
 
 
 AFTER_THE_MAIN_THREAD = """
@@ -213,12 +213,10 @@ begun.wait(60)
 """
 
 
-def test_thread_that_outlives_the_main_thread_goes_on_connecting(
-    backend: str, root: Path, ports: Mapping[str, int]
-) -> None:
-    """A program has not ended while a thread that is not a daemon runs, and its connects are wanted."""
+def test_thread_that_outlives_the_main_thread_can_connect(backend: str, root: Path, ports: Mapping[str, int]) -> None:
+    """A program has not ended while a non-daemon thread runs."""
     program = Program(PREAMBLE + AFTER_THE_MAIN_THREAD, backend, root, 0, ports["honest"])
-    program.assert_ended_well()
+    program.assert_clean_exit()
     assert program.output == ["connected"]
 
 
@@ -238,11 +236,9 @@ threading.Thread(target=work).start()
 """
 
 
-def test_thread_that_waits_for_a_daemon_thread_gets_an_error(
-    backend: str, root: Path, ports: Mapping[str, int]
-) -> None:
+def test_connect_in_a_daemon_thread_at_exit_is_an_error(backend: str, root: Path, ports: Mapping[str, int]) -> None:
     program = Program(PREAMBLE + WAITING_FOR_A_DAEMON, backend, root, 0, ports["silent"])
-    program.assert_ended_well()
+    program.assert_clean_exit()
     assert program.output == ["no thread to connect with can be started"]
 
 
@@ -259,7 +255,5 @@ end()
 """
 
 
-def test_daemon_thread_that_goes_on_connecting_does_not_keep_the_program(
-    backend: str, root: Path, ports: Mapping[str, int]
-) -> None:
-    Program(PREAMBLE + CONNECTING_DAEMON, backend, root, 0, ports["silent"]).assert_ended_well()
+def test_connecting_daemon_thread_does_not_delay_the_exit(backend: str, root: Path, ports: Mapping[str, int]) -> None:
+    Program(PREAMBLE + CONNECTING_DAEMON, backend, root, 0, ports["silent"]).assert_clean_exit()

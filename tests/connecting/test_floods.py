@@ -1,4 +1,4 @@
-"""Servers that never stop sending: their connects end on time, and honest connects go on meanwhile and afterwards."""
+"""Servers that send endlessly: their connects end on time and do not slow down honest connects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from babar_tls import AsyncSession, Config, IoError, ProtocolError, TimeoutError, TlsError
 
-from .clients import ATTEMPTS, LATENESS, Attack, Memory, Times, nothing_left, rounds, run
+from .clients import ATTEMPTS, LATENESS, Attack, Memory, Times, no_leaks, rounds, run
 from .peers import FLOODS
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class Scenario:
     attack: Attack
     memory: Memory
     all_ended: bool
-    seconds_until_left: float
+    seconds_until_disconnected: float
 
 
 async def observe(config: Config, flooding: PeerProcess, kind: str) -> Scenario:
-    await rounds(config)  # files are read and contexts are made
+    await rounds(config)  # read files and create contexts
     times = Times(await rounds(config))
     attack = Attack(attacked(config, flooding, kind, TIMEOUT), ATTACKERS)
     memory = Memory()
@@ -48,12 +48,12 @@ async def observe(config: Config, flooding: PeerProcess, kind: str) -> Scenario:
     async with attack:
         await times.measure_during(config)
         all_ended = await attack.all_ended_once()
-    left = asyncio.ensure_future(asyncio.to_thread(flooding.wait_until_left, kind, LATENESS * TIMEOUT))
+    left = asyncio.ensure_future(asyncio.to_thread(flooding.wait_until_disconnected, kind, LATENESS * TIMEOUT))
     memory.read()
     await times.measure_after(config)
-    seconds_until_left = await left
+    seconds_until_disconnected = await left
     flooding.check(kind)
-    return Scenario(times, attack, memory, all_ended, seconds_until_left)
+    return Scenario(times, attack, memory, all_ended, seconds_until_disconnected)
 
 
 @pytest.fixture(scope="module", params=FLOODS)
@@ -64,10 +64,10 @@ def flood(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def scenario(flood: str, config: Config, flooding: PeerProcess) -> tuple[Scenario, AssertionError | None]:
-    """Observe one flood; return the observations, and the error of a descriptor or thread that is left behind."""
+    """Observe one flood; return the observations, and the error of a leaked descriptor or thread."""
     observed, leak = None, None
     try:
-        with nothing_left():
+        with no_leaks():
             for _ in range(ATTEMPTS):
                 observed = run(observe(config, flooding, flood))
                 if not observed.times.is_doubtful():
@@ -85,7 +85,7 @@ def observed(scenario: tuple[Scenario, AssertionError | None]) -> Scenario:
     return scenario[0]
 
 
-def test_honest_connects_are_not_slowed_down(observed: Scenario) -> None:
+def test_flood_does_not_slow_down_honest_connects(observed: Scenario) -> None:
     observed.times.check()
 
 
@@ -107,31 +107,31 @@ def test_socket_is_closed_when_the_error_arrives(observed: Scenario) -> None:
     assert [outcome.sockets for outcome in observed.attack.outcomes if outcome.sockets] == []
 
 
-def test_server_loses_its_clients(observed: Scenario) -> None:
-    assert observed.seconds_until_left < LATENESS * TIMEOUT
+def test_server_sees_the_disconnection_on_time(observed: Scenario) -> None:
+    assert observed.seconds_until_disconnected < LATENESS * TIMEOUT
 
 
-def test_memory_is_bounded(observed: Scenario) -> None:
+def test_flood_does_not_exhaust_memory(observed: Scenario) -> None:
     if observed.memory.growth is None:
         pytest.skip("the peak of the resident set size cannot be reset here")
     assert observed.memory.growth < GROWTH
 
 
-def test_nothing_is_left(scenario: tuple[Scenario, AssertionError | None]) -> None:
+def test_flood_leaks_no_descriptor_or_thread(scenario: tuple[Scenario, AssertionError | None]) -> None:
     if scenario[1] is not None:
         raise scenario[1]
 
 
-def test_flood_without_a_timeout_ends(flood: str, config: Config, flooding: PeerProcess) -> None:
-    """Without connect_timeout the number of bytes is what bounds a connect."""
+def test_flood_ends_without_connect_timeout(flood: str, config: Config, flooding: PeerProcess) -> None:
+    """Without connect_timeout the number of bytes is limited."""
 
     async def main() -> None:
         with contextlib.suppress(asyncio.TimeoutError):
             with pytest.raises((ProtocolError, TlsError, IoError)):
                 await asyncio.wait_for(AsyncSession.connect(attacked(config, flooding, flood, None)), 5)
             return
-        pytest.fail("the connect goes on as long as the flood does")
+        pytest.fail("the connect does not end during the flood")
 
-    with nothing_left():
+    with no_leaks():
         run(main())
-        assert flooding.wait_until_left(flood, LATENESS * TIMEOUT) < LATENESS * TIMEOUT
+        assert flooding.wait_until_disconnected(flood, LATENESS * TIMEOUT) < LATENESS * TIMEOUT

@@ -1,4 +1,4 @@
-"""Connecting from event loops of any kind, in any number, in processes that fork, and without any thread to spare."""
+"""Connects with many kinds and numbers of event loops, in forked processes, and without available threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from babar_tls.testing import CertificateAuthority, ScramServer
 
 from . import lifetime
 from .lifetime import (
-    FAR_AWAY,
+    FAR_TIMEOUT,
     PASSWORD,
     PREAMBLE,
     Program,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-nothing_is_left, threads_end = lifetime.nothing_is_left, lifetime.threads_end
+no_leaks, no_leaked_threads = lifetime.no_leaks, lifetime.no_leaked_threads
 backend, certificate, root, config, honest, ports = (
     lifetime.backend,
     lifetime.certificate,
@@ -62,7 +62,7 @@ async def connect_and_query(target: Config) -> None:
 # Loops in threads
 
 
-def test_64_loops_in_threads_connect(target: Config) -> None:
+def test_64_event_loops_in_threads_can_connect(target: Config) -> None:
     done: list[int] = []
 
     async def main() -> None:
@@ -78,26 +78,28 @@ def test_64_loops_in_threads_connect(target: Config) -> None:
     assert len(done) == 64
 
 
-def test_event_loops_one_after_the_other_connect(target: Config) -> None:
-    """Nothing of a loop that has ended is used again."""
+def test_successive_event_loops_can_connect(target: Config) -> None:
+    """State of a closed loop is not reused."""
     for _ in range(repeat(5, 100)):
         run(lambda: connect_and_query(target))
 
 
 def _without_pending_tasks(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Be an exception handler that does not mind what the test does on purpose."""
+    """Ignore pending tasks, which the test destroys intentionally."""
     if "was destroyed but it is pending" not in context["message"]:
         note_loop_error(loop, context)
 
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("kind", ["honest", "silent"])
-def test_loop_closed_during_a_connect(
+def test_loop_closed_during_a_connect_closes_the_socket(
     *, config: Config, backend: str, kind: str, kept: bool, ports: Mapping[str, int]
 ) -> None:
-    """The result has nobody to take it, whether the program keeps the task or drops it."""
+    """This does not depend on whether the program keeps a reference to the task."""
     source = randomness()
-    target = config.replace(port=ports[kind], tls_backend=backend, connect_timeout=FAR_AWAY if kind == "honest" else 1)
+    target = config.replace(
+        port=ports[kind], tls_backend=backend, connect_timeout=FAR_TIMEOUT if kind == "honest" else 1
+    )
     tasks = []
     seconds = run(lambda: measure(config.replace(port=ports["honest"], tls_backend=backend)))
     for _ in range(repeat(8, 200)):
@@ -118,7 +120,7 @@ def test_loop_closed_during_a_connect(
 # Kinds of loops
 
 
-def test_uvloop_connects(target: Config) -> None:
+def test_uvloop_can_connect(target: Config) -> None:
     uvloop = pytest.importorskip("uvloop")
 
     async def main() -> None:
@@ -129,7 +131,7 @@ def test_uvloop_connects(target: Config) -> None:
     run(main, loop_factory=uvloop.new_event_loop)
 
 
-def test_uvloop_cancels_at_a_random_moment(target: Config) -> None:
+def test_uvloop_cancellation_at_a_random_time(target: Config) -> None:
     uvloop = pytest.importorskip("uvloop")
     source = randomness()
 
@@ -144,8 +146,10 @@ def test_uvloop_cancels_at_a_random_moment(target: Config) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_debug_mode_connects(target: Config, host: str, caplog: pytest.LogCaptureFixture) -> None:
-    """In debug mode asyncio insists on non-blocking sockets and on calls from the thread of the loop."""
+def test_connect_in_asyncio_debug_mode_reports_no_error(
+    target: Config, host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Asyncio then requires non-blocking sockets and calls from the loop's thread."""
 
     async def main() -> None:
         await asyncio.gather(*(connect_and_query(target.replace(host=host)) for _ in range(5)))
@@ -155,7 +159,7 @@ def test_debug_mode_connects(target: Config, host: str, caplog: pytest.LogCaptur
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-def test_debug_mode_cancels_at_a_random_moment(target: Config) -> None:
+def test_cancellation_in_asyncio_debug_mode(target: Config) -> None:
     source = randomness()
 
     async def main() -> set[str]:
@@ -172,7 +176,7 @@ def test_debug_mode_cancels_at_a_random_moment(target: Config) -> None:
 def test_default_executor_is_not_needed(
     config: Config, backend: str, host: str, certificate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The application may have shut it down; a name is looked up and a long PBKDF2 is computed all the same."""
+    """The application may have shut it down. Name lookup and PBKDF2 do not use it."""
     with ScramServer({"app": PASSWORD}, certificate, iterations=30_000) as server:
         target = config.replace(port=server.port, tls_backend=backend, host=host)
 
@@ -183,11 +187,11 @@ def test_default_executor_is_not_needed(
         run(main)
 
 
-def test_default_executor_that_is_busy_does_not_matter(target: Config) -> None:
+def test_busy_default_executor_does_not_delay_a_connect(target: Config) -> None:
     async def main() -> None:
         release = threading.Event()
         loop = asyncio.get_running_loop()
-        blocked = [loop.run_in_executor(None, release.wait, FAR_AWAY) for _ in range(64)]
+        blocked = [loop.run_in_executor(None, release.wait, FAR_TIMEOUT) for _ in range(64)]
         try:
             await asyncio.wait_for(connect_and_query(target.replace(host="localhost")), 10)
         finally:
@@ -202,7 +206,7 @@ def test_default_executor_that_is_busy_does_not_matter(target: Config) -> None:
 
 @pytest.fixture
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have no thread started except by the test's servers."""
+    """Let only the test's servers start threads."""
     assert wait_until(lambda: not any(thread.name.startswith("babar-tls") for thread in threading.enumerate()))
     start = threading.Thread.start
 
@@ -218,7 +222,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_threads")
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_no_thread_can_be_started_from_asyncio(target: Config, host: str) -> None:
+def test_asyncio_connect_without_a_thread_is_an_io_error(target: Config, host: str) -> None:
     async def main() -> None:
         for _ in range(3):
             with pytest.raises(IoError, match="thread") as caught:
@@ -230,14 +234,14 @@ def test_no_thread_can_be_started_from_asyncio(target: Config, host: str) -> Non
 
 @pytest.mark.usefixtures("no_threads")
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_no_thread_is_needed_to_connect_blocking(target: Config, host: str) -> None:
-    """The name is looked up in the calling thread."""
+def test_blocking_connect_needs_no_thread(target: Config, host: str) -> None:
+    """The calling thread looks the name up."""
     with Session.connect(target.replace(host=host)) as session:
         assert session.query("select 1") == [("1",)]
 
 
-def test_threads_can_be_started_again(target: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure is not remembered."""
+def test_asyncio_connect_works_after_a_failed_thread_start(target: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure has no permanent effect."""
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -266,12 +270,14 @@ class _ContextHandler(logging.Handler):
 
 
 @pytest.mark.parametrize("loop_factory", ["asyncio", "uvloop"])
-def test_log_records_are_made_in_the_context_of_the_caller(
+def test_log_records_have_the_context_of_the_caller(
     config: Config, backend: str, loop_factory: str, tmp_path: Path
 ) -> None:
-    """A handler can tell for which request a connect warns; many run at a time."""
+    """A handler can find the request that a warning belongs to."""
     factory = asyncio.new_event_loop if loop_factory == "asyncio" else pytest.importorskip("uvloop").new_event_loop
-    certificate = CertificateAuthority("ed25519").issue("127.0.0.1")  # which cannot be bound (RFC 5929 section 4.1)
+    certificate = CertificateAuthority("ed25519").issue(
+        "127.0.0.1"
+    )  # without a hash for channel binding (RFC 5929 section 4.1)
     (tmp_path / "root.crt").write_bytes(certificate.root_pem)
     logger, handler = logging.getLogger("babar_tls"), _ContextHandler()
 
@@ -328,11 +334,11 @@ for _ in range(ROUNDS):
     loop.run_until_complete(asyncio.sleep(random.uniform(0, 0.04)))
     child = os.fork()
     if not child:
-        loop.close = lambda: None  # it would take the parent's pipe out of the epoll object that the two share
+        loop.close = lambda: None  # it would remove the parent's pipe from the shared epoll object
         deadline = time.monotonic() + 5
         while connections(ports[1]) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert connections(ports[1]) == 0, "the child keeps its copies of the parent's sockets"
+        assert connections(ports[1]) == 0, "the child has not closed its copies of the parent's sockets"
         asyncio.run(several())
         with Session.connect(target(ports[0], host="localhost")) as session:
             session.query("select 1")
@@ -361,10 +367,12 @@ end()
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit()"])
-def test_fork_during_connects(backend: str, leave: str, root: Path, ports: Mapping[str, int]) -> None:
-    """Parent and child go on connecting. The connects of the parent, and its sessions, do not notice."""
+def test_fork_does_not_disturb_connects_and_sessions(
+    backend: str, leave: str, root: Path, ports: Mapping[str, int]
+) -> None:
+    """Parent and child can connect afterwards."""
     code = FORKING.replace("ROUNDS", str(repeat(2, 50))).replace("LEAVE", leave)
-    Program(PREAMBLE + code, backend, root, 0, ports["honest"], ports["silent"]).assert_ended_well()
+    Program(PREAMBLE + code, backend, root, 0, ports["honest"], ports["silent"]).assert_clean_exit()
 
 
 FORK_IN_A_COROUTINE = """
@@ -386,7 +394,8 @@ end()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_fork_and_exec_in_a_coroutine_during_connects(backend: str, root: Path, ports: Mapping[str, int]) -> None:
-    """Starting another program does not disturb connects."""
+def test_fork_and_exec_in_a_coroutine_does_not_disturb_connects(
+    backend: str, root: Path, ports: Mapping[str, int]
+) -> None:
     code = FORK_IN_A_COROUTINE.replace("ROUNDS", str(repeat(3, 50)))
-    Program(PREAMBLE + code, backend, root, 0, ports["honest"]).assert_ended_well()
+    Program(PREAMBLE + code, backend, root, 0, ports["honest"]).assert_clean_exit()

@@ -1,4 +1,4 @@
-"""A session that is dropped, closed while it is in use, or used where it does not belong."""
+"""Sessions that are dropped, closed while in use, or used in another event loop or process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from . import lifetime
 from .lifetime import (
     PREAMBLE,
     Program,
+    assert_no_other_task,
     descriptors,
-    no_task_is_left,
     note_loop_error,
+    query_server,
     randomness,
     repeat,
     run,
     sockets_to,
-    talking_server,
     wait_until,
 )
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from babar_tls.testing import ScriptedServer, ServerCertificate
 
-nothing_is_left, threads_end = lifetime.nothing_is_left, lifetime.threads_end
+no_leaks, no_leaked_threads = lifetime.no_leaks, lifetime.no_leaked_threads
 backend, certificate, root, config = lifetime.backend, lifetime.certificate, lifetime.root, lifetime.config
 
 _CLOSED_IN_USE = "the session was closed while it was in use"
@@ -46,25 +46,25 @@ _OPERATIONS = ["query", "copy_to"]
 
 @pytest.fixture(scope="module")
 def secured(certificate: ServerCertificate) -> Iterator[ScriptedServer]:
-    """A server with TLS that answers queries and copies."""
-    with talking_server(certificate) as server:
+    """Return a server with TLS that answers queries and copies."""
+    with query_server(certificate) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[ScriptedServer]:
-    """The same without TLS."""
-    with talking_server(None) as server:
+    """Return the same server without TLS."""
+    with query_server(None) as server:
         yield server
 
 
 @pytest.fixture(params=["plain", "stdlib", "openssl", "rustls"])
 def target(request: pytest.FixtureRequest, config: Config, secured: ScriptedServer, plain: ScriptedServer) -> Config:
-    """A client with each backend, and one without TLS."""
+    """Return a configuration with each backend, and one without TLS."""
     if request.param == "plain":
         return config.replace(port=plain.port, tls_mode="disable")
     if request.param not in lifetime.available_backends():
-        pytest.skip(f"the {request.param} backend is not installed")
+        pytest.skip(f"backend {request.param} is not installed")
     return config.replace(port=secured.port, tls_backend=request.param)
 
 
@@ -80,7 +80,7 @@ def loop_factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.Abstrac
 
 
 def assert_warned(caught: list[warnings.WarningMessage], port: int) -> None:
-    """Check that there is one warning, and that it names the server."""
+    """Check that there is one warning, which names the server."""
     messages = [str(each.message) for each in caught if issubclass(each.category, ResourceWarning)]
     assert len(messages) == 1, messages
     assert "unclosed" in messages[0]
@@ -106,7 +106,7 @@ def test_dropped_session_warns_and_releases_its_socket(target: Config) -> None:
 def test_dropped_async_session_warns_and_releases_its_socket(
     *, target: Config, loop_factory: Callable[[], asyncio.AbstractEventLoop], used: bool
 ) -> None:
-    """The event loop is still running, and must not go on watching a socket that is closed."""
+    """The event loop is still running and must not watch the closed socket."""
 
     async def main() -> None:
         with warnings.catch_warnings(record=True) as caught:
@@ -121,7 +121,7 @@ def test_dropped_async_session_warns_and_releases_its_socket(
                 gc.collect()
         assert sockets_to(target.port) == 0
         assert_warned(caught, target.port)
-        # The next connection gets the number of the closed socket.
+        # The next connection reuses the descriptor number of the closed socket.
         async with await AsyncSession.connect(target) as another:
             assert await another.query("select 1") == [("1",)]
 
@@ -183,7 +183,7 @@ def test_closed_and_broken_sessions_do_not_warn(target: Config, style: str) -> N
 
 
 async def use(session: AsyncSession, operation: str) -> None:
-    """Run an operation to its end, or to the second row of a copy."""
+    """Run a query, or read two rows of a copy."""
     if operation == "query":
         assert await session.query("select 1") == [("1",)]
         return
@@ -194,10 +194,10 @@ async def use(session: AsyncSession, operation: str) -> None:
 
 @pytest.mark.parametrize("operation", _OPERATIONS)
 def test_session_of_another_running_loop_is_refused(target: Config, operation: str) -> None:
-    """The session is not harmed: its own loop goes on with it."""
+    """The session can still be used in its own loop."""
     failures: list[BaseException] = []
 
-    def elsewhere(session: AsyncSession) -> None:
+    def use_in_another_loop(session: AsyncSession) -> None:
         try:
             asyncio.run(asyncio.wait_for(use(session, operation), 10))
         except Exception as error:
@@ -206,7 +206,7 @@ def test_session_of_another_running_loop_is_refused(target: Config, operation: s
     async def main() -> None:
         async with await AsyncSession.connect(target) as session:
             await session.query("select 1")
-            await asyncio.to_thread(elsewhere, session)
+            await asyncio.to_thread(use_in_another_loop, session)
             assert not session.closed
             assert await session.query("select 1") == [("1",)]
 
@@ -227,14 +227,14 @@ def test_session_of_a_closed_loop_is_refused_and_can_be_closed(
 
     session = run(connect, loop_factory=loop_factory)
 
-    async def elsewhere() -> None:
+    async def use_in_another_loop() -> None:
         with pytest.raises(Error, match="another event loop"):
             await asyncio.wait_for(use(session, operation), 10)
         await session.close()
         assert session.closed
         assert sockets_to(target.port) == 0
 
-    run(elsewhere, loop_factory=loop_factory)
+    run(use_in_another_loop, loop_factory=loop_factory)
 
 
 FORKED = """
@@ -244,7 +244,7 @@ def refused(work):
     except Error as error:
         assert "fork" in str(error), error
     else:
-        raise AssertionError("the child may use the session")
+        raise AssertionError("the child can use the session")
 
 async def first(rows):
     await rows.__anext__()
@@ -261,7 +261,7 @@ child = os.fork()
 if not child:
     warnings.simplefilter("always")
     warnings.filterwarnings("ignore", "unclosed (event loop|.*family=1,)")  # the loop, and the pipe that wakes it
-    loop.close = lambda: None  # it would take the parent's pipe out of the epoll object that the two share
+    loop.close = lambda: None  # it would remove the parent's pipe from the shared epoll object
     what = "WHAT"
     if what == "dropped":
         del ours, theirs, unused
@@ -296,18 +296,18 @@ sys.exit(status)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("what", ["dropped", "used", "closed", "kept"])
-def test_forked_child_cannot_harm_the_sessions_of_its_parent(
+def test_forked_child_does_not_affect_the_sessions_of_its_parent(
     backend: str, what: str, root: Path, secured: ScriptedServer
 ) -> None:
-    """The child drops them without a warning, closes them in silence, is refused to use them, or just ends."""
-    Program(PREAMBLE + FORKED.replace("WHAT", what), backend, root, 0, secured.port).assert_ended_well()
+    """The child drops, uses or closes the sessions, or does nothing."""
+    Program(PREAMBLE + FORKED.replace("WHAT", what), backend, root, 0, secured.port).assert_clean_exit()
 
 
 # Closed while in use
 
 
 def operate(session: Session, operation: str) -> None:
-    """Use the session until it raises; a copy has no end."""
+    """Use the session until it raises; a copy is endless."""
     if operation == "query":
         while True:
             assert session.query("select 1") == [("1",)]
@@ -327,7 +327,7 @@ class CloserThread:
 
 
 class CloserSignal:
-    """Closes a session in a signal handler, which interrupts the main thread wherever that is."""
+    """Closes a session in a signal handler, which interrupts the main thread at any point."""
 
     def __init__(self, session: Session, seconds: float) -> None:
         self._previous = signal.signal(signal.SIGUSR1, lambda _number, _frame: session.close())
@@ -345,7 +345,7 @@ CLOSERS = {"thread": CloserThread, "signal handler": CloserSignal}
 
 
 @pytest.mark.parametrize("closer", CLOSERS)
-def test_close_wakes_a_query_that_waits(target: Config, closer: str) -> None:
+def test_close_ends_a_waiting_query(target: Config, closer: str) -> None:
     session = Session.connect(target)
     closing = CLOSERS[closer](session, 0.05)
     try:
@@ -360,8 +360,8 @@ def test_close_wakes_a_query_that_waits(target: Config, closer: str) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("closer", CLOSERS)
 @pytest.mark.parametrize("operation", _OPERATIONS)
-def test_closed_at_a_random_moment(target: Config, operation: str, closer: str) -> None:
-    """The operation, or the next one, raises `Closed`; the socket is closed by then."""
+def test_close_at_a_random_time_ends_the_operation(target: Config, operation: str, closer: str) -> None:
+    """The operation, or the next one, raises `Closed`, and the socket is closed."""
     source = randomness()
     texts = set()
     for _ in range(repeat(19, 190)):
@@ -381,7 +381,7 @@ def test_closed_at_a_random_moment(target: Config, operation: str, closer: str) 
 
 
 @pytest.mark.parametrize("closer", CLOSERS)
-def test_closed_while_a_query_is_sent(target: Config, closer: str) -> None:
+def test_close_ends_the_sending_of_a_query(target: Config, closer: str) -> None:
     """The server does not read, so that the client waits until it can send."""
     session = Session.connect(target)
     closing = CLOSERS[closer](session, 0.05)
@@ -396,7 +396,7 @@ def test_closed_while_a_query_is_sent(target: Config, closer: str) -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("operation", [*_OPERATIONS, "silence"])
-def test_async_session_closed_at_a_random_moment_by_another_task(target: Config, operation: str) -> None:
+def test_close_by_another_task_at_a_random_time_ends_the_operation(target: Config, operation: str) -> None:
     source = randomness()
 
     async def operate(session: AsyncSession) -> Any:
@@ -426,8 +426,8 @@ def test_async_session_closed_at_a_random_moment_by_another_task(target: Config,
     assert _CLOSED_IN_USE in run(main)
 
 
-def test_anyio_cancels_a_query(target: Config) -> None:
-    """The session is closed, as its answer was not read."""
+def test_query_cancelled_by_anyio_closes_the_session(target: Config) -> None:
+    """Its answer was not read."""
     anyio = pytest.importorskip("anyio")
 
     async def main() -> None:
@@ -438,6 +438,6 @@ def test_anyio_cancels_a_query(target: Config) -> None:
         assert scope.cancelled_caught
         assert session.closed
         assert sockets_to(target.port) == 0
-        await no_task_is_left()
+        await assert_no_other_task()
 
     anyio.run(main, backend="asyncio")

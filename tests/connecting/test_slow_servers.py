@@ -1,4 +1,4 @@
-"""Servers that are slow, silent or demanding: they delay their own connects and no others."""
+"""Servers that are slow, silent or demanding delay only their own connects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from babar_tls import AsyncSession, Config, _native
 from babar_tls._native import fallback
 
-from .clients import ATTEMPTS, SLOWDOWN, Attack, Times, attacks, connect_round, nothing_left, poll, rounds, run
+from .clients import ATTEMPTS, SLOWDOWN, Attack, Times, attacks, connect_round, no_leaks, poll, rounds, run
 from .peers import ITERATIONS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def attack(config: Config, slow: PeerProcess, kind: str) -> Attack:
 
 async def measure(config: Config, *many: Attack) -> Times:
     """Measure honest connects before, during and after these attacks."""
-    await rounds(config)  # files are read and contexts are made
+    await rounds(config)  # read files and create contexts
     times = Times(await rounds(config))
     async with attacks(*many):
         await times.measure_during(config)
@@ -60,8 +60,8 @@ async def check_honest_connects(config: Config, slow: PeerProcess, *kinds: str) 
 
 
 @pytest.fixture(autouse=True)
-def leaves_nothing(backend: str, config: Config, slow: PeerProcess) -> Iterator[None]:
-    with nothing_left():
+def leaks_nothing(backend: str, config: Config, slow: PeerProcess) -> Iterator[None]:
+    with no_leaks():
         yield
 
 
@@ -79,13 +79,13 @@ def test_derivations_do_not_slow_down_honest_connects(
     run(check_honest_connects(config, slow, "derivation"))
 
 
-def test_slow_servers_of_all_kinds_together(
+def test_combined_slow_servers_do_not_slow_down_honest_connects(
     new_event_loop: Callable[[], asyncio.AbstractEventLoop], config: Config, slow: PeerProcess
 ) -> None:
     run(check_honest_connects(config, slow, *ATTACKERS), new_event_loop)
 
 
-def test_default_executor_stays_free(config: Config, slow: PeerProcess) -> None:
+def test_slow_servers_do_not_use_the_default_executor(config: Config, slow: PeerProcess) -> None:
     assert sum(ATTACKERS.values()) > min(32, (os.cpu_count() or 1) + 4)  # the threads of the default executor
 
     async def main() -> list[float]:
@@ -111,7 +111,7 @@ def client_files(authority: CertificateAuthority) -> dict[str, bytes]:
 
 
 class BlockingPassword:
-    """A callable that returns the password of the key when it is told to, or after `BLOCKED` seconds."""
+    """A callable that returns the password of the key after `release` is set, or after `BLOCKED` seconds."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -124,10 +124,10 @@ class BlockingPassword:
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_blocking_password_callable_delays_its_own_connect_only(
+def test_blocking_password_callable_delays_only_its_own_connect(
     count: int, config: Config, client_files: dict[str, bytes]
 ) -> None:
-    """Each connect has a callable of its own. Four are more than compute at the same time."""
+    """Each connect has its own callable. Four are more than can compute at the same time."""
     passwords = [BlockingPassword() for _ in range(count)]
 
     async def main() -> None:

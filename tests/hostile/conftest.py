@@ -1,4 +1,4 @@
-"""Two styles, three engines, one authority, and a count of what is left behind."""
+"""Fixtures for both styles and all backends, and a check that each test closes its sockets and threads."""
 
 from __future__ import annotations
 
@@ -23,50 +23,50 @@ if TYPE_CHECKING:
 
 pytest.importorskip("cryptography")
 
-_PATIENCE = 5.0  # seconds, for threads that are about to end
+_TIMEOUT = 5.0  # seconds for threads to end
 
 
 def descriptors() -> list[str]:
-    """The sockets, pipes and pollers that this process has open, by their identities.
+    """Return the identities of this process's open sockets, pipes and pollers.
 
-    Files are left out: libraries open some of their own the first time that they are used, and keep them.
+    Files are not included: libraries open some on first use and keep them.
     """
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
-            target = os.readlink(entry)  # noqa: PTH115 - what a socket's link says is no path
+            target = os.readlink(entry)  # noqa: PTH115 - the link of a socket is not a path
         except OSError:
-            continue  # that of the listing itself
+            continue  # the descriptor of iterdir() is closed already
         if not target.startswith("/"):
             found.append(target)
     return sorted(found)
 
 
 def threads() -> int:
-    """The number of threads, apart from those that connect, which end a moment later."""
+    """Return the number of threads, except connect threads, which end after a short time."""
     return sum(thread.name != THREAD_NAME for thread in threading.enumerate())
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """No test leaves a socket or a thread behind; nobody collects garbage to get there."""
+def no_leaked_resources() -> Iterator[None]:
+    """Check that the test leaves no socket or thread open, without a garbage collection."""
     if not Path("/proc/self/fd").exists():
-        pytest.skip("needs /proc to count what is open")
+        pytest.skip("needs /proc to list open descriptors")
     key_cache.clear()
     key_share_cache.clear()
     before = descriptors(), threads()
     yield
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while (descriptors(), threads()) != before and time.monotonic() < deadline:
         time.sleep(0.001)
     assert (descriptors(), threads()) == before
 
 
 @pytest.fixture(autouse=True, scope="module")
-def connecting_threads_end() -> Iterator[None]:
-    """Check that the threads which connect end by themselves. They wait for another connect for a moment."""
+def no_leaked_connect_threads() -> Iterator[None]:
+    """Check that idle connect threads end after a short time."""
     yield
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while (names := [thread.name for thread in threading.enumerate()]).count(THREAD_NAME):
         assert time.monotonic() < deadline, names
         time.sleep(0.01)
@@ -80,7 +80,7 @@ def style(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["stdlib", "openssl", "rustls"])
 def backend(request: pytest.FixtureRequest) -> str:
     if request.param not in available_backends():
-        pytest.skip(f"the {request.param} engine is not installed")
+        pytest.skip(f"backend {request.param} is not installed")
     return request.param
 
 
@@ -96,7 +96,7 @@ def certificate(authority: CertificateAuthority) -> ServerCertificate:
 
 @pytest.fixture(scope="session")
 def config(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """A client that takes no risks; `port` is to be replaced."""
+    """Return a strict client configuration; the test replaces `port`."""
     path = tmp_path_factory.mktemp("hostile") / "root.crt"
     authority.write(path)
     return Config(

@@ -1,4 +1,4 @@
-"""What a server says, piece by piece, and a client in either style to say it to."""
+"""Parts of server scripts, and a client in both styles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SSH = b"SSH-2.0-OpenSSH_9.9\r\n"
 
 
 def connect(config: Config, style: str, *queries: str) -> list[Any]:
-    """Connect, run queries, close; returns what the queries gave."""
+    """Connect, run queries and close; return the results."""
     if style == "blocking":
         with Session.connect(config) as session:
             return [session.query(sql) for sql in queries]
@@ -42,7 +42,10 @@ def connect(config: Config, style: str, *queries: str) -> list[Any]:
 
 
 def failure(config: Config, style: str, kind: type[Error], *queries: str) -> Any:
-    """The error of exactly this kind that connecting, or a query, ends in. It names the server and no secret."""
+    """Return the error of this exact class that connecting or a query raises.
+
+    It names the server and contains no secret.
+    """
     with pytest.raises(kind) as caught:
         connect(config, style, *queries)
     error = caught.value
@@ -53,7 +56,7 @@ def failure(config: Config, style: str, kind: type[Error], *queries: str) -> Any
 
 
 def answer_ssl_request(answer: bytes) -> Callable[[ScriptedPeer], None]:
-    """A script that answers SSLRequest with these bytes in one segment, and listens."""
+    """Return a script that answers SSLRequest with these bytes in one segment."""
 
     def script(peer: ScriptedPeer) -> None:
         assert peer.receive_startup() == SSL_REQUEST
@@ -63,24 +66,24 @@ def answer_ssl_request(answer: bytes) -> Callable[[ScriptedPeer], None]:
     return script
 
 
-def until_gone(peer: ScriptedPeer) -> bytes:
-    """All that the client still says, until it has gone."""
-    heard = bytearray()
+def receive_until_closed(peer: ScriptedPeer) -> bytes:
+    """Return everything that the client sends before it disconnects."""
+    received = bytearray()
     try:
         while chunk := peer.receive():
-            heard += chunk
+            received += chunk
     except OSError:
         pass
-    return bytes(heard)
+    return bytes(received)
 
 
 def request(code: int, body: bytes = b"") -> bytes:
-    """An authentication request of the server's."""
+    """Return the payload of an authentication request."""
     return struct.pack("!i", code) + body
 
 
 def offer_scram(peer: ScriptedPeer, *mechanisms: bytes) -> tuple[str, bytes]:
-    """Read the StartupMessage, offer mechanisms; returns the client's choice and its first message."""
+    """Receive the StartupMessage and offer mechanisms; return the client's choice and its first message."""
     peer.receive_startup()
     peer.send_message(b"R", request(10, b"".join(name + b"\0" for name in mechanisms) + b"\0"))
     kind, payload = peer.receive_message()
@@ -90,7 +93,7 @@ def offer_scram(peer: ScriptedPeer, *mechanisms: bytes) -> tuple[str, bytes]:
 
 
 def scram(peer: ScriptedPeer, *, iterations: int = 4096, der: bytes | None = None) -> None:
-    """Authenticate the client as a server that knows the password; with `der`, bound to that certificate."""
+    """Authenticate the client with SCRAM; with `der`, support channel binding to that certificate."""
     bindings = {} if der is None else {"tls-server-end-point": tls_server_end_point(der)}
     server = ScramServer(scram_keys(PASSWORD, SALT, iterations), SALT, iterations, channel_binding=bindings)
     mechanism, first = offer_scram(peer, *[name.encode() for name in server.mechanisms])
@@ -98,7 +101,7 @@ def scram(peer: ScriptedPeer, *, iterations: int = 4096, der: bytes | None = Non
     peer.send_message(b"R", request(12, server.server_final_message(peer.receive_message()[1])))
 
 
-def get_ready(peer: ScriptedPeer) -> None:
+def send_ready(peer: ScriptedPeer) -> None:
     peer.send_message(b"R", AUTHENTICATION_OK)
     peer.send_message(b"S", b"server_version\00017.0\0")
     peer.send_message(b"K", struct.pack("!ii", 4711, 42))
@@ -106,26 +109,26 @@ def get_ready(peer: ScriptedPeer) -> None:
 
 
 def log_in(peer: ScriptedPeer, der: bytes | None = None) -> None:
-    """Everything up to ReadyForQuery."""
+    """Send everything up to ReadyForQuery."""
     scram(peer, der=der)
-    get_ready(peer)
+    send_ready(peer)
 
 
 def data_row(*values: bytes) -> bytes:
     return struct.pack("!h", len(values)) + b"".join(struct.pack("!i", len(value)) + value for value in values)
 
 
-class Seen:
-    """What a server has seen of its client, waited for from the test's side."""
+class Observer:
+    """The bytes that a server received after its script, and whether the client has disconnected."""
 
     def __init__(self) -> None:
-        self.heard = b""
-        self._gone = threading.Event()
+        self.received = b""
+        self._disconnected = threading.Event()
 
     def watch(self, peer: ScriptedPeer) -> None:
-        """Listen until the client has gone."""
-        self.heard += until_gone(peer)
-        self._gone.set()
+        """Receive until the client disconnects."""
+        self.received += receive_until_closed(peer)
+        self._disconnected.set()
 
-    def assert_gone(self) -> None:
-        assert self._gone.wait(10), "the server still has its client"
+    def assert_disconnected(self) -> None:
+        assert self._disconnected.wait(10), "the client is still connected"

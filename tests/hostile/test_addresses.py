@@ -1,4 +1,4 @@
-"""A name with several addresses: the next is tried when one refuses, and a silent one leaves time for it."""
+"""Hostnames with several addresses: each is tried, within one deadline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from babar_tls import Config, IoError, TimeoutError
 from babar_tls.testing import ScriptedServer
 
-from .scripts import connect, log_in, until_gone
+from .scripts import connect, log_in, receive_until_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,18 +28,18 @@ def info(address: str, port: int) -> Info:
 
 @pytest.fixture
 def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Info]], None]:
-    """Make every name mean these addresses."""
+    """Return a function that sets the addresses of all hostnames."""
 
-    def become(answer: list[Info]) -> None:
-        # The loop's own look-up calls this one too, in a thread.
+    def set_addresses(answer: list[Info]) -> None:
+        # asyncio's getaddrinfo calls this function too, in a thread.
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: answer)
 
-    return become
+    return set_addresses
 
 
 @pytest.fixture
-def blackhole() -> Iterator[Info]:
-    """An address that does not answer: a listener whose queue is full."""
+def silent_address() -> Iterator[Info]:
+    """Return an address that does not answer: a listener with a full queue."""
     listener = socket.socket()
     listener.bind(("127.0.0.2", 0))
     listener.listen(0)
@@ -57,8 +57,8 @@ def blackhole() -> Iterator[Info]:
 
 
 @pytest.fixture
-def refusing() -> Info:
-    """An address where nobody listens."""
+def refusing_address() -> Info:
+    """Return an address without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return info(*sock.getsockname())
 
@@ -67,45 +67,45 @@ def refusing() -> Info:
 def server(certificate: ServerCertificate) -> Iterator[ScriptedServer]:
     def script(peer: ScriptedPeer) -> None:
         log_in(peer, certificate.der)
-        until_gone(peer)
+        receive_until_closed(peer)
 
     with ScriptedServer(script, tls=certificate) as running:
         yield running
 
 
-def test_first_refuses(
-    config: Config, style: str, resolve: Callable[[list[Info]], None], refusing: Info, server: ScriptedServer
+def test_next_address_is_tried_after_a_refusal(
+    config: Config, style: str, resolve: Callable[[list[Info]], None], refusing_address: Info, server: ScriptedServer
 ) -> None:
-    """An address that refuses is passed over, wherever it stands."""
     good = info(server.host, server.port)
-    for answer in ([refusing, good], [refusing, refusing, good], [good, refusing]):
+    for answer in ([refusing_address, good], [refusing_address, refusing_address, good], [good, refusing_address]):
         resolve(answer)
         connect(config.replace(host="localhost", port=server.port), style)
     assert server.connections == 3
     assert server.errors == []
 
 
-def test_first_is_silent(
-    config: Config, style: str, resolve: Callable[[list[Info]], None], blackhole: Info, server: ScriptedServer
+def test_silent_address_leaves_time_for_the_next(
+    config: Config, style: str, resolve: Callable[[list[Info]], None], silent_address: Info, server: ScriptedServer
 ) -> None:
-    """An address that swallows packets has its share of the time, and the next one has the rest."""
-    resolve([blackhole, info(server.host, server.port)])
+    resolve([silent_address, info(server.host, server.port)])
     connect(config.replace(host="localhost", port=server.port, connect_timeout=4), style)
     assert server.connections == 1
 
 
-def test_all_refuse(config: Config, style: str, resolve: Callable[[list[Info]], None], refusing: Info) -> None:
-    """Where every address refuses, the error is the system's, with its number."""
-    resolve([refusing, refusing])
+def test_refusal_by_all_addresses_is_an_error_with_errno(
+    config: Config, style: str, resolve: Callable[[list[Info]], None], refusing_address: Info
+) -> None:
+    resolve([refusing_address, refusing_address])
     with pytest.raises(IoError, match="Connection refused") as caught:
-        connect(config.replace(host="localhost", port=refusing[4][1]), style)
+        connect(config.replace(host="localhost", port=refusing_address[4][1]), style)
     assert caught.value.errno
     assert 'server at "localhost" (127.0.0.1)' in str(caught.value)
 
 
-def test_all_silent(config: Config, style: str, resolve: Callable[[list[Info]], None], blackhole: Info) -> None:
-    """Where no address answers, the deadline counts for all of them together."""
-    resolve([blackhole] * 3)
+def test_deadline_covers_all_silent_addresses(
+    config: Config, style: str, resolve: Callable[[list[Info]], None], silent_address: Info
+) -> None:
+    resolve([silent_address] * 3)
     with pytest.raises(TimeoutError, match=r"timeout expired \(opening the connection\)"):
         connect(config.replace(host="localhost", connect_timeout=0.5), style)
 
@@ -118,9 +118,9 @@ def test_all_silent(config: Config, style: str, resolve: Callable[[list[Info]], 
         OSError(5, "Input/output error"),
     ],
 )
-def test_no_such_name(config: Config, style: str, outcome: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that cannot be looked up is an `IoError` in libpq's words."""
-
+def test_failed_lookup_has_the_text_of_libpq(
+    config: Config, style: str, outcome: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_args: Any, **_options: Any) -> None:
         raise outcome
 
@@ -130,19 +130,18 @@ def test_no_such_name(config: Config, style: str, outcome: Exception, monkeypatc
     assert caught.value.remedy
 
 
-def test_slow_name_server(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name server that does not answer cannot hold up a blocking connect beyond its deadline."""
+def test_deadline_covers_the_lookup_of_a_blocking_connect(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: answered.wait(30) or [])
     with pytest.raises(TimeoutError, match=r"timeout expired \(looking up the host name\)"):
         connect(config.replace(host="db.invalid", connect_timeout=0.1), "blocking")
-    answered.set()  # the thread that was left behind ends with its answer
+    answered.set()  # let the lookup thread end
 
 
-def test_slow_name_server_asyncio(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor can it hold up an asyncio connect; the loop's own thread is asyncio's to wait for."""
+def test_deadline_covers_the_lookup_of_an_asyncio_connect(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asyncio waits for its lookup thread when the loop is closed."""
     import threading
 
     from babar_tls import AsyncSession
@@ -158,34 +157,33 @@ def test_slow_name_server_asyncio(config: Config, monkeypatch: pytest.MonkeyPatc
     asyncio.run(run())
 
 
-def test_no_addresses(config: Config, style: str, resolve: Callable[[list[Info]], None]) -> None:
-    """A name without any address is an error too, and no crash."""
+def test_empty_address_list_is_an_error(config: Config, style: str, resolve: Callable[[list[Info]], None]) -> None:
     resolve([])
     with pytest.raises(IoError):
         connect(config.replace(host="db.invalid", connect_timeout=5), style)
 
 
-def test_deadline_is_shared_with_what_follows(
-    config: Config, style: str, resolve: Callable[[list[Info]], None], blackhole: Info
+def test_handshake_has_the_time_that_address_attempts_left(
+    config: Config, style: str, resolve: Callable[[list[Info]], None], silent_address: Info
 ) -> None:
-    """Time spent on a silent address is not given back for the handshake with the next one."""
-
     def script(peer: ScriptedPeer) -> None:
-        until_gone(peer)
+        receive_until_closed(peer)
 
     with ScriptedServer(script, timeout=60) as silent:
-        resolve([blackhole, info(silent.host, silent.port)])
+        resolve([silent_address, info(silent.host, silent.port)])
         started = time.monotonic()
         with pytest.raises(TimeoutError, match="SSLRequest"):
             connect(config.replace(host="localhost", connect_timeout=2), style)
-        # Not a promise of speed: were each address given a deadline of its own, this would be 3 s.
+        # With a deadline for each address this would take 3 s.
         assert time.monotonic() - started < 2.9
 
 
 @pytest.mark.parametrize("zone", ["²", "1٣", "nosuchinterface"])
 @pytest.mark.parametrize("name", ["host", "hostaddr"])
-def test_a_zone_that_is_no_number(style: str, refusing: Info, name: str, zone: str) -> None:
-    """A zone is a number in ASCII digits; anything else is an interface's name, and the system's to know."""
-    config = Config(**{"host": "::1", "port": refusing[4][1], "user": "u", name: f"::1%{zone}"})
+def test_zone_without_ascii_digits_is_an_interface_name(
+    style: str, refusing_address: Info, name: str, zone: str
+) -> None:
+    """The operating system resolves interface names."""
+    config = Config(**{"host": "::1", "port": refusing_address[4][1], "user": "u", name: f"::1%{zone}"})
     with pytest.raises(IoError):
         connect(config, style)

@@ -1,4 +1,4 @@
-"""Cancelled at any step, connecting and querying leave no socket, thread or task, and the connection ends."""
+"""Cancellation at each step of a connect or query leaves no socket, thread or task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from babar_tls.net.key_cache import key_cache
 from babar_tls.testing import ScriptedServer
 
 from .conftest import descriptors
-from .scripts import READY, log_in, until_gone
+from .scripts import READY, log_in, receive_until_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Stepper:
-    """Runs a coroutine inside a task and cancels that task at its k-th suspension, before it goes on."""
+    """Runs a coroutine in a task and cancels the task at its k-th suspension."""
 
     def __init__(self, k: int) -> None:
         self._left = k
@@ -63,7 +63,7 @@ class Stepper:
 
 
 class ThreadStepper(Stepper):
-    """Cancels the task at the k-th step of its connecting thread, which continues when it has been interrupted."""
+    """Cancels the task at the k-th step of its connect thread, which continues after the interruption is requested."""
 
     async def run(self, coroutine: Any) -> Any:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
@@ -85,8 +85,8 @@ class ThreadStepper(Stepper):
             return await coroutine
 
 
-def cancel_everywhere(work: Callable[[], Coroutine[Any, Any, Any]], make: Callable[[int], Stepper] = Stepper) -> int:
-    """Run `work` again and again, cancelled at its first suspension, its second, …, until it gets through."""
+def cancel_at_each_step(work: Callable[[], Coroutine[Any, Any, Any]], make: Callable[[int], Stepper] = Stepper) -> int:
+    """Run `work` repeatedly, cancelled at its first suspension, its second, …, until it completes."""
     rounds = 0
 
     async def cancelled_at(k: int, before: list[str]) -> bool:
@@ -97,18 +97,18 @@ def cancel_everywhere(work: Callable[[], Coroutine[Any, Any, Any]], make: Callab
         except asyncio.CancelledError:
             assert stepper.reached
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        deadline = asyncio.get_running_loop().time() + 20  # the server's end gives up waiting after ten seconds
+        deadline = asyncio.get_running_loop().time() + 20  # the server times out after ten seconds
         while (now := descriptors()) != before and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)  # the server's end is in this process too, and closes when ours has
+            await asyncio.sleep(0.001)  # the server is in this process and closes after the client
         assert now == before
         return stepper.reached
 
     async def run() -> None:
         nonlocal rounds
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, int)  # the executor's first thread is not of our making
-        # Once for all rounds: a connection that was given up before the server accepted it is accepted later, at any
-        # time, for a moment.
+        await loop.run_in_executor(None, int)  # the executor's first thread is not a leak
+        # Once for all rounds: the server can accept a connection long after the client has closed it. The
+        # connection is then open for a short time.
         before = descriptors()
         while await cancelled_at(rounds + 1, before):
             rounds += 1
@@ -119,16 +119,18 @@ def cancel_everywhere(work: Callable[[], Coroutine[Any, Any, Any]], make: Callab
 
 
 class Counting:
-    """A server that logs clients in, and counts those that it has seen come and go."""
+    """A server that counts the connections that it accepted and that ended."""
 
-    def __init__(self, certificate: ServerCertificate, then: Callable[[ScriptedPeer], object] = until_gone) -> None:
-        self.came = self.went = 0
+    def __init__(
+        self, certificate: ServerCertificate, then: Callable[[ScriptedPeer], object] = receive_until_closed
+    ) -> None:
+        self.accepted = self.ended = 0
         self._certificate = certificate
         self._then = then
         self.server = ScriptedServer(self._serve)
 
     def _serve(self, peer: ScriptedPeer) -> None:
-        self.came += 1
+        self.accepted += 1
         try:
             peer.accept_tls(self._certificate)
             log_in(peer, self._certificate.der)
@@ -136,17 +138,19 @@ class Counting:
         except (ConnectionError, AssertionError, OSError):
             pass
         finally:
-            until_gone(peer)
-            self.went += 1
+            receive_until_closed(peer)
+            self.ended += 1
 
 
-MOMENTS: dict[str, Callable[[int], Stepper]] = {"loop": Stepper, "thread": ThreadStepper}
+STEPPERS: dict[str, Callable[[int], Stepper]] = {"loop": Stepper, "thread": ThreadStepper}
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", STEPPERS)
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_connect(config: Config, backend: str, host: str, moment: str, certificate: ServerCertificate) -> None:
-    """Cancelled while the loop waits, or at any step of its thread, connecting leaves nothing behind."""
+def test_cancelled_connect_leaves_no_resources(
+    config: Config, backend: str, host: str, moment: str, certificate: ServerCertificate
+) -> None:
+    """The task is cancelled while the loop waits, or at a step of its connect thread."""
     counting = Counting(certificate)
     with counting.server as server:
         target = config.replace(port=server.port, host=host, hostaddr=None, tls_backend=backend, scram_key_cache=False)
@@ -155,15 +159,15 @@ def test_connect(config: Config, backend: str, host: str, moment: str, certifica
             async with await AsyncSession.connect(target):
                 pass
 
-        rounds = cancel_everywhere(work, MOMENTS[moment])
-        assert rounds >= (1 if moment == "loop" else 12)  # the loop waits once; the thread reads, writes and computes
+        rounds = cancel_at_each_step(work, STEPPERS[moment])
+        assert rounds >= (1 if moment == "loop" else 12)  # the loop waits once, its thread more often
         assert server.errors == []
-    assert counting.came == counting.went
+    assert counting.accepted == counting.ended
 
 
-def test_query_and_copy(config: Config, backend: str, certificate: ServerCertificate) -> None:
-    """Cancelled anywhere in a query or a copy, a session is closed."""
-
+def test_cancelled_query_or_copy_closes_the_session(
+    config: Config, backend: str, certificate: ServerCertificate
+) -> None:
     def serve(peer: ScriptedPeer) -> None:
         peer.receive_message()
         peer.send(READY)
@@ -171,7 +175,7 @@ def test_query_and_copy(config: Config, backend: str, certificate: ServerCertifi
         peer.send_message(b"H", b"\0\0\0")
         peer.drip(b"d\0\0\0\x07row" * 2, 0.0)
         peer.send(READY)
-        until_gone(peer)
+        receive_until_closed(peer)
 
     counting = Counting(certificate, serve)
     with counting.server as server:
@@ -188,18 +192,18 @@ def test_query_and_copy(config: Config, backend: str, certificate: ServerCertifi
             finally:
                 await session.close()
 
-        rounds = cancel_everywhere(work)
-        assert rounds >= 1  # connecting; an answer that is there already is not waited for
-    assert counting.came == counting.went
+        rounds = cancel_at_each_step(work)
+        assert rounds >= 1  # the connect; answers may have arrived already
+    assert counting.accepted == counting.ended
 
 
-def test_cancelled_session_is_closed(config: Config, certificate: ServerCertificate) -> None:
-    """The server sees the end of a connection whose query was cancelled, at once."""
+def test_cancelled_query_closes_the_connection(config: Config, certificate: ServerCertificate) -> None:
+    """The server sees the end of the connection."""
     gone: list[bytes] = []
 
     def serve(peer: ScriptedPeer) -> None:
         peer.receive_message()
-        gone.append(until_gone(peer))
+        gone.append(receive_until_closed(peer))
 
     counting = Counting(certificate, serve)
     with counting.server as server:
@@ -215,8 +219,7 @@ def test_cancelled_session_is_closed(config: Config, certificate: ServerCertific
         asyncio.run(run())
 
 
-def test_cancelled_pbkdf2(config: Config, certificate: ServerCertificate) -> None:
-    """Cancelled while a thread derives keys, connecting ends at once, and the thread with its work."""
+def test_cancelled_connect_stops_the_key_derivation(config: Config, certificate: ServerCertificate) -> None:
     key_cache.clear()
     counting = Counting(certificate)
     with counting.server as server:
@@ -224,7 +227,7 @@ def test_cancelled_pbkdf2(config: Config, certificate: ServerCertificate) -> Non
         async def run() -> None:
             before = descriptors()
             task = asyncio.create_task(AsyncSession.connect(config.replace(port=server.port)))
-            while not task.done() and descriptors() == before:  # noqa: ASYNC110 - nothing tells
+            while not task.done() and descriptors() == before:  # noqa: ASYNC110 - no event is available
                 await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -233,9 +236,7 @@ def test_cancelled_pbkdf2(config: Config, certificate: ServerCertificate) -> Non
         asyncio.run(run())
 
 
-def test_timeout_alone(config: Config) -> None:
-    """A deadline is an error and no cancellation; the task can go on, and has none pending."""
-
+def test_timeout_does_not_cancel_the_task(config: Config) -> None:
     async def run(port: int) -> None:
         for _ in range(3):
             with pytest.raises(TimeoutError):
@@ -245,5 +246,5 @@ def test_timeout_alone(config: Config) -> None:
         assert task is not None
         assert task.cancelling() == 0
 
-    with ScriptedServer(until_gone) as server:
+    with ScriptedServer(receive_until_closed) as server:
         asyncio.run(run(server.port))

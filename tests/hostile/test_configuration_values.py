@@ -1,4 +1,4 @@
-"""Whatever is given for a field, a keyword or an environment variable, the result is a connect or an `Error`."""
+"""Any value of a field, keyword or environment variable results in a connect or an `Error`."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ OTHERS: list[Any] = [
     Host("a"),
     [Host("a"), Host("b")],
 ]
-#: `passfile` and key files at /dev/zero must not be read without end either.
+#: With /dev/zero: reads of `passfile` and key files are bounded.
 MANY = [*TEXTS, *OTHERS]
 
 
-def check(error: Error) -> None:
-    """An error's texts can be printed, and are not as long as what was given."""
+def check_texts(error: Error) -> None:
+    """Check that the error's texts can be encoded and are bounded."""
     text = f"{error} {error.remedy}"
     text.encode()
     assert len(text) < 12_000
@@ -78,10 +78,10 @@ def server(certificate: ServerCertificate) -> Iterator[ScriptedServer]:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_any_value_of_a_field_makes_a_connect_or_an_error(
+def test_any_field_value_results_in_a_connect_or_an_error(
     name: str, config: Config, server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # a key log is written under any name
+    monkeypatch.chdir(tmp_path)  # the key log can have any name
     base = {"connect_timeout": 5.0, "hostaddr": "127.0.0.1", "port": server.port, "user": "u", "password": "p"}
     if name in ("host", "hosts"):
         base.pop("hostaddr")
@@ -91,44 +91,44 @@ def test_any_value_of_a_field_makes_a_connect_or_an_error(
             built = Config(**{**base, **fields, name: value})
             repr(built)
         except Error as error:
-            check(error)
+            check_texts(error)
             continue
         if name in ("port", "hostaddr", "hosts") or (name == "host" and not built.targets[0].is_unix_socket):
-            continue  # these would leave this machine
+            continue  # do not connect to other machines
         with pytest.raises(Error) as caught:
             Session.connect(built)
-        check(caught.value)
+        check_texts(caught.value)
 
 
-def in_quotes(value: str) -> str:
+def quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @pytest.mark.parametrize("name", KEYWORDS)
-def test_any_value_of_a_keyword_makes_a_configuration_or_an_error(name: str) -> None:
+def test_any_keyword_value_results_in_a_configuration_or_an_error(name: str) -> None:
     for value in [*SHORT, LONG]:
         encoded = quote(value, safe="", errors="surrogatepass")
-        for text in (f"{name}={in_quotes(value)}", f"{name}={value}", f"postgresql://?{name}={encoded}"):
+        for text in (f"{name}={quoted(value)}", f"{name}={value}", f"postgresql://?{name}={encoded}"):
             for allow_files in (True, False):
                 try:
                     Config.from_conninfo(text, environ={}, allow_files=allow_files)
                 except Error as error:
-                    check(error)
+                    check_texts(error)
 
 
 @pytest.mark.parametrize("name", [*(key.envvar for key in KEYWORDS.values() if key.envvar), "HOME", "PGSYSCONFDIR"])
-def test_any_value_of_an_environment_variable_makes_a_configuration_or_an_error(name: str) -> None:
+def test_any_environment_value_results_in_a_configuration_or_an_error(name: str) -> None:
     for value in [*SHORT, LONG]:
         for environ in ({name: value}, {name: value, "PGSERVICE": "s"}):
             try:
                 Config.from_conninfo("", environ=environ)
             except Error as error:
-                check(error)
+                check_texts(error)
 
 
 @pytest.mark.parametrize("style", ["blocking", "asyncio"], indirect=True)
 @pytest.mark.parametrize("host", [LONG, "\u202e", "a b", "é" * 1000, "a\nb", ".", "a..b"])
-def test_any_name_of_a_host_makes_a_connect_or_an_error(
+def test_any_hostname_results_in_an_error(
     host: str, style: str, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from .scripts import connect
@@ -139,11 +139,11 @@ def test_any_name_of_a_host_makes_a_connect_or_an_error(
     monkeypatch.setattr(socket, "getaddrinfo", not_found)
     with pytest.raises(Error) as caught:
         connect(config.replace(host=host), style)
-    check(caught.value)
+    check_texts(caught.value)
 
 
-def test_bytes_that_are_not_utf_8_in_a_password_are_sent_as_they_are() -> None:
-    """As libpq, which takes the environment's bytes; Python has them as surrogates (PEP 383)."""
+def test_password_bytes_that_are_not_utf_8_are_kept() -> None:
+    """Libpq uses the bytes of the environment. Python represents them as surrogates (PEP 383)."""
     assert Config.from_conninfo("", environ={"PGPASSWORD": "p\udcff"}).password == b"p\xff"
     assert Config.from_conninfo("password=p\udcff", environ={}).password == b"p\xff"
     assert Config.from_conninfo("sslpassword=p\udcff", environ={}).tls_client_key_password == b"p\xff"

@@ -1,4 +1,4 @@
-"""One deadline covers everything up to the ready session: silence, drops and floods do not move it."""
+"""One deadline covers everything up to ReadyForQuery. Silent and slow servers do not extend it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from babar_tls.testing import ScriptedServer
 from .scripts import (
     AUTHENTICATION_OK,
     FATAL,
-    Seen,
+    Observer,
     failure,
     offer_scram,
+    receive_until_closed,
     request,
     scram,
-    until_gone,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SHORT = 0.3
 
 
 def reach(peer: ScriptedPeer, phase: str, certificate: ServerCertificate) -> None:
-    """Behave until this phase begins."""
+    """Serve the client until this phase begins."""
     if phase == "negotiate":
         return
     peer.receive_startup()
@@ -55,8 +55,8 @@ TEXTS = {
     "scram": "timeout expired (authenticating)",
     "ready": "timeout expired (waiting for the session to be ready)",
 }
-#: What a server of each phase could go on saying for ever, a byte at a time.
-DROPS = {
+#: The bytes that the server sends one by one in each phase.
+SLOW_BYTES = {
     "negotiate": b"",
     "tls": b"\x16\x03\x03\x40\x00\x02\x00\x3f\xf0" + bytes(16000),
     "auth": b"N\0\0\x70\0" + bytes(16000),
@@ -67,32 +67,33 @@ DROPS = {
 
 @pytest.mark.parametrize("drip", [False, True])
 @pytest.mark.parametrize("phase", TEXTS)
-def test_silent_and_dripping(
+def test_deadline_ends_each_phase_and_is_reported(
     *, config: Config, style: str, backend: str, phase: str, drip: bool, certificate: ServerCertificate
 ) -> None:
-    """A server that falls silent, or feeds byte by byte, is left at the deadline, and the error says in which phase."""
-    seen = Seen()
+    """The server is silent, or sends bytes one by one."""
+    observer = Observer()
 
     def script(peer: ScriptedPeer) -> None:
         try:
             reach(peer, phase, certificate)
             if drip:
-                peer.drip(DROPS[phase], 0.005)
+                peer.drip(SLOW_BYTES[phase], 0.005)
         finally:
-            seen.watch(peer)
+            observer.watch(peer)
 
     with ScriptedServer(script, timeout=60) as server:
-        impatient = config.replace(port=server.port, tls_backend=backend, connect_timeout=SHORT)
-        error = failure(impatient, style, TimeoutError)
+        target = config.replace(port=server.port, tls_backend=backend, connect_timeout=SHORT)
+        error = failure(target, style, TimeoutError)
         assert TEXTS[phase] in str(error)
         assert isinstance(error, OSError)
-        seen.assert_gone()
+        observer.assert_disconnected()
 
 
 @pytest.mark.parametrize("phase", ["auth", "ready"])
-def test_stopped_reading(config: Config, style: str, phase: str, certificate: ServerCertificate) -> None:
-    """A deadline that has passed counts although the server has more to say at every moment."""
-    seen = Seen()
+def test_deadline_ends_a_flood_of_notices(
+    config: Config, style: str, phase: str, certificate: ServerCertificate
+) -> None:
+    observer = Observer()
 
     def script(peer: ScriptedPeer) -> None:
         try:
@@ -101,26 +102,26 @@ def test_stopped_reading(config: Config, style: str, phase: str, certificate: Se
                 peer.send_message(b"N", FATAL)
                 time.sleep(0.001)
         finally:
-            seen.watch(peer)
+            observer.watch(peer)
 
     with ScriptedServer(script, timeout=60) as server:
-        impatient = config.replace(port=server.port, connect_timeout=1.0)
-        error = failure(impatient, style, TimeoutError)
+        target = config.replace(port=server.port, connect_timeout=1.0)
+        error = failure(target, style, TimeoutError)
         assert TEXTS[phase] in str(error)
-        seen.assert_gone()
+        observer.assert_disconnected()
 
 
 @pytest.mark.parametrize("iterations", [2**31 - 1, 10_000_001, 2**31, 10**12, 0, -1])
-def test_endless_pbkdf2(
+def test_excessive_pbkdf2_iterations_are_refused(
     config: Config, style: str, backend: str, iterations: int, certificate: ServerCertificate
 ) -> None:
-    """A server that asks for hours of PBKDF2 gets none: the limit, the deadline or the grammar refuses."""
+    """The limit, the deadline or the grammar refuses them."""
 
     def script(peer: ScriptedPeer) -> None:
         _, first = offer_scram(peer, b"SCRAM-SHA-256")
         nonce = first.partition(b"r=")[2] + b"more"
         peer.send_message(b"R", request(11, b"r=" + nonce + b",s=c2FsdHNhbHQ=,i=" + str(iterations).encode()))
-        until_gone(peer)
+        receive_until_closed(peer)
 
     with ScriptedServer(script, tls=certificate) as server:
         target = config.replace(port=server.port, tls_backend=backend)
@@ -133,31 +134,31 @@ def test_endless_pbkdf2(
                 assert "timeout expired: the server requires 2147483647 PBKDF2 iterations" in str(error)
         else:
             assert "malformed SCRAM message" in str(failure(target, style, ProtocolError))
-        # 2**31 iterations are minutes of work on any machine; a thread that were still at it would show here.
+        # A thread that still computed 2**31 iterations would use CPU time here.
         spent = time.process_time()
         time.sleep(0.1)
         assert time.process_time() - spent < 0.09
         assert spent - before < 20
 
 
-def test_flood_does_not_take_the_loop(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that always has more to say, so that no read ever waits, still cannot hold up the event loop."""
-    seen = Seen()
+def test_flood_of_messages_does_not_block_the_event_loop(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No read has to wait."""
+    observer = Observer()
 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
         peer.send_message(b"R", AUTHENTICATION_OK)
         peer.send(b"Z\0\0\0\x05I")
-        seen.watch(peer)
+        observer.watch(peer)
 
     async def run(port: int) -> None:
         loop = asyncio.get_running_loop()
         async with await AsyncSession.connect(config.replace(port=port, tls_mode="disable")) as session:
 
             def always_more(_sock: object, buffer: memoryview) -> int:
-                words = b"N" + struct.pack("!i", len(FATAL) + 4) + FATAL
-                buffer[: len(words)] = words
-                return len(words)
+                notice = b"N" + struct.pack("!i", len(FATAL) + 4) + FATAL
+                buffer[: len(notice)] = notice
+                return len(notice)
 
             monkeypatch.setattr(session._connection, "_receive_into", always_more)
             ticks: list[float] = []
@@ -176,20 +177,20 @@ def test_flood_does_not_take_the_loop(config: Config, monkeypatch: pytest.Monkey
             asyncio.run(run(server.port))
         finally:
             watchdog.stop()
-        seen.assert_gone()
+        observer.assert_disconnected()
 
 
 class _Watchdog:
-    """Ends a test that has lost its event loop, which no timeout of the loop's own could."""
+    """Ends a test whose event loop is blocked; a timeout of the loop would not fire."""
 
     def __init__(self) -> None:
         import signal
 
-        def bark(_number: int, _frame: object) -> None:
-            raise AssertionError("the event loop is held up")
+        def fail(_number: int, _frame: object) -> None:
+            raise AssertionError("the event loop is blocked")
 
         self._signal = signal
-        self._previous = signal.signal(signal.SIGALRM, bark)
+        self._previous = signal.signal(signal.SIGALRM, fail)
         signal.alarm(10)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Connecting uses no algorithm outside FIPS 140: it works where hashlib has no others."""
+"""Connects use only FIPS 140 algorithms and work with a restricted hashlib."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 
 from babar_tls.testing import ScriptedServer
 
-from .scripts import PASSWORD, log_in, until_gone
+from .scripts import PASSWORD, log_in, receive_until_closed
 
 if TYPE_CHECKING:
     from babar_tls import Config
     from babar_tls.testing import ScriptedPeer, ServerCertificate
 
-#: Runs before anything else is imported. FIPS 180-4 and FIPS 202 define what is left.
+#: Runs before other imports. FIPS 180-4 and FIPS 202 define the remaining algorithms.
 RESTRICT = """
     import hashlib, sys
 
@@ -44,7 +44,7 @@ CONNECT = """
         host="localhost", hostaddr="127.0.0.1", port=int(port), user="app", password=password, database="app",
         tls_backend=backend, tls_root_cert_path=roots, channel_binding="require",
     )
-    for _ in range(2):  # the second one finds the keys in the cache
+    for _ in range(2):  # the second connect uses cached keys
         if style == "blocking":
             with Session.connect(config) as session:
                 print(session.security.auth_method, session.security.channel_binding_hash)
@@ -62,7 +62,7 @@ def test_scram_login_needs_only_algorithms_of_fips_140(
 ) -> None:
     def script(peer: ScriptedPeer) -> None:
         log_in(peer, certificate.der)
-        until_gone(peer)
+        receive_until_closed(peer)
 
     with ScriptedServer(script, tls=certificate) as server:
         program = textwrap.dedent(RESTRICT) + textwrap.dedent(CONNECT)

@@ -1,4 +1,4 @@
-"""A man in the middle with a certificate that the client accepts, in front of a real PostgreSQL."""
+"""A man in the middle with a certificate that the client accepts, in front of a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-def through(postgres: PostgresServer, *, strip_plus: bool = False) -> TlsInterceptor:
-    """An attacker whose certificate is of an authority that the client trusts, for the right name."""
+def interceptor(postgres: PostgresServer, *, strip_plus: bool = False) -> TlsInterceptor:
+    """Return an attacker with a certificate for the right name from a CA that the client trusts."""
     return TlsInterceptor(
         postgres.host, postgres.port, postgres.ca.issue("localhost", "127.0.0.1"), strip_plus=strip_plus
     )
@@ -50,15 +50,16 @@ def client(postgres: PostgresServer, port: int, backend: str, binding: ChannelBi
 
 @pytest.mark.parametrize("verify", [TlsVerify.FULL, TlsVerify.NONE])
 @pytest.mark.parametrize("binding", [ChannelBinding.REQUIRE, ChannelBinding.PREFER])
-def test_bound(
+def test_channel_binding_detects_tls_termination(
     *, postgres: PostgresServer, style: str, backend: str, binding: ChannelBinding, verify: TlsVerify
 ) -> None:
-    """A bound login fails at the server, which sees another certificate than the client: verified or not.
+    """The server refuses the login, because it and the client see different certificates.
 
-    Where an engine lets an unverified server show anybody's certificate, that binds nothing, and is not offered.
+    Some backends do not check that an unverified server has the key of its certificate. They do not offer channel
+    binding then.
     """
     proven = verify is TlsVerify.FULL or get_backend(backend).capabilities.unverified_proven
-    with through(postgres) as attacker:
+    with interceptor(postgres) as attacker:
         if not proven:
             target = client(postgres, attacker.port, backend, binding, tls_verify=verify)
             if binding is ChannelBinding.REQUIRE:
@@ -79,9 +80,9 @@ def test_bound(
         assert attacker.errors == []
 
 
-def test_stripped_and_preferred(postgres: PostgresServer, style: str, backend: str) -> None:
-    """An attacker who hides the binding from the client is found out by the server: the client says that it could."""
-    with through(postgres, strip_plus=True) as attacker:
+def test_removed_plus_mechanism_is_detected_by_the_server(postgres: PostgresServer, style: str, backend: str) -> None:
+    """The client sends ``y``: it supports channel binding."""
+    with interceptor(postgres, strip_plus=True) as attacker:
         with pytest.raises(ChannelBindingRefused) as caught:
             connect(client(postgres, attacker.port, backend, ChannelBinding.PREFER), style, "select 1")
         assert isinstance(caught.value, ChannelBindingError)
@@ -91,9 +92,11 @@ def test_stripped_and_preferred(postgres: PostgresServer, style: str, backend: s
         assert attacker.errors == []
 
 
-def test_stripped_and_required(postgres: PostgresServer, style: str, backend: str) -> None:
-    """Who demands the binding does not go on without it: the proof, which a password can be guessed by, is not sent."""
-    with through(postgres, strip_plus=True) as attacker:
+def test_channel_binding_require_sends_no_proof_without_plus(
+    postgres: PostgresServer, style: str, backend: str
+) -> None:
+    """An attacker could guess the password from the proof."""
+    with interceptor(postgres, strip_plus=True) as attacker:
         with pytest.raises(ChannelBindingError, match="server did not offer an authentication method") as caught:
             connect(client(postgres, attacker.port, backend, ChannelBinding.REQUIRE), style)
         assert not isinstance(caught.value, ChannelBindingRefused)
@@ -102,9 +105,11 @@ def test_stripped_and_required(postgres: PostgresServer, style: str, backend: st
         assert PASSWORD.encode() not in attacker.seen
 
 
-def test_disabled(postgres: PostgresServer, style: str, backend: str) -> None:
-    """Without the binding an attacker with a certificate reads everything: what the other tests prevent."""
-    with through(postgres) as attacker:
+def test_man_in_the_middle_reads_everything_without_channel_binding(
+    postgres: PostgresServer, style: str, backend: str
+) -> None:
+    """This shows that the attacker of the other tests works."""
+    with interceptor(postgres) as attacker:
         sql = "select 'as', 'you can', 'read'"
         rows = connect(client(postgres, attacker.port, backend, ChannelBinding.DISABLE), style, sql)
         assert rows == [[("as", "you can", "read")]]
@@ -112,8 +117,7 @@ def test_disabled(postgres: PostgresServer, style: str, backend: str) -> None:
         assert attacker.errors == []
 
 
-def test_verification_comes_first(postgres: PostgresServer, style: str, backend: str) -> None:
-    """An attacker without a certificate that the client accepts reads nothing at all."""
+def test_untrusted_man_in_the_middle_receives_nothing(postgres: PostgresServer, style: str, backend: str) -> None:
     certificate = CertificateAuthority().issue("localhost", "127.0.0.1")
     with TlsInterceptor(postgres.host, postgres.port, certificate) as attacker:
         with pytest.raises(CertificateError) as caught:
@@ -122,8 +126,7 @@ def test_verification_comes_first(postgres: PostgresServer, style: str, backend:
         assert attacker.seen == b""
 
 
-def test_wrong_password_is_not_the_binding(postgres: PostgresServer, style: str, backend: str) -> None:
-    """A wrong password through nobody in between is a wrong password, and no accusation."""
+def test_wrong_password_is_not_a_channel_binding_error(postgres: PostgresServer, style: str, backend: str) -> None:
     config = client(postgres, postgres.port, backend, ChannelBinding.REQUIRE)
     with pytest.raises(AuthRefused) as caught:
         connect(config.replace(password="another"), style)

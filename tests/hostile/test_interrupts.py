@@ -1,4 +1,4 @@
-"""Ctrl-C in a blocking connect or query closes the connection and goes to whoever pressed it."""
+"""Ctrl-C in a blocking connect or query closes the connection and raises KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from babar_tls import Closed, Config, Session
 from babar_tls.testing import ScriptedServer
 
-from .scripts import AUTHENTICATION_OK, Seen, log_in
+from .scripts import AUTHENTICATION_OK, Observer, log_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,11 +27,11 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, previous)
 
 
-def press(peer: ScriptedPeer, seen: Seen) -> None:
-    """Ctrl-C, as soon as the client waits; it is delivered to the main thread."""
+def send_sigint(peer: ScriptedPeer, observer: Observer) -> None:
+    """Send SIGINT to the main thread while the client waits."""
     timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
-    seen.watch(peer)
+    observer.watch(peer)
     timer.join()
 
 
@@ -60,58 +60,57 @@ def _before_ready(peer: ScriptedPeer, certificate: ServerCertificate) -> None:
 
 
 @pytest.mark.parametrize("reach", [_at_once, _in_negotiation, _in_tls, _in_authentication, _before_ready])
-def test_connect(
+def test_ctrl_c_in_each_phase_of_a_connect_closes_the_socket(
     config: Config,
     backend: str,
     reach: Callable[[ScriptedPeer, ServerCertificate], None],
     certificate: ServerCertificate,
 ) -> None:
-    """Ctrl-C while connecting, in whatever phase, leaves no socket."""
-    seen = Seen()
+    observer = Observer()
 
     def script(peer: ScriptedPeer) -> None:
         reach(peer, certificate)
-        press(peer, seen)
+        send_sigint(peer, observer)
 
     with ScriptedServer(script) as server:
         with pytest.raises(KeyboardInterrupt):
             Session.connect(config.replace(port=server.port, tls_backend=backend))
-        seen.assert_gone()
+        observer.assert_disconnected()
         assert server.errors == []
 
 
 @pytest.mark.parametrize("operation", ["query", "copy"])
-def test_query(config: Config, backend: str, operation: str, certificate: ServerCertificate) -> None:
-    """Ctrl-C in a query or a copy closes the session, and it says so."""
-    seen = Seen()
+def test_ctrl_c_in_a_query_or_copy_closes_the_session(
+    config: Config, backend: str, operation: str, certificate: ServerCertificate
+) -> None:
+    observer = Observer()
 
     def script(peer: ScriptedPeer) -> None:
         peer.accept_tls(certificate)
         log_in(peer, certificate.der)
         peer.receive_message()
-        press(peer, seen)
+        send_sigint(peer, observer)
 
     with ScriptedServer(script) as server:
         session = Session.connect(config.replace(port=server.port, tls_backend=backend))
         with pytest.raises(KeyboardInterrupt):
             session.query("select 1") if operation == "query" else list(session.copy_to("copy t to stdout"))
-        seen.assert_gone()
+        observer.assert_disconnected()
         assert session.closed
         with pytest.raises(Closed):
             session.query("select 1")
         session.close()
 
 
-def test_system_exit_in_a_with_block(config: Config, certificate: ServerCertificate) -> None:
-    """An exception of the caller's closes the session on its way."""
-    seen = Seen()
+def test_exception_in_a_with_block_closes_the_session(config: Config, certificate: ServerCertificate) -> None:
+    observer = Observer()
 
     def script(peer: ScriptedPeer) -> None:
         log_in(peer, certificate.der)
-        seen.watch(peer)
+        observer.watch(peer)
 
     with ScriptedServer(script, tls=certificate) as server:
         with pytest.raises(SystemExit), Session.connect(config.replace(port=server.port)):
             raise SystemExit
-        seen.assert_gone()
-        assert seen.heard == b"X\0\0\0\x04"
+        observer.assert_disconnected()
+        assert observer.received == b"X\0\0\0\x04"

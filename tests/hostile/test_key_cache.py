@@ -1,4 +1,4 @@
-"""SCRAM keys are cached for servers that have proven to know the password, and for no others."""
+"""SCRAM keys are cached only for servers that have proven to have the verifier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from babar_tls._native import functions
 from babar_tls.net.key_cache import key_cache
 from babar_tls.testing import ScriptedServer
 
-from .scripts import FATAL, connect, get_ready, log_in, offer_scram, request, until_gone
+from .scripts import FATAL, connect, log_in, offer_scram, receive_until_closed, request, send_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def derived(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, int]]:
 
 def honest(peer: ScriptedPeer) -> None:
     log_in(peer)
-    until_gone(peer)
+    receive_until_closed(peer)
 
 
 def challenge(peer: ScriptedPeer, salt: bytes) -> None:
@@ -50,23 +50,23 @@ def challenge(peer: ScriptedPeer, salt: bytes) -> None:
 def refusing(peer: ScriptedPeer, salt: bytes) -> None:
     challenge(peer, salt)
     peer.send_message(b"E", FATAL)
-    until_gone(peer)
+    receive_until_closed(peer)
 
 
 def with_a_wrong_signature(peer: ScriptedPeer, salt: bytes) -> None:
     challenge(peer, salt)
     peer.send_message(b"R", request(12, b"v=" + base64.b64encode(bytes(32))))
-    until_gone(peer)
+    receive_until_closed(peer)
 
 
 def without_a_signature(peer: ScriptedPeer, salt: bytes) -> None:
     challenge(peer, salt)
-    get_ready(peer)
-    until_gone(peer)
+    send_ready(peer)
+    receive_until_closed(peer)
 
 
 @pytest.mark.parametrize(
-    ("lie", "kind"),
+    ("attack", "kind"),
     [
         (refusing, AuthError),
         (with_a_wrong_signature, ServerSignatureError),
@@ -78,7 +78,7 @@ def test_failed_logins_do_not_evict_the_keys_of_honest_servers(
     config: Config,
     style: str,
     derived: list[tuple[bytes, int]],
-    lie: Callable[[ScriptedPeer, bytes], None],
+    attack: Callable[[ScriptedPeer, bytes], None],
     kind: type[Error],
 ) -> None:
     count = 0
@@ -86,7 +86,7 @@ def test_failed_logins_do_not_evict_the_keys_of_honest_servers(
     def dishonest(peer: ScriptedPeer) -> None:
         nonlocal count
         count += 1
-        lie(peer, count.to_bytes(16, "big"))
+        attack(peer, count.to_bytes(16, "big"))
 
     plain = config.replace(tls_mode=TlsMode.DISABLE)
     with ScriptedServer(honest) as server, ScriptedServer(dishonest) as attacker:

@@ -1,4 +1,4 @@
-"""An offer of one key-exchange group, on the initiative of the driver, neither fails nor weakens a connect."""
+"""Offers of a single key-exchange group that the client chooses neither fail nor weaken a connect."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from babar_tls.tls import bounded_cache
 from babar_tls.tls.hello import client_offer
 from babar_tls.tls.key_share_cache import KeyShareCache, Server, key_share_cache
 
-from .scripts import connect, failure, get_ready, until_gone
+from .scripts import connect, failure, receive_until_closed, send_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,12 +42,12 @@ ALERTS = (40, 47, 50, 70, 71, 80)
 
 @pytest.fixture(params=["stdlib", "openssl"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """The backends that can be restricted to a group."""
+    """Return a backend that can offer a single group."""
     return request.param
 
 
 def hello_of(peer: ScriptedPeer) -> bytes:
-    """Return the ClientHello, and leave it where it is."""
+    """Return the ClientHello without consuming it."""
     size = 5
     while True:
         data = peer.socket.recv(size, socket.MSG_PEEK | socket.MSG_WAITALL)
@@ -57,12 +57,12 @@ def hello_of(peer: ScriptedPeer) -> bytes:
         size = end
 
 
-class Picky:
-    """A server that treats hellos with one group in its own way, and accepts all others.
+class GroupServer:
+    """A server that handles hellos with a single group in its own way, and accepts all others.
 
     Attributes:
         offers: The groups of each hello.
-        narrow: What happens to a hello with one group; `None` accepts it.
+        narrow: Handles a hello with a single group; `None` accepts it.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class Picky:
         try:
             peer.start_tls(self._certificate, **self.options)
         except ssl.SSLError:
-            return  # no group in common, or the client does not accept the certificate
+            return  # no common group, or the client refuses the certificate
         peer.receive_startup()
-        get_ready(peer)
-        until_gone(peer)
+        send_ready(peer)
+        receive_until_closed(peer)
 
 
 def alert(number: int) -> Callable[[ScriptedPeer], None]:
@@ -130,42 +130,42 @@ def trusting(config: Config, server: ScriptedServer, backend: str, **changes: ob
 def test_unverified_connect_does_not_narrow_verified_ones(
     config: Config, backend: str, certificate: ServerCertificate, group: str
 ) -> None:
-    picky = Picky(certificate, group)
-    with ScriptedServer(picky) as server:
+    group_server = GroupServer(certificate, group)
+    with ScriptedServer(group_server) as server:
         verified = trusting(config, server, backend)
         unverified = verified.replace(tls_verify=TlsVerify.NONE)
         for _ in range(2):
             connect(unverified, "blocking")
-        seen, picky.offers = picky.offers[-1], []
+        seen, group_server.offers = group_server.offers[-1], []
         connect(verified, "blocking")
     everything = offer_of(get_backend(backend)).groups  # type: ignore[union-attr]
-    assert seen == picky.offers[-1] or group == "prime256v1"
+    assert seen == group_server.offers[-1] or group == "prime256v1"
     if backend == "openssl":  # which has post-quantum groups
-        assert picky.offers == [everything]
+        assert group_server.offers == [everything]
     else:
-        assert picky.offers[-1] in (everything, ("secp256r1",))
+        assert group_server.offers[-1] in (everything, ("secp256r1",))
 
 
 def test_unverified_connect_never_loses_post_quantum_groups(config: Config, certificate: ServerCertificate) -> None:
-    picky = Picky(certificate, "prime256v1")
-    with ScriptedServer(picky) as server:
+    group_server = GroupServer(certificate, "prime256v1")
+    with ScriptedServer(group_server) as server:
         unverified = trusting(config, server, "openssl", tls_verify=TlsVerify.NONE)
         for _ in range(3):
             connect(unverified, "blocking")
-    assert set(picky.offers) == {offer_of(get_backend("openssl")).groups}  # type: ignore[union-attr]
+    assert set(group_server.offers) == {offer_of(get_backend("openssl")).groups}  # type: ignore[union-attr]
 
 
-def test_other_trust_and_other_names_share_nothing(
+def test_other_trust_settings_and_names_do_not_share_groups(
     config: Config, backend: str, certificate: ServerCertificate, authority: CertificateAuthority, tmp_path: object
 ) -> None:
-    picky = Picky(certificate, "secp384r1")
+    group_server = GroupServer(certificate, "secp384r1")
     other = f"{tmp_path}/other.crt"
     authority.write(other)
-    with ScriptedServer(picky) as server:
+    with ScriptedServer(group_server) as server:
         verified = trusting(config, server, backend)
         for _ in range(2):
             connect(verified, "blocking")
-        assert picky.offers[-1] == ("secp384r1",)
+        assert group_server.offers[-1] == ("secp384r1",)
         for changes in (
             {"tls_root_cert_path": other},
             {"tls_verify": TlsVerify.CA},
@@ -174,10 +174,12 @@ def test_other_trust_and_other_names_share_nothing(
             {"tls_min_version": "TLSv1.3"},
         ):
             connect(verified.replace(**changes), "blocking")
-            assert picky.offers[-1] != ("secp384r1",), changes
+            assert group_server.offers[-1] != ("secp384r1",), changes
 
 
-def test_session_that_is_refused_teaches_nothing(config: Config, backend: str, certificate: ServerCertificate) -> None:
+def test_group_of_a_refused_session_is_not_learned(
+    config: Config, backend: str, certificate: ServerCertificate
+) -> None:
     def script(peer: ScriptedPeer) -> None:
         peer.accept_tls(certificate, group="secp384r1")
         peer.receive_startup()
@@ -191,7 +193,7 @@ def test_session_that_is_refused_teaches_nothing(config: Config, backend: str, c
 
 
 @pytest.mark.parametrize("second", ["refused", "reset"])
-def test_server_that_cannot_be_reached_again_is_reported_by_its_first_failure(
+def test_first_failure_is_reported_if_the_repetition_cannot_connect(
     config: Config, style: str, certificate: ServerCertificate, second: str
 ) -> None:
     def refuse(peer: ScriptedPeer) -> None:
@@ -202,17 +204,17 @@ def test_server_that_cannot_be_reached_again_is_reported_by_its_first_failure(
         alert(40)(peer)
 
     def script(peer: ScriptedPeer) -> None:
-        (reset if lost.is_set() else picky)(peer)
+        (reset if lost.is_set() else group_server)(peer)
 
     lost = threading.Event()
-    picky = Picky(certificate, "secp384r1")
-    other = Picky(certificate, "secp384r1")
+    group_server = GroupServer(certificate, "secp384r1")
+    other = GroupServer(certificate, "secp384r1")
     with ScriptedServer(script) as server, ScriptedServer(other) as other_server:
         wanted = trusting(config, server, "stdlib")
         for _ in range(2):
             connect(wanted, style)
-        assert len(picky.offers[-1]) == 1
-        picky.narrow = refuse
+        assert len(group_server.offers[-1]) == 1
+        group_server.narrow = refuse
         hosts = (Host(config.host, server.port), Host(config.host, other_server.port))
         with pytest.raises(TlsError) as caught:
             connect(wanted.replace(hosts=hosts), style)
@@ -226,17 +228,17 @@ def test_server_that_cannot_be_reached_again_is_reported_by_its_first_failure(
 def test_refused_narrow_offer_is_repeated_with_all_groups(
     *, config: Config, style: str, backend: str, certificate: ServerCertificate, refusal: str, negotiation: str
 ) -> None:
-    picky = Picky(certificate, "secp384r1")
+    group_server = GroupServer(certificate, "secp384r1")
     everything = offer_of(get_backend(backend)).groups  # type: ignore[union-attr]
-    with ScriptedServer(picky) as server:
+    with ScriptedServer(group_server) as server:
         wanted = trusting(config, server, backend, tls_negotiation=negotiation)
         for _ in range(2):
             connect(wanted, style)
-        assert picky.offers[-1] == ("secp384r1",)
-        picky.narrow, picky.offers = REFUSALS[refusal], []
+        assert group_server.offers[-1] == ("secp384r1",)
+        group_server.narrow, group_server.offers = REFUSALS[refusal], []
         connect(wanted, style)
-        assert picky.offers == [("secp384r1",), everything]
-        connect(wanted, style)  # it was forgotten, and learned again
+        assert group_server.offers == [("secp384r1",), everything]
+        connect(wanted, style)  # the group was forgotten and learned again
     assert server.errors == []
 
 
@@ -244,34 +246,34 @@ def test_refused_narrow_offer_is_repeated_with_all_groups(
 def test_refused_first_guess_is_repeated_with_all_groups(
     config: Config, style: str, certificate: ServerCertificate, refusal: str
 ) -> None:
-    picky = Picky(certificate, "", REFUSALS[refusal])
+    group_server = GroupServer(certificate, "", REFUSALS[refusal])
     everything = offer_of(get_backend("stdlib")).groups  # type: ignore[union-attr]
-    with ScriptedServer(picky) as server:
+    with ScriptedServer(group_server) as server:
         for _ in range(2):
             connect(trusting(config, server, "stdlib"), style)
-        assert picky.offers == [("secp256r1",), everything, everything]
+        assert group_server.offers == [("secp256r1",), everything, everything]
 
 
 @pytest.mark.parametrize("group", ["X448", "ffdhe2048", "ffdhe8192", "X25519", "secp521r1", "prime256v1"])
-def test_server_of_any_group_is_reached_each_time(
+def test_server_with_any_single_group_accepts_each_connect(
     config: Config, style: str, backend: str, certificate: ServerCertificate, group: str
 ) -> None:
     offered = offer_of(get_backend(backend)).groups  # type: ignore[union-attr]
     if group.lower().replace("prime256v1", "secp256r1") not in offered:
         pytest.skip("the backend does not have the group")
-    picky = Picky(certificate, group)
-    with ScriptedServer(picky) as server:
+    group_server = GroupServer(certificate, group)
+    with ScriptedServer(group_server) as server:
         for _ in range(3):
             connect(trusting(config, server, backend), style)
         assert server.connections <= 4
 
 
-def test_certificate_that_the_offer_excludes_in_tls_12(
+def test_tls_12_certificate_outside_the_narrow_offer_is_accepted(
     config: Config, style: str, backend: str, authority: CertificateAuthority
 ) -> None:
-    picky = Picky(authority.issue("127.0.0.1", key="p384"), "")
-    picky.options = {"maximum_version": ssl.TLSVersion.TLSv1_2}
-    with ScriptedServer(picky) as server:
+    group_server = GroupServer(authority.issue("127.0.0.1", key="p384"), "")
+    group_server.options = {"maximum_version": ssl.TLSVersion.TLSv1_2}
+    with ScriptedServer(group_server) as server:
         for _ in range(2):
             connect(trusting(config, server, backend), style)
 
@@ -284,16 +286,16 @@ def test_group_that_a_backend_cannot_select_is_not_learned(config: Config, backe
     assert cache.parameters(server).groups in ((), ("secp256r1",))
 
 
-def test_groups_that_the_caller_names_are_offered_once(
+def test_refused_configured_groups_are_not_repeated(
     config: Config, style: str, backend: str, certificate: ServerCertificate
 ) -> None:
-    picky = Picky(certificate, "", alert(40))
-    with ScriptedServer(picky) as server:
+    group_server = GroupServer(certificate, "", alert(40))
+    with ScriptedServer(group_server) as server:
         failure(trusting(config, server, backend, tls_groups=("secp384r1",)), style, TlsError)
-        assert picky.offers == [("secp384r1",)]
+        assert group_server.offers == [("secp384r1",)]
 
 
-def test_second_attempt_is_the_last(config: Config, style: str, certificate: ServerCertificate) -> None:
+def test_refusal_of_all_groups_is_not_repeated(config: Config, style: str, certificate: ServerCertificate) -> None:
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
         peer.send(b"S")
@@ -307,10 +309,10 @@ def test_second_attempt_is_the_last(config: Config, style: str, certificate: Ser
 
 
 def test_timeout_is_not_repeated(config: Config, style: str, certificate: ServerCertificate) -> None:
-    picky = Picky(certificate, "", until_gone)
-    with ScriptedServer(picky) as server:
+    group_server = GroupServer(certificate, "", receive_until_closed)
+    with ScriptedServer(group_server) as server:
         failure(trusting(config, server, "stdlib", connect_timeout=0.5), style, TimeoutError)
-        assert picky.offers == [("secp256r1",)]
+        assert group_server.offers == [("secp256r1",)]
 
 
 def test_deadline_covers_the_second_attempt(config: Config, style: str) -> None:
@@ -318,7 +320,7 @@ def test_deadline_covers_the_second_attempt(config: Config, style: str) -> None:
         peer.receive_startup()
         peer.send(b"S")
         if len(client_offer(hello_of(peer)).groups) > 1:
-            until_gone(peer)
+            receive_until_closed(peer)
 
     with ScriptedServer(script) as server:
         failure(trusting(config, server, "stdlib", connect_timeout=0.5), style, TimeoutError)
@@ -326,49 +328,49 @@ def test_deadline_covers_the_second_attempt(config: Config, style: str) -> None:
 
 
 def test_cancelled_attempt_is_not_repeated(config: Config, certificate: ServerCertificate) -> None:
-    picky = Picky(certificate, "", until_gone)
+    group_server = GroupServer(certificate, "", receive_until_closed)
 
     async def run(server: ScriptedServer) -> None:
         task = asyncio.create_task(AsyncSession.connect(trusting(config, server, "stdlib")))
-        assert await asyncio.to_thread(picky.reached.wait, 10)
+        assert await asyncio.to_thread(group_server.reached.wait, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with ScriptedServer(picky) as server:
+    with ScriptedServer(group_server) as server:
         asyncio.run(run(server))
         assert server.connections == 1
 
 
 @pytest.mark.parametrize("second", [b"N", b"E", b"", b"SR\0\0\0\x08\0\0\0\0", b"H"])
 @pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.PREFER])
-def test_server_that_answers_otherwise_the_second_time_is_not_believed(
+def test_other_answer_to_the_repeated_request_is_refused(
     config: Config, style: str, second: bytes, mode: TlsMode
 ) -> None:
-    heard = []
+    received = []
 
     def script(peer: ScriptedPeer) -> None:
-        heard.append(peer.receive_startup())
-        if len(heard) == 1:
+        received.append(peer.receive_startup())
+        if len(received) == 1:
             peer.send(b"S")
             alert(40)(peer)
         else:
             peer.send(second)
             if second:
-                heard.append(until_gone(peer))
+                received.append(receive_until_closed(peer))
 
     with ScriptedServer(script) as server:
         error = failure(trusting(config, server, "stdlib", tls_mode=mode), style, TlsError)
         assert error.alert == "handshake_failure"
-    assert heard[:2] == [SSL_REQUEST, SSL_REQUEST]
-    assert heard[2:] in ([], [b""])
+    assert received[:2] == [SSL_REQUEST, SSL_REQUEST]
+    assert received[2:] in ([], [b""])
 
 
-def test_certificate_that_is_not_accepted_is_reported_at_once_in_tls_13(
+def test_refused_tls_13_certificate_is_not_repeated(
     config: Config, style: str, backend: str, authority: CertificateAuthority
 ) -> None:
-    picky = Picky(authority.issue("other.example"), "")
-    with ScriptedServer(picky) as server:
+    group_server = GroupServer(authority.issue("other.example"), "")
+    with ScriptedServer(group_server) as server:
         failure(trusting(config, server, backend), style, CertificateError)
         assert server.connections == 1
 
@@ -389,7 +391,7 @@ def test_flood_is_not_repeated(config: Config, style: str) -> None:
 
 
 @pytest.mark.parametrize("endless", [False, True])
-def test_memory_is_bounded_and_not_evicted_by_failures(config: Config, *, endless: bool) -> None:
+def test_cache_is_bounded_and_failures_evict_no_groups(config: Config, *, endless: bool) -> None:
     cache = KeyShareCache(capacity=4)
     parameters = config.tls_parameters
     backend = get_backend("openssl")

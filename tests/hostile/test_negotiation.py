@@ -1,4 +1,4 @@
-"""Before TLS nobody is believed: every answer to SSLRequest but a lone ``S`` or ``N`` is the end."""
+"""Every answer to SSLRequest other than a single ``S`` or ``N`` is an error."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from babar_tls import Closed, Config, Error, IoError, ProtocolError, TimeoutErro
 from babar_tls.testing import ScriptedServer
 from babar_tls.testing._tls_contexts import SSL_REQUEST
 
-from .scripts import FATAL, HTTP, SSH, Seen, answer_ssl_request, connect, failure, get_ready, until_gone
+from .scripts import FATAL, HTTP, SSH, Observer, answer_ssl_request, connect, failure, receive_until_closed, send_ready
 
 if TYPE_CHECKING:
     from babar_tls.testing import ScriptedPeer, ServerCertificate
 
 
-def test_refused(config: Config, style: str) -> None:
-    """A server without TLS is refused in libpq's words, and hears nothing more."""
-    seen = Seen()
+def test_server_without_tls_is_refused(config: Config, style: str) -> None:
+    """Nothing else is sent."""
+    observer = Observer()
 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
         peer.send(b"N")
-        seen.watch(peer)
+        observer.watch(peer)
 
     with ScriptedServer(script) as server:
         error = failure(config.replace(port=server.port), style, TlsRefused)
         assert "server does not support SSL, but SSL was required" in str(error)
         assert "sslmode=disable or prefer" in str(error)
-        seen.assert_gone()
-        assert seen.heard == b""
+        observer.assert_disconnected()
+        assert observer.received == b""
         assert (server.connections, server.errors) == (1, [])
 
 
 @pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.PREFER])
-def test_error_response(config: Config, style: str, mode: TlsMode) -> None:
-    """An error in place of an answer is not shown, because anybody may have sent it (CVE-2024-10977), and is no N."""
+def test_error_response_to_sslrequest_is_not_shown(config: Config, style: str, mode: TlsMode) -> None:
+    """It is unauthenticated (CVE-2024-10977) and does not mean ``N``."""
     answer = b"E" + (len(FATAL) + 4).to_bytes(4, "big") + FATAL
     with ScriptedServer(answer_ssl_request(answer)) as server:
         error = failure(config.replace(port=server.port, tls_mode=mode), style, TlsError)
@@ -51,8 +51,8 @@ def test_error_response(config: Config, style: str, mode: TlsMode) -> None:
 @pytest.mark.parametrize(
     "answer", [b"\0", b"s", b"n", b"R\0\0\0\x08\0\0\0\0", b"\x15\x03\x01\0\x02\x02\x46", HTTP, SSH]
 )
-def test_garbage(config: Config, style: str, mode: TlsMode, answer: bytes) -> None:
-    """Any other byte is an error, for whoever prefers TLS too; a banner that begins with S is no yes."""
+def test_invalid_answer_to_sslrequest_is_refused(config: Config, style: str, mode: TlsMode, answer: bytes) -> None:
+    """`TlsMode.PREFER` refuses it too, and a banner that begins with ``S``."""
     with ScriptedServer(answer_ssl_request(answer)) as server:
         kind = ProtocolError if answer == SSH else TlsError
         error = failure(config.replace(port=server.port, tls_mode=mode), style, kind)
@@ -64,22 +64,22 @@ def test_garbage(config: Config, style: str, mode: TlsMode, answer: bytes) -> No
 @pytest.mark.parametrize("mode", [TlsMode.REQUIRE, TlsMode.PREFER])
 @pytest.mark.parametrize("extra", [b"x", b"\x16\x03\x03", b"R\0\0\0\x08\0\0\0\0", bytes(100_000)])
 @pytest.mark.parametrize("verdict", [b"S", b"N"])
-def test_stuffed(config: Config, style: str, mode: TlsMode, extra: bytes, verdict: bytes) -> None:
-    """Bytes that come with the answer were not asked for (CVE-2021-23222): refused, in libpq's words."""
+def test_unencrypted_data_after_the_answer_is_refused(
+    config: Config, style: str, mode: TlsMode, extra: bytes, verdict: bytes
+) -> None:
+    """CVE-2021-23222."""
     with ScriptedServer(answer_ssl_request(verdict + extra)) as server:
         error = failure(config.replace(port=server.port, tls_mode=mode), style, ProtocolError)
         assert "received unencrypted data after SSL response" in str(error)
 
 
-def test_stuffed_later(config: Config, style: str, backend: str) -> None:
-    """Plain text that comes a moment after the answer is taken for TLS, which it is not."""
-
+def test_plain_text_after_the_answer_is_not_tls(config: Config, style: str, backend: str) -> None:
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
         peer.send(b"S")
         peer.receive_exactly(5)
         peer.send(b"R\0\0\0\x08\0\0\0\0")
-        until_gone(peer)
+        receive_until_closed(peer)
 
     with ScriptedServer(script) as server:
         error = failure(config.replace(port=server.port, tls_backend=backend), style, TlsError)
@@ -87,17 +87,17 @@ def test_stuffed_later(config: Config, style: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("banner", [HTTP, SSH])
-@pytest.mark.parametrize("patient", [True, False])
-def test_other_servers_behind_direct_tls(
-    config: Config, style: str, backend: str, banner: bytes, patient: bool
+@pytest.mark.parametrize("server_waits", [True, False])
+def test_direct_tls_to_another_service_is_reported(
+    config: Config, style: str, backend: str, banner: bytes, server_waits: bool
 ) -> None:
-    """Direct TLS to a web server or an SSH server, which may speak first, is told to be no TLS."""
+    """SSH servers may send first."""
 
     def script(peer: ScriptedPeer) -> None:
-        if patient:
+        if server_waits:
             peer.receive()
         peer.send(banner)
-        until_gone(peer)
+        receive_until_closed(peer)
 
     with ScriptedServer(script) as server:
         direct = config.replace(port=server.port, tls_backend=backend, tls_negotiation="direct")
@@ -105,7 +105,7 @@ def test_other_servers_behind_direct_tls(
 
 
 @pytest.mark.parametrize(("selected", "text"), [((), "without ALPN"), (("http/1.1",), "without ALPN")])
-def test_direct_tls_needs_alpn(
+def test_direct_tls_without_alpn_is_refused(
     *,
     config: Config,
     style: str,
@@ -114,29 +114,27 @@ def test_direct_tls_needs_alpn(
     selected: tuple[str, ...],
     text: str,
 ) -> None:
-    """Direct TLS with a server that does not agree on ``postgresql`` ends before anything is said (ALPACA)."""
-    seen = Seen()
+    """Nothing is sent to such a server (ALPACA attack)."""
+    observer = Observer()
 
     def script(peer: ScriptedPeer) -> None:
         try:
             peer.start_tls(certificate, alpn_protocols=selected)
         finally:
-            seen.watch(peer)
+            observer.watch(peer)
 
     with ScriptedServer(script) as server:
         direct = config.replace(port=server.port, tls_backend=backend, tls_negotiation="direct")
         assert text in str(failure(direct, style, TlsError))
-        seen.assert_gone()
-        assert seen.heard == b""
+        observer.assert_disconnected()
+        assert observer.received == b""
 
 
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("phase", ["accepted", "negotiate", "tls", "auth", "ready"])
-def test_hung_up(
+def test_closed_or_reset_connection_is_an_io_error(
     *, config: Config, style: str, backend: str, phase: str, reset: bool, certificate: ServerCertificate
 ) -> None:
-    """A server that closes or resets the connection, wherever that is, is an `IoError` that says so."""
-
     def script(peer: ScriptedPeer) -> None:
         if phase != "accepted":
             peer.receive_startup()
@@ -164,17 +162,17 @@ def test_hung_up(
             assert isinstance(caught.value, Closed)
 
 
-#: What is not TLS, in various lengths; the last one is.
-NOT_TLS = (b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", b"SH-2.0-x\r\n", b"x", bytes(9999), b"\x15\x03\x03\0\x02\x02\x28")
+#: Bytes that are not TLS, of several lengths, and a TLS alert.
+INJECTED = (b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", b"SH-2.0-x\r\n", b"x", bytes(9999), b"\x15\x03\x03\0\x02\x02\x28")
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.05])
-@pytest.mark.parametrize("extra", NOT_TLS)
+@pytest.mark.parametrize("extra", INJECTED)
 @pytest.mark.parametrize("reset", [False, True])
-def test_plain_text_after_s_fails_tls_whatever_the_timing(
+def test_plain_text_after_s_fails_tls_at_any_time(
     *, config: Config, style: str, backend: str, extra: bytes, pause: float, reset: bool
 ) -> None:
-    """`sslmode=prefer` continues on another connection, and nothing of the first is used; `TlsMode.PREFER` fails."""
+    """`sslmode=prefer` continues without TLS on another connection. `TlsMode.PREFER` fails."""
     packets = []
 
     def script(peer: ScriptedPeer) -> None:
@@ -187,10 +185,10 @@ def test_plain_text_after_s_fails_tls_whatever_the_timing(
             if reset:
                 peer.reset()
             else:
-                until_gone(peer)
+                receive_until_closed(peer)
         else:
-            get_ready(peer)
-            until_gone(peer)
+            send_ready(peer)
+            receive_until_closed(peer)
 
     with ScriptedServer(script) as server:
         prefer = config.replace(port=server.port, tls_backend=backend, tls_mode=TlsMode.PREFER, password=None)
@@ -233,7 +231,7 @@ def test_other_service_is_named_without_tls(config: Config, style: str, banner: 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
         peer.send(banner)
-        until_gone(peer)
+        receive_until_closed(peer)
 
     with ScriptedServer(script) as server:
         error = failure(config.replace(port=server.port, tls_mode=TlsMode.DISABLE), style, ProtocolError)
@@ -254,7 +252,7 @@ def test_other_service_is_named_by_each_backend(
             peer.send(b"S")
             peer.receive_exactly(5)
             peer.send(banner[banner.startswith(b"S") :])
-        until_gone(peer)
+        receive_until_closed(peer)
 
     with ScriptedServer(script) as server:
         wanted = config.replace(port=server.port, tls_backend=backend, tls_negotiation=negotiation)
@@ -263,22 +261,22 @@ def test_other_service_is_named_by_each_backend(
         assert ("an SSH server" if banner == SSH else "an HTTP server") in str(error)
 
 
-def test_server_that_does_not_answer_may_be_another_service(config: Config, style: str) -> None:
-    with ScriptedServer(until_gone) as server:
+def test_timeout_mentions_other_services(config: Config, style: str) -> None:
+    with ScriptedServer(receive_until_closed) as server:
         error = failure(config.replace(port=server.port, connect_timeout=0.3), style, TimeoutError)
         assert "timeout expired" in str(error)
         assert "port of another service" in str(error)
 
 
-def test_plain_after_prefer(config: Config, style: str) -> None:
-    """`TlsMode.PREFER` goes on in plain text after N and on the same connection."""
+def test_tls_mode_prefer_continues_without_tls_after_n(config: Config, style: str) -> None:
+    """The connection is the same."""
 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
         peer.send(b"N")
         peer.receive_startup()
-        get_ready(peer)
-        until_gone(peer)
+        send_ready(peer)
+        receive_until_closed(peer)
 
     with ScriptedServer(script) as server:
         connect(config.replace(port=server.port, tls_mode=TlsMode.PREFER), style)

@@ -12,14 +12,14 @@ import pytest
 from babar_tls import AuthError, Config, Error, ServerError, TlsMode, UnsupportedAuth
 from babar_tls.testing import ScriptedServer
 
-from .scripts import AUTHENTICATION_OK, READY, connect, request, until_gone
+from .scripts import AUTHENTICATION_OK, READY, connect, receive_until_closed, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from babar_tls.testing import ScriptedPeer
 
-#: The title of a terminal, a bell, a forged line, an 8-bit control, overrides of the direction, a line separator.
+#: A terminal title, a bell, a forged line, an 8-bit control, direction overrides, a line separator.
 ATTACK = "\x1b]0;x\x07\r\nFATAL:  forged\x9b2J\u202eabc\u2066\u2028\x00"[:-1]
 LONG = "x" * 29_000
 BOUND = 10_000  # characters of an error and its traceback, escapes included
@@ -33,7 +33,7 @@ def before_authentication(text: str) -> Callable[[ScriptedPeer], None]:
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
         peer.send_message(b"E", error_response(f"S{text}"[:500], f"C{text[:20]}", f"M{text}"))
-        until_gone(peer)
+        receive_until_closed(peer)
 
     return script
 
@@ -42,7 +42,7 @@ def detail_and_hint(text: str) -> Callable[[ScriptedPeer], None]:
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
         peer.send_message(b"E", error_response("SFATAL", "C28000", "Mno", f"D{text[:9000]}", f"H{text[:9000]}"))
-        until_gone(peer)
+        receive_until_closed(peer)
 
     return script
 
@@ -53,12 +53,12 @@ def bare_error(text: str) -> Callable[[ScriptedPeer], None]:
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
         peer.send(b"E" + b"could not fork " + text.encode() + b"\0")
-        until_gone(peer)
+        receive_until_closed(peer)
 
     return script
 
 
-def in_answer_to_a_query(text: str) -> Callable[[ScriptedPeer], None]:
+def query_error(text: str) -> Callable[[ScriptedPeer], None]:
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
         peer.send_message(b"R", AUTHENTICATION_OK)
@@ -66,7 +66,7 @@ def in_answer_to_a_query(text: str) -> Callable[[ScriptedPeer], None]:
         peer.receive()
         peer.send_message(b"E", error_response("SERROR", "C42601", f"M{text}"))
         peer.send(READY)
-        until_gone(peer)
+        receive_until_closed(peer)
 
     return script
 
@@ -76,7 +76,7 @@ def mechanisms(text: str) -> Callable[[ScriptedPeer], None]:
         peer.receive_startup()
         names = [text] if text is ATTACK else [text[start : start + 100] for start in range(0, len(text), 100)]
         peer.send_message(b"R", request(10, b"".join(name.encode() + b"\0" for name in names) + b"\0"))
-        until_gone(peer)
+        receive_until_closed(peer)
 
     return script
 
@@ -87,7 +87,7 @@ def scram_error(text: str) -> Callable[[ScriptedPeer], None]:
         peer.send_message(b"R", request(10, b"SCRAM-SHA-256\0\0"))
         peer.receive()
         peer.send_message(b"R", request(11, b"e=" + text.encode()))
-        until_gone(peer)
+        receive_until_closed(peer)
 
     return script
 
@@ -97,7 +97,7 @@ def notices(text: str) -> Callable[[ScriptedPeer], None]:
         peer.receive_startup()
         peer.send_message(b"N", error_response("SNOTICE", "C00000", f"M{text}"))
         peer.send_message(b"E", error_response("SFATAL", "C57P03", f"M{text}"))
-        until_gone(peer)
+        receive_until_closed(peer)
 
     return script
 
@@ -106,7 +106,7 @@ SCRIPTS = {
     "before authentication": (before_authentication, ServerError),
     "detail and hint": (detail_and_hint, ServerError),
     "bare error": (bare_error, ServerError),
-    "query": (in_answer_to_a_query, ServerError),
+    "query": (query_error, ServerError),
     "SASL mechanisms": (mechanisms, UnsupportedAuth),
     "SCRAM error": (scram_error, AuthError),
     "notice": (notices, ServerError),
@@ -133,7 +133,7 @@ def test_server_text_is_escaped_and_bounded(
 
 
 @pytest.mark.parametrize("text", [ATTACK, LONG], ids=["controls", "long"])
-def test_attributes_hold_the_text_as_it_was_sent(config: Config, text: str) -> None:
+def test_error_attributes_have_the_original_text(config: Config, text: str) -> None:
     with ScriptedServer(before_authentication(text)) as server, pytest.raises(ServerError) as caught:
         connect(config.replace(port=server.port, tls_mode=TlsMode.DISABLE), "blocking")
     assert caught.value.message == text

@@ -1,4 +1,4 @@
-"""A session whose server breaks off, talks nonsense or is used twice at once: an error, and no socket left."""
+"""Servers that disconnect or send invalid messages during a session, and concurrent use of a session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from babar_tls import AsyncSession, Closed, Config, Error, IoError, ProtocolError, ServerError, Session
 from babar_tls.testing import ScriptedServer
 
-from .scripts import READY, Seen, connect, data_row, failure, log_in, until_gone
+from .scripts import READY, Observer, connect, data_row, failure, log_in, receive_until_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ROW = b"D" + struct.pack("!i", 4 + len(data_row(b"one"))) + data_row(b"one")
 
 
-def serving(certificate: ServerCertificate, script: Callable[[ScriptedPeer], None]) -> ScriptedServer:
-    """A server that logs in whoever knows the password, and goes on with the script."""
+def server_with_script(certificate: ServerCertificate, script: Callable[[ScriptedPeer], None]) -> ScriptedServer:
+    """Return a server that authenticates the client with SCRAM and continues with the script."""
 
     def whole(peer: ScriptedPeer) -> None:
         log_in(peer, certificate.der)
@@ -31,11 +31,11 @@ def serving(certificate: ServerCertificate, script: Callable[[ScriptedPeer], Non
     return ScriptedServer(whole, tls=certificate)
 
 
-def _hang_up(peer: ScriptedPeer) -> None:
+def _close_without_result(peer: ScriptedPeer) -> None:
     peer.receive_message()
 
 
-def _hang_up_politely(peer: ScriptedPeer) -> None:
+def _send_close_notify(peer: ScriptedPeer) -> None:
     peer.receive_message()
     peer.close_notify()
 
@@ -62,9 +62,10 @@ def _cut_between_rows(peer: ScriptedPeer) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", [_hang_up, _hang_up_politely, _reset, _reset_within_rows, _cut_within_a_row, _cut_between_rows]
+    "script",
+    [_close_without_result, _send_close_notify, _reset, _reset_within_rows, _cut_within_a_row, _cut_between_rows],
 )
-def test_broken_query(
+def test_truncated_result_is_an_error(
     *,
     config: Config,
     style: str,
@@ -72,16 +73,16 @@ def test_broken_query(
     script: Callable[[ScriptedPeer], None],
     certificate: ServerCertificate,
 ) -> None:
-    """A result that is cut off is an error and no short result, however the server went."""
-    with serving(certificate, script) as server:
+    with server_with_script(certificate, script) as server:
         with pytest.raises(IoError) as caught:
             connect(config.replace(port=server.port, tls_backend=backend), style, "select 1")
         assert f"port {server.port} failed: " in str(caught.value)
 
 
-def test_closed_after_ready(config: Config, style: str, backend: str, certificate: ServerCertificate) -> None:
-    """A server that goes away between queries is noticed by the next one, and the session is closed from then on."""
-    with serving(certificate, lambda peer: None) as server:
+def test_query_after_the_server_has_disconnected_closes_the_session(
+    config: Config, style: str, backend: str, certificate: ServerCertificate
+) -> None:
+    with server_with_script(certificate, lambda peer: None) as server:
         target = config.replace(port=server.port, tls_backend=backend)
         if style == "blocking":
             with Session.connect(target) as session:
@@ -102,37 +103,38 @@ def test_closed_after_ready(config: Config, style: str, backend: str, certificat
 
 
 @pytest.mark.parametrize(
-    "words",
+    "sent",
     [
-        pytest.param(b"D\0\0\0\x06\0\x01", id="row without its value"),
+        pytest.param(b"D\0\0\0\x06\0\x01", id="row without a value"),
         pytest.param(b"D\0\0\0\x0a\0\x01\x7f\xff\xff\xff", id="value longer than the row"),
         pytest.param(b"D\0\0\0\x0a\0\x01\xff\xff\xff\xfe", id="value of length -2"),
-        pytest.param(b"D\0\0\0\x06\xff\xff", id="65535 columns of nothing"),
+        pytest.param(b"D\0\0\0\x06\xff\xff", id="65535 columns without values"),
         pytest.param(b"D\xff\xff\xff\xff", id="negative length"),
         pytest.param(b"D\0\0\0\0", id="length zero"),
-        pytest.param(b"R\0\0\0\x08\0\0\0\0", id="authentication anew"),
+        pytest.param(b"R\0\0\0\x08\0\0\0\0", id="second authentication"),
         pytest.param(b"\0\0\0\0\x04", id="zeros"),
-        pytest.param(b"S\0\0\0\x05a", id="parameter without an end"),
+        pytest.param(b"S\0\0\0\x05a", id="unterminated parameter"),
         pytest.param(b"E\0\0\0\x04", id="empty error"),
     ],
 )
-def test_nonsense(config: Config, style: str, words: bytes, certificate: ServerCertificate) -> None:
-    """An answer that the protocol does not know is a `ProtocolError`, and the session is at its end."""
-    seen = Seen()
+def test_invalid_message_in_a_result_closes_the_session(
+    config: Config, style: str, sent: bytes, certificate: ServerCertificate
+) -> None:
+    observer = Observer()
 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_message()
-        peer.send(words)
-        seen.watch(peer)
+        peer.send(sent)
+        observer.watch(peer)
 
-    with serving(certificate, script) as server:
+    with server_with_script(certificate, script) as server:
         failure(config.replace(port=server.port), style, ProtocolError, "select 1")
-        seen.assert_gone()
+        observer.assert_disconnected()
 
 
-def test_fatal_error(config: Config, style: str, certificate: ServerCertificate) -> None:
-    """A FATAL error ends the session, an ERROR does not."""
-
+def test_fatal_error_closes_the_session_but_error_does_not(
+    config: Config, style: str, certificate: ServerCertificate
+) -> None:
     def script(peer: ScriptedPeer) -> None:
         peer.receive_message()
         peer.send_message(b"E", b"SERROR\0VERROR\0C42P01\0Mno such thing\0\0")
@@ -141,9 +143,9 @@ def test_fatal_error(config: Config, style: str, certificate: ServerCertificate)
         peer.send(ROW + READY)
         peer.receive_message()
         peer.send_message(b"E", b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0")
-        until_gone(peer)
+        receive_until_closed(peer)
 
-    with serving(certificate, script) as server:
+    with server_with_script(certificate, script) as server:
         target = config.replace(port=server.port)
         if style == "blocking":
             with Session.connect(target) as session:
@@ -168,21 +170,21 @@ def test_fatal_error(config: Config, style: str, certificate: ServerCertificate)
 
 
 class _CopyServer:
-    """Serves one copy without an end, until a cancel request comes on another connection; then one query."""
+    """Sends copy data until a cancel request arrives on another connection, then answers one query."""
 
-    def __init__(self, certificate: ServerCertificate, *, deaf: bool = False) -> None:
+    def __init__(self, certificate: ServerCertificate, *, ignore_cancel: bool = False) -> None:
         import threading
 
         self.cancelled = threading.Event()
         self._certificate = certificate
-        self._deaf = deaf
+        self._ignore_cancel = ignore_cancel
         self.server = ScriptedServer(self._serve)
 
     def _serve(self, peer: ScriptedPeer) -> None:
         peer.accept_tls(self._certificate)
         if self.cancelled.is_set() or self.server.connections > 1:
             assert peer.receive_startup()[4:8] == struct.pack("!i", 80877102)
-            if not self._deaf:
+            if not self._ignore_cancel:
                 self.cancelled.set()
             return
         log_in(peer, self._certificate.der)
@@ -194,11 +196,13 @@ class _CopyServer:
         peer.send(READY)
         peer.receive_message()
         peer.send(ROW + READY)
-        until_gone(peer)
+        receive_until_closed(peer)
 
 
-def test_broken_off_copy(config: Config, style: str, backend: str, certificate: ServerCertificate) -> None:
-    """A copy that nobody reads on is cancelled, over TLS, when the session is used again, which then works."""
+def test_abandoned_copy_is_cancelled_by_the_next_query(
+    config: Config, style: str, backend: str, certificate: ServerCertificate
+) -> None:
+    """The cancel request uses TLS. The session can be used afterwards."""
     copying = _CopyServer(certificate)
     with copying.server as server:
         target = config.replace(port=server.port, tls_backend=backend)
@@ -222,8 +226,8 @@ def test_broken_off_copy(config: Config, style: str, backend: str, certificate: 
         assert (server.connections, server.errors) == (2, [])
 
 
-def test_copy_held_and_query(config: Config, style: str, certificate: ServerCertificate) -> None:
-    """While somebody holds a copy's iterator the session is busy, and the copy goes on unharmed."""
+def test_query_during_a_copy_is_refused(config: Config, style: str, certificate: ServerCertificate) -> None:
+    """The copy continues."""
 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_message()
@@ -232,9 +236,9 @@ def test_copy_held_and_query(config: Config, style: str, certificate: ServerCert
             peer.send_message(b"d", row)
         peer.send_message(b"c")
         peer.send(READY)
-        until_gone(peer)
+        receive_until_closed(peer)
 
-    with serving(certificate, script) as server:
+    with server_with_script(certificate, script) as server:
         target = config.replace(port=server.port)
         if style == "blocking":
             with Session.connect(target) as session:
@@ -258,8 +262,8 @@ def test_copy_held_and_query(config: Config, style: str, certificate: ServerCert
         asyncio.run(run())
 
 
-def test_two_queries_at_once(config: Config, style: str, certificate: ServerCertificate) -> None:
-    """A second query while one runs is refused at once; the first is not disturbed."""
+def test_concurrent_query_is_refused(config: Config, style: str, certificate: ServerCertificate) -> None:
+    """The first query continues."""
     import threading
 
     running, go_on = threading.Event(), threading.Event()
@@ -269,9 +273,9 @@ def test_two_queries_at_once(config: Config, style: str, certificate: ServerCert
         running.set()
         go_on.wait(10)
         peer.send(ROW + READY)
-        until_gone(peer)
+        receive_until_closed(peer)
 
-    with serving(certificate, script) as server:
+    with server_with_script(certificate, script) as server:
         target = config.replace(port=server.port)
         results: list[Any] = []
         if style == "blocking":
@@ -298,16 +302,16 @@ def test_two_queries_at_once(config: Config, style: str, certificate: ServerCert
         assert results == [[("one",)]]
 
 
-def test_close_during_a_query(config: Config, backend: str, certificate: ServerCertificate) -> None:
-    """Closing an asyncio session ends the query that another task runs, and spares the loop's other sockets."""
-    seen = Seen()
+def test_close_ends_the_query_of_another_task(config: Config, backend: str, certificate: ServerCertificate) -> None:
+    """Other sockets of the loop are not affected."""
+    observer = Observer()
 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_message()
-        seen.watch(peer)
+        observer.watch(peer)
 
     async def run(target: Config) -> None:
-        for _ in range(3):  # the next connection gets the closed one's number
+        for _ in range(3):  # the next connection reuses the descriptor number
             session = await AsyncSession.connect(target)
             query = asyncio.create_task(session.query("select pg_sleep(1000)"))
             await asyncio.sleep(0.05)
@@ -316,6 +320,6 @@ def test_close_during_a_query(config: Config, backend: str, certificate: ServerC
                 await asyncio.wait_for(query, 10)
             assert session.closed
 
-    with serving(certificate, script) as server:
+    with server_with_script(certificate, script) as server:
         asyncio.run(run(config.replace(port=server.port, tls_backend=backend)))
-        seen.assert_gone()
+        observer.assert_disconnected()

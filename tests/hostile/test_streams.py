@@ -1,4 +1,4 @@
-"""A stream that changes keys or breaks off: what came before is handed out, and then comes an error that says so."""
+"""Streams with key updates, and streams that break off: rows before the end are returned, then an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from babar_tls import AsyncSession, Config, Error, IoError, Session
 from babar_tls.testing import ScriptedServer
 from babar_tls.testing.backend_checks._tls13 import DATA, Tls13Server
 
-from .scripts import AUTHENTICATION_OK, READY, log_in, until_gone
+from .scripts import AUTHENTICATION_OK, READY, log_in, receive_until_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +25,14 @@ def message(kind: bytes, payload: bytes = b"") -> bytes:
 
 
 def read(config: Config, style: str) -> tuple[list[bytes], Error | None, bool]:
-    """What one copy gives, the error that it ends in, and whether the session is closed then."""
+    """Return the rows of a copy, its error, and whether the session is closed afterwards."""
     rows: list[bytes] = []
 
     async def run() -> tuple[Error | None, bool]:
         async with await AsyncSession.connect(config) as session:
             try:
                 async for row in session.copy_to("copy t to stdout"):
-                    rows.append(row)  # noqa: PERF401 - what came before an error is kept
+                    rows.append(row)  # noqa: PERF401 - rows before an error are kept
             except Error as error:
                 return error, session.closed
             return None, session.closed
@@ -50,30 +50,30 @@ def read(config: Config, style: str) -> tuple[list[bytes], Error | None, bool]:
 
 @pytest.mark.parametrize("size", [3, 10_000])
 @pytest.mark.parametrize(
-    "breaking_off",
+    "interrupt",
     [
-        pytest.param(lambda peer: None, id="hangs up"),
-        pytest.param(lambda peer: peer.close_notify(), id="says goodbye"),
+        pytest.param(lambda peer: None, id="closed"),
+        pytest.param(lambda peer: peer.close_notify(), id="close_notify"),
         pytest.param(lambda peer: peer.socket.sendall(b"\x17\3\3\0\x20" + bytes(32)), id="garbage"),
     ],
 )
-def test_broken_off(
+def test_rows_before_a_broken_connection_are_returned(
     *,
     config: Config,
     style: str,
     backend: str,
     size: int,
-    breaking_off: Callable[[ScriptedPeer], Any],
+    interrupt: Callable[[ScriptedPeer], Any],
     certificate: ServerCertificate,
 ) -> None:
-    """Whole rows that came before the end are handed out, in whatever pieces they came, and the rest is an error."""
+    """Only complete rows are returned; then an error is raised."""
     rows = [bytes([65 + number]) * size for number in range(20)]
 
     def script(peer: ScriptedPeer) -> None:
         log_in(peer, certificate.der)
         peer.receive_message()
         peer.send(message(b"H", b"\0\0\0") + b"".join(message(b"d", row) for row in rows) + b"d\0\0")
-        breaking_off(peer)
+        interrupt(peer)
 
     with ScriptedServer(script, tls=certificate) as server:
         found, error, closed = read(config.replace(port=server.port, tls_backend=backend), style)
@@ -82,8 +82,10 @@ def test_broken_off(
     assert closed
 
 
-def test_key_updates(config: Config, style: str, backend: str, certificate: ServerCertificate) -> None:
-    """A server that changes its keys between any two records, and asks for ours, is read on."""
+def test_key_updates_between_records_are_followed(
+    config: Config, style: str, backend: str, certificate: ServerCertificate
+) -> None:
+    """The server updates its keys, and requests updates of the client's."""
     rows = [bytes([65 + number]) * 5000 for number in range(12)]
 
     def script(peer: ScriptedPeer) -> None:
@@ -94,13 +96,13 @@ def test_key_updates(config: Config, style: str, backend: str, certificate: Serv
         peer.receive()
         peer.send(tls.seal(DATA, message(b"R", AUTHENTICATION_OK) + READY))
         peer.receive()
-        words = tls.seal(DATA, message(b"H", b"\0\0\0"))
+        records = tls.seal(DATA, message(b"H", b"\0\0\0"))
         for number, row in enumerate(rows):
-            words += tls.update_keys(requested=bool(number % 2))
+            records += tls.update_keys(requested=bool(number % 2))
             data = message(b"d", row)
-            words += tls.seal(DATA, data[:1000]) + tls.update_keys(requested=False) + tls.seal(DATA, data[1000:])
-        peer.send(words + tls.seal(DATA, message(b"c") + READY))
-        until_gone(peer)
+            records += tls.seal(DATA, data[:1000]) + tls.update_keys(requested=False) + tls.seal(DATA, data[1000:])
+        peer.send(records + tls.seal(DATA, message(b"c") + READY))
+        receive_until_closed(peer)
 
     with ScriptedServer(script) as server:
         found, error, closed = read(config.replace(port=server.port, tls_backend=backend), style)

@@ -1,4 +1,4 @@
-"""No local variable that an error report could show contains a secret, at whatever stage a connect fails."""
+"""No local variable in the traceback of a failed connect contains a secret."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from babar_tls.conninfo import interpret, parse, read, resolve
 from babar_tls.crypto import scram_keys, scram_verifiers
 from babar_tls.testing import CertificateAuthority, ScriptedServer
 
-from .scripts import AUTHENTICATION_OK, FATAL, PASSWORD, answer_ssl_request, offer_scram, request, until_gone
+from .scripts import AUTHENTICATION_OK, FATAL, PASSWORD, answer_ssl_request, offer_scram, receive_until_closed, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ STRING = f"host=h user=u password='{PASSWORD}' sslpassword='{PASSWORD}' scram_cl
 
 
 def errors(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that led to it."""
+    """Yield the error and its causes."""
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
     while pending:
@@ -48,7 +48,7 @@ def errors(error: BaseException) -> Iterator[BaseException]:
 
 
 def frames(error: BaseException) -> Iterator[FrameType]:
-    """The frames of the tracebacks, except for the tests' own."""
+    """Yield the frames of the tracebacks, except those of tests."""
     for each in errors(error):
         traceback = each.__traceback__
         while traceback is not None:
@@ -104,7 +104,7 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
-def test_a_refused_configuration_leaves_no_secret(wrong: dict[str, Any]) -> None:
+def test_refused_configuration_leaves_no_secret(wrong: dict[str, Any]) -> None:
     assert_no_secret(failure(Config, **SECRET_FIELDS, **wrong))
     assert_no_secret(failure(Config(**SECRET_FIELDS).replace, **wrong))
     assert_no_secret(failure(Config().replace, **SECRET_FIELDS, **wrong))
@@ -113,14 +113,14 @@ def test_a_refused_configuration_leaves_no_secret(wrong: dict[str, Any]) -> None
     assert_no_secret(failure(lambda: asyncio.run(connect_async("host=h", **SECRET_FIELDS, **wrong))))
 
 
-def test_a_configuration_that_no_string_can_hold_leaves_no_secret() -> None:
+def test_failed_to_conninfo_leaves_no_secret() -> None:
     assert_no_secret(failure(Config(**{**SECRET_FIELDS, "tls_client_cert": b"x"}).to_conninfo))
 
 
 @pytest.mark.parametrize(
     "rest", ["x", "'x", "usr=x", "sslmode=x", "port=x", "service=none", f"scram_server_key={KEY_TEXT}x"]
 )
-def test_a_refused_string_leaves_no_secret(rest: str) -> None:
+def test_refused_string_leaves_no_secret(rest: str) -> None:
     for call in (
         Config.from_conninfo,
         read,
@@ -132,17 +132,17 @@ def test_a_refused_string_leaves_no_secret(rest: str) -> None:
 
 
 @pytest.mark.parametrize("rest", ["h:x", "h?x", "h/d?usr=x", "h?sslmode=x", "h/%zz", "@h", "h/%ff"])
-def test_a_refused_uri_leaves_no_secret(rest: str) -> None:
+def test_refused_uri_leaves_no_secret(rest: str) -> None:
     for call in (Config.from_conninfo, connect):
         assert_no_secret(failure(call, f"postgresql://u:{PASSWORD.replace(' ', '%20')}@{rest}"))
         assert_no_secret(failure(call, f"postgresql://u:{PASSWORD}@{rest}"))
 
 
-def test_a_refused_string_leaves_no_secret_in_the_parser() -> None:
+def test_parser_leaves_no_secret() -> None:
     assert_no_secret(failure(parse, STRING + "x"))
 
 
-def test_a_refused_environment_and_service_leave_no_secret(tmp_path: Path) -> None:
+def test_refused_environment_and_service_leave_no_secret(tmp_path: Path) -> None:
     environ = {"PGPASSWORD": PASSWORD, "PGSSLMODE": "wrong"}
     assert_no_secret(failure(Config.from_conninfo, "host=h", environ=environ))
     path = tmp_path / "services"
@@ -150,7 +150,7 @@ def test_a_refused_environment_and_service_leave_no_secret(tmp_path: Path) -> No
     assert_no_secret(failure(Config.from_conninfo, f"service=s servicefile={path}"))
 
 
-def test_primitives_leave_no_secret() -> None:
+def test_scram_functions_leave_no_secret() -> None:
     assert_no_secret(failure(scram_keys, PASSWORD, b"salt", 0))
     assert_no_secret(failure(scram_verifiers, [PASSWORD, ""]))
 
@@ -158,7 +158,7 @@ def test_primitives_leave_no_secret() -> None:
 # Connects ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_refused_connect_leaves_no_secret(config: Config, style: str) -> None:
+def test_refused_connection_leaves_no_secret(config: Config, style: str) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         refused = config.replace(port=sock.getsockname()[1], scram_client_key=KEY, scram_server_key=KEY)
@@ -166,14 +166,14 @@ def test_a_refused_connect_leaves_no_secret(config: Config, style: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"N", b"E", b"x", b"Sgarbage"])
-def test_a_failed_negotiation_leaves_no_secret(config: Config, style: str, backend: str, answer: bytes) -> None:
+def test_failed_negotiation_leaves_no_secret(config: Config, style: str, backend: str, answer: bytes) -> None:
     with ScriptedServer(answer_ssl_request(answer)) as server:
         refused = config.replace(port=server.port, tls_backend=backend)
         assert_no_secret(failure(open_session, refused, style))
 
 
-def test_a_refused_certificate_leaves_no_secret(config: Config, style: str, backend: str) -> None:
-    with ScriptedServer(until_gone, tls=CertificateAuthority().issue("127.0.0.1")) as server:
+def test_refused_certificate_leaves_no_secret(config: Config, style: str, backend: str) -> None:
+    with ScriptedServer(receive_until_closed, tls=CertificateAuthority().issue("127.0.0.1")) as server:
         assert_no_secret(failure(open_session, config.replace(port=server.port, tls_backend=backend), style))
 
 
@@ -181,14 +181,14 @@ def error_response(peer: ScriptedPeer) -> None:
     peer.send_message(b"E", FATAL)
 
 
-def ask_for_password(peer: ScriptedPeer) -> None:
+def request_password(peer: ScriptedPeer) -> None:
     peer.receive_startup()
     peer.send_message(b"R", request(3))
     peer.receive_message()
     error_response(peer)
 
 
-def ask_for_md5(peer: ScriptedPeer) -> None:
+def request_md5(peer: ScriptedPeer) -> None:
     peer.receive_startup()
     peer.send_message(b"R", request(5, b"salt"))
     peer.receive_message()
@@ -205,17 +205,19 @@ def break_scram(peer: ScriptedPeer) -> None:
     peer.send_message(b"R", request(11, b"r=x,s=AAAA,i=1"))
 
 
-def let_in_early(peer: ScriptedPeer) -> None:
+def authentication_ok_without_proof(peer: ScriptedPeer) -> None:
     offer_scram(peer, b"SCRAM-SHA-256")
     peer.send_message(b"R", AUTHENTICATION_OK)
 
 
-def hang_up(peer: ScriptedPeer) -> None:
+def disconnect(peer: ScriptedPeer) -> None:
     offer_scram(peer, b"SCRAM-SHA-256")
 
 
-@pytest.mark.parametrize("script", [ask_for_password, ask_for_md5, refuse_at_once, break_scram, let_in_early, hang_up])
-def test_a_failed_authentication_leaves_no_secret(
+@pytest.mark.parametrize(
+    "script", [request_password, request_md5, refuse_at_once, break_scram, authentication_ok_without_proof, disconnect]
+)
+def test_failed_authentication_leaves_no_secret(
     config: Config,
     certificate: ServerCertificate,
     style: str,
@@ -227,12 +229,12 @@ def test_a_failed_authentication_leaves_no_secret(
         assert_no_secret(failure(open_session, refused, style))
 
 
-def test_a_wrong_key_password_leaves_no_secret(
+def test_wrong_key_password_leaves_no_secret(
     config: Config, certificate: ServerCertificate, style: str, backend: str
 ) -> None:
     key = certificate.private_key(password=b"another")
     identity = {"tls_client_cert": certificate.certificate_pem, "tls_client_key": key}
-    with ScriptedServer(until_gone, tls=certificate) as server:
+    with ScriptedServer(receive_until_closed, tls=certificate) as server:
         for password in (PASSWORD, PASSWORD.encode(), lambda: PASSWORD):
             refused = config.replace(
                 port=server.port, tls_backend=backend, tls_client_key_password=password, **identity
@@ -243,24 +245,26 @@ def test_a_wrong_key_password_leaves_no_secret(
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
-def test_a_key_password_that_cannot_be_had_leaves_no_secret(
+def test_failing_key_password_callable_leaves_no_secret(
     config: Config, certificate: ServerCertificate, backend: str, kind: type[BaseException]
 ) -> None:
-    def ask() -> str:
+    def key_password() -> str:
         raise kind
 
     key = certificate.private_key(password=b"another")
     identity = {"tls_client_cert": certificate.certificate_pem, "tls_client_key": key}
-    with ScriptedServer(until_gone, tls=certificate) as server:
-        refused = config.replace(port=server.port, tls_backend=backend, tls_client_key_password=ask, **identity)
+    with ScriptedServer(receive_until_closed, tls=certificate) as server:
+        refused = config.replace(
+            port=server.port, tls_backend=backend, tls_client_key_password=key_password, **identity
+        )
         assert_no_secret(failure(open_session, refused, "blocking"))
 
 
-# What is left alone ------------------------------------------------------------------------------------------------
+# Frames of the caller ----------------------------------------------------------------------------------------------
 
 
-def test_the_callers_frames_keep_their_variables() -> None:
-    """The frames of an error that was being handled before, and of a callable of the caller, are the caller's."""
+def test_frames_of_the_caller_keep_their_variables() -> None:
+    """This includes the frames of an error that the caller was handling, and of a callable of the caller."""
 
     def earlier() -> None:
         mine = "kept"

@@ -1,4 +1,4 @@
-"""A session is used by one operation at a time, whatever interrupts it, and says nothing in the middle of another."""
+"""A session is used by one operation at a time, even with signals, interrupts and forks."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from babar_tls import AsyncSession, Busy, Closed, Config, IoError, Session, sess
 from babar_tls.protocol.messages import frame
 from babar_tls.testing import ScriptedServer
 
-from .scripts import AUTHENTICATION_OK, READY, data_row, until_gone
+from .scripts import AUTHENTICATION_OK, READY, data_row, receive_until_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from babar_tls.testing import ScriptedPeer
 
-WELCOME = frame(b"R", AUTHENTICATION_OK) + frame(b"K", struct.pack("!I", 1) + b"key!") + READY
+STARTUP = frame(b"R", AUTHENTICATION_OK) + frame(b"K", struct.pack("!I", 1) + b"key!") + READY
 
 
-def answering(delay: float) -> Callable[[ScriptedPeer], None]:
-    """A server whose answer to each query is the query, after a while."""
+def echo_script(delay: float) -> Callable[[ScriptedPeer], None]:
+    """Return the script of a server that answers each query with its text after `delay` seconds."""
 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
-        peer.send(WELCOME)
+        peer.send(STARTUP)
         while True:
             kind, payload = peer.receive_message()
             if kind != b"Q":
@@ -50,7 +50,7 @@ def plain(config: Config) -> Config:
 
 @pytest.fixture
 def alarm() -> Iterator[Callable[[float, Callable[..., Any]], None]]:
-    """Call a function in a signal handler of the main thread."""
+    """Return a function that calls a function in a signal handler of the main thread."""
     previous = signal.getsignal(signal.SIGALRM)
 
     def arm(seconds: float, function: Callable[..., Any]) -> None:
@@ -62,7 +62,7 @@ def alarm() -> Iterator[Callable[[float, Callable[..., Any]], None]]:
     signal.signal(signal.SIGALRM, previous)
 
 
-def test_query_from_a_signal_handler_does_not_end_the_turn_of_the_query_that_it_interrupts(
+def test_query_from_a_signal_handler_is_refused_while_another_runs(
     plain: Config, alarm: Callable[[float, Callable[..., Any]], None]
 ) -> None:
     nested: list[Any] = []
@@ -74,7 +74,7 @@ def test_query_from_a_signal_handler_does_not_end_the_turn_of_the_query_that_it_
         except Busy as error:
             results.append(error)
 
-    with ScriptedServer(answering(0.4)) as server, Session.connect(plain.replace(port=server.port)) as used:
+    with ScriptedServer(echo_script(0.4)) as server, Session.connect(plain.replace(port=server.port)) as used:
         alarm(0.1, lambda: query(nested))
         timer = threading.Timer(0.2, query, (other,))
         timer.start()
@@ -84,13 +84,13 @@ def test_query_from_a_signal_handler_does_not_end_the_turn_of_the_query_that_it_
         assert used.query("second") == [("second",)]
 
 
-def test_second_interrupt_while_the_first_is_handled_closes_the_session(
+def test_interrupt_during_the_handling_of_another_closes_the_session(
     plain: Config, alarm: Callable[[float, Callable[..., Any]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    with ScriptedServer(answering(0.3)) as server, Session.connect(plain.replace(port=server.port)) as used:
+    with ScriptedServer(echo_script(0.3)) as server, Session.connect(plain.replace(port=server.port)) as used:
         with monkeypatch.context() as patch:
             patch.setattr(session, "survives", interrupt)
             alarm(0.1, interrupt)
@@ -101,20 +101,20 @@ def test_second_interrupt_while_the_first_is_handled_closes_the_session(
             used.query("second")
 
 
-def test_close_during_a_write_adds_nothing_to_the_message(plain: Config) -> None:
-    heard: list[bytes] = []
+def test_close_during_a_write_sends_nothing_more(plain: Config) -> None:
+    received: list[bytes] = []
 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
-        peer.send(WELCOME)
+        peer.send(STARTUP)
         time.sleep(0.3)
-        heard.append(until_gone(peer))
+        received.append(receive_until_closed(peer))
 
     async def main(port: int) -> None:
         used = await AsyncSession.connect(plain.replace(port=port))
         query = asyncio.create_task(used.query("y" * 20_000_000))
         await asyncio.sleep(0.1)
-        time.sleep(0.4)  # noqa: ASYNC251 - the loop must not send while the server makes room
+        time.sleep(0.4)  # noqa: ASYNC251 - the loop must not send while the server reads
         await used.close()
         with pytest.raises(Closed, match="while it was in use"):
             await query
@@ -122,13 +122,13 @@ def test_close_during_a_write_adds_nothing_to_the_message(plain: Config) -> None
     with ScriptedServer(script) as server:
         asyncio.run(main(server.port))
         deadline = time.monotonic() + 10
-        while not heard and time.monotonic() < deadline:
+        while not received and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert len(heard[0]) < 20_000_000
-    assert heard[0].endswith(b"yyyyy")
+    assert len(received[0]) < 20_000_000
+    assert received[0].endswith(b"yyyyy")
 
 
-def test_flood_in_answer_to_a_cancel_request_is_not_read(plain: Config, style: str) -> None:
+def test_answer_to_a_cancel_request_is_not_read(plain: Config, style: str) -> None:
     sent = 0
 
     def script(peer: ScriptedPeer) -> None:
@@ -137,8 +137,8 @@ def test_flood_in_answer_to_a_cancel_request_is_not_read(plain: Config, style: s
             while True:
                 peer.send(bytes(65536))
                 sent += 65536
-        peer.send(WELCOME)
-        until_gone(peer)
+        peer.send(STARTUP)
+        receive_until_closed(peer)
 
     target = plain.replace(connect_timeout=None)
     with ScriptedServer(script) as server:
@@ -156,27 +156,29 @@ def test_flood_in_answer_to_a_cancel_request_is_not_read(plain: Config, style: s
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # which is the point
-def test_forked_child_does_not_end_a_session_that_the_parent_has_not_taken_yet(plain: Config) -> None:
-    heard: list[bytes] = []
+@pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning"
+)  # a thread at fork() is what is tested
+def test_forked_child_does_not_close_a_session_of_a_pending_connect(plain: Config) -> None:
+    received: list[bytes] = []
 
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
-        peer.send(WELCOME)
-        heard.append(peer.receive())
+        peer.send(STARTUP)
+        received.append(peer.receive())
 
     async def main(port: int) -> None:
         task = asyncio.create_task(AsyncSession.connect(plain.replace(port=port)))
         await asyncio.sleep(0)
-        time.sleep(0.3)  # noqa: ASYNC251 - the thread delivers meanwhile
+        time.sleep(0.3)  # noqa: ASYNC251 - the connect thread finishes meanwhile
         child = os.fork()
         if child == 0:
-            task.get_loop()._ready.clear()  # type: ignore[attr-defined]  # what the loop drops when it is closed
+            task.get_loop()._ready.clear()  # type: ignore[attr-defined]  # as closing the loop does
             os._exit(0)
         os.waitpid(child, 0)  # noqa: ASYNC222 - the child ends at once
         used = await task
         await asyncio.sleep(0.1)
-        assert heard == []
+        assert received == []
         await used.close()
 
     with ScriptedServer(script) as server:
@@ -184,7 +186,7 @@ def test_forked_child_does_not_end_a_session_that_the_parent_has_not_taken_yet(p
 
 
 class LoopWithoutReaders(asyncio.SelectorEventLoop):
-    """As the Proactor loop of Windows: it reads, and does not watch."""
+    """Like the Proactor loop of Windows: has sock_recv, but not add_reader."""
 
     def add_reader(self, *_: Any) -> None:
         raise NotImplementedError
@@ -202,7 +204,7 @@ class LoopWithoutReaders(asyncio.SelectorEventLoop):
         return bytes(sock.recv(count))
 
 
-def on_a_loop_without_readers(config: Config, query: str) -> Any:
+def query_without_readers(config: Config, query: str) -> Any:
     async def main() -> Any:
         async with await AsyncSession.connect(config) as used:
             return await used.query(query)
@@ -211,28 +213,28 @@ def on_a_loop_without_readers(config: Config, query: str) -> Any:
         return runner.run(main())
 
 
-def test_loop_that_does_not_watch_reads_long_answers(plain: Config) -> None:
-    with ScriptedServer(answering(0.1)) as server:
+def test_loop_without_readers_receives_long_answers(plain: Config) -> None:
+    with ScriptedServer(echo_script(0.1)) as server:
         text = "x" * 50_000
-        assert on_a_loop_without_readers(plain.replace(port=server.port), text) == [(text,)]
+        assert query_without_readers(plain.replace(port=server.port), text) == [(text,)]
 
 
-def test_loop_that_does_not_watch_reports_a_reset(plain: Config) -> None:
+def test_loop_without_readers_reports_a_reset(plain: Config) -> None:
     def script(peer: ScriptedPeer) -> None:
         peer.receive_startup()
-        peer.send(WELCOME)
+        peer.send(STARTUP)
         peer.receive_message()
         time.sleep(0.1)
         peer.reset()
 
     with ScriptedServer(script) as server, pytest.raises(IoError, match="closed the connection unexpectedly"):
-        on_a_loop_without_readers(plain.replace(port=server.port), "select 1")
+        query_without_readers(plain.replace(port=server.port), "select 1")
 
 
-def test_warning_that_is_an_error_does_not_keep_the_socket(plain: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resource_warning_as_an_error_does_not_keep_the_socket(plain: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     problems: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", problems.append)
-    with ScriptedServer(answering(0)) as server:
+    with ScriptedServer(echo_script(0)) as server:
         used = Session.connect(plain.replace(port=server.port))
-        del used  # with the warnings of this suite, which are errors
+        del used  # warnings are errors in this test suite
     assert [problem.exc_type for problem in problems] == [ResourceWarning]
