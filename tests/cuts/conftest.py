@@ -1,4 +1,4 @@
-"""Every combination of backend, style and TLS version, and a count of what each test leaves open."""
+"""Fixtures for each backend, style and TLS version, and checks that tests leak no resources."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from babar_tls.testing import ServerCertificate
 
-_PATIENCE = 10.0  # seconds, for what is about to end
+_TIMEOUT = 10.0  # seconds for connections and threads to end
 _CONNECTS = "connects with a fault"
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Report the number of connects, those of the workers of pytest-xdist included."""
+    """Report the number of connects, including those of pytest-xdist workers."""
     reports = [report for group in terminalreporter.stats.values() for report in group]
     properties = [dict(getattr(report, "user_properties", ())) for report in reports if hasattr(report, "when")]
     if connects := sum(found.get(_CONNECTS, 0) for found in properties):
@@ -36,26 +36,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def count(request: pytest.FixtureRequest) -> Callable[[int], None]:
-    """Take the number of connects that a test has made, for the summary."""
+    """Return a function that records the number of connects of a test for the summary."""
     return lambda connects: request.node.user_properties.append((_CONNECTS, connects))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def module_leaves_nothing() -> Iterator[None]:
-    """Fail if a descriptor or a thread of any kind is left when the module's servers are closed."""
+def no_leaks_in_module() -> Iterator[None]:
+    """Fail if a descriptor or a thread is left after the module's servers were closed."""
     if not Path("/proc/self/fd").exists():
-        pytest.skip("needs /proc to count what is open, and addresses in 127.0.0.0/8")
+        pytest.skip("needs /proc to list open descriptors, and addresses in 127.0.0.0/8")
     before = all_leftovers()
     yield
-    assert not remaining(all_leftovers, before, _PATIENCE)
+    assert not remaining(all_leftovers, before, _TIMEOUT)
 
 
 @pytest.fixture(autouse=True)
-def test_leaves_nothing(module_leaves_nothing: None) -> Iterator[None]:
-    """Fail if a test leaves a connection or a thread, or something that garbage collection complains of."""
+def no_leaks_in_test(no_leaks_in_module: None) -> Iterator[None]:
+    """Fail if a test leaves a connection or a thread, or an object that warns when it is garbage-collected."""
     before = connection_leftovers()
     yield
-    left = remaining(connection_leftovers, before, _PATIENCE)  # before the collector closes anything
+    left = remaining(connection_leftovers, before, _TIMEOUT)  # before the collector closes anything
     gc.collect()
     assert not left
 
@@ -68,7 +68,7 @@ def style(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["stdlib", "openssl", "rustls"])
 def backend(request: pytest.FixtureRequest) -> str:
     if request.param not in available_backends():
-        pytest.skip(f"the {request.param} backend is not installed")
+        pytest.skip(f"backend {request.param} is not installed")
     return request.param
 
 
@@ -84,13 +84,13 @@ def authority() -> CertificateAuthority:
 
 @pytest.fixture(scope="session")
 def certificate(authority: CertificateAuthority) -> ServerCertificate:
-    """A certificate whose key makes signatures of constant length, so that every connect has the same borders."""
+    """Return a certificate whose signatures have a constant length, so that all connects have the same boundaries."""
     return authority.issue("localhost", key="ed25519")
 
 
 @pytest.fixture(scope="session")
 def bound(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """A client that demands verified TLS and a bound channel; `port` and `tls_backend` are to be replaced."""
+    """Return a configuration that requires verified TLS and channel binding; tests replace `port` and `tls_backend`."""
     path = tmp_path_factory.mktemp("cuts") / "root.crt"
     authority.write(path)
     return Config(
@@ -105,7 +105,7 @@ def bound(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def plain() -> Config:
-    """A client that demands SCRAM on a connection without TLS; `port` is to be replaced."""
+    """Return a configuration that requires SCRAM without TLS; tests replace `port`."""
     return Config(
         host="localhost",
         user=USER,
@@ -118,5 +118,5 @@ def plain() -> Config:
 
 @pytest.fixture(autouse=True)
 def full_offers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Offer all groups from the beginning: repeating a narrowed offer would hide a fault of the first attempt."""
+    """Always offer all key-exchange groups: repeating a narrowed offer would hide a fault of the first attempt."""
     monkeypatch.setattr(key_share_cache, "parameters", lambda server: server.parameters)

@@ -1,4 +1,4 @@
-"""Connects, many at a time, each with a fault, and the judgement of what became of them."""
+"""Runs many simultaneous connects, each with a fault, and checks their outcomes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     from .faults import Encounter, Fault, Faults, Strike
 
-#: Connects at a time: those whose fault has not happened yet, which all compute, and all, of which most wait.
+#: The numbers of simultaneous connects: those before their fault, which compute, and all, most of which wait.
 _BEFORE_FAULT = 4
 _AT_A_TIME = 48
-#: Deadlines in seconds, by action. The next one is used where a deadline has passed before the fault happened: that
-#: connect has proven nothing.
+#: Deadlines in seconds, by action. The next one is used if a deadline has passed before the fault happened, because
+#: that connect has tested nothing.
 _DEADLINES = {"close": (10.0,), "stall": (0.3, 1.5, 10.0), "flip": (0.6, 3.0, 10.0)}
 #: Seconds by which a connect may be late on a busy machine.
 _LATENESS = 3.0
 #: Seconds that a task may run after the connect that started it.
-_TASK_PATIENCE = 5.0
+_TASK_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Trial:
         deadline: `connect_timeout`, in seconds.
         seconds: The time until the connect was over.
         error: The class of the error that connecting raised, `None` if there is a session.
-        text: The text of that error, or of the one that the query raised.
+        text: The text of that error, or of the error of the query.
         security: The report of the session.
         rows: The answer to the session's first query.
     """
@@ -82,7 +82,7 @@ async def _run(config: Config, style: str, faults: Faults, wanted: Iterable[Faul
         trials = await asyncio.gather(*[one(fault) for fault in wanted])
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
-        await asyncio.wait(others, timeout=_TASK_PATIENCE)
+        await asyncio.wait(others, timeout=_TASK_TIMEOUT)
     assert not [task for task in others if not task.done()]
     return trials
 
@@ -93,14 +93,14 @@ async def _try(
     loop = asyncio.get_running_loop()
     release = [computing.release]
 
-    def let_another_begin() -> None:
+    def start_another() -> None:
         for function in release:
             function()
         release.clear()
 
     def on_strike() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended: the client had left before the fault
-            loop.call_soon_threadsafe(let_another_begin)
+        with contextlib.suppress(RuntimeError):  # the loop has ended: the client disconnected before the fault
+            loop.call_soon_threadsafe(start_another)
 
     await computing.acquire()
     try:
@@ -108,7 +108,7 @@ async def _try(
         trial: Trial = await connect(config, encounter)
         return trial
     finally:
-        let_another_begin()
+        start_another()
 
 
 def _in_thread(pool: ThreadPoolExecutor) -> Callable[[Config, Encounter], Any]:
@@ -147,7 +147,7 @@ async def _connect_async(config: Config, encounter: Encounter) -> Trial:
 
 
 def _trial(config: Config, encounter: Encounter, begun: float, **outcome: Any) -> Trial:
-    # Of an error the class and the text only: it holds frames, and they hold what must be released.
+    # Keep only the class and the text of an error: its frames refer to resources that must be released.
     seconds = time.monotonic() - begun
     assert config.connect_timeout is not None
     return Trial(encounter.fault, encounter.strike, config.connect_timeout, seconds, **outcome)
@@ -157,7 +157,7 @@ def record(config: Config, faults: Faults) -> Encounter:
     """Connect without a fault; return what the server sent until the session was ready.
 
     Raises:
-        AssertionError: The session is not what the configuration demands.
+        AssertionError: The session does not meet the configuration.
     """
     encounter = faults.expect(None)
     with Session.connect(config.replace(hostaddr=encounter.address, connect_timeout=20)) as session:
@@ -169,18 +169,18 @@ def record(config: Config, faults: Faults) -> Encounter:
 
 
 def insecure(security: SecurityReport, config: Config) -> list[str]:
-    """Return the demands of `config` that a session does not meet."""
-    demands: dict[str, Any] = {"server_authenticated": True}
+    """Return the requirements of `config` that a session does not meet."""
+    required: dict[str, Any] = {"server_authenticated": True}
     if config.tls_mode.value == "disable":
-        demands |= {"tls": False, "auth_method": "scram-sha-256", "channel_bound": False}
+        required |= {"tls": False, "auth_method": "scram-sha-256", "channel_bound": False}
     else:
-        demands |= {"tls": True, "auth_method": "scram-sha-256-plus", "channel_bound": True}
-        demands |= {"verified": "full", "backend": config.tls_backend, "server_name": config.host, "gs2_flag": "p"}
-    return [name for name, value in demands.items() if getattr(security, name) != value]
+        required |= {"tls": True, "auth_method": "scram-sha-256-plus", "channel_bound": True}
+        required |= {"verified": "full", "backend": config.tls_backend, "server_name": config.host, "gs2_flag": "p"}
+    return [name for name, value in required.items() if getattr(security, name) != value]
 
 
-#: Pieces of the server's stream of which a changed bit may go unnoticed, because no later message depends on them and
-#: any value of them is as good as another. Everything else must end the connect.
+#: Pieces of the server's stream in which a changed bit may be ignored, because no later message depends on them and
+#: all their values are valid. A change of any other piece must fail the connect.
 HARMLESS = {
     # legacy_record_version "MUST be ignored for all purposes" (RFC 8446 section 5.1). OpenSSL ignores its second byte
     # in the record of the ServerHello, rustls in all records that are not encrypted, and with TLS 1.3 in all.
@@ -188,7 +188,7 @@ HARMLESS = {
     # The list of mechanisms is not part of AuthMessage (RFC 5802 section 3); with SCRAM-SHA-256-PLUS chosen, only a
     # change to that name matters.
     "name of a mechanism that is not chosen",
-    # Text and numbers for the caller. The zero bytes that end the strings of a parameter are not among them.
+    # Text and numbers for the caller. This does not include the NULs that terminate the strings of a parameter.
     "parameter name",
     "parameter value",
     "process ID and cancel key",
@@ -198,15 +198,15 @@ _APPLICATION_DATA, _HANDSHAKE, _ALERT = b"\x17", b"\x16", b"\x15"
 
 
 def is_harmless(strike: Strike, security: SecurityReport) -> bool:
-    """Return True if this session may be ready in spite of this change."""
+    """Return True if the session may be ready despite this change."""
     if strike.label == "server signature":
-        # 32 bytes are 43 characters of base64 and two bits, which mean nothing (RFC 4648 section 3.5).
+        # 32 bytes have 43 characters of base64, whose last one has two unused bits (RFC 4648 section 3.5).
         try:
             return base64.b64decode(strike.before) == base64.b64decode(strike.after, validate=True)
         except binascii.Error:
             return False
     if strike.label == "record type":
-        # An encrypted record of TLS 1.3 has its type inside; the one outside is always application_data (RFC 8446
+        # An encrypted record of TLS 1.3 contains its type; the outer type is always application_data (RFC 8446
         # section 5.2). rustls computes the additional data from that constant, not from what it has received.
         ignored = security.backend == "rustls" and security.tls_version == "TLSv1.3"
         return ignored and strike.before == _APPLICATION_DATA and strike.after in (_HANDSHAKE, _ALERT)
@@ -214,7 +214,7 @@ def is_harmless(strike: Strike, security: SecurityReport) -> bool:
 
 
 def faults_found(trials: Iterable[Trial], config: Config) -> list[str]:
-    """Return what the library did wrong, a line for each connect."""
+    """Return one line for each connect with a wrong outcome."""
     found = []
     for trial in trials:
         wrong = _wrong(trial, config)
@@ -239,7 +239,7 @@ def _wrong(trial: Trial, config: Config) -> str:
         return ""
     if fault.action != "flip" or not is_harmless(strike, trial.security):
         return "the session is ready"
-    lacking = insecure(trial.security, config)
-    if lacking:
-        return f"the session is ready without {', '.join(lacking)}"
+    unmet = insecure(trial.security, config)
+    if unmet:
+        return f"the session is ready without {', '.join(unmet)}"
     return "" if trial.rows == [("1",)] else f"the session does not work: {trial.text or trial.rows}"

@@ -1,8 +1,8 @@
-"""Faults in what a server sends, and which connection gets which.
+"""Faults in the bytes that a server sends, and their assignment to connections.
 
-A connection is recognized by the address that it was made to: servers listen on all addresses, each client connects to
-an address of its own in 127.0.0.0/8, and the accepted socket reports it. So thousands of connects, many at the same
-time, need one server, and the client needs to know nothing.
+A connection is recognized by its address: servers listen on all addresses, each client connects to its own address in
+127.0.0.0/8, and the accepted socket reports it. One server can thus serve thousands of connects, many of them at the
+same time, and the client needs no changes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Fault:
         action: ``close``: the bytes before `position` are sent, and the connection is closed. ``stall``: they are
             sent, and nothing follows. ``flip``: one bit of the byte at `position` is inverted.
         position: Counted from 0 over all that the server sends.
-        bit: The bit to invert, 0 for the least significant.
+        bit: The bit to invert; 0 is the least significant one.
     """
 
     action: Action
@@ -55,7 +55,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Strike:
-    """The piece of the stream that a fault changed: what it is, as it was, and as it was sent."""
+    """The piece of the stream that a fault changed, with its original and its changed bytes."""
 
     label: str
     before: bytes
@@ -63,13 +63,13 @@ class Strike:
 
 
 class Encounter:
-    """One expected connection: the fault that it gets, and what became of it.
+    """An expected connection with its fault and the outcome.
 
     Attributes:
         address: The address to connect to.
-        fault: The fault, `None` to send everything as it is.
-        spans: What was sent, piece by piece.
-        strike: The piece that the fault changed, `None` if the stream has not come so far.
+        fault: The fault, `None` to send everything unchanged.
+        spans: The pieces that were sent.
+        strike: The piece that the fault changed, `None` if the stream ended before.
         cut: The fault has ended the stream.
     """
 
@@ -83,11 +83,11 @@ class Encounter:
 
     @property
     def sent(self) -> int:
-        """The number of bytes that the server has sent, or would have sent but for the fault."""
+        """The number of bytes that the server has sent, or would have sent without the fault."""
         return self.spans[-1].stop if self.spans else 0
 
     def apply(self, pieces: Iterable[tuple[str, bytes]]) -> bytes:
-        """Return what is to be sent in place of these labelled pieces; `cut` tells if nothing may follow."""
+        """Return the bytes to send for these labelled pieces; if `cut` is True afterwards, nothing may follow."""
         result = bytearray()
         for label, data in pieces:
             if self.cut:
@@ -121,7 +121,7 @@ class Faults:
         self._encounters: dict[str, Encounter] = {}
 
     def expect(self, fault: Fault | None, on_strike: Callable[[], object] = lambda: None) -> Encounter:
-        """Prepare for one connection; `on_strike` is called in a thread of the server's."""
+        """Prepare for one connection; a server thread calls `on_strike`."""
         with self._lock:
             encounter = Encounter(str(IPv4Address(next(self._numbers))), fault, on_strike)
             self._encounters[encounter.address] = encounter
@@ -131,7 +131,7 @@ class Faults:
         """Return the encounter of an accepted connection.
 
         Raises:
-            PeerDisconnected: It was forgotten, because its client has left before the server got to it.
+            PeerDisconnected: The encounter was removed, because its client disconnected before the server accepted it.
         """
         with self._lock:
             encounter = self._encounters.get(accepted.getsockname()[0])
@@ -140,6 +140,6 @@ class Faults:
         return encounter
 
     def clear(self) -> None:
-        """Forget all encounters."""
+        """Remove all encounters."""
         with self._lock:
             self._encounters.clear()

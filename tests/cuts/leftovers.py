@@ -12,40 +12,40 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Threads of the library, which may wait for another connect for a few seconds before they end.
+#: The prefix of connect threads, which may wait for another connect for a few seconds.
 _LINGERING = "babar-tls"
 
 
 def network_sockets() -> set[str]:
-    """Return the TCP sockets of this process, by their identities, connected or not.
+    """Return the identities of the TCP sockets of this process, connected or not.
 
-    Descriptors of another kind are left out: a lingering thread of the library may have some.
+    Other descriptors are excluded: an idle connect thread may have some.
     """
     return {target for entry, target in _descriptors() if target.startswith("socket:") and _is_network(int(entry.name))}
 
 
 def descriptors() -> set[str]:
-    """Return all sockets, pipes and pollers; not files, because libraries open some of their own and keep them."""
+    """Return all sockets, pipes and pollers; files are excluded, because libraries keep some open."""
     return {target for _, target in _descriptors() if not target.startswith("/")}
 
 
 def threads(*, lingering: bool) -> set[threading.Thread]:
-    """Return the running threads, with or without those that may linger."""
+    """Return the running threads, with or without idle connect threads."""
     return {thread for thread in threading.enumerate() if lingering or not thread.name.lower().startswith(_LINGERING)}
 
 
 def connection_leftovers() -> set[object]:
-    """Return what must be gone as soon as a connect is over."""
+    """Return the resources that must be released at the end of a connect."""
     return {*network_sockets(), *threads(lingering=False)}
 
 
 def all_leftovers() -> set[object]:
-    """Return what must be gone when no connect was made for a few seconds."""
+    """Return the resources that must be released a few seconds after the last connect."""
     return {*descriptors(), *threads(lingering=True)}
 
 
 def remaining(count: Callable[[], set[object]], before: set[object], seconds: float) -> set[object]:
-    """Return what is there now and was not before, after waiting up to `seconds` for it to go."""
+    """Return the resources that are not in `before`, after waiting up to `seconds` for their release."""
     deadline = time.monotonic() + seconds
     while (left := count() - before) and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from .faults import Action, Span
 
 EXHAUSTIVE = os.environ.get("BABAR_TLS_EXHAUSTIVE") == "1"
-#: Parts of the long form, each a test of its own, so that pytest-xdist can distribute them.
+#: Parts of the long form. Each is a separate test, so that pytest-xdist can distribute them.
 PARTS = range(8) if EXHAUSTIVE else range(1)
 
 
-def plan(action: Action, total: int, borders: Iterable[int], *, name: str, part: int, sample: int) -> list[Fault]:
+def plan(action: Action, total: int, boundaries: Iterable[int], *, name: str, part: int, sample: int) -> list[Fault]:
     """Return the faults of one test.
 
     Args:
         action: The action.
         total: The length of the server's stream.
-        borders: Positions that matter more than others, sampled in the short form.
-        name: The name of the combination, which decides the sample, so that combinations differ.
+        boundaries: Important positions, from which the short form takes a sample.
+        name: The name of the combination. It selects the sample, so that combinations differ.
         part: The part of the long form.
         sample: The number of positions in the short form.
 
     Raises:
-        AssertionError: There is too little to try.
+        AssertionError: There are too few positions.
     """
     if EXHAUSTIVE:
         positions = list(range(part, total, len(PARTS)))
     else:
-        positions = _sample(sorted({position for position in borders if 0 <= position < total}), name, sample)
+        positions = _sample(sorted({position for position in boundaries if 0 <= position < total}), name, sample)
     assert positions
     assert len(positions) >= (total // len(PARTS) if EXHAUSTIVE else sample)
     if action != "flip":
@@ -44,7 +44,7 @@ def plan(action: Action, total: int, borders: Iterable[int], *, name: str, part:
     return [Fault(action, position, bit) for position in positions for bit in _bits(position, name)]
 
 
-def around_borders(spans: Iterable[Span], labels: str) -> set[int]:
+def around_boundaries(spans: Iterable[Span], labels: str) -> set[int]:
     """Return the first byte of each piece whose label begins so, and its neighbours."""
     starts = {span.start for span in spans if span.label.startswith(labels)}
     return {start + offset for start in starts for offset in (-1, 0, 1)}
@@ -56,7 +56,7 @@ def ends_of_pieces(spans: Iterable[Span]) -> set[int]:
 
 
 def _sample(positions: list[int], name: str, size: int) -> list[int]:
-    """Return `size` of the positions, evenly spread, beginning with one that depends on the name."""
+    """Return `size` positions, evenly spread, beginning with one that depends on the name."""
     if len(positions) <= size:
         return positions
     shift = zlib.crc32(name.encode()) % len(positions)
@@ -65,5 +65,5 @@ def _sample(positions: list[int], name: str, size: int) -> list[int]:
 
 
 def _bits(position: int, name: str) -> list[int]:
-    chosen = random.Random(f"{name} {position}")  # noqa: S311 - a choice of tests, to be the same every time
+    chosen = random.Random(f"{name} {position}")  # noqa: S311 - a reproducible choice of tests
     return [0, 7, chosen.randrange(1, 7)] if EXHAUSTIVE else [chosen.randrange(8)]

@@ -1,10 +1,10 @@
-"""Servers whose every byte is counted: a PostgreSQL server by script, and a relay before a real TLS server.
+"""A scripted PostgreSQL server and a TLS relay that label all bytes that they send and apply faults to them.
 
-`MessageServer` applies faults to the messages that it sends, inside TLS or on a plain connection. Its SCRAM is written
-here once more, by RFC 5802, because a mistake that both ends share would not show. It refuses nothing once the
-exchange has begun: a client that was sent something wrong has to notice it without help.
+`MessageServer` applies faults to the messages that it sends, with or without TLS. It has its own implementation of
+SCRAM (RFC 5802), so that client and server do not share a mistake. After the exchange has begun it refuses nothing:
+the client must detect each fault itself.
 
-`RecordRelay` applies faults to the TLS records of another server, and to the answer to SSLRequest before them.
+`RecordRelay` applies faults to the TLS records of another server, and to its answer to SSLRequest.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 USER = "app"
 PASSWORD = "a secret of ours"
-ITERATIONS = 1  # the derivation is not what is tested here
+ITERATIONS = 1  # the derivation is not tested here
 
-#: All addresses, of which those in 127.0.0.0/8 are used; see `faults`.
-_EVERYWHERE = "0.0.0.0"  # noqa: S104 - a server of throwaway credentials, for the time of a test
+#: All addresses. Those in 127.0.0.0/8 are used; see `faults`.
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - a test server with temporary credentials
 _PLUS, _PLAIN = b"SCRAM-SHA-256-PLUS", b"SCRAM-SHA-256"
 _SALT = b"0123456789abcdef"
 _PARAMETERS = {b"server_version": b"17.5", b"TimeZone": b"Europe/Paris", b"search_path": b"", b"is_superuser": b"off"}
@@ -52,7 +52,7 @@ class _Cut(Exception):
 
 
 def unexpected_errors(server: ScriptedServer) -> list[BaseException]:
-    """Return what went wrong in a server's scripts, and forget it; a client that has left early is not an error."""
+    """Return and clear the errors of a server's scripts, except those of clients that disconnected early."""
     errors = [error for error in server.errors if not (isinstance(error, OSError) and error.errno == errno.ENOTCONN)]
     server.errors.clear()
     return errors
@@ -62,7 +62,7 @@ class MessageServer(ScriptedServer):
     """A PostgreSQL server with SCRAM authentication that answers every query with one row, ``1``.
 
     Args:
-        certificate: What to present; `None` for a server without TLS, and so without channel binding.
+        certificate: The certificate; `None` for a server without TLS and channel binding.
         version: The only TLS version.
     """
 
@@ -88,12 +88,12 @@ class MessageServer(ScriptedServer):
         try:
             peer.receive_startup()
             self._authenticate(peer, encounter)
-            _get_ready(peer, encounter)
+            _send_until_ready(peer, encounter)
             _answer_queries(peer)
         except _Cut:
             if encounter.fault is not None and encounter.fault.action == "stall":
                 _discard(peer)
-            elif peer.tls is not None:  # the end of TLS in good order is the harder case: it looks intended
+            elif peer.tls is not None:  # close_notify is the harder case, because it looks intentional
                 with contextlib.suppress(ssl.SSLError, PeerDisconnected):
                     peer.close_notify()
 
@@ -132,7 +132,7 @@ class MessageServer(ScriptedServer):
         _send(peer, encounter, b"R", ("request code", struct.pack("!i", 0)))
 
 
-def _get_ready(peer: ScriptedPeer, encounter: Encounter) -> None:
+def _send_until_ready(peer: ScriptedPeer, encounter: Encounter) -> None:
     for name, value in _PARAMETERS.items():
         content = [("parameter name", name), ("end of a string", b"\0"), ("parameter value", value)]
         _send(peer, encounter, b"S", *content, ("end of a string", b"\0"))
@@ -150,7 +150,7 @@ def _answer_queries(peer: ScriptedPeer) -> None:
 
 
 def _send(peer: ScriptedPeer, encounter: Encounter, kind: bytes, *content: Piece) -> None:
-    """Send one message, as the fault leaves it."""
+    """Send one message with the fault applied."""
     length = struct.pack("!i", 4 + sum(len(data) for _, data in content))
     name = {b"R": "authentication request", b"Z": "ReadyForQuery"}.get(kind, "message")
     data = encounter.apply([(f"type of {name}", kind), (f"length of {name}", length), *content])
@@ -168,7 +168,7 @@ def _receive(peer: ScriptedPeer) -> bytes:
 
 
 def _discard(peer: ScriptedPeer) -> None:
-    """Read until the client has left."""
+    """Receive until the client disconnects."""
     while peer.receive():
         pass
 
@@ -178,7 +178,7 @@ def _hmac(key: bytes, message: bytes) -> bytes:
 
 
 class RecordRelay(ScriptedServer):
-    """A TCP proxy before a TLS server, which knows where TLS records begin and end.
+    """A TCP proxy in front of a TLS server that recognizes TLS records.
 
     Args:
         port: The server's port on 127.0.0.1.
@@ -191,7 +191,7 @@ class RecordRelay(ScriptedServer):
 
     def _relay(self, peer: ScriptedPeer) -> None:
         encounter = self.faults.of(peer.socket)
-        records = _RecordCutter()
+        records = _RecordLabeler()
         client = peer.socket
         with socket.create_connection(self._upstream, timeout=_WAIT) as server:
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -213,14 +213,14 @@ class RecordRelay(ScriptedServer):
                     if not readable:
                         return
             except ConnectionError:
-                return  # one end has left, and the other is told by closing
+                return  # closing the other connection reports this
             if encounter.fault is not None and encounter.fault.action == "stall":
                 with contextlib.suppress(PeerDisconnected):
                     _discard(peer)
 
 
-class _RecordCutter:
-    """Labels what a server sends: the answer to SSLRequest, then TLS records (RFC 8446 section 5.1)."""
+class _RecordLabeler:
+    """Labels the bytes of a server: the answer to SSLRequest, then TLS records (RFC 8446 section 5.1)."""
 
     _HEADER = (("record type", 1), ("major record version", 1), ("minor record version", 1), ("record length", 2))
 
@@ -231,7 +231,7 @@ class _RecordCutter:
         self._next = self._labels()
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """Yield the bytes in pieces, each with its label."""
+        """Yield the bytes in labelled pieces."""
         while data:
             piece, data = data[: self._left], data[self._left :]
             self._left -= len(piece)

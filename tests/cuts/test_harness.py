@@ -1,4 +1,4 @@
-"""The other tests of this package notice a library that is at fault, and cannot become empty."""
+"""The checks of this package detect wrong behavior of the library, and cannot pass without running."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def server(module_leaves_nothing: None) -> Iterator[MessageServer]:
+def server(no_leaks_in_module: None) -> Iterator[MessageServer]:
     with MessageServer() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def tls_server(certificate: ServerCertificate, module_leaves_nothing: None) -> Iterator[MessageServer]:
+def tls_server(certificate: ServerCertificate, no_leaks_in_module: None) -> Iterator[MessageServer]:
     with MessageServer(certificate, VERSIONS["TLSv1.3"]) as server:
         yield server
 
@@ -49,7 +49,7 @@ def _flips(recorded: Encounter, label: str, bit: int) -> list[Fault]:
     return [Fault("flip", position, bit) for span in spans for position in range(span.start, span.stop)]
 
 
-def test_client_that_accepts_any_server_signature_is_noticed(
+def test_client_that_accepts_any_server_signature_is_detected(
     server: MessageServer, plain: Config, style: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = plain.replace(port=server.port)
@@ -62,20 +62,20 @@ def test_client_that_accepts_any_server_signature_is_noticed(
     assert all(line.endswith("the session is ready") for line in found)
 
 
-def test_session_that_is_not_bound_is_noticed(tls_server: MessageServer, bound: Config) -> None:
+def test_session_without_channel_binding_is_detected(tls_server: MessageServer, bound: Config) -> None:
     config = bound.replace(port=tls_server.port)
     flips = _flips(record(config, tls_server.faults), "parameter value", bit=0)
-    careless = config.replace(channel_binding="disable")
-    # The script offers SCRAM-SHA-256 as well and checks no proof, as an attacker's server might.
-    found = faults_found(run(careless, "blocking", tls_server.faults, flips), config)
+    unbound = config.replace(channel_binding="disable")
+    # Like an attacker, the server offers SCRAM-SHA-256 too and does not check the proof.
+    found = faults_found(run(unbound, "blocking", tls_server.faults, flips), config)
     assert len(found) == len(flips)
     assert all("without auth_method, channel_bound, gs2_flag" in line for line in found)
 
 
-def test_fault_that_does_not_happen_is_noticed(server: MessageServer, plain: Config, style: str) -> None:
+def test_fault_that_does_not_happen_is_detected(server: MessageServer, plain: Config, style: str) -> None:
     config = plain.replace(port=server.port)
-    behind_the_end = Fault("flip", record(config, server.faults).sent)
-    (found,) = faults_found(run(config, style, server.faults, [behind_the_end]), config)
+    after_the_end = Fault("flip", record(config, server.faults).sent)
+    (found,) = faults_found(run(config, style, server.faults, [after_the_end]), config)
     assert "the fault did not happen" in found
 
 
@@ -87,7 +87,7 @@ def test_fault_that_does_not_happen_is_noticed(server: MessageServer, plain: Con
         ("stall", {"seconds": 9.0}, "9.0 s, with a deadline of 0.3 s"),
     ],
 )
-def test_wrong_or_late_error_is_noticed(plain: Config, action: str, change: dict[str, object], complaint: str) -> None:
+def test_wrong_or_late_error_is_detected(plain: Config, action: str, change: dict[str, object], complaint: str) -> None:
     right = Trial(Fault(action, 0), Strike("server-first-message", b"r", b""), deadline=0.3, seconds=0.3)
     right = dataclasses.replace(right, error=Closed if action == "close" else TimeoutError)
     assert not faults_found([right], plain)
@@ -95,7 +95,7 @@ def test_wrong_or_late_error_is_noticed(plain: Config, action: str, change: dict
     assert complaint in found
 
 
-def test_connection_that_is_left_open_is_noticed(server: MessageServer) -> None:
+def test_leaked_connection_is_detected(server: MessageServer) -> None:
     before = connection_leftovers()
     address = server.faults.expect(None).address, server.port
     with socket.socket() as never_connected, socket.create_connection(address) as connected:
@@ -105,15 +105,15 @@ def test_connection_that_is_left_open_is_noticed(server: MessageServer) -> None:
     assert not remaining(connection_leftovers, before, 10)
 
 
-def test_socket_that_is_left_to_the_garbage_collector_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    noticed: list[type[BaseException]] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: noticed.append(unraisable.exc_type))
+def test_garbage_collected_socket_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reported.append(unraisable.exc_type))
     socket.socket()
     gc.collect()
-    assert noticed == [ResourceWarning]  # an error, as pytest is configured: its own hook fails the test
+    assert reported == [ResourceWarning]  # pytest turns the warning into an error, and its hook fails the test
 
 
-def test_thread_that_is_left_running_is_noticed() -> None:
+def test_leaked_thread_is_detected() -> None:
     before = connection_leftovers()
     end = threading.Event()
     thread = threading.Thread(target=end.wait)
@@ -124,9 +124,7 @@ def test_thread_that_is_left_running_is_noticed() -> None:
     assert not remaining(connection_leftovers, before, 10)
 
 
-def test_task_that_is_left_running_is_noticed(
-    server: MessageServer, plain: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_leaked_task_is_detected(server: MessageServer, plain: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = []
 
     async def connect(_config: Config) -> None:
@@ -134,13 +132,13 @@ def test_task_that_is_left_running_is_noticed(
         raise Error("refused")
 
     monkeypatch.setattr(AsyncSession, "connect", connect)
-    monkeypatch.setattr(connects, "_TASK_PATIENCE", 0.01)
+    monkeypatch.setattr(connects, "_TASK_TIMEOUT", 0.01)
     with pytest.raises(AssertionError):
         run(plain.replace(port=server.port), "asyncio", server.faults, [Fault("close", 0)])
     assert tasks[0].cancelled()
 
 
-def test_long_form_tries_three_bits_of_every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_form_inverts_three_bits_of_every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(positions, "EXHAUSTIVE", True)
     monkeypatch.setattr(positions, "PARTS", range(8))
     total = 357

@@ -1,4 +1,4 @@
-"""A connect fails in time if a message of the server is cut, stalled or changed, unless the change is harmless."""
+"""A connect fails in time if a server message is truncated, stalled or changed, unless the change is harmless."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from .conftest import VERSIONS
 from .connects import faults_found, record, run
 from .faults import ACTIONS, Fault
-from .positions import PARTS, around_borders, ends_of_pieces, plan
+from .positions import PARTS, around_boundaries, ends_of_pieces, plan
 from .servers import MessageServer, unexpected_errors
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Positions in the short form.
 _SAMPLE = {"close": 20, "stall": 20, "flip": 40}
-_LEAST_LENGTH = 300
+_MIN_LENGTH = 300
 
 _STATUS, _LENGTH = "transaction status", "length of ReadyForQuery"
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def servers(certificate: ServerCertificate, module_leaves_nothing: None) -> Iterator[dict[str, MessageServer]]:
+def servers(certificate: ServerCertificate, no_leaks_in_module: None) -> Iterator[dict[str, MessageServer]]:
     tls = {name: MessageServer(certificate, version) for name, version in VERSIONS.items()}
     servers = {"plain": MessageServer(), **tls}
     for server in servers.values():
@@ -43,9 +43,9 @@ def servers(certificate: ServerCertificate, module_leaves_nothing: None) -> Iter
 def _check(server: MessageServer, config: Config, *, style: str, action: Action, part: int, name: str) -> int:
     """Try the faults of one test; return their number."""
     recorded = record(config, server.faults)
-    assert recorded.sent >= _LEAST_LENGTH
-    borders = ends_of_pieces(recorded.spans) if action == "flip" else around_borders(recorded.spans, "type of")
-    planned = plan(action, recorded.sent, borders, name=name, part=part, sample=_SAMPLE[action])
+    assert recorded.sent >= _MIN_LENGTH
+    boundaries = ends_of_pieces(recorded.spans) if action == "flip" else around_boundaries(recorded.spans, "type of")
+    planned = plan(action, recorded.sent, boundaries, name=name, part=part, sample=_SAMPLE[action])
     trials = run(config, style, server.faults, planned)
     server.faults.clear()
     assert len(trials) == len(planned)
@@ -60,7 +60,7 @@ def _flips_of_status(recorded: Encounter) -> list[Fault]:
 
 
 def _shorter_ready_for_query(recorded: Encounter) -> Fault:
-    """Return the fault that makes its length 4 instead of 5."""
+    """Return the fault that changes its length from 5 to 4."""
     (length,) = [span for span in recorded.spans if span.label == _LENGTH]
     return Fault("flip", length.stop - 1, 0)
 

@@ -1,4 +1,4 @@
-"""A connect fails in time if the TLS records of the server are cut, stalled or changed on the network."""
+"""A connect fails in time if a TLS record of the server is truncated, stalled or changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from babar_tls.testing import ScramServer
 from .conftest import VERSIONS
 from .connects import faults_found, record, run
 from .faults import ACTIONS
-from .positions import PARTS, around_borders, plan
+from .positions import PARTS, around_boundaries, plan
 from .servers import ITERATIONS, PASSWORD, USER, RecordRelay, unexpected_errors
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 #: Positions in the short form.
 _SAMPLE = {"close": 20, "stall": 20, "flip": 40}
-_LEAST_LENGTH = 1000
+_MIN_LENGTH = 1000
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def relays(certificate: ServerCertificate, module_leaves_nothing: None) -> Iterator[dict[str, RecordRelay]]:
+def relays(certificate: ServerCertificate, no_leaks_in_module: None) -> Iterator[dict[str, RecordRelay]]:
     servers, relays = [], {}
     for name, version in VERSIONS.items():
         server = ScramServer(
@@ -66,12 +66,12 @@ def test_faulty_record_fails_the_connect_in_time(
     relay = relays[version]
     config = bound.replace(port=relay.port, tls_backend=backend)
     recorded = record(config, relay.faults)
-    assert recorded.sent >= _LEAST_LENGTH
-    borders = around_borders(recorded.spans, "record type")
+    assert recorded.sent >= _MIN_LENGTH
+    boundaries = around_boundaries(recorded.spans, "record type")
     if action == "flip":
-        borders |= around_borders(recorded.spans, "record length")
+        boundaries |= around_boundaries(recorded.spans, "record length")
     name = f"{backend} {style} {version} {action}"
-    faults = plan(action, recorded.sent, borders, name=name, part=part, sample=_SAMPLE[action])
+    faults = plan(action, recorded.sent, boundaries, name=name, part=part, sample=_SAMPLE[action])
     trials = run(config, style, relay.faults, faults)
     relay.faults.clear()
     assert len(trials) == len(faults)

@@ -1,1 +1,1 @@
-"""Every sequence of server messages up to a length, under many policies, judged by an independent oracle."""
+"""All sequences of server messages up to a length, under many policies, checked by an independent oracle."""

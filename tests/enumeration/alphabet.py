@@ -1,8 +1,8 @@
-"""The messages from which sequences are built.
+"""The symbols of which sequences consist.
 
-A symbol is what one read from the network returns. Most are one message. Two hold several messages, so that a login
-with SCRAM fits into four symbols and a second connection into five. Three are not messages: the end of the stream, a
-failure of the connection, and a message that is cut short and swallows the beginning of the next one.
+A symbol is the result of one read from the network. Most symbols are one message. Two contain several messages, so that
+a SCRAM login fits into four symbols and a second connection into five. Three are not messages: the end of the stream, a
+failure of the connection, and a truncated message, which consumes the beginning of the next one.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ PLUS, SCRAM = "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"
 
 @dataclass(frozen=True)
 class Symbol:
-    """One letter of the alphabet.
+    """A symbol of the alphabet.
 
     Attributes:
         name: For reports.
-        data: The bytes of one read; empty at the end of the stream; `None` where the connection fails.
-        signed: Compute the bytes from the exchange's AuthMessage in place of `data`.
+        data: The bytes of one read; empty at the end of the stream; `None` if the connection fails.
+        signed: Computes the bytes from the exchange's AuthMessage instead of `data`.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Symbol:
     signed: Callable[[bytes], bytes] | None = None
 
     def read(self, auth_message: bytes) -> bytes | None:
-        """Return what one read returns; `auth_message` is SCRAM's, empty before there is one."""
+        """Return the result of one read; `auth_message` is that of SCRAM, empty before it is known."""
         return self.data if self.signed is None else self.signed(auth_message)
 
 
@@ -69,7 +69,7 @@ _READY = frame(b"Z", b"I")
 _WELCOME = OK + _PARAMETER_STATUS + _KEY_DATA + _READY
 VALID_SERVER_FIRST = server_first()
 
-#: Symbols that most often let a connection go on come first; the order decides nothing else.
+#: Symbols with which most connections continue come first. The order has no other effect.
 ALPHABET = (
     Symbol("AuthenticationOk", OK),
     Symbol("AuthenticationOk to ReadyForQuery", _WELCOME),
@@ -121,6 +121,6 @@ ALPHABET = (
 
 
 def symbols(*names: str) -> tuple[Symbol, ...]:
-    """Return the symbols with these names, to explore a part of the alphabet or to repeat a finding."""
+    """Return the symbols with these names, to explore a part of the alphabet or to reproduce a finding."""
     known = {symbol.name: symbol for symbol in ALPHABET}
     return tuple(known[name] for name in names)

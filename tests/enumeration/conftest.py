@@ -1,4 +1,4 @@
-"""What the explorations share: a nonce that they know, and the sum of what they ran."""
+"""A known nonce, and the number of sequences for the summary."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .honest_server import CLIENT_NONCE
 
 @pytest.fixture(autouse=True)
 def known_nonce(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make each run of a sequence send the same bytes: a prefix is repeated for each of its extensions."""
+    """Use the same nonce in each run, because a prefix is repeated for each of its extensions."""
     monkeypatch.setattr("babar_tls.protocol.scram.make_nonce", lambda: CLIENT_NONCE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Report how many sequences were run, in all processes."""
+    """Report the number of sequences of all processes."""
     counts = [
         value
         for reports in terminalreporter.stats.values()

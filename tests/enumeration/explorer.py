@@ -1,11 +1,10 @@
-"""Explore a handshake depth-first: all sequences of symbols up to a length, each judged by the oracle.
+"""Explores a handshake depth-first: all sequences of symbols up to a length, each checked by the oracle.
 
-A generator cannot be copied. Each sequence gets a new one, which is brought to the end of the prefix by the recorded
-results of its requests; only the last symbol is judged, because its prefix has been. A prefix after which the generator
-has ended is not extended.
+A generator cannot be copied. Each sequence gets a new one, which receives the recorded results of the prefix. Only the
+last symbol is checked, because the prefix has been checked before. A prefix is not extended if the generator has ended.
 
-A connection that follows a failed one within the same connect, in the modes that have that, goes on with the same
-sequence. The answers to SSLRequest and the outcome of the TLS handshakes belong to the situation and take no symbol.
+If a mode makes a second connection within the same connect, it continues with the same sequence. The answers to
+SSLRequest and the outcomes of the TLS handshakes belong to the situation and are not symbols.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ if TYPE_CHECKING:
 
     from .situations import Situation
 
-_MOST_FINDINGS = 20
+_MAX_FINDINGS = 20
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A sequence that ended as it must not."""
+    """A sequence with a wrong result."""
 
     situation: Situation
     sequence: tuple[str, ...]
@@ -47,11 +46,11 @@ class Finding:
 
 @dataclass
 class Outcome:
-    """What was explored.
+    """The result of an exploration.
 
     Attributes:
-        sequences: How many sequences were run.
-        ends: How often each end was reached: ``established`` with the method, ``error`` with its class, ``open``.
+        sequences: The number of sequences.
+        ends: The number of sequences by end: ``established`` with the method, ``error`` with its class, ``open``.
         findings: The violations, up to a limit.
     """
 
@@ -60,22 +59,22 @@ class Outcome:
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, other: Outcome) -> None:
-        """Take in another outcome."""
+        """Add another outcome."""
         self.sequences += other.sequences
         self.ends += other.ends
-        self.findings += other.findings[: _MOST_FINDINGS - len(self.findings)]
+        self.findings += other.findings[: _MAX_FINDINGS - len(self.findings)]
 
     def __str__(self) -> str:
         ends = "".join(f"\n  {count:>10,}  {end}" for end, count in sorted(self.ends.items()))
         return f"{self.sequences:,} sequences, {len(self.findings)} findings{ends}"
 
 
-#: One result of a request: a value to send, bytes to put into an inbox, or what makes an error to throw.
+#: One result of a request: a value to send, bytes to put into an inbox, or a function that returns an error to throw.
 _Step = tuple[str, Any]
 
 
 class _Connect:
-    """One generator, with the steps that brought it where it is."""
+    """A generator with the steps that it has received."""
 
     def __init__(self, config: Config, steps: Iterable[_Step] = ()) -> None:
         self._generator: Exchange[Any] = handshake(config)
@@ -86,7 +85,7 @@ class _Connect:
             self.take(step)
 
     def take(self, step: _Step) -> None:
-        """Answer the current request; the next one, an error or `StopIteration` follows."""
+        """Answer the current request and store the next one; an error or `StopIteration` may be raised."""
         self.steps.append(step)
         action, value = step
         if action == "read":
@@ -106,7 +105,7 @@ class _Connect:
         return self._generator.send(len(data))
 
     def close(self) -> None:
-        """Abandon the connect, as a driver does that is cancelled."""
+        """Abandon the connect, like a cancelled driver."""
         self._generator.close()
 
 
@@ -137,7 +136,7 @@ class _Exploration:
     def _judge(
         self, oracle: Oracle, sequence: tuple[str, ...], make: Callable[[], _Connect], symbol: Symbol | None
     ) -> list[_Step] | None:
-        """Run a sequence's last symbol; return the steps if the generator then waits for another one."""
+        """Run a sequence's last symbol; return the steps if the generator waits for another one."""
         try:
             connect = make()
             if symbol is not None:
@@ -157,7 +156,7 @@ class _Exploration:
         except Violation as violation:
             end = "violation"
             self._find(sequence, str(violation))
-        except Exception as exc:  # only the library's own errors may come out
+        except Exception as exc:  # only errors of the library may be raised
             end = "violation"
             self._find(sequence, f"{type(exc).__name__} raised: {exc}")
         else:
@@ -183,7 +182,7 @@ class _Exploration:
             self._find(sequence, str(violation))
 
     def _find(self, sequence: tuple[str, ...], what: str) -> None:
-        if len(self.outcome.findings) < _MOST_FINDINGS:
+        if len(self.outcome.findings) < _MAX_FINDINGS:
             self.outcome.findings.append(Finding(self._situation, sequence, what))
 
 

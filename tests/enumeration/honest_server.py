@@ -1,4 +1,4 @@
-"""The arithmetic of an honest PostgreSQL server: SCRAM-SHA-256 (RFC 5802) and md5, with hashlib and hmac only.
+"""The computations of an honest PostgreSQL server: SCRAM-SHA-256 (RFC 5802) and md5, with hashlib and hmac only.
 
 Nothing is imported from the library, so that the oracle and the library cannot share a mistake.
 """
@@ -33,7 +33,7 @@ SERVER_KEY = _hmac(SALTED_PASSWORD, b"Server Key")
 _INNER_MD5 = hashlib.md5((PASSWORD + USER).encode()).hexdigest().encode()  # noqa: S324 - the protocol requires MD5
 MD5_RESPONSE = b"md5" + hashlib.md5(_INNER_MD5 + MD5_SALT).hexdigest().encode()  # noqa: S324 - the same
 
-#: Byte strings that a client must never send, in any encoding that a mistake would produce.
+#: Byte strings that a client must never send, in each plausible encoding.
 NEVER_SENT = tuple(
     encoded
     for secret in (SALTED_PASSWORD, CLIENT_KEY, STORED_KEY, SERVER_KEY)

@@ -1,23 +1,22 @@
-"""What must happen, decided from the documented rules only.
+"""An oracle that derives the expected behavior from the documented rules only.
 
-The oracle follows a connect from outside: it is told each request of the handshake generator and each byte of the
-server. It has its own parser, its own state and its own reading of the policy, and imports nothing of the library's
-protocol. It objects (`Violation`) whenever the generator does something else than the rules allow, in both directions:
-going on where it must end, and ending where it must go on.
+The oracle observes a connect: it receives each request of the handshake generator and each byte of the server. It has
+its own parser, state and interpretation of the policy, and imports no protocol code of the library. It raises
+`Violation` if the generator violates the rules: if it continues where it must end, or ends where it must continue.
 
 The rules:
 
-* The password leaves the client in clear only if the server requests it as its first authentication request,
+* The client sends a cleartext password only if the server requests it as its first authentication request,
   `require_auth` allows it, channel binding is not required, and the server is trusted (verified by name or by the
-  caller's own authority, pinned, or at a Unix-domain socket) or `require_auth` names ``password``. An md5 digest needs
-  the same, except for trust, without which there is a warning.
-* A SCRAM proof follows a valid server-first-message, which follows a list of mechanisms that policy allows to answer.
-  Its gs2-header and its binding data are the ones that the channel demands.
-* Each of these is compared byte by byte with what an honest client would send. Nothing else is sent.
-* SASLInitialResponse follows StartupMessage at once only with `Config.pipelining`, and only if each list of mechanisms
-  that policy can answer has the same answer.
-* A session is ready only after AuthenticationOk in the place where it belongs: after the server's signature was
-  verified, if there was a SCRAM exchange; with a bound channel, if that is required; by an allowed method.
+  caller's own CA, pinned, or at a Unix-domain socket) or `require_auth` names ``password``. An md5 digest has the same
+  conditions, except for trust: without it there is a warning.
+* A SCRAM proof follows a valid server-first-message, which follows a list of mechanisms that the policy allows. Its
+  gs2-header and binding data match the channel.
+* Each of these is compared byte by byte with the message of an honest client. Nothing else is sent.
+* SASLInitialResponse is sent together with StartupMessage only with `Config.pipelining`, and only if all acceptable
+  lists of mechanisms have the same answer.
+* A session is ready only after a valid AuthenticationOk: after the verification of the server's signature if there was
+  a SCRAM exchange; with a bound channel if that is required; with an allowed method.
 * A second connection is made only by ``allow`` and by ``prefer`` with fallback, after an ErrorResponse before
   AuthenticationOk or, in the latter case, after a failed TLS handshake; and never after 57P03 or after an error that
   says that the channel binding does not match.
@@ -65,16 +64,16 @@ SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _METHODS = frozenset(["password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none"])
 _STARTUP_PARAMETERS = frozenset([b"user", b"client_encoding"])
 _KEYS = ScramKeys(CLIENT_KEY, STORED_KEY, SERVER_KEY)
-_LONGEST, _LONGEST_REQUEST = 65536, 2000  # of any message before ReadyForQuery, and of a request without SASL
+_LONGEST, _LONGEST_REQUEST = 65536, 2000  # any message before ReadyForQuery, and a request without SASL
 
 
 class Violation(Exception):
-    """The generator did what the rules do not allow."""
+    """The generator violated the rules."""
 
 
 @dataclass(frozen=True)
 class Mechanism:
-    """How SCRAM is to be begun."""
+    """The expected beginning of a SCRAM exchange."""
 
     name: str
     gs2_header: bytes
@@ -97,7 +96,7 @@ class Mechanism:
 
 
 class Rules:
-    """A situation, in the terms of the rules. Computed once."""
+    """The rules for a situation, computed once."""
 
     def __init__(self, situation: Situation) -> None:
         self.situation = situation
@@ -111,7 +110,7 @@ class Rules:
         self.has_password = situation.credentials in ("password", "password and keys")
         self.has_keys = situation.credentials in ("keys", "password and keys")
         self.host = SOCKET_DIRECTORY if mode == "unix" else HOST
-        #: One connection after the other: may it be plain, may it be encrypted?
+        #: The connections in order: without TLS, with TLS, or either.
         self.plan = {
             "disable": ("plain",),
             "unix": ("plain",),
@@ -143,7 +142,7 @@ class Rules:
         self._mechanisms: dict[tuple[bool, tuple[str, ...]], Mechanism | str] = {}
 
     def trusts(self, *, encrypted: bool) -> bool:
-        """Return True if the other end is known to be the server."""
+        """Return True if the server is trusted."""
         return self.unix or (encrypted and self.server_is_trusted)
 
     def verified(self, *, encrypted: bool) -> str:
@@ -152,7 +151,7 @@ class Rules:
         return levels.get(self.situation.verify, "none") if encrypted else "none"
 
     def mechanism(self, offered: tuple[str, ...], *, encrypted: bool) -> Mechanism | str:
-        """Return the only right answer to a list of mechanisms, or the reason why there is none."""
+        """Return the only correct answer to a list of mechanisms, or the reason for refusing it."""
         key = encrypted, offered
         if key not in self._mechanisms:
             self._mechanisms[key] = self._decide(offered, encrypted=encrypted)
@@ -164,7 +163,7 @@ class Rules:
         if "scram-sha-256" not in self.allowed:
             return "require_auth forbids SCRAM"
         if not (self.has_password or self.has_keys):
-            return "there is no password"
+            return "a password is missing"
         if plus and not encrypted:
             return "the server offers a binding without a channel"
         bound_type = self.situation.channel.binding_type or "tls-server-end-point"
@@ -173,7 +172,7 @@ class Rules:
         if self.binding_required:
             return "the channel cannot be bound"
         if not unbound:
-            return "there is no mechanism in common"
+            return "no mechanism is supported by both sides"
         if not encrypted or self.situation.channel_binding == "disable":
             return Mechanism(SCRAM, b"n,,")
         if data is None:
@@ -181,7 +180,7 @@ class Rules:
         return Mechanism(SCRAM, b"y,,")
 
     def pipelined(self, *, encrypted: bool) -> Mechanism | None:
-        """Return the mechanism that may be begun together with the StartupMessage."""
+        """Return the mechanism that may begin together with the StartupMessage."""
         if not self.situation.pipelining or not (self.binding_required or self.allowed == {"scram-sha-256"}):
             return None
         lists = ((PLUS, SCRAM), (SCRAM,), (PLUS,))
@@ -190,19 +189,19 @@ class Rules:
         return mechanisms[0] if len(mechanisms) == 1 else None
 
     def must_pipeline(self, *, encrypted: bool) -> bool:
-        """Return True where the policy leaves one mechanism before the server's certificate is looked at."""
+        """Return True if the policy leaves one mechanism regardless of the server's certificate."""
         return not encrypted or self.situation.channel_binding != "prefer"
 
 
 class Oracle:
-    """The state of one connect, as an observer knows it. Its attributes are immutable values, so a copy is cheap."""
+    """The observed state of one connect. Its attributes are immutable values, so a copy is cheap."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._number = -1  # of the entry of the plan
+        self._number = -1  # index of the entry of the plan
         self._ssl_requests = self._handshakes = 0
-        #: ``closed``, ``open``, ``asked`` (SSLRequest sent), ``tls`` (it must begin now), ``startup`` (StartupMessage
-        #: is due), ``authenticating``, ``starting`` (AuthenticationOk received), ``ready``, ``failed``
+        #: ``closed``, ``open``, ``requested`` (SSLRequest sent), ``tls`` (must begin now), ``startup`` (StartupMessage
+        #: is expected), ``authenticating``, ``starting`` (AuthenticationOk received), ``ready``, ``failed``
         self._stage = "closed"
         self._why = ""
         self._reconnect: str | None = "next"  # the "next" entry of the plan
@@ -211,9 +210,9 @@ class Oracle:
 
     def _reset(self) -> None:
         self._buffer = b""
-        self._owed: bytes | None = None  # what the client must send next
-        self._warned: bool | None = None  # must that have a warning? `None`: it may have one
-        self._method: str | None = None  # what was requested of the client
+        self._owed: bytes | None = None  # the data that the client must send next
+        self._warned: bool | None = None  # whether it must have a warning; `None`: either is allowed
+        self._method: str | None = None  # the requested method
         self._mechanism: Mechanism | None = None
         self._pipelined: Mechanism | None = None
         self._proof_asked = self._server_proven = self._derived = False
@@ -222,7 +221,7 @@ class Oracle:
         self._key_data = 0, b""
 
     def copy(self) -> Oracle:
-        """Return an oracle that goes on from here."""
+        """Return an oracle with the same state."""
         other = object.__new__(Oracle)
         other.__dict__.update(self.__dict__)
         return other
@@ -230,7 +229,7 @@ class Oracle:
     # Requests of the generator ----------------------------------------------------------------------------------
 
     def connects(self, request: Connect) -> None:
-        """Judge a `Connect`."""
+        """Check a `Connect`."""
         if self._reconnect is None:
             raise Violation(f"another connection, although {self._why or 'nothing failed'}")
         self._number += 1
@@ -244,12 +243,12 @@ class Oracle:
             self._stage = "tls"
 
     def sends(self, request: Send) -> None:
-        """Judge a `Send`."""
+        """Check a `Send`."""
         data = request.data
         if self._stage == "open":
             if data != SSL_REQUEST:
                 raise Violation(f"{_name(data)} sent in place of SSLRequest")
-            self._stage = "asked"
+            self._stage = "requested"
         elif self._stage == "startup":
             self._startup(data)
             self._stage = "authenticating"
@@ -264,8 +263,8 @@ class Oracle:
             self._advance()
 
     def answers_ssl_request(self) -> bytes | None:
-        """Judge a wait for bytes: return what the server answers to SSLRequest, `None` where a symbol is due."""
-        if self._stage == "asked":
+        """Check a wait for bytes; return the server's answer to SSLRequest, or `None` if a symbol is expected."""
+        if self._stage == "requested":
             answers = self._rules.situation.transport.answers
             answer = answers[min(self._ssl_requests, len(answers) - 1)]
             self._ssl_requests += 1
@@ -284,7 +283,7 @@ class Oracle:
         return None
 
     def starts_tls(self, request: StartTls) -> TlsFacts | Callable[[], Error]:
-        """Judge a `StartTls`; return the facts, or what makes the error to throw."""
+        """Check a `StartTls`; return the facts, or a function that returns the error to throw."""
         if self._stage != "tls":
             raise Violation(f"TLS begins in the stage {self._stage!r}")
         if request.server_hostname != HOST or request.parameters.verify.value != self._rules.verified(encrypted=True):
@@ -308,7 +307,7 @@ class Oracle:
         return self._rules.facts
 
     def derives(self, request: Derive) -> ScramKeys:
-        """Judge a `Derive`."""
+        """Check a `Derive`."""
         due = self._owed is not None and self._proof_asked and not self._derived
         if not due or self._rules.has_keys:
             raise Violation(f"SCRAM keys derived where none are due{self._why and ', because ' + self._why}")
@@ -318,7 +317,7 @@ class Oracle:
         return _KEYS
 
     def returns(self, established: Established) -> None:
-        """Judge the end: a session that is ready."""
+        """Check a session that is ready."""
         if self._stage != "ready":
             raise Violation(
                 f"the session is ready in the stage {self._stage!r}{self._why and ', although ' + self._why}"
@@ -352,7 +351,7 @@ class Oracle:
             raise Violation(f"verified is {established.verified}")
 
     def raises(self, error: Error) -> None:
-        """Judge the end: one of the library's errors."""
+        """Check an error of the library."""
         if self._stage != "failed":
             raise Violation(f"an error without a reason: {error!r}")
         if self._reconnect == "next":
@@ -363,7 +362,7 @@ class Oracle:
     # Bytes of the server ------------------------------------------------------------------------------------------
 
     def receives(self, data: bytes | None) -> None:
-        """Follow what one read returns: bytes, the end of the stream, or `None` for a failure of the connection."""
+        """Process the result of one read: bytes, the end of the stream, or `None` for a failure of the connection."""
         if not data:
             self._fail("the connection ended")
             return
@@ -463,7 +462,7 @@ class Oracle:
             self._stage = "starting"
 
     def _check_policy(self) -> None:
-        """Object to a session that must not be: checked at AuthenticationOk and again when the session is ready."""
+        """Raise `Violation` if the session is not allowed, at AuthenticationOk and again when the session is ready."""
         rules = self._rules
         if self._mechanism is not None and not self._server_proven:
             raise Violation("the server has not proven that it knows the password")
@@ -483,12 +482,12 @@ class Oracle:
 
     @property
     def is_pipelined(self) -> bool:
-        """SCRAM was begun together with the StartupMessage."""
+        """SCRAM began together with the StartupMessage."""
         return self._pipelined is not None
 
     @property
     def connections(self) -> int:
-        """How many entries of the plan were used."""
+        """The number of used entries of the plan."""
         return self._number + 1
 
     def _password(self, method: str, response: bytes) -> None:
@@ -499,9 +498,9 @@ class Oracle:
         elif rules.binding_required:
             self._fail("the method cannot bind the channel")
         elif method == "password" and not trusted and not rules.names_cleartext:
-            self._fail("anyone could be the server")
+            self._fail("the server is not trusted")
         elif not rules.has_password:
-            self._fail("there is no password")
+            self._fail("a password is missing")
         else:
             self._method = method
             self._owed = frame(b"p", response + b"\0")
@@ -531,7 +530,7 @@ class Oracle:
         self._proof_asked = True
 
     def _startup(self, data: bytes) -> None:
-        """StartupMessage, and SASLInitialResponse behind it where the rules allow that."""
+        """Check StartupMessage, and a SASLInitialResponse behind it."""
         if len(data) < 8:
             raise Violation(f"{_name(data)} sent in place of StartupMessage")
         length, version = struct.unpack("!II", data[:8])
@@ -554,13 +553,13 @@ class Oracle:
         return self._rules.plan[self._number]
 
     def _fail(self, why: str, reconnect: str | None = None) -> None:
-        """From here the generator must end with an error, or make the connection that the rules provide for."""
+        """Expect an error of the generator, or the connection that the rules allow next."""
         self._stage, self._why, self._reconnect = "failed", why, reconnect
         self._owed = None
 
 
 def _name(data: bytes) -> str:
-    """Describe what was sent by the most dangerous thing in it."""
+    """Describe sent data by the most sensitive content in it."""
     if any(secret in data for secret in NEVER_SENT):
         return "a key of SCRAM"
     if PASSWORD.encode() in data:

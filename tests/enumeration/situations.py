@@ -1,13 +1,13 @@
 """The policies and servers under which sequences are explored.
 
 A situation has one value of each dimension in `DIMENSIONS`. All combinations would be some hundred thousand, so
-selections are made from them, without randomness:
+the tests use deterministic selections:
 
-* `every_pair()`: a covering array. Any two values that can occur together do so in at least one situation.
-* `core_product()`: all combinations of `channel_binding`, `require_auth`, `transport` and `channel`, which decide
-  together what is allowed. The other dimensions rotate through their values with different periods.
+* `every_pair()`: a covering array. Each possible pair of values occurs in at least one situation.
+* `core_product()`: all combinations of `channel_binding`, `require_auth`, `transport` and `channel`, which
+  together determine the rules. The other dimensions rotate through their values with different periods.
 * `characteristic()`: a dozen ordinary situations.
-* `refusals()`: transports whose negotiation goes wrong, which need no combination with the rest.
+* `refusals()`: transports whose negotiation fails; they are not combined with the other dimensions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .honest_server import CLIENT_KEY, ITERATIONS, PASSWORD, SERVER_KEY, USER
 HOST = "db.example.com"
 SOCKET_DIRECTORY = "/run/postgresql"
 
-# The outline of an X.509 certificate: an empty tbsCertificate, the signature algorithm, a signature.
+# The outer structure of an X.509 certificate: an empty tbsCertificate, the signature algorithm, a signature.
 _ECDSA_WITH_SHA384 = bytes.fromhex("301a3000300a06082a8648ce3d040303030a007369676e6174757265")
 _ED25519 = bytes.fromhex("30153000300506032b6570030a007369676e6174757265")
 PINNED_CERTIFICATE = _ECDSA_WITH_SHA384
@@ -33,13 +33,13 @@ PIN = "sha256:" + hashlib.sha256(PINNED_CERTIFICATE).hexdigest()
 
 @dataclass(frozen=True)
 class Transport:
-    """How the connection is to be made, and how the server reacts to that.
+    """The negotiation of the connection, and the behavior of the server.
 
     Attributes:
         mode: ``disable``, ``allow``, ``prefer``, ``require``; ``fallback`` (prefer with `Config.tls_fallback`),
             ``direct`` (require without SSLRequest) or ``unix`` (a Unix-domain socket).
-        answers: What the server answers to each SSLRequest; the last answer is repeated.
-        handshakes: How each TLS handshake ends: ``done``, ``failed`` or ``certificate`` (it is not accepted); the last
+        answers: The server's answer to each SSLRequest; the last answer is repeated.
+        handshakes: The outcome of each TLS handshake: ``done``, ``failed`` or ``certificate`` (it is refused); the last
             one is repeated.
         alpn: The protocol that the server selects.
     """
@@ -81,7 +81,7 @@ class ClientCertificate:
 _EXPORTED, _FINISHED = b"E" * 32, b"F" * 12
 _END_POINT = hashlib.sha384(_ECDSA_WITH_SHA384).digest()
 
-#: The values of each dimension. The first is the one that is used where nothing else is called for.
+#: The values of each dimension. The first value is the default.
 DIMENSIONS: dict[str, dict[str, Any]] = {
     "channel_binding": {name: name for name in ("prefer", "require", "disable")},
     "require_auth": {
@@ -137,9 +137,9 @@ DIMENSIONS: dict[str, dict[str, Any]] = {
 }
 
 _CORE = ("channel_binding", "require_auth", "transport", "channel")
-#: How often the value of a rotating dimension changes: after so many situations.
+#: The number of situations after which the value of a rotating dimension changes.
 _STRIDES = {"verify": 1, "credentials": 7, "pipelining": 1, "client_certificate": 1}
-#: How often each value follows the other within a rotation: what ends most connections early is rare.
+#: The order of values within a rotation. Values that end most connections early are rare.
 _ROTATIONS = {
     "verify": ("full", "none", "own authority", "default authorities", "none, pinned"),
     "credentials": ("password", "password", "keys", "password", "password and keys", "password", "nothing"),
@@ -156,7 +156,7 @@ _ROTATIONS = {
     ),
 }
 
-#: Answers to SSLRequest and TLS handshakes after which a connection cannot go on as it was begun.
+#: Answers to SSLRequest and TLS handshakes after which a connection cannot continue.
 REFUSALS = {
     f"{mode}, {what}": Transport(mode, answers, handshakes, alpn)
     for mode in ("require", "prefer", "fallback", "allow")
@@ -228,7 +228,7 @@ class Situation:
         )
 
     def is_possible(self) -> bool:
-        """Return False where the documentation of `Config` says that the combination is refused."""
+        """Return False if the documentation of `Config` says that the combination is refused."""
         mode = self.transport.mode
         without_tls = mode in ("disable", "unix")
         return not (
@@ -268,7 +268,7 @@ def core_product() -> list[Situation]:
         labels = dict(zip(_CORE, core, strict=True))
         transport = DIMENSIONS["transport"][labels["transport"]]
         if transport.mode in ("disable", "unix") and labels["channel"] != "certificate":
-            continue  # without TLS the channel decides nothing
+            continue  # without TLS the channel has no effect
         for name, rotation in _ROTATIONS.items():
             labels[name] = rotation[len(found) // _STRIDES[name] % len(rotation)]
         candidate = situation(**labels)
@@ -292,7 +292,7 @@ def pairs_of(chosen: Situation) -> set[Pair]:
 
 
 def possible_pairs() -> list[Pair]:
-    """Return all pairs of values of two dimensions that can occur together, the others having their first value."""
+    """Return all possible pairs of values of two dimensions; the other dimensions have their default."""
     return [
         ((first, one), (second, two))
         for first, second in combinations(DIMENSIONS, 2)
@@ -302,7 +302,7 @@ def possible_pairs() -> list[Pair]:
 
 
 def every_pair() -> list[Situation]:
-    """Return situations in which each possible pair occurs: greedily, the first uncovered pair beginning the next."""
+    """Return situations with each possible pair, selected greedily: each begins with the first uncovered pair."""
     missing = dict.fromkeys(possible_pairs())
     found = []
     while missing:
@@ -319,7 +319,7 @@ def every_pair() -> list[Situation]:
 
 
 def _gain(labels: dict[str, str], name: str, label: str, missing: dict[Pair, None]) -> int:
-    """Return how many uncovered pairs this value adds; `max` takes the first of equals, which is the default."""
+    """Return the number of uncovered pairs that this value adds; `max` prefers the default among equals."""
     order = list(DIMENSIONS)
     count = 0
     for other, value in labels.items():
@@ -331,7 +331,7 @@ def _gain(labels: dict[str, str], name: str, label: str, missing: dict[Pair, Non
 
 
 def refusals() -> list[Situation]:
-    """Return situations whose negotiation goes wrong, with and without required channel binding."""
+    """Return situations with a failed negotiation, with and without required channel binding."""
     return [
         Situation(transport=transport, channel_binding=channel_binding)
         for transport in REFUSALS.values()
@@ -340,14 +340,14 @@ def refusals() -> list[Situation]:
 
 
 def characteristic() -> list[Situation]:
-    """Return a few ordinary situations, which together lead to each kind of session."""
+    """Return ordinary situations, which together lead to each kind of session."""
     policies: list[dict[str, str]] = [{}, {"channel_binding": "require"}, {"require_auth": "scram-sha-256"}]
     transports = ("require", "fallback", "allow", "prefer, no TLS")
     return [situation(transport=transport, **policy) for transport in transports for policy in policies]
 
 
 def all_situations() -> list[Situation]:
-    """Return every selection, without repetitions."""
+    """Return all selections without duplicates."""
     return list(dict.fromkeys([*characteristic(), *every_pair(), *core_product(), *refusals()]))
 
 

@@ -1,4 +1,4 @@
-"""The exploration finds deliberate mistakes: each check that is taken out of the library is missed."""
+"""The exploration detects deliberate faults in the library."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _retry_after_each_error(patch: Patch) -> None:
     patch.setattr(handshake, "_allows_next_attempt", lambda *_args, **_named: True)
 
 
-def _go_on_in_plain_text(patch: Patch) -> None:
+def _continue_without_tls(patch: Patch) -> None:
     original = negotiation._ask_for_tls
 
     def ask(attempt: negotiation.Attempt) -> Generator[Any, Any, bytes | None]:
@@ -77,11 +77,11 @@ def _go_on_in_plain_text(patch: Patch) -> None:
     patch.setattr(negotiation, "_ask_for_tls", ask)
 
 
-def _stumble_over_errors(patch: Patch) -> None:
-    def stumble(payload: bytes) -> dict[str, str]:
+def _raise_key_error_for_errors(patch: Patch) -> None:
+    def raise_key_error(payload: bytes) -> dict[str, str]:
         raise KeyError(payload)
 
-    patch.setattr("babar_tls.protocol.messages.parse_fields", stumble)
+    patch.setattr("babar_tls.protocol.messages.parse_fields", raise_key_error)
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,13 @@ def _stumble_over_errors(patch: Patch) -> None:
         (_trust_each_server, situation(transport="prefer, no TLS"), 1, "the cleartext password sent"),
         (_ignore_plus, situation(), 1, "client-first-message b'y,,"),
         (_retry_after_each_error, situation(transport="fallback"), 3, "another connection"),
-        (_go_on_in_plain_text, Situation(transport=REFUSALS["require, error"]), 0, "StartupMessage sent"),
-        (_stumble_over_errors, situation(), 1, "KeyError raised"),
+        (_continue_without_tls, Situation(transport=REFUSALS["require, error"]), 0, "StartupMessage sent"),
+        (_raise_key_error_for_errors, situation(), 1, "KeyError raised"),
     ],
 )
-def test_mutant_is_found(mutate: Callable[[Patch], None], chosen: Situation, depth: int, expected: str) -> None:
+def test_deliberate_fault_is_found(
+    mutate: Callable[[Patch], None], chosen: Situation, depth: int, expected: str
+) -> None:
     assert not explore([chosen], depth).findings
     with pytest.MonkeyPatch.context() as patch:
         mutate(patch)

@@ -1,7 +1,7 @@
-"""No sequence of server messages makes the handshake break its rules.
+"""No sequence of server messages makes the handshake violate its rules.
 
-The short form runs all sequences of up to four symbols under situations in which each pair of values occurs. The long
-form, of up to five symbols under all situations, runs where the environment variable BABAR_TLS_EXHAUSTIVE is 1.
+The short form runs all sequences of up to four symbols under situations that contain each pair of values. The long
+form, with up to five symbols under all situations, runs if the environment variable BABAR_TLS_EXHAUSTIVE is 1.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SHORT, _LONG = 4, 5
 _SHORT_CHUNKS, _LONG_CHUNKS = 4, 64
 _EXHAUSTIVE = os.environ.get("BABAR_TLS_EXHAUSTIVE") == "1"
 
-#: Ends that `characteristic()` situations must reach: without them the rules would hold because nothing happens.
+#: Ends that `characteristic()` situations must reach. Otherwise the rules could hold because nothing happens.
 _ENDS = (
     "established: none",
     "established: none, over TLS",
@@ -60,16 +60,18 @@ _ENDS = (
 )
 
 
-def _judge(outcome: Outcome, least: int, record_property: Callable[[str, object], None]) -> None:
+def _judge(outcome: Outcome, minimum: int, record_property: Callable[[str, object], None]) -> None:
     record_property("sequences", outcome.sequences)
     print(outcome)  # noqa: T201 - pytest shows it with -rP, and with a failure
     assert not outcome.findings, "\n".join(map(str, outcome.findings))
-    assert outcome.sequences >= least
+    assert outcome.sequences >= minimum
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("chunk", range(_SHORT_CHUNKS))
-def test_four_messages_under_each_pair_of_values(chunk: int, record_property: Callable[[str, object], None]) -> None:
+def test_four_messages_violate_no_rule_under_each_pair_of_values(
+    chunk: int, record_property: Callable[[str, object], None]
+) -> None:
     _judge(explore(every_pair()[chunk::_SHORT_CHUNKS], _SHORT), 60_000, record_property)
 
 
@@ -81,14 +83,18 @@ def test_four_messages_reach_each_kind_of_session(record_property: Callable[[str
 
 
 @pytest.mark.timeout(600)
-def test_three_messages_after_each_failed_negotiation(record_property: Callable[[str, object], None]) -> None:
+def test_three_messages_violate_no_rule_after_each_failed_negotiation(
+    record_property: Callable[[str, object], None],
+) -> None:
     _judge(explore(refusals(), 3), 30_000, record_property)
 
 
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not _EXHAUSTIVE, reason="takes 20 minutes of CPU time: set BABAR_TLS_EXHAUSTIVE=1")
 @pytest.mark.parametrize("chunk", range(_LONG_CHUNKS if _EXHAUSTIVE else 1))
-def test_five_messages_under_all_situations(chunk: int, record_property: Callable[[str, object], None]) -> None:
+def test_five_messages_violate_no_rule_under_all_situations(
+    chunk: int, record_property: Callable[[str, object], None]
+) -> None:
     _judge(explore(all_situations()[chunk::_LONG_CHUNKS], _LONG), 100_000, record_property)
 
 
@@ -98,7 +104,7 @@ def test_selections_contain_each_possible_pair_of_values() -> None:
         assert possible <= set().union(*map(pairs_of, selection))
 
 
-def test_core_product_varies_what_is_not_in_the_core() -> None:
+def test_core_product_varies_other_dimensions() -> None:
     for name in ("verify", "credentials", "pipelining", "client_certificate"):
         counts = Counter(getattr(chosen, name) for chosen in core_product())
         assert min(counts[value] for value in DIMENSIONS[name].values()) >= 80
@@ -121,7 +127,7 @@ def test_symbols_have_different_names() -> None:
 
 
 @pytest.mark.parametrize("module", ["honest_server", "oracle"])
-def test_oracle_imports_nothing_that_decides(module: str) -> None:
+def test_oracle_imports_no_policy_of_the_library(module: str) -> None:
     lines = (Path(__file__).parent / f"{module}.py").read_text().splitlines()
     imported = {line.split()[1] for line in lines if line.strip().startswith(("from babar_tls", "import babar_tls"))}
     allowed = {"errors", "protocol.handshake", "protocol.requests", "tls.contract"}
