@@ -1,4 +1,4 @@
-"""Hooks of the long run: no timeout for a property, and a summary of how many examples each target has executed."""
+"""Hooks for the long run: no timeout for properties, and a summary of the executed examples by target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORKER_KEY = "fuzzing_examples"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lift the timeout of the properties in a long run; it is meant for tests that do a fixed amount of work."""
+    """Remove the timeout of properties in a long run; it is meant for tests with a fixed amount of work."""
     if LONG:
         for item in items:
             if _HERE in item.path.parents:
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Add up what a worker of pytest-xdist has executed."""
+    """Add the counts of a pytest-xdist worker."""
     for target, name, count in getattr(node, "workeroutput", {}).get(_WORKER_KEY, ()):
         executed[target, name] += count
 

@@ -1,4 +1,4 @@
-"""Strategies for damaged inputs: a valid input of which bytes or pieces have been changed."""
+"""Strategies for damaged inputs: valid inputs with changed bytes or pieces."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BOUNDARIES = (0, 1, 3, 4, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0xFFFFFF, 0x
 
 
 @st.composite
-def mutated(draw: st.DrawFn, seeds: Sequence[bytes], *, most: int = 4) -> bytes:
-    """Return one of the seeds after at least one and at most `most` changes."""
+def mutated(draw: st.DrawFn, seeds: Sequence[bytes], *, max_changes: int = 4) -> bytes:
+    """Return one of the seeds after at least one and at most `max_changes` changes."""
     data = bytearray(draw(st.sampled_from(seeds)))
-    for _ in range(draw(st.integers(1, most))):
+    for _ in range(draw(st.integers(1, max_changes))):
         at = draw(st.integers(0, len(data)))
         change = draw(st.sampled_from(("bit", "byte", "number", "insert", "remove", "repeat", "cut", "splice")))
         if change == "bit" and at < len(data):
@@ -46,19 +46,19 @@ def mutated(draw: st.DrawFn, seeds: Sequence[bytes], *, most: int = 4) -> bytes:
 
 
 @st.composite
-def edited(draw: st.DrawFn, text: _Text, pieces: st.SearchStrategy[_Text], *, most: int = 3) -> _Text:
-    """Return `text` after up to `most` replacements of a few characters by a piece, which may be empty."""
-    for _ in range(draw(st.integers(0, most))):
+def edited(draw: st.DrawFn, text: _Text, pieces: st.SearchStrategy[_Text], *, max_changes: int = 3) -> _Text:
+    """Return `text` after up to `max_changes` replacements of a few characters by a piece, which may be empty."""
+    for _ in range(draw(st.integers(0, max_changes))):
         at = draw(st.integers(0, len(text)))
         text = text[:at] + draw(pieces) + text[at + draw(st.integers(0, 2)) :]
     return text
 
 
 @st.composite
-def fragments(draw: st.DrawFn, data: bytes, *, most: int = 12) -> list[bytes]:
+def fragments(draw: st.DrawFn, data: bytes, *, max_changes: int = 12) -> list[bytes]:
     """Cut `data` into pieces, none of them empty: into single bytes, or at a few places."""
     if draw(st.integers(0, 9)) == 0 and len(data) <= 400:
         return [data[at : at + 1] for at in range(len(data))]
-    cuts = sorted(set(draw(st.lists(st.integers(1, max(1, len(data) - 1)), max_size=most))))
+    cuts = sorted(set(draw(st.lists(st.integers(1, max(1, len(data) - 1)), max_size=max_changes))))
     edges = [0, *(cut for cut in cuts if cut < len(data)), len(data)]
     return [data[a:b] for a, b in pairwise(edges) if a < b]

@@ -1,7 +1,7 @@
-"""Questions about a certificate to OpenSSL, through ctypes, because Python's ssl module does not have the functions.
+"""Functions of OpenSSL for certificates, through ctypes, because Python's ssl module does not have them.
 
-The library is the one that the system's linker finds, which need not be the one that Python uses. Tests that import
-this module are skipped where there is none.
+The library is the one that the system's linker finds, which may differ from Python's. Tests that import this module are
+skipped if it is missing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _path = ctypes.util.find_library("crypto")
 if _path is None:
-    pytest.skip("OpenSSL is the oracle, and no libcrypto was found", allow_module_level=True)
+    pytest.skip("needs OpenSSL as an oracle: libcrypto was not found", allow_module_level=True)
 _library = ctypes.CDLL(_path)
 if not hasattr(_library, "X509_get_signature_info"):
-    pytest.skip("OpenSSL is the oracle, and this libcrypto is older than 1.1.1", allow_module_level=True)
+    pytest.skip("needs OpenSSL 1.1.1 as an oracle: libcrypto is older", allow_module_level=True)
 
 _pointer, _text, _size, _int = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int
 
@@ -50,7 +50,7 @@ _NEVER_CHECK_SUBJECT = 0x20
 
 @contextmanager
 def _parsed(der: bytes) -> Iterator[int | None]:
-    """Parse a certificate that fills `der` to its end; yield `None` if there is none."""
+    """Parse a certificate that must fill `der` completely; yield `None` if it is invalid."""
     start = ctypes.create_string_buffer(der, len(der) + 1)
     at = ctypes.cast(start, _text)
     certificate = _parse(None, ctypes.byref(at), len(der))
@@ -69,7 +69,7 @@ def parses(der: bytes) -> bool:
 
 
 def public_key_info(der: bytes) -> bytes | None:
-    """Return the SubjectPublicKeyInfo in DER, `None` if there is no certificate."""
+    """Return the SubjectPublicKeyInfo in DER, `None` if the certificate is invalid."""
     with _parsed(der) as certificate:
         if certificate is None:
             return None
@@ -80,7 +80,7 @@ def public_key_info(der: bytes) -> bytes | None:
 
 
 def signature_hash(der: bytes) -> str | None:
-    """Return the hash function of X509_get_signature_info in hashlib's spelling, `None` if there is none."""
+    """Return the hash function of X509_get_signature_info as hashlib spells it, or `None`."""
     with _parsed(der) as certificate:
         nid = _int()
         if certificate is None or _get_signature_info(certificate, ctypes.byref(nid), None, None, None) != 1:
@@ -92,7 +92,7 @@ def signature_hash(der: bytes) -> str | None:
 def is_for(der: bytes, host: bytes, *, common_name: bool) -> bool:
     """Return True if X509_check_host, or X509_check_ip for an address, accepts `host`.
 
-    An address with a zone (``fe80::1%eth0``) is a name here, as it is to libpq.
+    An address with a zone (``fe80::1%eth0``) is treated as a name, as in libpq.
     """
     flags = 0 if common_name else _NEVER_CHECK_SUBJECT
     try:

@@ -1,8 +1,8 @@
-"""Settings that all fuzzing properties share, the count of their examples, and the corpora.
+"""Shared settings of all fuzzing properties, the count of their examples, and the corpora.
 
-A test run executes a fixed, small number of examples a property and derives them from the property, so that it gives
-the same result every time. ``BABAR_TLS_FUZZ_EXAMPLES=20000`` executes that many, at random, and keeps the failing
-ones in ``build/fuzz-hypothesis``, from where the next run takes them first.
+A test run executes a fixed, small number of examples for each property and derives them from the property, so that the
+result is reproducible. ``BABAR_TLS_FUZZ_EXAMPLES=20000`` executes that many random examples and stores failing ones in
+``build/fuzz-hypothesis``. The next run begins with these.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 VARIABLE = "BABAR_TLS_FUZZ_EXAMPLES"
 _DEFAULT_EXAMPLES = 120
-_MOST_TO_FIND_A_FAULT = 2000
+_MAX_EXAMPLES_FOR_A_FAULT = 2000
 
-#: True in a run that was asked for by the environment variable.
+#: True if the environment variable requests a long run.
 LONG = VARIABLE in os.environ
 _EXAMPLES = int(os.environ.get(VARIABLE, _DEFAULT_EXAMPLES))
 
@@ -38,10 +38,10 @@ executed: Counter[tuple[str, str]] = Counter()
 
 
 def fuzz(share: float = 1.0, **strategies: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a test of a property, as `hypothesis.given` does, with the shared settings.
+    """Make a property test like `hypothesis.given`, with the shared settings.
 
     Args:
-        share: Multiplies the number of examples; below 1 for a property whose examples are slow.
+        share: Multiplies the number of examples; below 1 for a property with slow examples.
         strategies: As for `hypothesis.given`; other arguments of the property are fixtures.
     """
     count = max(1, round(_EXAMPLES * share))
@@ -63,14 +63,14 @@ def fuzz(share: float = 1.0, **strategies: SearchStrategy[Any]) -> Callable[[Cal
 def failure(test: Callable[..., None], **fixtures: Any) -> Exception | None:
     """Search for a counterexample of a property made by `fuzz`, without shrinking it.
 
-    Sanity checks use it on an implementation that they have broken.
+    Sanity checks use it with an implementation that they have broken.
 
     Returns:
-        The exception that the counterexample raises, `None` if there is none.
+        The exception of the counterexample, `None` if there is none.
     """
     search: Any = test
     quick = settings(
-        max_examples=_MOST_TO_FIND_A_FAULT,
+        max_examples=_MAX_EXAMPLES_FOR_A_FAULT,
         deadline=None,
         derandomize=True,
         database=None,
@@ -88,8 +88,8 @@ def failure(test: Callable[..., None], **fixtures: Any) -> Exception | None:
 def corpus(target: str) -> dict[str, bytes]:
     """Return the stored inputs of a target by name.
 
-    They are the files of ``corpus/<target>/``, or the values of ``corpus/<target>.json``, which are text, or
-    ``{"hex": …}`` for what is not UTF-8.
+    They are the files of ``corpus/<target>/``, or the values of ``corpus/<target>.json``: text, or ``{"hex": …}`` if
+    the input is not UTF-8.
     """
     folder = _HERE / "corpus" / target
     if folder.is_dir():
@@ -105,7 +105,7 @@ def corpus_objects(target: str) -> dict[str, Any]:
 
 
 def certificate_seeds() -> dict[str, bytes]:
-    """Return the certificates that the C fuzzer starts from as well, by file name."""
+    """Return the seed certificates of the C fuzzer by file name."""
     return {path.name: path.read_bytes() for path in sorted((_ROOT / "fuzz" / "seeds" / "certificate").iterdir())}
 
 

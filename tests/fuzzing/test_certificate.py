@@ -1,4 +1,4 @@
-"""DER: the Python reader, the C helper, `cryptography` and OpenSSL read the same from a damaged certificate."""
+"""DER: the Python reader, the C helper, `cryptography` and OpenSSL read the same facts from a damaged certificate."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .profile import certificate_seeds, corpus, failure, fuzz
 
 x509 = pytest.importorskip("cryptography.x509", reason="cryptography is an oracle: pip install 'babar-tls[demo]'")
 
-from . import openssl  # noqa: E402 - it skips the module, as the line above does
+from . import openssl  # noqa: E402 - it may skip the module, like the line above
 
 try:
     from babar_tls._native import compiled
 except ImportError:
-    compiled = None  # type: ignore[assignment]  # the helper is optional, and compared where it is built
+    compiled = None  # type: ignore[assignment]  # the helper is optional
 
 STORED = {**certificate_seeds(), **corpus("certificate")}
 SEEDS = list(STORED.values())
@@ -60,8 +60,8 @@ IDENTIFIERS = [
 ]
 
 
-#: Signatures for which X509_get_signature_info of OpenSSL 3.0 to 3.5 has no hash, and this library has. A server that
-#: asks OpenSSL, as PostgreSQL does, then fails the exchange with channel binding. ECDSA with SHA-3 is known to 3.5.
+#: Signatures for which this library has a hash and X509_get_signature_info of OpenSSL 3.0 to 3.5 has none. A server
+#: that uses OpenSSL, like PostgreSQL, then fails an exchange with channel binding. OpenSSL 3.5 has ECDSA with SHA-3.
 WITHOUT_HASH_IN_OPENSSL = {
     "1.2.840.113549.1.1.15",  # RSA with SHA-512/224
     "1.2.840.113549.1.1.16",  # RSA with SHA-512/256
@@ -75,7 +75,7 @@ WITHOUT_HASH_IN_OPENSSL = {
 
 @st.composite
 def other_signatures(draw: st.DrawFn) -> bytes:
-    """Exchange an object identifier of a certificate, everywhere, for another one of the same length."""
+    """Replace an object identifier of a certificate at each occurrence by another one of the same length."""
     data = draw(st.sampled_from(WHOLE))
     old = draw(st.sampled_from([each for each in IDENTIFIERS if each in data]))
     new = draw(st.sampled_from([each for each in IDENTIFIERS if len(each) == len(old)]))
@@ -84,7 +84,7 @@ def other_signatures(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def other_bytes(draw: st.DrawFn) -> bytes:
-    """Replace one or two bytes of a certificate, which leaves most of its structure as it was."""
+    """Replace one or two bytes of a certificate, which preserves most of its structure."""
     data = bytearray(draw(st.sampled_from(WHOLE)))
     for _ in range(draw(st.integers(1, 2))):
         at = draw(st.integers(0, len(data) - 1))
@@ -94,7 +94,7 @@ def other_bytes(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def other_algorithms(draw: st.DrawFn) -> bytes:
-    """Return the outline of a certificate with any signatureAlgorithm."""
+    """Return the outer structure of a certificate with any signatureAlgorithm."""
     content = draw(st.sampled_from(IDENTIFIERS) | st.binary(max_size=10).map(lambda oid: element(0x06, oid)))
     parameters = st.sampled_from([b"", element(0x05), element(0x30)])
     fields = st.lists(st.tuples(st.integers(0xA0, 0xA4), st.sampled_from(IDENTIFIERS), parameters), max_size=3).map(
@@ -121,12 +121,12 @@ def in_python(der: bytes) -> str | None:
 
 
 def replaced(name: str | None) -> str | None:
-    """Apply RFC 5929 §4.1: SHA-256 stands in for MD5 and SHA-1."""
+    """Apply RFC 5929 §4.1: SHA-256 replaces MD5 and SHA-1."""
     return "sha256" if name in ("md5", "sha1") else name
 
 
 @fuzz(4, der=CERTIFICATES)
-def test_every_reader_names_the_same_hash(der: bytes) -> None:
+def test_all_readers_return_the_same_hash(der: bytes) -> None:
     check_hash(der)
 
 
@@ -139,17 +139,17 @@ def check_hash(der: bytes) -> None:
         theirs = replaced(openssl.signature_hash(der))
         assert theirs == name or (theirs is None and signature_algorithm(der).oid in WITHOUT_HASH_IN_OPENSSL)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of cryptography, about certificates that will be refused one day
+        warnings.simplefilter("ignore")  # cryptography warns about certificates that future releases will refuse
         try:
             algorithm: Any = x509.load_der_x509_certificate(der).signature_hash_algorithm
-        except Exception:  # it raises ValueError, UnsupportedAlgorithm and others for what it does not read
+        except Exception:  # ValueError, UnsupportedAlgorithm and others for unsupported certificates
             return
     own = None if algorithm is None else algorithm.name.replace("-", "_")
     assert name == replaced(own)
 
 
 @fuzz(4, der=CERTIFICATES)
-def test_names_and_keys_are_those_that_cryptography_reads(der: bytes) -> None:
+def test_names_and_keys_agree_with_cryptography(der: bytes) -> None:
     check_names(der)
 
 
@@ -192,28 +192,28 @@ def check_names(der: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_stored_certificates_and_their_beginnings(name: str) -> None:
+def test_stored_certificates_and_their_prefixes_are_read_alike(name: str) -> None:
     der = STORED[name]
     for candidate in (der, der + b"\0", *(der[:cut] for cut in range(0, len(der), 1 + len(der) // 50))):
         check_hash(candidate)
         check_names(candidate)
 
 
-def test_a_wrong_default_hash_of_pss_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_default_hash_of_pss_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = channel_binding._pss_hash
     monkeypatch.setattr(channel_binding, "_pss_hash", lambda parameters: correct(parameters) and "sha512")
-    assert isinstance(failure(test_every_reader_names_the_same_hash), AssertionError)
+    assert isinstance(failure(test_all_readers_return_the_same_hash), AssertionError)
 
 
-def test_a_reader_that_ignores_bytes_behind_the_certificate_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_that_ignores_trailing_bytes_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(der: bytes, *, strict: bool) -> list[Element]:
         return list(elements(first_element(der).content, strict=strict))[:3]
 
     monkeypatch.setattr(module, "split_certificate", broken)
-    assert failure(test_every_reader_names_the_same_hash) is not None
+    assert failure(test_all_readers_return_the_same_hash) is not None
 
 
-def test_a_reader_that_overlooks_a_name_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_that_misses_a_name_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = names._alternative_names
     monkeypatch.setattr(names, "_alternative_names", lambda extension: list(correct(extension))[:1])
-    assert isinstance(failure(test_names_and_keys_are_those_that_cryptography_reads), AssertionError)
+    assert isinstance(failure(test_names_and_keys_agree_with_cryptography), AssertionError)

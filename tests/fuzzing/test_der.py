@@ -1,4 +1,4 @@
-"""BER: whatever form an encoder chooses, the names of a certificate are read as OpenSSL reads them."""
+"""BER: the names of a certificate are read as OpenSSL reads them, in every encoding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Node(NamedTuple):
     content: bytes | list[Node]
 
     def encode(self) -> bytes:
-        """Return the element as DER has it."""
+        """Return the element in DER."""
         if isinstance(self.content, bytes):
             return element(self.tag, self.content)
         return element(self.tag, *(child.encode() for child in self.content))
@@ -37,7 +37,7 @@ class Node(NamedTuple):
 
 @st.composite
 def encodings(draw: st.DrawFn, node: Node) -> bytes:
-    """Return the element in any form that BER allows: long lengths, no length, strings in parts."""
+    """Return the element in any form that BER allows: long lengths, indefinite lengths, strings in parts."""
     tag, content = node
     if isinstance(content, bytes):
         if tag in (0x04, DNS, IP) and draw(st.integers(0, 3)) == 0:
@@ -74,7 +74,7 @@ KEY = Node(0x30, [Node(0x30, [Node(0x06, bytes.fromhex("2b6570"))]), Node(0x03, 
 
 @st.composite
 def certificates(draw: st.DrawFn) -> bytes:
-    """Return a certificate that is in any form, its extension of names included."""
+    """Return a certificate in any form, including its extension of names."""
     names = Node(0x30, draw(NAMES))  # type: ignore[arg-type]  # a list of nodes
     extension = Node(0x30, [Node(0x06, b"\x55\x1d\x11"), Node(0x04, draw(encodings(names)))])
     extensions = Node(0xA3, [Node(0x30, [extension])])
@@ -84,21 +84,21 @@ def certificates(draw: st.DrawFn) -> bytes:
 
 
 @fuzz(3, der=certificates())
-def test_a_name_that_openssl_finds_is_found(der: bytes) -> None:
+def test_names_that_openssl_finds_are_found(der: bytes) -> None:
     for host in (HOST, "127.0.0.1"):
         theirs = openssl.is_for(der, host.encode(), common_name=False)
         assert (name_fault(der, host, common_name=False) is None) is theirs
 
 
 @fuzz(3, der=certificates())
-def test_the_key_that_is_pinned_is_the_key_that_openssl_uses(der: bytes) -> None:
+def test_pinned_key_is_the_key_that_openssl_uses(der: bytes) -> None:
     check_key(der)
     assert plain(public_key_info(der)) == plain(KEY.encode())
     assert parse_certificate(der).der == der
 
 
-@fuzz(4, der=certificates().flatmap(lambda der: mutated([der], most=2)))
-def test_what_openssl_reads_is_read(der: bytes) -> None:
+@fuzz(4, der=certificates().flatmap(lambda der: mutated([der], max_changes=2)))
+def test_certificates_that_openssl_reads_are_read(der: bytes) -> None:
     check_key(der)
 
 
@@ -111,7 +111,7 @@ def check_key(der: bytes) -> None:
 
 
 @fuzz(3, der=certificates())
-def test_the_signature_algorithm_is_read_from_der_only(der: bytes) -> None:
+def test_signature_algorithm_is_read_only_from_der(der: bytes) -> None:
     certificate = first_element(der)
     parts = list(elements(certificate.content))
     inner = list(elements(parts[1].content))
@@ -130,7 +130,7 @@ TREES: st.SearchStrategy[Node] = st.recursive(
 
 
 def plain(data: bytes) -> list[object]:
-    """Return the tree that the elements are, with strings in one part."""
+    """Return the tree of the elements, with strings in one part."""
     found: list[object] = []
     for each in elements(data):
         if each.tag in (0x24, 0xA2):
@@ -141,7 +141,7 @@ def plain(data: bytes) -> list[object]:
 
 
 @fuzz(2, drawn=TREES.flatmap(lambda tree: st.tuples(st.just(tree), encodings(tree))))
-def test_every_form_is_the_same_element(drawn: tuple[Node, bytes]) -> None:
+def test_all_forms_are_the_same_element(drawn: tuple[Node, bytes]) -> None:
     tree, encoded = drawn
     assert plain(encoded) == plain(tree.encode())
     assert first_element(encoded + b"more").encoded == encoded
@@ -171,9 +171,9 @@ def test_nesting_is_limited() -> None:
         string(first_element(data))
 
 
-def test_a_reader_that_ignores_where_contents_end_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_that_ignores_the_end_of_contents_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(data: bytes, start: int, content: int, _depth: int) -> tuple[module.Element, int]:
         return module.Element(data[start], data[content:], data[start:]), len(data)
 
     monkeypatch.setattr(module, "_indefinite", broken)
-    assert failure(test_every_form_is_the_same_element) is not None
+    assert failure(test_all_forms_are_the_same_element) is not None

@@ -1,4 +1,4 @@
-"""TLS hellos: what was put into a hello is read from it, and no bytes in any fragmentation do harm."""
+"""TLS hellos: generated hellos are parsed to the same values, and arbitrary bytes in any fragmentation are handled."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def extension(kind: int, content: bytes) -> bytes:
 
 
 def records(messages: bytes, sizes: list[int]) -> bytes:
-    """Put handshake messages into records: of these sizes first, then one with the rest."""
+    """Put handshake messages into records of these sizes and one with the rest."""
     found = b""
     for size in [*sizes, len(messages)]:
         part, messages = messages[:size], messages[size:]
@@ -50,7 +50,10 @@ def records(messages: bytes, sizes: list[int]) -> bytes:
 
 
 def observe(pieces: Iterable[bytes], ask: Iterable[bool] = ()) -> tuple[str | None, bool]:
-    """Return the group and whether the server retried; `ask` says after which pieces to ask on the way."""
+    """Return the group and whether the server sent a retry.
+
+    `ask` selects the pieces after which the group is queried.
+    """
     observer = KeyExchangeObserver()
     asked = iter(ask)
     for piece in pieces:
@@ -83,7 +86,7 @@ def server_hello(*, tls13: bool, retry: bool, cipher: int, group: int, others: l
     others=st.lists(UNKNOWN, max_size=3),
     sizes=RECORD_SIZES,
 )
-def test_the_group_of_tls_1_3_is_the_one_of_the_key_share(
+def test_tls_1_3_group_is_that_of_the_key_share(
     *, data: st.DataObject, cipher: int, group: int, retries: bool, others: list[bytes], sizes: list[int]
 ) -> None:
     flight = b""
@@ -96,7 +99,7 @@ def test_the_group_of_tls_1_3_is_the_one_of_the_key_share(
 
 
 @fuzz(1, data=st.data(), group=CODES, ecdhe=st.booleans(), certificate=st.binary(max_size=80), sizes=RECORD_SIZES)
-def test_the_group_of_tls_1_2_is_the_one_of_the_key_exchange(
+def test_tls_1_2_group_is_that_of_the_key_exchange(
     data: st.DataObject, group: int, ecdhe: bool, certificate: bytes, sizes: list[int]
 ) -> None:
     cipher = 0xC02F if ecdhe else 0x009E  # ECDHE-RSA and DHE-RSA, both with AES-128-GCM-SHA256
@@ -117,7 +120,7 @@ def test_the_group_of_tls_1_2_is_the_one_of_the_key_exchange(
     grease=st.booleans(),
     sizes=RECORD_SIZES,
 )
-def test_an_offer_says_what_was_put_into_it(
+def test_offer_is_parsed_to_its_values(
     *,
     versions: list[int],
     groups: list[int],
@@ -149,7 +152,7 @@ def test_an_offer_says_what_was_put_into_it(
 
 FLIGHTS = st.one_of(
     mutated(SERVERS),
-    mutated(SERVERS, most=20),
+    mutated(SERVERS, max_changes=20),
     mutated([*SERVERS, *CLIENTS]),
     st.binary(max_size=80),
     st.binary(max_size=80).map(lambda data: b"\x16\x03\x03" + vector(2, data)),
@@ -157,14 +160,12 @@ FLIGHTS = st.one_of(
 
 
 @fuzz(4, data=st.data(), flight=FLIGHTS, ask=st.lists(st.booleans(), max_size=12))
-def test_an_observer_gives_the_answer_of_the_whole_in_any_fragmentation(
-    data: st.DataObject, flight: bytes, ask: list[bool]
-) -> None:
+def test_fragmentation_does_not_change_the_observed_group(data: st.DataObject, flight: bytes, ask: list[bool]) -> None:
     assert observe(data.draw(fragments(flight)), ask) == observe([flight])
 
 
 @fuzz(3, flight=mutated(CLIENTS) | st.binary(max_size=80))
-def test_a_damaged_offer_is_read_or_refused(flight: bytes) -> None:
+def test_damaged_offer_is_parsed_or_refused(flight: bytes) -> None:
     for read in (client_offer, server_choice):
         try:
             read(flight)
@@ -180,9 +181,7 @@ def test_a_damaged_offer_is_read_or_refused(flight: bytes) -> None:
     filler=st.sampled_from([b"\xff", b"\xff", b"\0"]),
     step=st.integers(500, 70_000),
 )
-def test_an_observer_keeps_a_bounded_number_of_bytes(
-    kind: int, size: int, record: int, filler: bytes, step: int
-) -> None:
+def test_observer_keeps_a_bounded_number_of_bytes(kind: int, size: int, record: int, filler: bytes, step: int) -> None:
     first = bytes([kind]) + size.to_bytes(3, "big")
     total = 800_000 if record > 1000 and filler != b"\0" else 150_000  # many short messages are slow to read
     stream = (b"\x16\x03\x03" + vector(2, (first + filler * record)[:record])) * (total // (record + 5) + 1)
@@ -201,35 +200,35 @@ def test_an_observer_keeps_a_bounded_number_of_bytes(
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_stored_flights_in_every_fragmentation(name: str) -> None:
+def test_stored_flights_are_observed_in_every_fragmentation(name: str) -> None:
     flight = CORPUS[name]
     expected = observe([flight])
     assert observe(flight[at : at + 1] for at in range(len(flight))) == expected
     for cut in range(0, len(flight), 1 + len(flight) // 100):
         assert observe([flight[:cut], flight[cut:]], [True]) == expected
-        test_a_damaged_offer_is_read_or_refused.check(flight[:cut])
+        test_damaged_offer_is_parsed_or_refused.check(flight[:cut])
 
 
-# Sanity ------------------------------------------------------------------------------------------------------------
+# Sanity checks -----------------------------------------------------------------------------------------------------
 
 
-def test_an_observer_that_expects_whole_records_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_observer_that_expects_whole_records_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = KeyExchangeObserver.receive
 
     def broken(self: KeyExchangeObserver, data: bytes) -> None:
         correct(self, data if len(data) > 5 else b"")
 
     monkeypatch.setattr(KeyExchangeObserver, "receive", broken)
-    assert failure(test_an_observer_gives_the_answer_of_the_whole_in_any_fragmentation) is not None
-    assert failure(test_the_group_of_tls_1_3_is_the_one_of_the_key_share) is not None
+    assert failure(test_fragmentation_does_not_change_the_observed_group) is not None
+    assert failure(test_tls_1_3_group_is_that_of_the_key_share) is not None
 
 
-def test_an_observer_that_keeps_everything_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_observer_that_keeps_everything_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_exchange, "_KEPT", 1 << 30)
-    assert isinstance(failure(test_an_observer_keeps_a_bounded_number_of_bytes), AssertionError)
+    assert isinstance(failure(test_observer_keeps_a_bounded_number_of_bytes), AssertionError)
 
 
-def test_a_list_that_is_read_one_entry_short_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parser_that_drops_a_list_entry_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = hello._numbers
     monkeypatch.setattr(hello, "_numbers", lambda data: correct(data[:8]))
-    assert isinstance(failure(test_an_offer_says_what_was_put_into_it), AssertionError)
+    assert isinstance(failure(test_offer_is_parsed_to_its_values), AssertionError)

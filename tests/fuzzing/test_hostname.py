@@ -1,4 +1,4 @@
-"""Host names: no certificate is accepted for a host for which OpenSSL does not accept it, except for listed reasons."""
+"""Hostnames: a certificate is accepted only if OpenSSL accepts it too, with listed exceptions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ KEY = element(0x30, element(0x30, element(0x06, bytes.fromhex("2b6570"))), eleme
 
 
 def certificate(common_names: list[bytes], alternative: list[tuple[int, bytes]] | None) -> bytes:
-    """Return a certificate with these names, byte for byte; `None`: without the extension for alternative names."""
+    """Return a certificate with exactly these names; `None` omits the extension for alternative names."""
     oid = element(0x06, b"\x55\x04\x03")
     subject = (element(0x31, element(0x30, oid, element(UTF8, name))) for name in common_names)
     extensions = b""
@@ -57,7 +57,7 @@ def certificate(common_names: list[bytes], alternative: list[tuple[int, bytes]] 
     return element(0x30, tbs, ECDSA_SHA256, element(0x03, b"\0signature"))
 
 
-# The rule ----------------------------------------------------------------------------------------------------------
+# The exceptions ----------------------------------------------------------------------------------------------------
 
 
 def is_address(host: str) -> bool:
@@ -68,15 +68,15 @@ def is_address(host: str) -> bool:
     return True
 
 
-def excuse(
+def exception_for(
     common_names: list[bytes], alternative: list[tuple[int, bytes]], host: str, *, common_name: bool
 ) -> str | None:
-    """Say why this library may accept a host that OpenSSL does not accept, `None` if it may not."""
+    """Return the reason why this library may accept a host that OpenSSL refuses, `None` if it must not."""
     known = {name.lower() for tag, name in alternative if tag == DNS}
     if common_name:
         known |= {name.lower() for name in common_names}
-    # 1. To OpenSSL "*." begins a pattern only before labels of letters, digits and inner hyphens, and the asterisk
-    #    stands for letters, digits and hyphens. To libpq, and here, it is a pattern for other labels too.
+    # 1. In OpenSSL "*." begins a pattern only before labels of letters, digits and inner hyphens, and the asterisk
+    #    matches letters, digits and hyphens. In libpq and in this library it is a pattern for other labels too.
     for wanted in (host.encode().lower(), spelled(host).lower()):
         _, _, parent = wanted.partition(b".")
         if b"*." + parent in known:
@@ -88,14 +88,14 @@ def excuse(
                 return "hyphen at the end of a label under a wildcard"
             if parent.endswith(b"."):
                 return "dot at the end under a wildcard"
-    # 2. libpq compares an address with names too, to the letter; OpenSSL only with the octets of an iPAddress.
+    # 2. libpq also compares an address with names, as text; OpenSSL only with the octets of an iPAddress.
     if common_name and is_address(host) and host.encode().lower() in known:
         return "address among the names"
     return None
 
 
 def spelled(host: str) -> bytes:
-    """Return the host as DNS has it, or in UTF-8 if DNS cannot have it."""
+    """Return the host as in DNS, or in UTF-8 if DNS cannot represent it."""
     try:
         return host.encode("idna")
     except UnicodeError:
@@ -112,7 +112,7 @@ def check(common_names: list[bytes], alternative: list[tuple[int, bytes]] | None
         accepted = any(
             openssl.is_for(der, spelling, common_name=common_name) for spelling in (spelled(host), host.encode())
         )
-        assert accepted or excuse(common_names, alternative or [], host, common_name=common_name)
+        assert accepted or exception_for(common_names, alternative or [], host, common_name=common_name)
 
 
 # Strategies --------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ HOSTS = st.one_of(
     st.lists(st.sampled_from(["a", "b", "com", "-", "_", "*", "", "1"]), min_size=2, max_size=4).map(".".join),
 )
 
-#: What a name may have to do with a host: functions of the host and of what follows its first and its second dot.
+#: Names related to a host: functions of the host, and of the parts after its first and its second dot.
 RELATIONS: list[Callable[[str, str, str], str]] = [
     lambda host, _parent, _grandparent: host,
     lambda host, _parent, _grandparent: host.upper(),
@@ -172,7 +172,7 @@ OCTETS = [b"\x7f\0\0\1", bytes(15) + b"\1", bytes(10) + b"\xff\xff\x7f\0\0\1", b
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[str, list[bytes], list[tuple[int, bytes]] | None]:
-    """Return a host, common names, and alternative names that have something to do with it."""
+    """Return a host, and common names and alternative names that are related to it."""
     host = draw(HOSTS)
     parent = host.partition(".")[2]
     related = [relation(host, parent, parent.partition(".")[2]) for relation in RELATIONS]
@@ -185,7 +185,7 @@ def cases(draw: st.DrawFn) -> tuple[str, list[bytes], list[tuple[int, bytes]] | 
 
 
 @fuzz(5, case=cases())
-def test_a_host_that_is_accepted_is_accepted_by_openssl(
+def test_accepted_host_is_accepted_by_openssl(
     case: tuple[str, list[bytes], list[tuple[int, bytes]] | None],
 ) -> None:
     host, common_names, alternative = case
@@ -193,7 +193,7 @@ def test_a_host_that_is_accepted_is_accepted_by_openssl(
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_stored_names(name: str) -> None:
+def test_stored_names_are_compared_with_openssl(name: str) -> None:
     case: dict[str, Any] = CORPUS[name]
     octets = [(IP, ipaddress.ip_address(address).packed) for address in case.get("addresses", [])]
     alternative = [*((DNS, each.encode()) for each in case.get("names", [])), *octets]
@@ -212,16 +212,16 @@ def test_stored_names(name: str) -> None:
         ([b"127.0.0.1"], [], "127.0.0.1", "address among the names"),
     ],
 )
-def test_every_exception_is_needed(
+def test_each_exception_is_needed(
     common_names: list[bytes], alternative: list[tuple[int, bytes]], host: str, reason: str
 ) -> None:
     der = certificate(common_names, alternative)
     assert name_fault(der, host) is None
     assert not openssl.is_for(der, host.encode(), common_name=True)
-    assert excuse(common_names, alternative, host, common_name=True) == reason
+    assert exception_for(common_names, alternative, host, common_name=True) == reason
 
 
-def test_a_wildcard_for_several_labels_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wildcard_for_several_labels_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: bytes, wanted: frozenset[bytes], *, pattern: bool) -> bool:
         name = name.lower()
         return name in wanted or (
@@ -229,10 +229,10 @@ def test_a_wildcard_for_several_labels_is_caught(monkeypatch: pytest.MonkeyPatch
         )
 
     monkeypatch.setattr(names, "_is_for", broken)
-    assert isinstance(failure(test_a_host_that_is_accepted_is_accepted_by_openssl), AssertionError)
+    assert isinstance(failure(test_accepted_host_is_accepted_by_openssl), AssertionError)
 
 
-def test_a_comparison_that_ends_at_a_nul_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparison_that_ends_at_a_nul_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = names.subject_names
 
     def broken(der: bytes) -> Any:
@@ -241,10 +241,10 @@ def test_a_comparison_that_ends_at_a_nul_is_caught(monkeypatch: pytest.MonkeyPat
         return found._replace(alternative_names=tuple(cut))
 
     monkeypatch.setattr(names, "subject_names", broken)
-    assert isinstance(failure(test_a_host_that_is_accepted_is_accepted_by_openssl), AssertionError)
+    assert isinstance(failure(test_accepted_host_is_accepted_by_openssl), AssertionError)
 
 
-def test_a_common_name_beside_other_names_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_common_name_in_addition_to_other_names_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = names.subject_names
 
     def broken(der: bytes) -> Any:
@@ -252,4 +252,4 @@ def test_a_common_name_beside_other_names_is_caught(monkeypatch: pytest.MonkeyPa
         return found._replace(alternative_names=()) if found.common_names else found
 
     monkeypatch.setattr(names, "subject_names", broken)
-    assert isinstance(failure(test_a_host_that_is_accepted_is_accepted_by_openssl), AssertionError)
+    assert isinstance(failure(test_accepted_host_is_accepted_by_openssl), AssertionError)

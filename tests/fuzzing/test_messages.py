@@ -1,4 +1,4 @@
-"""Server messages: any bytes in any fragmentation are cut as a simple model cuts them, and nothing else happens."""
+"""Server messages: arbitrary bytes in any fragmentation are split as a simple model splits them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST = 0x3FFFFFFF
 
 
 def model(data: bytes, *, started: bool) -> tuple[list[tuple[bytes, bytes]], bool]:
-    """Cut `data` in one piece and by the protocol's description: the messages, and whether an error follows them."""
+    """Split `data` in one piece as the protocol describes; return the messages, and whether an error follows."""
     found = []
     while data:
         kind = data[:1]
@@ -35,7 +35,7 @@ def model(data: bytes, *, started: bool) -> tuple[list[tuple[bytes, bytes]], boo
         if len(data) < 5:
             break
         (length,) = struct.unpack_from("!I", data, 1)
-        if kind == b"E" and not started and data[1] >= 32:  # protocol 2: text in place of a length
+        if kind == b"E" and not started and data[1] >= 32:  # protocol 2: text instead of a length
             text, end, rest = data[1:].partition(b"\0")
             if len(text) > 30000:
                 return found, True
@@ -110,9 +110,7 @@ STREAMS = st.one_of(
 
 
 @fuzz(2, data=st.data(), stream=STREAMS, started=st.booleans(), take=st.sampled_from([b"", b"d", b"S", b"D"]))
-def test_any_fragmentation_gives_the_messages_of_the_whole(
-    data: st.DataObject, stream: bytes, started: bool, take: bytes
-) -> None:
+def test_fragmentation_does_not_change_messages(data: st.DataObject, stream: bytes, started: bool, take: bytes) -> None:
     expected = model(stream, started=started)
     assert read([stream], started=started) == expected
     pieces = data.draw(fragments(stream))
@@ -144,7 +142,7 @@ def encode_row(values: tuple[str | None, ...]) -> bytes:
 
 
 @fuzz(2, payload=PAYLOADS)
-def test_what_a_parser_accepts_is_what_the_payload_says(payload: bytes) -> None:
+def test_parsed_values_encode_to_the_payload(payload: bytes) -> None:
     def parsed(parse: Any) -> Any:
         try:
             return parse(payload)
@@ -165,7 +163,7 @@ def test_what_a_parser_accepts_is_what_the_payload_says(payload: bytes) -> None:
 
 
 @fuzz(0.5, kind=st.sampled_from(b"dDTE"), length=st.integers(4, LONGEST), sent=st.integers(0, 40_000), data=st.data())
-def test_an_announced_length_allocates_nothing(kind: int, length: int, sent: int, data: st.DataObject) -> None:
+def test_announced_length_allocates_no_memory(kind: int, length: int, sent: int, data: st.DataObject) -> None:
     pieces = data.draw(fragments(bytes([kind]) + struct.pack("!I", length) + bytes(min(sent, length - 4))))
     tracemalloc.start()
     try:
@@ -177,7 +175,7 @@ def test_an_announced_length_allocates_nothing(kind: int, length: int, sent: int
 
 @pytest.mark.parametrize("started", [False, True])
 @pytest.mark.parametrize("name", CORPUS)
-def test_stored_streams_in_every_fragmentation(name: str, started: bool) -> None:
+def test_stored_streams_are_read_in_every_fragmentation(name: str, started: bool) -> None:
     stream = CORPUS[name]
     expected = model(stream, started=started)
     assert read([stream], started=started) == expected
@@ -186,7 +184,7 @@ def test_stored_streams_in_every_fragmentation(name: str, started: bool) -> None
         assert read([stream[:cut], stream[cut:]], started=started) == expected
 
 
-def test_a_reader_that_loses_an_incomplete_message_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_that_loses_an_incomplete_message_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = MessageReader.next_message
 
     def broken(self: MessageReader) -> Message | None:
@@ -196,21 +194,21 @@ def test_a_reader_that_loses_an_incomplete_message_is_caught(monkeypatch: pytest
         return message
 
     monkeypatch.setattr(MessageReader, "next_message", broken)
-    assert isinstance(failure(test_any_fragmentation_gives_the_messages_of_the_whole), AssertionError)
+    assert isinstance(failure(test_fragmentation_does_not_change_messages), AssertionError)
 
 
-def test_a_reader_without_limits_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_without_limits_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MessageReader, "_limit", lambda _self, _kind: LONGEST)
-    assert isinstance(failure(test_any_fragmentation_gives_the_messages_of_the_whole), AssertionError)
+    assert isinstance(failure(test_fragmentation_does_not_change_messages), AssertionError)
 
 
-def test_a_parser_that_ignores_what_is_left_over_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parser_that_ignores_trailing_bytes_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = messages.parse_backend_key_data
     monkeypatch.setattr(messages, "parse_backend_key_data", lambda payload: correct(payload[:36]))
-    assert isinstance(failure(test_what_a_parser_accepts_is_what_the_payload_says), AssertionError)
+    assert isinstance(failure(test_parsed_values_encode_to_the_payload), AssertionError)
 
 
-def test_a_reader_that_allocates_the_announced_length_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_that_allocates_the_announced_length_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = MessageReader.next_message
 
     def broken(self: MessageReader) -> Message | None:
@@ -219,11 +217,11 @@ def test_a_reader_that_allocates_the_announced_length_is_caught(monkeypatch: pyt
         return correct(self)
 
     monkeypatch.setattr(MessageReader, "next_message", broken)
-    assert isinstance(failure(test_an_announced_length_allocates_nothing), AssertionError)
+    assert isinstance(failure(test_announced_length_allocates_no_memory), AssertionError)
 
 
 @fuzz(payload=st.binary(max_size=64) | st.builds("{}{}".format, st.just("\0\3\0\0\0\0\0\1"), st.text()).map(str.encode))
-def test_every_negotiation_has_a_printable_reason(payload: bytes) -> None:
+def test_any_protocol_negotiation_has_a_printable_reason(payload: bytes) -> None:
     reason = messages.invalid_negotiation(payload)
     assert reason.startswith("received invalid protocol negotiation message: ")
     assert reason.isprintable()

@@ -1,4 +1,4 @@
-"""Files of PEM: what OpenSSL or cryptography reads from one is read here too, or the file is refused."""
+"""PEM files: all blocks that OpenSSL or cryptography reads are read, or the file is refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def read_by_openssl(data: bytes, file: Path) -> tuple[set[bytes], int]:
-    """Return the certificates that OpenSSL reads, and how many lists; none if it refuses the file."""
+    """Return the certificates and the number of CRLs that OpenSSL reads; none if it refuses the file."""
     file.write_bytes(data)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
@@ -90,36 +90,34 @@ def check_file(data: bytes, file: Path) -> None:
 
 
 @fuzz(2, data=st.data(), content=FILES | JOINED)
-def test_no_block_that_others_read_is_passed_over(data: st.DataObject, content: bytes, file: Path) -> None:
+def test_no_block_that_other_readers_accept_is_skipped(data: st.DataObject, content: bytes, file: Path) -> None:
     check_file(data.draw(edited(content, PIECES)), file)
 
 
 @fuzz(1, items=st.lists(st.sampled_from(ITEMS[:6]), min_size=1, max_size=5), joint=st.sampled_from([b"", BOM, b"\n"]))
-def test_whole_files_are_read_whole(items: list[bytes], joint: bytes, file: Path) -> None:
+def test_complete_files_are_read_completely(items: list[bytes], joint: bytes, file: Path) -> None:
     data = joint + joint.join(items)
     assert len(parse_file("", data, *CERTIFICATES, "X509 CRL")) == len(items)
     check_file(data, file)
 
 
 @fuzz(1, content=st.sampled_from(ITEMS[:6]), end=st.integers(1, 2000), before=st.sampled_from(ITEMS[:6]))
-def test_a_file_that_is_cut_off_is_refused(content: bytes, end: int, before: bytes) -> None:
+def test_truncated_file_is_refused(content: bytes, end: int, before: bytes) -> None:
     cut = content[: max(1, end % (len(content) - 1))]
     if len(cut) <= 5:
-        return  # nothing is left of the block
+        return  # no byte of the block remains
     with pytest.raises(PemError):
         list(blocks(before + cut, "X509 CRL"))
 
 
-def test_a_block_behind_a_mark_of_utf_8_that_is_passed_over_is_caught(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reader_that_skips_a_block_after_a_utf_8_bom_is_detected(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pem, "_BOM", b"\xff\xff\xff")
     monkeypatch.setattr(pem, "_check_text", lambda *_: None)
     monkeypatch.setattr(pem, "_check_between", lambda *_: None)
-    found: Any = failure(test_whole_files_are_read_whole, file=file)
+    found: Any = failure(test_complete_files_are_read_completely, file=file)
     assert isinstance(found, AssertionError | PemError)
 
 
-@pytest.mark.skipif("BABAR_TLS_FUZZ_EXAMPLES" in os.environ, reason="once is enough")
-def test_openssl_reads_what_the_oracle_is_asked(file: Path) -> None:
+@pytest.mark.skipif("BABAR_TLS_FUZZ_EXAMPLES" in os.environ, reason="does not depend on the number of examples")
+def test_oracles_read_the_items(file: Path) -> None:
     assert read_by_openssl(BOM + b"".join(ITEMS[:6]), file) == (read_by_cryptography(b"".join(ITEMS[:3])), 3)

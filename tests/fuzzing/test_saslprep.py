@@ -1,4 +1,4 @@
-"""SASLprep: any password is prepared as by a transcription of PostgreSQL's pg_saslprep, and no password raises."""
+"""SASLprep: any password is prepared like by a transcription of PostgreSQL's pg_saslprep, without an exception."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CORPUS = corpus("saslprep")
 
 
 def pg_saslprep(raw: bytes) -> bytes:
-    """Prepare a password in the steps of PostgreSQL's src/common/saslprep.c; where it gives up, return `raw`."""
+    """Prepare a password with the steps of PostgreSQL's src/common/saslprep.c; return `raw` where it fails."""
     if max(raw, default=0) < 0x80:
         return raw
     try:
         text = str(raw, "utf-8", "strict")
     except UnicodeError:
         return raw
-    # 1) Map: non-ASCII spaces to U+0020 first, then the characters that are mapped to nothing.
+    # 1) Map: first non-ASCII spaces to U+0020, then the characters that are mapped to nothing.
     mapped = []
     for char in text:
         if stringprep.in_table_c12(char):
@@ -34,7 +34,7 @@ def pg_saslprep(raw: bytes) -> bytes:
             mapped.append(char)
     if not mapped:
         return raw
-    # 3) Prohibit; 2) Normalize comes last, because the C code tests the characters before normalization.
+    # 3) Prohibit. 2) Normalize is last, because the C code tests the characters before normalization.
     for char in mapped:
         if (
             stringprep.in_table_c12(char)
@@ -61,7 +61,7 @@ def pg_saslprep(raw: bytes) -> bytes:
 
 
 def boundaries() -> list[str]:
-    """Return characters from both sides of every boundary of the tables."""
+    """Return characters on both sides of each boundary of the tables."""
     ranges = (
         "0340 0341 034f 0221 0628 0600 06dd 070f 00a0 00ad 1680 1806 180b 180e 2000 200b 200c 200e 2028 202a 202f 205f "
         "2060 2063 206a 2126 2168 212b 2ff0 2ffb 3000 33ff ac00 d7a3 e000 f8ff fb1d fb50 fdd0 fdef fdf2 fdfa fdfc fe00 "
@@ -87,7 +87,7 @@ PASSWORDS = st.one_of(
 
 
 @fuzz(4, password=PASSWORDS)
-def test_a_password_is_prepared_as_by_pg_saslprep(password: bytes) -> None:
+def test_preparation_agrees_with_pg_saslprep(password: bytes) -> None:
     prepared = saslprep(password)
     assert prepared == pg_saslprep(password)
     assert saslprep(prepared) == prepared
@@ -96,24 +96,24 @@ def test_a_password_is_prepared_as_by_pg_saslprep(password: bytes) -> None:
 
 
 @fuzz(1, text=TEXTS)
-def test_text_and_its_utf_8_are_prepared_alike(text: str) -> None:
+def test_text_and_its_utf_8_bytes_are_prepared_alike(text: str) -> None:
     assert saslprep(text) == saslprep(text.encode())
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_stored_passwords(name: str) -> None:
-    test_a_password_is_prepared_as_by_pg_saslprep.check(CORPUS[name])
+def test_stored_passwords_agree_with_pg_saslprep(name: str) -> None:
+    test_preparation_agrees_with_pg_saslprep.check(CORPUS[name])
 
 
-def test_a_wrong_order_of_the_mappings_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_order_of_the_mappings_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(text: str) -> str:
         kept = (char for char in text if not stringprep.in_table_b1(char))
         return "".join(" " if stringprep.in_table_c12(char) else char for char in kept)
 
     monkeypatch.setattr(module, "_map", broken)
-    assert isinstance(failure(test_a_password_is_prepared_as_by_pg_saslprep), AssertionError)
+    assert isinstance(failure(test_preparation_agrees_with_pg_saslprep), AssertionError)
 
 
-def test_a_missing_direction_check_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_direction_check_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_violates_bidi", lambda _text: False)
-    assert isinstance(failure(test_a_password_is_prepared_as_by_pg_saslprep), AssertionError)
+    assert isinstance(failure(test_preparation_agrees_with_pg_saslprep), AssertionError)

@@ -1,4 +1,4 @@
-"""SCRAM: an exchange in which any message was changed ends in an `Error` on either side, and in nothing else."""
+"""SCRAM: an exchange with a changed message ends in an `Error` on either side."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BINDING = {"tls-server-end-point": b"hash of the certificate"}
 KEYS = scram.keys_from_salted_password(hashlib.pbkdf2_hmac("sha256", b"pencil", SALT, 7))
 FLAGS = ("n", "y", "p=tls-server-end-point")
 
-#: RFC 5802 §7, without the extensions; PostgreSQL's salt is never empty.
+#: RFC 5802 §7, without extensions. The salt of PostgreSQL is never empty.
 SERVER_FIRST = re.compile(
     rb"r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9][0-9]{0,9})((?:,[A-Za-z]=.*)?)", re.DOTALL
 )
@@ -47,7 +47,7 @@ def peers(flag: str) -> tuple[ScramClient, ScramServer, str]:
 
 
 def exchange(flag: str, relay: Callable[[bytes], bytes] = bytes) -> None:
-    """Run an exchange in which every message passes through `relay`."""
+    """Run an exchange in which each message passes through `relay`."""
     client, server, mechanism = peers(flag)
     client.receive_server_first(relay(server.server_first_message(mechanism, relay(client.client_first_message()))))
     client.receive_server_final(relay(server.server_final_message(relay(client.client_final_message(KEYS)))))
@@ -98,7 +98,7 @@ VALUES = st.sampled_from(
 
 @st.composite
 def rearranged(draw: st.DrawFn, message: bytes) -> bytes:
-    """Change a message by whole attributes: exchange, remove, repeat, insert them, or replace a value."""
+    """Change whole attributes of a message: exchange, remove, repeat or insert them, or replace a value."""
     parts = message.split(b",")
     for _ in range(draw(st.integers(1, 2))):
         at = draw(st.integers(0, len(parts) - 1))
@@ -122,11 +122,11 @@ def rearranged(draw: st.DrawFn, message: bytes) -> bytes:
 
 
 def changed(message: bytes) -> st.SearchStrategy[bytes]:
-    return rearranged(message) | mutated([message, *MESSAGES], most=3)
+    return rearranged(message) | mutated([message, *MESSAGES], max_changes=3)
 
 
 def proof_or_signature(message: bytes) -> bytes:
-    """Return the message with what its last base64 value decodes to, whose last character has spare bits."""
+    """Return the message with its last base64 value decoded, because the last character has unused bits."""
     start, equals, value = message.rpartition(b"p=" if b",p=" in message else b"v=")
     try:
         return start + equals + base64.b64decode(value, validate=True)
@@ -135,7 +135,7 @@ def proof_or_signature(message: bytes) -> bytes:
 
 
 @fuzz(2, data=st.data(), flag=st.sampled_from(FLAGS), victim=st.integers(0, 3))
-def test_a_changed_message_never_leads_to_a_login(data: st.DataObject, flag: str, victim: int) -> None:
+def test_changed_message_never_leads_to_a_login(data: st.DataObject, flag: str, victim: int) -> None:
     passed = 0
     original = message = b""
 
@@ -157,12 +157,13 @@ def test_a_changed_message_never_leads_to_a_login(data: st.DataObject, flag: str
 
 
 @fuzz(2, data=st.data())
-def test_a_challenge_is_accepted_if_and_only_if_it_has_the_form_of_the_rfc(data: st.DataObject) -> None:
+def test_challenge_is_accepted_only_in_the_form_of_the_rfc(data: st.DataObject) -> None:
+    """All challenges of this form are accepted."""
     check_server_first(data.draw(changed(EXCHANGES["n"][1])))
 
 
 def are_optional(extensions: bytes) -> bool:
-    """Return True if each of the extensions, with a comma before it, is one that a client ignores."""
+    """Return True if a client ignores each of the extensions, which begin with a comma."""
     return all(part[1:2] == b"=" and part[:1].isalpha() and part[:1] != b"m" for part in extensions.split(b",")[1:])
 
 
@@ -198,7 +199,7 @@ def check_server_first(message: bytes) -> None:
 
 
 @fuzz(2, data=st.data(), flag=st.sampled_from(FLAGS))
-def test_a_login_succeeds_only_with_the_signature_of_the_exchange(data: st.DataObject, flag: str) -> None:
+def test_login_succeeds_only_with_the_signature_of_the_exchange(data: st.DataObject, flag: str) -> None:
     check_server_final(data.draw(changed(EXCHANGES[flag][3])), flag)
 
 
@@ -226,7 +227,7 @@ def check_server_final(message: bytes, flag: str) -> None:
 
 
 @fuzz(2, data=st.data(), flag=st.sampled_from(FLAGS), advertised=st.booleans(), plus=st.booleans())
-def test_a_server_refuses_every_proof_but_the_one_of_its_exchange(
+def test_server_accepts_only_the_proof_of_its_exchange(
     data: st.DataObject, flag: str, advertised: bool, plus: bool
 ) -> None:
     first = data.draw(st.just(EXCHANGES[flag][0]) | changed(EXCHANGES[flag][0]))
@@ -255,7 +256,7 @@ def check_server(first: bytes, final: bytes, *, advertised: bool, plus: bool) ->
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_stored_messages_in_every_place(name: str) -> None:
+def test_stored_messages_are_handled_in_each_position(name: str) -> None:
     message = CORPUS[name]
     check_server_first(message)
     for flag in FLAGS:
@@ -267,23 +268,23 @@ def test_stored_messages_in_every_place(name: str) -> None:
                 check_server(first, message, advertised=advertised, plus=plus)
 
 
-def test_a_comparison_that_accepts_everything_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparison_that_accepts_everything_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scram.hmac, "compare_digest", lambda _left, _right: True)
     for test in (
-        test_a_changed_message_never_leads_to_a_login,
-        test_a_login_succeeds_only_with_the_signature_of_the_exchange,
-        test_a_server_refuses_every_proof_but_the_one_of_its_exchange,
+        test_changed_message_never_leads_to_a_login,
+        test_login_succeeds_only_with_the_signature_of_the_exchange,
+        test_server_accepts_only_the_proof_of_its_exchange,
     ):
         assert isinstance(failure(test), AssertionError)
 
 
-def test_a_lenient_base64_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lenient_base64_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scram, "_base64", lambda data, _what: base64.b64decode(data + b"==="))
-    test = test_a_challenge_is_accepted_if_and_only_if_it_has_the_form_of_the_rfc
+    test = test_challenge_is_accepted_only_in_the_form_of_the_rfc
     assert failure(test) is not None
 
 
-def test_a_nonce_that_need_not_be_extended_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nonce_without_an_extension_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = ScramClient.receive_server_first
 
     def broken(self: ScramClient, message: bytes) -> ServerFirst:
@@ -291,5 +292,5 @@ def test_a_nonce_that_need_not_be_extended_is_caught(monkeypatch: pytest.MonkeyP
         return correct(self, message)
 
     monkeypatch.setattr(ScramClient, "receive_server_first", broken)
-    test = test_a_challenge_is_accepted_if_and_only_if_it_has_the_form_of_the_rfc
+    test = test_challenge_is_accepted_only_in_the_form_of_the_rfc
     assert isinstance(failure(test), AssertionError)

@@ -33,18 +33,18 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NATIVE = ROOT / "babar_tls" / "_native"
 #: The maximum for a connect, with the blocking driver, `stdlib` and cached SCRAM keys, without direct TLS.
-SYSTEM_CALLS = 16  # but for those that read
-READS = 8  # one for each flight of the server's, and more where one arrives in pieces, as it does on a busy machine
+SYSTEM_CALLS = 16  # except reads
+READS = 8  # one for each flight of the server, and more if a flight arrives in pieces, as on a busy machine
 PYTHON_CALLS = 860
 PEAK_BYTES = 260_000
-LEFT_BYTES = 64  # a connect that is over, on an average of many
+LEFT_BYTES = 64  # memory that a closed connection leaves allocated, as an average
 #: A handshake of the protocol without TLS, including both ends of SCRAM and PBKDF2 with one iteration.
 INSTRUCTIONS = 1_150_000
 #: Instructions for two rounds of SHA-256, including sha256rnds2.
 PER_TWO_ROUNDS = 5.5
 
 
-of_this_python = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the limit is for CPython 3.11")
+only_python_3_11 = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the limit is for CPython 3.11")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def config(server: PostgresServer) -> Config:
-    """Return a verified configuration with channel binding, after the caches were filled."""
+    """Return a verified configuration with channel binding, after the caches have been filled."""
     found = server.config(user="app", password="secret", channel_binding="require")
     for _ in range(5):
         Session.connect(found).close()
@@ -87,7 +87,7 @@ def test_system_calls_of_a_connect_are_bounded(config: Config, tmp_path: Path) -
     }
     fields.update(tls_default_roots=False, channel_binding="require")
     counts = []
-    for connects in (1, 20, 120):  # the first run writes the bytecode of what it imports, and is not counted
+    for connects in (1, 20, 120):  # the first run writes bytecode and is not counted
         calls = tmp_path / f"{connects}.txt"
         if not strace(sys.executable, str(HERE / "connects.py"), json.dumps(fields), str(connects), calls=calls):
             pytest.skip("strace is not installed or not permitted")
@@ -95,17 +95,21 @@ def test_system_calls_of_a_connect_are_bounded(config: Config, tmp_path: Path) -
     _, few, many = counts
     each = {name: (count - few.get(name, 0)) / 100 for name, count in many.items()}
     # Memory calls depend on the interpreter, and interrupted waits on the machine.
-    own = {
+    relevant = {
         name: count
         for name, count in each.items()
         if name not in ("brk", "mmap", "munmap", "futex", "restart_syscall", "getpid") and count >= 0.05
     }
     for name in ("socket", "connect"):
-        assert own[name] == 1
-    assert own["sendto"] == 5, own  # SSLRequest, two flights of TLS and SCRAM each, and Terminate with close_notify
-    assert own.get("close") == 1
-    assert own["recvfrom"] <= READS, own
-    assert sum(count for name, count in own.items() if name not in ("recvfrom", "poll", "ioctl")) <= SYSTEM_CALLS, own
+        assert relevant[name] == 1
+    assert relevant["sendto"] == 5, (
+        relevant
+    )  # SSLRequest, two flights of TLS and SCRAM each, and Terminate with close_notify
+    assert relevant.get("close") == 1
+    assert relevant["recvfrom"] <= READS, relevant
+    assert (
+        sum(count for name, count in relevant.items() if name not in ("recvfrom", "poll", "ioctl")) <= SYSTEM_CALLS
+    ), relevant
 
 
 def _strace_table(text: str) -> dict[str, int]:
@@ -113,7 +117,7 @@ def _strace_table(text: str) -> dict[str, int]:
     return {row[-1]: int(row[3]) for row in rows}
 
 
-@of_this_python
+@only_python_3_11
 def test_python_calls_of_a_connect_are_bounded(config: Config) -> None:
     """The minimum of several counts is used, because a flight that arrives in pieces needs more calls."""
     least = min(_python_calls(config) for _ in range(5))
@@ -182,7 +186,7 @@ def instructions(*command: str) -> int:
     return int(found[1].replace(",", ""))
 
 
-@of_this_python
+@only_python_3_11
 def test_instructions_of_a_handshake_are_bounded() -> None:
     """From SSLRequest to ReadyForQuery, without TLS."""
     few, many = (instructions(sys.executable, "-m", "tests.guard.exchanges", count) for count in ("20", "60"))
@@ -208,7 +212,7 @@ def test_portable_kernel_costs_two_compressions_per_iteration(derive: Path) -> N
 
 
 def test_sha_kernel_has_few_other_instructions(derive: Path) -> None:
-    """They are counted in the disassembly, because valgrind does not support the SHA instructions."""
+    """The test counts them in the disassembly, because valgrind does not support the SHA instructions."""
     disassembler = shutil.which("objdump")
     if disassembler is None:
         pytest.skip("objdump is not installed")

@@ -1,4 +1,4 @@
-"""The threads in which asyncio connects: an attempt waits for its place without one, and no place is lost."""
+"""Connect threads of asyncio: attempts wait for a place without a thread, and no place is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def threads() -> int:
 
 
 @pytest.fixture(autouse=True)
-def no_place_is_lost() -> Iterator[None]:
+def no_lost_places() -> Iterator[None]:
     yield
     deadline = time.monotonic() + 10
     while (threads() or _threads.gate._free != thread_pool._PLACES) and time.monotonic() < deadline:
@@ -46,7 +46,7 @@ def no_place_is_lost() -> Iterator[None]:
 
 @contextmanager
 def full_gate() -> Iterator[None]:
-    """Take all places, as connects do that compute for long."""
+    """Take all places, like connects with long computations."""
     turns = [Turn(_threads.gate, Interruption()) for _ in range(thread_pool._PLACES)]
     for turn in turns:
         assert turn.enter(10)
@@ -57,25 +57,25 @@ def full_gate() -> Iterator[None]:
             turn.leave()
 
 
-def test_a_thread_connects_again_and_again() -> None:
+def test_connect_threads_are_reused() -> None:
     async def main() -> None:
         for _ in range(20):
             with pytest.raises(Unreachable):
                 await AsyncSession.connect(REFUSED)
-        assert threads() < 15  # and not 21; a connect that begins before the last thread is idle gets another one
+        assert threads() < 15  # not 21; a connect that begins before the last thread is idle starts another one
 
     asyncio.run(main())
 
 
-def test_an_idle_thread_whose_job_another_thread_took_ends_on_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread is woken when its time is over, and finds nothing to do."""
+def test_idle_thread_ends_on_time_if_another_thread_took_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread wakes up after the linger time and finds no job."""
     monkeypatch.setattr(thread_pool, "_LINGER", 0.1)
     asyncio.run(connect_threads.run(lambda _connect: None, Meter(10)))
     deadline = time.monotonic() + 5
     while _threads._idle != 1 and time.monotonic() < deadline:
         pass
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(10)  # so that this thread takes the job before the one that is woken can run
+    sys.setswitchinterval(10)  # so that this thread takes the job before the woken thread can run
     try:
         attempt: Any = SimpleNamespace(turn=SimpleNamespace(inside=False))
         _threads._assign(attempt)
@@ -86,12 +86,12 @@ def test_an_idle_thread_whose_job_another_thread_took_ends_on_time(monkeypatch: 
             pass
     finally:
         sys.setswitchinterval(interval)
-    # `no_place_is_lost` waits for the end of the threads
+    # `no_lost_places` waits for the end of the threads
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_result_that_was_delivered_before_the_loop_was_closed_is_discarded(*, kept: bool) -> None:
-    """With uvloop there is no such moment: what is ready runs before the loop stops."""
+def test_result_delivered_before_the_loop_was_closed_is_discarded(*, kept: bool) -> None:
+    """This cannot happen with uvloop, which runs all scheduled callbacks before the loop stops."""
     discarded: list[str] = []
     loop = asyncio.SelectorEventLoop()
     kept_tasks: list[asyncio.Task[str]] = []
@@ -100,10 +100,10 @@ def test_a_result_that_was_delivered_before_the_loop_was_closed_is_discarded(*, 
         task = loop.create_task(connect_threads.run(lambda _connect: "result", Meter(10), discarded.append))
         if kept:
             kept_tasks.append(task)
-        await asyncio.sleep(0)  # it begins
-        time.sleep(0.5)  # noqa: ASYNC251 - the thread ends, and the delivery waits for this loop
+        await asyncio.sleep(0)  # the task begins
+        time.sleep(0.5)  # noqa: ASYNC251 - the thread ends, and its callback waits for this loop
         del task
-        await asyncio.sleep(0)  # the delivery runs, and after it this task, before the one that waits
+        await asyncio.sleep(0)  # the callback runs, then this task, before the waiting task
         loop.stop()
 
     loop.set_exception_handler(lambda _loop, _context: None)  # tasks are destroyed
@@ -118,7 +118,7 @@ def test_a_result_that_was_delivered_before_the_loop_was_closed_is_discarded(*, 
     kept_tasks.clear()
 
 
-def test_a_deadline_passes_while_an_attempt_waits_for_its_place() -> None:
+def test_deadline_covers_the_wait_for_a_place() -> None:
     async def main() -> None:
         started = time.monotonic()
         with pytest.raises(TimeoutError, match=r'server at "127.0.0.1", port 1 failed: timeout expired'):
@@ -130,11 +130,11 @@ def test_a_deadline_passes_while_an_attempt_waits_for_its_place() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 20])
-def test_an_attempt_that_waits_for_its_place_has_no_thread_and_can_be_cancelled(count: int) -> None:
+def test_waiting_attempt_has_no_thread_and_can_be_cancelled(count: int) -> None:
     async def main() -> None:
         tasks = [asyncio.create_task(AsyncSession.connect(REFUSED)) for _ in range(count)]
         await asyncio.sleep(0.05)
-        assert threads() == 1  # the starter
+        assert threads() == 1  # the thread that starts others
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -144,7 +144,7 @@ def test_an_attempt_that_waits_for_its_place_has_no_thread_and_can_be_cancelled(
         asyncio.run(main())
 
 
-def test_attempts_that_waited_go_on_when_there_is_a_place() -> None:
+def test_waiting_attempts_continue_when_places_are_free() -> None:
     async def main() -> None:
         with full_gate():
             tasks = [asyncio.create_task(AsyncSession.connect(REFUSED)) for _ in range(20)]
@@ -155,7 +155,7 @@ def test_attempts_that_waited_go_on_when_there_is_a_place() -> None:
     asyncio.run(main())
 
 
-def test_cancellations_at_random_lose_no_place() -> None:
+def test_cancellations_at_random_times_lose_no_place() -> None:
     async def one(delay: float) -> None:
         try:
             await asyncio.wait_for(AsyncSession.connect(REFUSED), delay)
@@ -170,7 +170,7 @@ def test_cancellations_at_random_lose_no_place() -> None:
     assert not _threads.jobs
 
 
-def test_a_job_that_fails_in_an_unexpected_way_raises_that_in_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_of_a_job_is_raised_in_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise LookupError("an error in this library")
 
@@ -179,7 +179,7 @@ def test_a_job_that_fails_in_an_unexpected_way_raises_that_in_the_task(monkeypat
         asyncio.run(AsyncSession.connect(REFUSED))
 
 
-def test_an_interruption_that_comes_with_the_place_for_a_derivation_gives_it_back() -> None:
+def test_interruption_during_the_grant_of_a_derivation_place_returns_it() -> None:
     for _ in range(50):
         holder = Turn(gated_connection._derivations, Interruption())
         assert holder.enter(1)
@@ -200,7 +200,7 @@ def test_an_interruption_that_comes_with_the_place_for_a_derivation_gives_it_bac
         assert gated_connection._derivations._free == 1
 
 
-def test_an_idle_thread_takes_the_attempt_for_which_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_thread_takes_the_attempt_if_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Thread.start
 
     def fail(thread: threading.Thread) -> None:
@@ -223,7 +223,7 @@ def test_an_idle_thread_takes_the_attempt_for_which_no_thread_can_be_started(mon
     asyncio.run(main())
 
 
-def test_waiting_for_the_gate_does_not_extend_the_time_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_for_the_gate_does_not_extend_the_time_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float | None] = []
 
     def record(*_: object, seconds: float | None = None, **__: object) -> bool:
@@ -247,6 +247,6 @@ def test_waiting_for_the_gate_does_not_extend_the_time_for_an_address(monkeypatc
         connection.drive(exchange)
     turn.leave()
     connection.close()
-    assert waited[0] == 0  # inside, for a server that is not local
+    assert waited[0] == 0  # inside the gate, for a server that is not local
     assert waited[1] is not None
     assert waited[1] <= 0.71

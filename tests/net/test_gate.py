@@ -1,4 +1,4 @@
-"""The gate lets a few threads compute, in the order in which they came, and no wait for it is endless."""
+"""The gate limits the number of computing threads, admits them in order, and bounds each wait."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def start(target: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def queued(gate: Gate, count: int) -> None:
-    """Wait until so many threads wait."""
+def wait_for_queue(gate: Gate, count: int) -> None:
+    """Wait until this number of threads wait."""
     deadline = time.monotonic() + 10
     while len(gate._queue) < count:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
 
-def test_no_more_threads_are_inside_than_there_are_places() -> None:
+def test_threads_inside_are_limited_to_the_places() -> None:
     gate, lock, source = Gate[None](3), threading.Lock(), random.Random(1)  # noqa: S311 - not a secret
     inside = most = entered = 0
 
@@ -55,7 +55,7 @@ def test_no_more_threads_are_inside_than_there_are_places() -> None:
     assert gate._free == 3
 
 
-def test_threads_enter_in_the_order_in_which_they_came() -> None:
+def test_threads_enter_in_the_order_of_arrival() -> None:
     gate, order = Gate[None](1), []
     holder = Turn(gate, Interruption())
     assert holder.enter(None)
@@ -69,7 +69,7 @@ def test_threads_enter_in_the_order_in_which_they_came() -> None:
     threads = []
     for number in range(10):
         threads.append(start(lambda number=number: work(number)))  # type: ignore[misc]  # the default binds the number
-        queued(gate, number + 1)
+        wait_for_queue(gate, number + 1)
     holder.leave()
     for thread in threads:
         thread.join(10)
@@ -87,18 +87,18 @@ def test_entering_twice_takes_one_place() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 0.01])
-def test_a_wait_ends_at_its_deadline(seconds: float) -> None:
+def test_wait_ends_at_its_deadline(seconds: float) -> None:
     gate: Gate[None] = Gate(1)
     holder, late = Turn(gate, Interruption()), Turn(gate, Interruption())
     assert holder.enter(None)
     assert not late.enter(seconds)
-    late.leave()  # which it need not
+    late.leave()  # has no effect
     holder.leave()
     assert gate._free == 1
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_wait_ends_on_interruption(*, before: bool) -> None:
+def test_wait_ends_on_interruption(*, before: bool) -> None:
     gate, interruption = Gate[None](1), Interruption()
     holder, waiting = Turn(gate, Interruption()), Turn(gate, interruption)
     assert holder.enter(None)
@@ -107,7 +107,7 @@ def test_a_wait_ends_on_interruption(*, before: bool) -> None:
         interruption.request()
     thread = start(lambda: results.append(waiting.enter(None)))
     if not before:
-        queued(gate, 1)
+        wait_for_queue(gate, 1)
         interruption.request()
     thread.join(10)
     assert results == [False]
@@ -121,14 +121,14 @@ def compute(seconds: float) -> None:
         pass
 
 
-def test_a_turn_is_over_only_if_others_wait() -> None:
+def test_turn_is_over_only_if_others_wait() -> None:
     gate: Gate[None] = Gate(1)
     turn, other = Turn(gate, Interruption()), Turn(gate, Interruption())
     assert turn.enter(None)
     compute(2 * QUANTUM)
     assert not turn.is_over()
     thread = start(lambda: other.enter(None))
-    queued(gate, 1)
+    wait_for_queue(gate, 1)
     assert turn.is_over()
     turn.leave()
     thread.join(10)
@@ -138,19 +138,19 @@ def test_a_turn_is_over_only_if_others_wait() -> None:
     assert not turn.is_over()
 
 
-def test_waiting_is_not_computing() -> None:
+def test_waiting_time_does_not_end_a_turn() -> None:
     gate: Gate[None] = Gate(1)
     turn, other = Turn(gate, Interruption()), Turn(gate, Interruption())
     assert turn.enter(None)
     thread = start(lambda: other.enter(None))
-    queued(gate, 1)
+    wait_for_queue(gate, 1)
     time.sleep(2 * QUANTUM)
     assert not turn.is_over()
     turn.leave()
     thread.join(10)
 
 
-def test_only_local_servers_are_waited_for_inside() -> None:
+def test_only_local_servers_are_awaited_inside() -> None:
     gate: Gate[None] = Gate(1)
     turn = Turn(gate, Interruption())
     assert turn.moment() == 0
@@ -158,7 +158,7 @@ def test_only_local_servers_are_waited_for_inside() -> None:
     assert turn.moment() > 0
 
 
-def test_a_server_that_answers_slowly_is_waited_for_inside_for_a_limited_time_in_all() -> None:
+def test_total_time_that_a_slow_server_is_awaited_inside_is_limited() -> None:
     turn = Turn(Gate[None](1), Interruption())
     turn.expect_server(is_local=True)
     waited = 0.0
@@ -169,7 +169,7 @@ def test_a_server_that_answers_slowly_is_waited_for_inside_for_a_limited_time_in
     assert waited > 0.01
 
 
-def test_servers_that_do_not_answer_make_the_moments_of_all_connects_short() -> None:
+def test_silent_servers_shorten_the_waits_of_all_connects() -> None:
     gate, waited = Gate[None](3), 0.0
     for _ in range(100):
         turn = Turn(gate, Interruption())
@@ -187,7 +187,7 @@ def test_servers_that_do_not_answer_make_the_moments_of_all_connects_short() -> 
     assert honest.moment() > 0
 
 
-def test_jobs_and_threads_wait_in_one_queue() -> None:
+def test_jobs_and_threads_share_one_queue() -> None:
     granted: list[str] = []
     gate: Gate[str] = Gate(1, granted.append)
     gate.submit(Waiting("first"))
@@ -195,7 +195,7 @@ def test_jobs_and_threads_wait_in_one_queue() -> None:
     gate.submit(Waiting("second"))
     turn = Turn(gate, Interruption())
     thread = start(lambda: turn.enter(None))
-    queued(gate, 2)
+    wait_for_queue(gate, 2)
     third = Waiting("third")
     gate.submit(third)
     gate.submit(Waiting("fourth"))
@@ -204,7 +204,7 @@ def test_jobs_and_threads_wait_in_one_queue() -> None:
     assert gate.exchange() == "second"
     assert granted == ["first"]
     assert not turn.inside
-    assert gate.exchange() is None  # the thread has waited longer than the fourth job
+    assert gate.exchange() is None  # the thread arrived before the fourth job
     thread.join(10)
     assert turn.inside
     turn.leave()
@@ -213,7 +213,7 @@ def test_jobs_and_threads_wait_in_one_queue() -> None:
     assert gate._free == 1
 
 
-def test_a_place_that_was_granted_cannot_be_given_up() -> None:
+def test_granted_place_cannot_be_withdrawn() -> None:
     gate: Gate[str] = Gate(1, lambda job: None)
     gate.submit(Waiting("first"))
     second = Waiting("second")
@@ -222,20 +222,20 @@ def test_a_place_that_was_granted_cannot_be_given_up() -> None:
     assert not second.withdraw()
     assert gate.exchange() is None
     third = Waiting("third")
-    gate.submit(third)  # which is granted a place at once
+    gate.submit(third)  # is granted a place immediately
     assert not third.withdraw()
 
 
-def test_a_job_that_was_given_up_takes_no_place() -> None:
+def test_withdrawn_job_takes_no_place() -> None:
     granted: list[str] = []
     gate: Gate[str] = Gate(1, granted.append)
-    given_up = Waiting("given up")
-    assert given_up.withdraw()
-    gate.submit(given_up)
+    withdrawn = Waiting("withdrawn")
+    assert withdrawn.withdraw()
+    gate.submit(withdrawn)
     assert (granted, gate._free) == ([], 1)
 
 
-def test_waits_and_interruptions_at_random_lose_no_place() -> None:
+def test_waits_and_interruptions_at_random_times_lose_no_place() -> None:
     gate, stop = Gate[None](2), threading.Event()
     turns = 0
 

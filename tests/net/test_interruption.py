@@ -1,4 +1,4 @@
-"""An interruption ends what the owner of a socket waits for, and leaves it to the owner to close the socket."""
+"""An interruption ends the waits of a socket's owner and leaves the socket open."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @pytest.mark.parametrize("wait", ["recv", "poll", "connect"])
-def test_the_owner_wakes(wait: str, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_interruption_ends_the_wait_of_the_owner(wait: str, pair: tuple[socket.socket, socket.socket]) -> None:
     interruption = Interruption()
     sock = pair[0]
     if wait == "connect":
         listener = socket.create_server(("127.0.0.1", 0), backlog=0)
         fillers = []
-        for _ in range(4):  # the queue of the listener is full: the next connect waits
+        for _ in range(4):  # fills the queue of the listener, so that the next connect waits
             filler = socket.socket()
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
@@ -55,14 +55,14 @@ def test_the_owner_wakes(wait: str, pair: tuple[socket.socket, socket.socket]) -
     timer.join()
     interruption.close(sock)
     assert sock.fileno() < 0
-    interruption.request()  # there is nothing left to interrupt
+    interruption.request()  # has no effect
     if wait == "connect":
         for filler in fillers:
             filler.close()
         listener.close()
 
 
-def test_a_function_is_called_also_if_the_request_came_first() -> None:
+def test_function_is_called_even_after_the_request() -> None:
     interruption, calls = Interruption(), []
     with interruption.waking(lambda: calls.append("during")):
         interruption.request()
@@ -72,7 +72,7 @@ def test_a_function_is_called_also_if_the_request_came_first() -> None:
     assert calls == ["during", "before"]
 
 
-def test_a_socket_that_was_released_is_left_alone(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_released_socket_is_not_interrupted(pair: tuple[socket.socket, socket.socket]) -> None:
     interruption = Interruption()
     interruption.guard(pair[0])
     interruption.release()
@@ -81,8 +81,8 @@ def test_a_socket_that_was_released_is_left_alone(pair: tuple[socket.socket, soc
     assert pair[1].recv(10) == b"word"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-def test_a_forked_child_does_not_shut_the_connection_down(pair: tuple[socket.socket, socket.socket]) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_child_does_not_shut_down_the_connection(pair: tuple[socket.socket, socket.socket]) -> None:
     interruption = Interruption()
     interruption.guard(pair[0])
     assert not interruption.is_forked
@@ -95,9 +95,9 @@ def test_a_forked_child_does_not_shut_the_connection_down(pair: tuple[socket.soc
     assert pair[1].recv(10) == b"word"
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="this platform has no timers that send signals")
-def test_a_signal_handler_may_request_it_at_any_moment(pair: tuple[socket.socket, socket.socket]) -> None:
-    """The handler runs in the thread that may hold the lock just then."""
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
+def test_signal_handler_can_request_an_interruption_at_any_time(pair: tuple[socket.socket, socket.socket]) -> None:
+    """The handler may run in a thread that holds the lock."""
     interruption = Interruption()
     previous = signal.signal(signal.SIGALRM, lambda *_: interruption.request())
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)

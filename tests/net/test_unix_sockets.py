@@ -1,4 +1,4 @@
-"""Paths of Unix-domain sockets that the system cannot hold are refused in libpq's words."""
+"""Paths of Unix-domain sockets that are too long for the system are refused with the text of libpq."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REST = len("/.s.PGSQL.5432")
 
 
 def directory(start: str, length: int, filler: str = "a") -> str:
-    """A host with which the path of the socket has this many bytes."""
+    """Return a host whose socket path has this number of bytes."""
     count, rest = divmod(length - REST - len(start.encode()), len(filler.encode()))
     return start + filler * count + "b" * rest
 
@@ -50,7 +50,7 @@ TOO_LONG = [
 
 @pytest.mark.parametrize("style", ["blocking", "asyncio"])
 @pytest.mark.parametrize("host", TOO_LONG, ids=range(len(TOO_LONG)))
-def test_a_path_that_is_too_long_is_refused(host: str, style: str) -> None:
+def test_too_long_path_is_refused(host: str, style: str) -> None:
     with pytest.raises(Unreachable) as caught:
         connect(Config(host=host, user="u"), style)
     text = str(caught.value)
@@ -65,7 +65,7 @@ def test_a_path_that_is_too_long_is_refused(host: str, style: str) -> None:
 
 
 @pytest.mark.parametrize("host", TOO_LONG, ids=range(len(TOO_LONG)))
-def test_a_cancel_request_to_such_a_path_is_refused(host: str) -> None:
+def test_cancel_request_to_a_too_long_path_is_refused(host: str) -> None:
     config = Config(host=host, user="u")
     request = CancelRunning(config, config.targets[0], 1, b"key", tls=False)
     with pytest.raises(Unreachable, match="too long"):
@@ -73,7 +73,7 @@ def test_a_cancel_request_to_such_a_path_is_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize("style", ["blocking", "asyncio"])
-def test_the_next_host_is_tried(style: str, tmp_path: Path) -> None:
+def test_next_host_is_tried_after_a_too_long_path(style: str, tmp_path: Path) -> None:
     config = Config(hosts=[Host(directory("/", LONGEST + 1)), Host(str(tmp_path))], user="u")
     with pytest.raises(Unreachable) as caught:
         connect(config, style)
@@ -82,21 +82,21 @@ def test_the_next_host_is_tried(style: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("start", ["/", "@"])
 @pytest.mark.parametrize("filler", ["a", "é"])
-def test_the_longest_path_is_accepted(start: str, filler: str) -> None:
+def test_longest_path_is_accepted(start: str, filler: str) -> None:
     unix_address(Host(directory(start, LONGEST, filler)))
 
 
-@pytest.mark.skipif(_SUN_PATH != 108, reason="abstract sockets are Linux's")
-def test_the_longest_abstract_name_can_be_connected_to() -> None:
+@pytest.mark.skipif(_SUN_PATH != 108, reason="needs abstract sockets (Linux)")
+def test_longest_abstract_name_can_be_connected_to() -> None:
     config = Config(host=directory("@", LONGEST), user="u", connect_timeout=10)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(config.targets[0].socket_path)
         listener.listen()
 
-        def hang_up() -> None:
+        def disconnect() -> None:
             listener.accept()[0].close()
 
-        thread = threading.Thread(target=hang_up)
+        thread = threading.Thread(target=disconnect)
         thread.start()
         with pytest.raises(OSError, match="closed the connection"):
             connect(config, "blocking")

@@ -1,1 +1,1 @@
-"""Tests of the code that all TLS libraries share."""
+"""Tests of the code that all TLS backends share."""

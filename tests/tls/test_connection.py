@@ -1,4 +1,4 @@
-"""`TlsConnection` with backends that break the rules of the interface."""
+"""`TlsConnection` with backends that violate the rules of the interface."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_errors_of_this_library_are_not_translated(authority: CertificateAuthori
     assert caught.value.__cause__ is None
 
 
-def test_connection_whose_error_cannot_be_translated_has_failed(
+def test_connection_has_failed_after_an_untranslatable_error(
     authority: CertificateAuthority, parameters: TlsParameters
 ) -> None:
     class Stream(stdlib._Stream):
@@ -74,7 +74,7 @@ def test_connection_whose_error_cannot_be_translated_has_failed(
             call()
 
 
-def test_library_errors_while_ciphertext_is_received_are_translated(
+def test_library_error_in_receive_data_is_translated(
     authority: CertificateAuthority, parameters: TlsParameters
 ) -> None:
     class Stream(stdlib._Stream):
@@ -86,6 +86,6 @@ def test_library_errors_while_ciphertext_is_received_are_translated(
     pair = Pair(backend_with(Stream), parameters, NAME, authority.issue(NAME)).handshake()
     with pytest.raises(TlsError):
         pair.client.receive_data(b"bad")
-    pair.client.receive_data(b"bad")  # ignored, like everything after a failure
+    pair.client.receive_data(b"bad")  # data after a failure is ignored
     with pytest.raises(TlsError):
         pair.client.write(b"secret")
