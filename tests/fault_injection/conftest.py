@@ -31,7 +31,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for group in terminalreporter.stats.values() for report in group]
     properties = [dict(getattr(report, "user_properties", ())) for report in reports if hasattr(report, "when")]
     if connects := sum(found.get(_CONNECTS, 0) for found in properties):
-        terminalreporter.write_line(f"tests/cuts: {connects} {_CONNECTS}")
+        terminalreporter.write_line(f"tests/fault_injection: {connects} {_CONNECTS}")
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def certificate(authority: CertificateAuthority) -> ServerCertificate:
 @pytest.fixture(scope="session")
 def bound(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> Config:
     """Return a configuration that requires verified TLS and channel binding; tests replace `port` and `tls_backend`."""
-    path = tmp_path_factory.mktemp("cuts") / "root.crt"
+    path = tmp_path_factory.mktemp("fault_injection") / "root.crt"
     authority.write(path)
     return Config(
         host="localhost",
