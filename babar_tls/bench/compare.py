@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from .summaries import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 
 _NOISE = 0.05  # smaller relative differences are neither better nor worse
@@ -79,11 +79,11 @@ def metrics(document: dict[str, Any]) -> Iterator[Metric]:
     for case in [*document.get("cases", []), *document.get("derivations", []), *document.get("end_point", [])]:
         for kind in _KINDS:
             value: Any = case.get(kind.key)
-            is_summary = isinstance(value, dict)
-            figures = [value.get(name) if is_summary else value for name in ("median", "min", "p90")]
+            figures: list[Any] = [
+                value.get(name) if isinstance(value, dict) else value for name in ("median", "min", "p90")
+            ]
             if None not in figures:
-                middle, low, high = (float(figure) * kind.scale for figure in figures)
-                yield Metric(case["name"], kind, middle, low, high)
+                yield Metric(case["name"], kind, *(float(figure) * kind.scale for figure in figures))
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _is_better(factor: float | None, kind: Kind) -> bool | None:
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     """Yield the differences in machine, versions and parameters."""
-    facts_of_both = [
+    before, after = (
         {
             **{name: value for name, value in document["machine"].items() if name not in _IGNORED},
             **document["machine"].get("versions", {}),
@@ -135,11 +135,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
             **{f"parameter {name}": value for name, value in document["parameters"].items()},
         }
         for document in (old, new)
-    ]
-    yield from _changes(*facts_of_both)
-
-
-def _changes(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
-    for name in dict.fromkeys([*old, *new]):
-        if old.get(name) != new.get(name):
-            yield f"{name} differs: {old.get(name)} in the older document, {new.get(name)} in the newer one"
+    )
+    for name in before | after:
+        if before.get(name) != after.get(name):
+            yield f"{name} differs: {before.get(name)} in the older document, {after.get(name)} in the newer one"

@@ -63,6 +63,11 @@ def find_consequences(config: Config) -> dict[str, str]:
     return {topic: text for topic, text in consequences.items() if text}
 
 
+def _first(*texts: tuple[bool, str]) -> str:
+    """Return the first text whose condition is true."""
+    return next(text for applies, text in texts if applies)
+
+
 def _by_kind(config: Config, *, local: str, remote: str) -> str:
     """Return the text for Unix-domain sockets, for TCP, or both if there are hosts of both kinds."""
     if is_only_local(config):
@@ -85,16 +90,17 @@ def _place(host: Host) -> str:
 def _server(config: Config) -> str:
     places = "; then ".join(map(_place, config.targets))
     each = "" if len(config.targets) == 1 else " each"
-    timeout = config.connect_timeout
+    timeout, session = config.connect_timeout, config.target_session_attrs
     text = f"{places}; {'no timeout' if timeout is None else f'timeout {timeout:g} s{each}'}."
     if config.load_balance_hosts is LoadBalanceHosts.RANDOM:
         text += " Hosts and their addresses are tried in random order."
-    session = config.target_session_attrs
-    if session is TargetSessionAttrs.PREFER_STANDBY:
-        return f"{text} A standby is preferred; any other server is accepted if no standby is found."
-    return text if session is TargetSessionAttrs.ANY else f"{text} The session must be {session.value}."
+    return text + _SESSIONS.get(session, f" The session must be {session.value}.")
 
 
+_SESSIONS = {
+    TargetSessionAttrs.ANY: "",
+    TargetSessionAttrs.PREFER_STANDBY: " A standby is preferred; any other server is accepted if no standby is found.",
+}
 _NOT_NEEDED = "Not needed: traffic on a Unix-domain socket does not leave this machine, so the TLS mode has no effect."
 
 _MODES = {
@@ -110,10 +116,9 @@ def _encryption(config: Config) -> str:
     text = _FALLBACK if config.tls_fallback else _MODES[config.tls_mode]
     if config.tls_mode is TlsMode.DISABLE:
         return text
-    oldest, newest = config.tls_min_version, config.tls_max_version
-    versions = f"{oldest.value} or newer" if newest is None else f"{oldest.value} to {newest.value}"
-    if newest is oldest:
-        versions = f"only {oldest.value}"
+    oldest, newest = config.tls_min_version.value, config.tls_max_version
+    range_end = "or newer" if newest is None else f"to {newest.value}"
+    versions = f"only {oldest}" if newest is config.tls_min_version else f"{oldest} {range_end}"
     start = "from the first byte" if config.tls_negotiation is TlsNegotiation.DIRECT else "after SSLRequest"
     return f"{text} TLS versions: {versions}. TLS starts {start}, with the backend {_backend(config)}."
 
@@ -161,7 +166,7 @@ def _verification(config: Config) -> str:
     pins = f" The certificate must match one of {len(config.tls_pins)} pinned fingerprints." if config.tls_pins else ""
     if config.tls_verify is TlsVerify.NONE:
         return f"Neither the certificate chain nor the name.{pins}" if pins else "Nothing: any certificate is accepted."
-    lists = " and ".join(path for path in (config.tls_crl_path, config.tls_crl_dir) if path)
+    lists = " and ".join(filter(None, (config.tls_crl_path, config.tls_crl_dir)))
     revocation = f" No certificate of the chain may be revoked by the CRLs in {lists}." if lists else ""
     if config.tls_verify is TlsVerify.CA:
         text = "The certificate chain, but not the name: any certificate of a trusted CA is accepted."
@@ -179,22 +184,21 @@ def _roots(config: Config) -> str:
     own = config.tls_root_cert_path
     if not config.tls_default_roots:
         return f"Only those in {own}."
-    if config.tls_os_roots:
-        default = "the operating system's verifier"
-    else:
-        try:
-            roots = default_roots()
-        except ConfigError:
-            default = "the default trust store, which was not found on this machine"
-        else:
-            files = " and ".join(path for path in (roots.cafile, roots.capath) if path)
-            default = f"the default trust store: {files} (found through {roots.source})"
+    default = "the operating system's verifier" if config.tls_os_roots else _default_roots()
     return f"Those in {own}, and {default}." if own else f"{default[0].upper()}{default[1:]}."
 
 
+def _default_roots() -> str:
+    try:
+        roots = default_roots()
+    except ConfigError:
+        return "the default trust store, which was not found on this machine"
+    files = " and ".join(filter(None, (roots.cafile, roots.capath)))
+    return f"the default trust store: {files} (found through {roots.source})"
+
+
 def _client_certificate(config: Config) -> str:
-    source = config.tls_client_cert
-    is_required = config.tls_client_cert_mode is ClientCertMode.REQUIRE
+    source, is_required = config.tls_client_cert, config.tls_client_cert_mode is ClientCertMode.REQUIRE
     if not has_tls(config) or config.tls_client_cert_mode is ClientCertMode.DISABLE:
         return ""
     if source is None:
@@ -248,37 +252,35 @@ def _authentication(config: Config) -> str:
 
 
 def _cleartext(config: Config) -> str:
-    if config.channel_binding is ChannelBinding.REQUIRE:
-        return "Never: channel binding requires SCRAM."
     if not is_allowed(config, "password"):
-        return "Never: require_auth does not allow it."
-    if names_cleartext(config):
-        if config.tls_mode is not TlsMode.REQUIRE:
-            where = ", with or without TLS, because require_auth names password."
-        elif is_proven(config):
-            where = ", inside TLS to a verified server."
-        else:
-            where = ", inside TLS to a server that is not verified, because require_auth names password."
-        remote = f"If the server requests it{where}"
-    elif has_tls(config) and is_proven(config):
-        remote = "If the server requests it, only inside TLS to a verified server."
-    else:
-        remote = "Never: the server is not verified, and require_auth does not name password."
-    return _by_kind(config, local="If the server requests it, over the local socket.", remote=remote)
+        return _not_allowed(config, "it")
+    named, is_required = names_cleartext(config), config.tls_mode is TlsMode.REQUIRE
+    request = "If the server requests it"
+    remote = _first(
+        (named and not is_required, f"{request}, with or without TLS, because require_auth names password."),
+        (named and is_proven(config), f"{request}, inside TLS to a verified server."),
+        (named, f"{request}, inside TLS to a server that is not verified, because require_auth names password."),
+        (has_tls(config) and is_proven(config), f"{request}, only inside TLS to a verified server."),
+        (True, "Never: the server is not verified, and require_auth does not name password."),
+    )
+    return _by_kind(config, local=f"{request}, over the local socket.", remote=remote)
 
 
 def _md5(config: Config) -> str:
     if not is_allowed(config, "md5"):
-        required = config.channel_binding is ChannelBinding.REQUIRE
-        return f"Never: {'channel binding requires SCRAM' if required else 'require_auth does not allow md5'}."
-    if is_always_proven(config):
-        where = "inside TLS to a verified server"
-    elif config.tls_mode is TlsMode.REQUIRE:
-        where = "inside TLS to a server that is not verified"
-    else:
-        where = "in plain text if TLS is not used"
+        return _not_allowed(config, "md5")
+    where = _first(
+        (is_always_proven(config), "inside TLS to a verified server"),
+        (config.tls_mode is TlsMode.REQUIRE, "inside TLS to a server that is not verified"),
+        (True, "in plain text if TLS is not used"),
+    )
     text = "If the server requests md5"
     return _by_kind(config, local=f"{text}, over the local socket.", remote=f"{text}, {where}.")
+
+
+def _not_allowed(config: Config, method: str) -> str:
+    required = config.channel_binding is ChannelBinding.REQUIRE
+    return f"Never: {'channel binding requires SCRAM' if required else f'require_auth does not allow {method}'}."
 
 
 def _channel_binding(config: Config) -> str:
@@ -295,14 +297,15 @@ def _channel_binding(config: Config) -> str:
 
 
 def _failure(config: Config) -> str:
-    if is_only_local(config):
-        text = "The connect fails."
-    elif config.tls_mode is TlsMode.ALLOW:
-        text = "If the server refuses the plain connection before authentication ends, TLS is tried."
-    elif config.tls_fallback:
-        text = "If TLS fails, or the server refuses the connection with TLS, plain text is tried."
-    else:
-        text = "If the certificate, the login or the method is refused, the connect fails."
+    text = _first(
+        (is_only_local(config), "The connect fails."),
+        (
+            config.tls_mode is TlsMode.ALLOW,
+            "If the server refuses the plain connection before authentication ends, TLS is tried.",
+        ),
+        (config.tls_fallback, "If TLS fails, or the server refuses the connection with TLS, plain text is tried."),
+        (True, "If the certificate, the login or the method is refused, the connect fails."),
+    )
     if len(config.targets) > 1:
         text += " The next host is tried if a host does not respond in time, is starting up or has another role."
     return text
