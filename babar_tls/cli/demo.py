@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import Error
-from ._errors import UNEXPECTED, MissingExtra, error_document, require_rich
+from ._errors import UNEXPECTED, error_document, extra_needed, require_rich
 from ._interrupts import Interrupts
 from ._output import print_json
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
 
     from ._demo_experiments import Connection, Demonstration
     from ._demo_tables import DemoTables
@@ -34,8 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the demonstration; return 0 if every result is as expected."""
     tables = None if options.json else _tables()
+    working = tables.working if tables else nullcontext
     with Interrupts() as interrupts, ExitStack() as stack:
-        with _extra_needed(), tables.working("Starting a PostgreSQL server") if tables else nullcontext():
+        with extra_needed("the demo"), working("Starting a PostgreSQL server"):
             from ._demo_experiments import Demonstration  # noqa: PLC0415 - imports packages of the extra
 
             demo = Demonstration(stack, interrupts)
@@ -43,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         if tables:
             tables.start(demo)
         for text, experiment in (("Connecting", "connect"), ("Measuring", "measure"), ("Attacking", "attack")):
-            with tables.working(text) if tables else nullcontext():
+            with working(text):
                 getattr(demo, experiment)()
             if tables:
                 getattr(tables, experiment)(demo)
@@ -59,19 +58,6 @@ def _tables() -> DemoTables:
     from ._demo_tables import DemoTables  # noqa: PLC0415 - imports rich
 
     return DemoTables()
-
-
-@contextmanager
-def _extra_needed() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as exc:
-        if isinstance(exc, Error):
-            raise
-        raise MissingExtra(
-            f"the demo needs {exc.name or 'a package'}, which is not installed",
-            remedy="pip install 'babar-tls[demo]'",
-        ) from exc
 
 
 def _document(demo: Demonstration) -> dict[str, Any]:
@@ -91,23 +77,21 @@ def _document(demo: Demonstration) -> dict[str, Any]:
                 "name": item.name,
                 "backend": item.backend,
                 "refused": item.happened,
-                "error": error_document(item.error) if item.error is not None else None,
+                "error": item.error and error_document(item.error),
             }
             for item in demo.refusals
         ],
-        "without_channel_binding": demo.interception._asdict() if demo.interception is not None else None,
+        "without_channel_binding": demo.interception and demo.interception._asdict(),
     }
 
 
 def _connection(item: Connection) -> dict[str, Any]:
-    security = None
-    if item.security is not None:
-        security = {**item.security.as_dict(), "channel_bound": item.security.channel_bound}
+    security = item.security
     return {
         "backend": item.backend,
         "style": item.style,
         "agrees": item.agrees,
-        "security": security,
-        "server_says": item.server._asdict() if item.server is not None else None,
-        "error": error_document(item.error) if item.error is not None else None,
+        "security": security and {**security.as_dict(), "channel_bound": security.channel_bound},
+        "server_says": item.server and item.server._asdict(),
+        "error": item.error and error_document(item.error),
     }
