@@ -20,9 +20,9 @@ from ..errors import Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
     from typing import Self
 
+    Job = Callable[..., Iterator[dict[str, Any]]]
 
 _TIMEOUT = 10.0  # seconds in which a child must end after its standard input was closed
 _PROGRAM = "from babar_tls.bench.child_process import main; main()"
@@ -36,7 +36,7 @@ class ChildProcess:
         arguments: Its keyword arguments, in JSON's types.
     """
 
-    def __init__(self, job: Callable[..., Iterator[dict[str, Any]]], **arguments: Any) -> None:
+    def __init__(self, job: Job, **arguments: Any) -> None:
         package = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         self._name = job.__name__
@@ -57,9 +57,7 @@ class ChildProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def result(self) -> dict[str, Any]:
@@ -92,7 +90,7 @@ class ChildProcess:
                 raise
 
 
-def run_job(job: Callable[..., Iterator[dict[str, Any]]], **arguments: Any) -> dict[str, Any]:
+def run_job(job: Job, **arguments: Any) -> dict[str, Any]:
     """Run a job that yields one result, and return the result.
 
     Raises:

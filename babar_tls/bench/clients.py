@@ -10,6 +10,7 @@ from ..aio import AsyncSession
 from ..backends import backend_status
 from ..config import Config
 from ..session import Session
+from .child_process import run_job
 from .client_spec import FLOOR, OURS, STYLES, Client, Spec
 from .floor import Floor
 from .peers import PEERS
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
     from typing import Self
 
+    from .child_process import Job
     from .document import DocumentBuilder
 
 
@@ -83,6 +85,17 @@ def our_specs(document: DocumentBuilder, styles: Sequence[str] = STYLES, **field
     return [Spec(backend=name, style=style, **fields) for style in styles for name in found]
 
 
+def usable_specs(specs: Iterable[Spec], config: Config, document: DocumentBuilder) -> list[Spec]:
+    """Return the clients that can connect, and add the others to the missing ones."""
+    with Loop() as loop:
+        return [client.spec for client in usable(specs, config, document, loop)]
+
+
+def run_client_job(job: Job, spec: Spec, config: Config, **arguments: Any) -> dict[str, Any]:
+    """Run a job that creates its client with `make_in_child`, and return its result."""
+    return run_job(job, **child_arguments(spec, config), **arguments)
+
+
 def usable(
     specs: Iterable[Spec], config: Config, document: DocumentBuilder, loop: Loop, trial: str | None = None
 ) -> list[Client]:
@@ -128,6 +141,10 @@ class Loop:
 
     def __exit__(self, *_: object) -> None:
         self._runner.close()
+
+    def connect_and_close(self, client: Client) -> None:
+        """Connect, and close the session."""
+        self.run(client.close(self.run(client.open())))
 
     def run(self, result: Any) -> Any:
         """Return the result of an awaitable, or any other value unchanged."""

@@ -74,15 +74,9 @@ def _usable(document: DocumentBuilder, authority: CertificateAuthority, paramete
         for key, group in wanted:
             failures = []
             for chosen_by in ("both",) if group is None else ("client", "server", "both"):
+                case = {"key": key, "group": group, "chosen_by": chosen_by}
                 try:
-                    handshake = _Handshake(
-                        get_backend(name),
-                        key,
-                        group,
-                        chosen_by=chosen_by,
-                        certificate=certificates[key],
-                        parameters=parameters,
-                    )
+                    handshake = _Handshake(get_backend(name), case, certificates[key], parameters)
                     handshake.run()
                 except Exception as exc:  # each backend has its own exceptions, and the next way can succeed
                     failures.append(exc)
@@ -102,23 +96,11 @@ class _Handshake:
     """A backend and a kind of server; `case` is the case of the document without its figures."""
 
     def __init__(
-        self,
-        backend: TlsBackend,
-        key: str,
-        group: str | None,
-        *,
-        chosen_by: str,
-        certificate: ServerCertificate,
-        parameters: TlsParameters,
+        self, backend: TlsBackend, case: dict[str, Any], certificate: ServerCertificate, parameters: TlsParameters
     ) -> None:
-        self.case: dict[str, Any] = {
-            "name": _name(backend.name, key, group),
-            "backend": backend.name,
-            "vary": "key" if group is None else "group",
-            "key": key,
-            "group": group,
-            "chosen_by": chosen_by,
-        }
+        group, chosen_by = case["group"], case["chosen_by"]
+        name, vary = _name(backend.name, case["key"], group), "key" if group is None else "group"
+        self.case = {"name": name, "backend": backend.name, "vary": vary, **case}
         self._backend = backend
         self._parameters = replace(parameters, groups=(group,)) if group and chosen_by == "client" else parameters
         self._make_server = _server_maker(certificate, group, only_group=chosen_by == "server")

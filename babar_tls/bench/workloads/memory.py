@@ -15,9 +15,8 @@ import gc
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
-from ..child_process import run_job
 from ..client_spec import OURS
-from ..clients import Loop, child_arguments, make_in_child, our_specs, usable
+from ..clients import Loop, make_in_child, our_specs, run_client_job, usable_specs
 from ..document import DocumentBuilder
 from ..machine import resident_bytes
 from ..peers import peer_specs
@@ -29,6 +28,8 @@ from ..workload import Option, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ..client_spec import Spec
 
 
 _WARMUP = 10  # sessions, so that modules and caches which are loaded at the first use do not count
@@ -49,24 +50,16 @@ def measure(
         document.miss("memory in RAM", "this system has no /proc/self/statm")
     settings = {"max_connections": str(sessions + sessions // 10 + _SPARE)}
     with benchmark_server(dsn, settings, through) as server:
-        with Loop() as loop:
-            clients = usable(our_specs(document) + peer_specs(), server.config, document, loop)
-        results: dict[str, list[dict[str, Any]]] = {client.spec.name: [] for client in clients}
+        specs = usable_specs(our_specs(document) + peer_specs(), server.config, document)
+        results: dict[Spec, list[dict[str, Any]]] = {spec: [] for spec in specs}
         for _ in range(rounds):
-            for client in clients:
-                arguments = child_arguments(client.spec, server.config)
-                results[client.spec.name].append(run_job(measure_sessions, sessions=sessions, **arguments))
+            for spec in specs:
+                results[spec].append(run_client_job(measure_sessions, spec, server.config, sessions=sessions))
             advance(1)
-    cases = [
-        {
-            **client.spec.as_case(),
-            **{
-                kind: summary_of_known(result[kind] for result in results[client.spec.name])
-                for kind in ("resident", "traced")
-            },
-        }
-        for client in clients
-    ]
+    cases = []
+    for spec, found in results.items():
+        figures = {kind: summary_of_known(result[kind] for result in found) for kind in ("resident", "traced")}
+        cases.append({**spec.as_case(), **figures})
     return document.finish(cases, server=server.version)
 
 
@@ -75,7 +68,7 @@ def measure_sessions(*, spec: dict[str, Any], conninfo: str, sessions: int) -> I
     client = make_in_child(spec, conninfo)
     with Loop() as loop:
         for _ in range(_WARMUP):
-            loop.run(client.close(loop.run(client.open())))
+            loop.connect_and_close(client)
         gc.collect()
         before = resident_bytes()
         held = [loop.run(client.open()) for _ in range(sessions)]

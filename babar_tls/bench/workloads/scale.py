@@ -20,8 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ..child_process import ChildProcess, run_job
-from ..clients import Loop, child_arguments, make_in_child, our_specs, usable
+from ..child_process import ChildProcess
+from ..clients import Loop, make_in_child, our_specs, run_client_job, usable_specs
 from ..document import DocumentBuilder
 from ..machine import resident_bytes
 from ..server import Server, benchmark_server, strict_config
@@ -53,17 +53,14 @@ def measure(
     document = DocumentBuilder("scale", {"count": count, "edge": edge, "through": through})
     minimal = dsn is None and through is None
     with _scram_server() if minimal else benchmark_server(dsn, through=through) as server:
-        with Loop() as loop:
-            specs = [spec for spec in our_specs(document) if spec.style == "blocking" or spec.backend == "stdlib"]
-            clients = usable(specs, server.config, document, loop)
+        specs = [spec for spec in our_specs(document) if spec.style == "blocking" or spec.backend == "stdlib"]
         cases = []
-        for client in clients:
-            arguments = child_arguments(client.spec, server.config)
-            result = run_job(connect_repeatedly, count=count, edge=edge, **arguments)
+        for spec in usable_specs(specs, server.config, document):
+            result = run_client_job(connect_repeatedly, spec, server.config, count=count, edge=edge)
             before, after = result["resident_before"], result["resident_after"]
             growth = None if before is None or after is None else after - before
             times_first = ratios(result["last"], result["first"])
-            cases.append({**client.spec.as_case(), **result, "times_first": times_first, "growth": growth})
+            cases.append({**spec.as_case(), **result, "times_first": times_first, "growth": growth})
             advance(1)
     return document.finish(cases, server=server.version)
 
@@ -105,12 +102,12 @@ def connect_repeatedly(*, spec: dict[str, Any], conninfo: str, count: int, edge:
     series = Series()
     with Loop() as loop:
         for _ in range(edge):
-            loop.run(client.close(loop.run(client.open())))
+            loop.connect_and_close(client)
         gc.collect()
         before = resident_bytes()
         for _ in range(count):
             wall, cpu = time.perf_counter_ns(), time.process_time_ns()
-            loop.run(client.close(loop.run(client.open())))
+            loop.connect_and_close(client)
             series.wall.append((time.perf_counter_ns() - wall) / 1e9)
             series.cpu.append((time.process_time_ns() - cpu) / 1e9)
         gc.collect()

@@ -22,8 +22,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..child_process import ChildProcess, run_job
-from ..clients import Loop, child_arguments, make_in_child, our_specs, usable
+from ..child_process import ChildProcess
+from ..clients import make_in_child, our_specs, run_client_job, usable_specs
 from ..document import DocumentBuilder
 from ..machine import busy_seconds
 from ..peers import peer_specs
@@ -36,7 +36,7 @@ from ..workload import Option, Workload
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..client_spec import Client
+    from ..client_spec import Client, Spec
 
 
 _SPARE = 20  # connections
@@ -60,27 +60,24 @@ def measure(
     with benchmark_server(dsn, {"max_connections": str(concurrency + _SPARE)}, through) as server:
         # In practice a storm follows the start of a process, so no keys are cached.
         specs = our_specs(document, ["asyncio"], key_cache=False) + peer_specs(style="asyncio")
-        with Loop() as loop:
-            specs = [client.spec for client in usable(specs, server.config, document, loop)]
-        results: dict[str, list[dict[str, Any]]] = {spec.name: [] for spec in specs}
+        specs = usable_specs(specs, server.config, document)
+        results: dict[Spec, list[dict[str, Any]]] = {spec: [] for spec in specs}
         quiet = []
         for number_of_round in range(rounds):
             first = number_of_round % len(specs) if specs else 0
             for spec in (*specs[first:], *specs[:first]):
-                arguments = child_arguments(spec, server.config)
-                results[spec.name].append(run_job(connect_concurrently, **sizes, **arguments))
+                results[spec].append(run_client_job(connect_concurrently, spec, server.config, **sizes))
             if specs:
-                quiet.append(run_job(measure_idle_loop, **sizes, **child_arguments(specs[0], server.config)))
+                quiet.append(run_client_job(measure_idle_loop, specs[0], server.config, **sizes))
             advance(1)
-    cases = [{**spec.as_case(), **_figures(results[spec.name])} for spec in specs]
+    cases = [{**spec.as_case(), **_figures(found)} for spec, found in results.items()]
     return document.finish(cases, server=server.version, quiet=_stalls(quiet) if quiet else None)
 
 
 def _figures(results: list[dict[str, Any]]) -> dict[str, Any]:
     busy = summary_of_known(result["busy"] for result in results)
     return {
-        "seconds": summary([result["seconds"] for result in results]),
-        "cpu_per_connect": summary([result["cpu_per_connect"] for result in results]),
+        **{name: summary([result[name] for result in results]) for name in ("seconds", "cpu_per_connect")},
         "busy": busy and busy["median"],
         "failed": sum(result["failed"] for result in results),
         "errors": list(dict.fromkeys(error for result in results for error in result["errors"])),

@@ -77,26 +77,24 @@ class _Stream:
         self.client = client
         self.row_bytes = row_bytes
         self.received = 0
-        self._loop = loop
-        self._session: Any = None
-        self._sql = _sql(row_bytes, max(1, megabytes * 10**6 // (row_bytes + 1)))
+        session: Any = None
+
+        def prepare() -> None:
+            nonlocal session
+            session = loop.run(client.open())
+            settle()
+
+        def call() -> None:
+            self.received = loop.run(client.stream(session, sql))
+
+        sql = _sql(row_bytes, max(1, megabytes * 10**6 // (row_bytes + 1)))
         self.case = Case(
             name=f"{client.spec.name}, rows of {row_bytes} bytes",
-            prepare=self._open,
-            call=self._receive,
-            finish=self._close,
+            prepare=prepare,
+            call=call,
+            finish=lambda: loop.run(client.close(session)),
             clock=PROCESS,
         )
-
-    def _open(self) -> None:
-        self._session = self._loop.run(self.client.open())
-        settle()
-
-    def _receive(self) -> None:
-        self.received = self._loop.run(self.client.stream(self._session, self._sql))
-
-    def _close(self) -> None:
-        self._loop.run(self.client.close(self._session))
 
 
 def tables(document: dict[str, Any]) -> list[Table]:
