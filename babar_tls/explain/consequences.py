@@ -162,7 +162,7 @@ def _lacks(config: Config, capabilities: Capabilities) -> Iterator[str]:
 
 def _verification(config: Config) -> str:
     if not has_tls(config):
-        return "" if is_only_local(config) else "Nothing: without TLS the server has no certificate."
+        return "" if is_only_local(config) else "Nothing: without TLS the server sends no certificate."
     pins = f" The certificate must match one of {len(config.tls_pins)} pinned fingerprints." if config.tls_pins else ""
     if config.tls_verify is TlsVerify.NONE:
         return f"Neither the certificate chain nor the name.{pins}" if pins else "Nothing: any certificate is accepted."
