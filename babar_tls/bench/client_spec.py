@@ -72,9 +72,13 @@ class Client(ABC):
         """Close a session that `open` returned."""
         return session.close()
 
-    @abstractmethod
     def stream(self, session: Any, sql: str) -> Any:
-        """Run a ``COPY … TO STDOUT``, discard the data, and return the number of bytes."""
+        """Run a ``COPY … TO STDOUT``, discard the data, and return the number of bytes.
+
+        Raises:
+            NotImplementedError: The driver does not support it.
+        """
+        raise NotImplementedError(f"{self.spec.driver} has no COPY TO")
 
 
 def find(cases: Iterable[dict[str, Any]], **wanted: Any) -> dict[str, Any] | None:

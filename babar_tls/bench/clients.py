@@ -81,7 +81,7 @@ def our_specs(document: DocumentBuilder, styles: Sequence[str] = STYLES, **field
         if status.problem is None:
             found.append(status.name)
         else:
-            document.miss(f"{OURS} {status.name}", _describe(status.problem))
+            document.add_missing(f"{OURS} {status.name}", status.problem)
     return [Spec(backend=name, style=style, **fields) for style in styles for name in found]
 
 
@@ -112,22 +112,14 @@ def usable(
                 loop.run(client.close(session))
             clients.append(client)
         except Exception as exc:  # each driver has its own exceptions, and the other clients must be measured
-            miss(document, spec, exc)
+            add_missing(document, spec, exc)
     return clients
 
 
-def miss(document: DocumentBuilder, spec: Spec, exc: Exception) -> None:
+def add_missing(document: DocumentBuilder, spec: Spec, exc: Exception) -> None:
     """Add a client that cannot be measured to the missing ones."""
     name = spec.driver if isinstance(exc, ImportError) and spec.driver != OURS else spec.name
-    document.miss(name, _describe(exc))
-
-
-def _describe(exc: Exception) -> str:
-    """Return the first line of the message, with the remedy if that is a package to install."""
-    message = getattr(exc, "message", None) or str(exc) or type(exc).__name__
-    first = str(message).partition("\n")[0]
-    remedy = getattr(exc, "remedy", None)
-    return f"{first}: {remedy}" if remedy and remedy.startswith("pip install") else first
+    document.add_missing(name, exc)
 
 
 class Loop:

@@ -48,9 +48,14 @@ class DocumentBuilder:
             "machine": {**describe_machine(), "versions": describe_versions()},
         }
 
-    def miss(self, name: str, reason: object) -> None:
-        """Record that something could not be measured, with the first line of the reason."""
-        entry = {"name": name, "reason": str(reason).partition("\n")[0] or type(reason).__name__}
+    def add_missing(self, name: str, reason: object) -> None:
+        """Record that something could not be measured.
+
+        The reason is a text or an exception: its first line, and the remedy if that is a package to install.
+        """
+        text = str(getattr(reason, "message", None) or reason).partition("\n")[0] or type(reason).__name__
+        remedy = getattr(reason, "remedy", None) or ""
+        entry = {"name": name, "reason": f"{text}: {remedy}" if remedy.startswith("pip install") else text}
         if entry not in self._missing:
             self._missing.append(entry)
 

@@ -117,10 +117,6 @@ class Floor(Client):
         session.sendall(messages.TERMINATE)
         session.close()
 
-    def stream(self, session: Any, sql: str) -> int:
-        """Raise NotImplementedError."""
-        raise NotImplementedError("a floor has no queries")
-
     def _derive_keys(self, salt: bytes, iterations: int) -> ScramKeys:
         keys = self._keys.get((salt, iterations)) if self.spec.key_cache else None
         if keys is None:

@@ -81,17 +81,14 @@ def _from_cpu_info(key: str) -> str | None:
 
 
 def _load() -> float | None:
-    try:
+    with suppress(AttributeError, OSError):  # not on Windows
         return round(os.getloadavg()[0], 2)
-    except (AttributeError, OSError):  # not on Windows
-        return None
+    return None
 
 
 def _cryptography() -> str | None:
-    try:
+    with suppress(ImportError, PackageNotFoundError):
         from cryptography.hazmat.backends.openssl.backend import backend  # noqa: PLC0415 - optional
-    except ImportError:
-        return None
-    with suppress(PackageNotFoundError):
+
         return f"{version('cryptography')} ({backend.openssl_version_text()})"
     return None

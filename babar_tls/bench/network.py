@@ -162,16 +162,14 @@ class DelayProxy(_Proxy):
 
     @staticmethod
     def _send(pipe: queue.SimpleQueue[tuple[float, bytes]], sink: socket.socket) -> None:
-        while True:
-            due, data = pipe.get()
-            time.sleep(max(0.0, due - time.perf_counter()))
-            try:
+        with contextlib.suppress(OSError):
+            while True:
+                due, data = pipe.get()
+                time.sleep(max(0.0, due - time.perf_counter()))
                 if not data:
-                    sink.shutdown(socket.SHUT_WR)
-                    return
+                    break
                 sink.sendall(data)
-            except OSError:
-                return
+            sink.shutdown(socket.SHUT_WR)
 
 
 @contextmanager

@@ -182,9 +182,6 @@ class _Psqlpy(Client):
         connection.close()
         pool.close()
 
-    def stream(self, session: Any, sql: str) -> int:
-        raise NotImplementedError("psqlpy has no COPY TO")
-
 
 def _only_host(config: Config) -> str:
     """Return the host, if it is also the address.

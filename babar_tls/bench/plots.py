@@ -78,12 +78,11 @@ def _draw(document: dict[str, Any], folder: str | Path) -> Iterator[Path]:
             by_kind.setdefault(metric.kind.key, []).append(metric)
         for key, found in by_kind.items():
             yield from _picture(folder, name.format(key), len(found), partial(_bars, found=found))
-        sampled = [case for case in part.get("cases", []) if "samples" in (case.get("wall") or {})]
-        if sampled:
-            yield from _picture(folder, name.format("latency"), len(sampled), partial(_distributions, cases=sampled))
-        phased = [case for case in part.get("cases", []) if case.get("timings")]
-        if phased:
-            yield from _picture(folder, name.format("phases"), len(phased), partial(_waterfall, cases=phased))
+        sampled = [case for case in part["cases"] if "samples" in (case.get("wall") or {})]
+        phased = [case for case in part["cases"] if case.get("timings")]
+        for key, paint, cases in (("latency", _distributions, sampled), ("phases", _waterfall, phased)):
+            if cases:
+                yield from _picture(folder, name.format(key), len(cases), partial(paint, cases=cases))
 
 
 def _parts(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

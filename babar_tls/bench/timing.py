@@ -36,7 +36,7 @@ def no_progress(_: int) -> None:
 def settle() -> None:
     """Wait until this process uses no more CPU time, but not longer than a tenth of a second.
 
-    Some clients continue work in threads of their own after they have returned. That work must not count for the next
+    Some clients continue work in their own threads after they have returned. That work must not count for the next
     client.
     """
     deadline = time.monotonic() + _TIMEOUT
@@ -45,10 +45,6 @@ def settle() -> None:
         time.sleep(_INTERVAL)
         if PROCESS() - before < _IDLE:
             return
-
-
-def _nothing() -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -75,8 +71,8 @@ class Case:
     name: str
     call: Callable[[], object]
     operations: int = 1
-    prepare: Callable[[], object] = _nothing
-    finish: Callable[[], object] = _nothing
+    prepare: Callable[[], object] = lambda: None
+    finish: Callable[[], object] = lambda: None
     clock: Callable[[], int] = THREAD
 
 

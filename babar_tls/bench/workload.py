@@ -21,10 +21,6 @@ class Option:
     help: str
 
 
-def _one_step_a_round(rounds: int, _distances: int) -> int:
-    return rounds
-
-
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """A benchmark.
@@ -49,7 +45,7 @@ class Workload:
     quick_rounds: int
     options: tuple[Option, ...] = ()
     shared_options: tuple[str, ...] = ()
-    steps: Callable[[int, int], int] = _one_step_a_round
+    steps: Callable[[int, int], int] = lambda rounds, _distances: rounds
 
     def choose_rounds(self, options: Mapping[str, Any]) -> int:
         """Return the number of rounds for these command-line options."""

@@ -96,7 +96,7 @@ def test_missing_cryptography_is_reported(monkeypatch: pytest.MonkeyPatch) -> No
         if name.split(".")[0] == "cryptography" or name == "babar_tls.testing.certificates":
             monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    monkeypatch.setattr(kdf, "_certificate", lambda document: document.miss("end-point hash", "x"))
+    monkeypatch.setattr(kdf, "_certificate", lambda document: document.add_missing("end-point hash", "x"))
     document = kdf.measure(iterations=1, rounds=1)
     assert {"cryptography", "end-point hash"} <= {item["name"] for item in document["missing"]}
     assert (document["certificate"], document["end_point"]) == (None, [])

@@ -34,6 +34,12 @@ _EACH = {
 }
 
 _SHORT = {"megabytes": 64, "count": 300, "concurrency": 50, "sessions": 30}
+_ABILITIES = {
+    "crls": "revocation lists",
+    "key_log": "key log",
+    "client_certificates": "client certificates",
+    "common_names": "libpq's names",
+}
 _QUICK = {"megabytes": 4, "count": 40, "concurrency": 10, "sessions": 10}
 
 
@@ -49,17 +55,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measure all workloads; `rounds` 0 selects the number of rounds with ``--quick`` of each."""
     sizes = _QUICK if quick else _SHORT
-    given = {"count": count} if count else {}
-    options = {
-        **sizes,
-        **given,
-        "rounds": rounds,
-        "quick": True,
-        "iterations": iterations,
-        "rtt": rtt,
-        "dsn": dsn,
-        "through": None,
-    }
+    shared = {"rounds": rounds, "quick": True, "iterations": iterations, "rtt": rtt, "dsn": dsn, "through": None}
+    options = {**sizes, **shared, "count": count or sizes["count"]}
     documents = {name: workload.run(options, advance) for name, workload in _EACH.items()}
     return combine(documents, {"rounds": rounds or None, "rtt": list(rtt), **sizes})
 
@@ -69,7 +66,7 @@ def combine(documents: Mapping[str, dict[str, Any]], parameters: dict[str, Any])
     document = DocumentBuilder("all", parameters)
     for inner in documents.values():
         for item in inner["missing"]:
-            document.miss(item["name"], item["reason"])
+            document.add_missing(**item)
     backends = [_backend(status, documents) for status in backend_status() if status.problem is None]
     server = next((inner["server"] for inner in documents.values() if inner["server"]), None)
     return document.finish([], server=server, backends=backends, documents=dict(documents))
@@ -104,13 +101,7 @@ def _abilities(status: BackendStatus) -> str:
         return ""
     words = [", ".join(version.value for version in facts.tls_versions)]
     words += [f"binds by {', '.join(facts.channel_bindings)}"] if facts.channel_bindings else []
-    abilities = {
-        "revocation lists": facts.crls,
-        "key log": facts.key_log,
-        "client certificates": facts.client_certificates,
-        "libpq's names": facts.common_names,
-    }
-    words += [name if has else f"no {name}" for name, has in abilities.items()]
+    words += [name if getattr(facts, field) else f"no {name}" for field, name in _ABILITIES.items()]
     return "; ".join(words)
 
 

@@ -19,6 +19,7 @@ The document, besides the fields in `babar_tls.bench.document`::
 from __future__ import annotations
 
 import statistics
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ..client_spec import FLOOR, OURS, Client, Spec, find
@@ -59,18 +60,18 @@ def measure(
     return document.finish(cases, server=server.version)
 
 
+_THROUGH_POOLER = "The pooler terminates TLS, so the channel is not bound; babar-tls and psycopg require SCRAM."
+
+
 def _far_rounds(rounds: int) -> int:
     """Return the rounds with a simulated round-trip time, in which a disturbance has less weight."""
     return -(-rounds // 5)
 
 
 def _specs(document: DocumentBuilder) -> list[Spec]:
-    ours = [
-        spec
-        for direct in (False, True)
-        for cached in (False, True)
-        for spec in our_specs(document, direct=direct, key_cache=cached)
-    ]
+    ours: list[Spec] = []
+    for direct, cached in product((False, True), repeat=2):
+        ours += our_specs(document, direct=direct, key_cache=cached)
     backends = list(dict.fromkeys(spec.backend for spec in ours))
     ours.sort(key=lambda spec: (backends.index(spec.backend), spec.style == "asyncio"))
     return ours + peer_specs(direct=True) + floor_specs(backends)
@@ -136,13 +137,9 @@ def tables(document: dict[str, Any]) -> list[Table]:
                 for case in near
             ],
             f"Medians of {parameters['rounds']} rounds, each of which measures all clients in turns. "
-            + (
-                "The pooler terminates TLS, so the channel is not bound; babar-tls and psycopg require SCRAM."
-                if parameters.get("through")
-                else "babar-tls and psycopg bind the channel."
-            )
-            + " A floor is not a driver: straight-line Python on one TLS library and the compiled helper, without "
-            "deadlines, policy or errors.",
+            f"{_THROUGH_POOLER if parameters.get('through') else 'babar-tls and psycopg bind the channel.'} A floor is "
+            "not a driver: straight-line Python on one TLS library and the compiled helper, without deadlines, policy "
+            "or errors.",
         )
     ]
     compared = [case for case in near if case.get("times_floor")]

@@ -84,7 +84,7 @@ def _usable(document: DocumentBuilder, authority: CertificateAuthority, paramete
                     found.append(handshake)
                     break
             else:
-                document.miss(_name(name, key, group), getattr(failures[0], "message", failures[0]))
+                document.add_missing(_name(name, key, group), failures[0])
     return found
 
 

@@ -101,20 +101,15 @@ def _derivations(compiled: ModuleType | None, iterations: int, document: Documen
     try:
         cases.append((Case(name="cryptography", call=_cryptography(iterations)), "one", None))
     except ImportError as exc:
-        document.miss("cryptography", exc)
+        document.add_missing("cryptography", exc)
     if compiled is None:
         return cases
     kernels = [name for name, is_usable in compiled.kernels().items() if is_usable]
     one = partial(compiled.pbkdf2_hmac_sha256, _PASSWORD, _SALT, iterations)
     cases += [(Case(name=name, prepare=partial(compiled.select, name), call=one), "one", name) for name in kernels]
     best = kernels[0]
-    requests = [(_PASSWORD, os.urandom(16), iterations) for _ in range(BULK)]
-    bulk = Case(
-        name=f"{best}, bulk",
-        operations=BULK,
-        prepare=partial(compiled.select, best),
-        call=partial(compiled.pbkdf2_hmac_sha256_many, requests),
-    )
+    many = partial(compiled.pbkdf2_hmac_sha256_many, [(_PASSWORD, os.urandom(16), iterations) for _ in range(BULK)])
+    bulk = Case(name=f"{best}, bulk", operations=BULK, prepare=partial(compiled.select, best), call=many)
     return [*cases, (bulk, "bulk", best)]
 
 
@@ -159,7 +154,7 @@ def _certificate(document: DocumentBuilder) -> bytes | None:
     try:
         from ...testing import CertificateAuthority  # noqa: PLC0415 - needs an extra
     except ImportError as exc:
-        document.miss("end-point hash", exc)
+        document.add_missing("end-point hash", exc)
         return None
     names = [f"replica-{index:02}.billing.db.example.com" for index in range(10)]
     return CertificateAuthority("rsa2048").issue(*names, key="rsa2048").der
@@ -170,7 +165,7 @@ def _compiled(document: DocumentBuilder) -> ModuleType | None:
     try:
         from ..._native import compiled  # noqa: PLC0415 - optional
     except ImportError as exc:
-        document.miss(_HELPER, _native.PROBLEM or exc)
+        document.add_missing(_HELPER, _native.PROBLEM or exc)
         return None
     return compiled
 
@@ -248,9 +243,8 @@ def _derivations_table(document: dict[str, Any]) -> Table:
     if floor["seconds"] is not None and any(item["kernel"] == "sha-ni" for item in derivations):
         factor = derivations[0]["wall"]["min"] / floor["seconds"]
         cycles = number(floor["cycles_per_compression"])
-        rows.append(
-            ("floor of one SHA-NI chain", number(floor["seconds"], 3, scale=1e3), "", "", f"{factor:.2f}", cycles)
-        )
+        seconds = number(floor["seconds"], 3, scale=1e3)
+        rows.append(("floor of one SHA-NI chain", seconds, "", "", f"{factor:.2f}", cycles))
     noise = derivations[0]["wall"]["median"] / derivations[0]["wall"]["min"]
     return Table(
         f"PBKDF2-HMAC-SHA-256, {parameters['iterations']} iterations",
@@ -273,9 +267,8 @@ def _describe_clock(clock: dict[str, Any]) -> str:
     if clock["source"] == "cpuinfo":
         return f"Cycles of one compression at {gigahertz}, an estimate: the clock rate in /proc/cpuinfo."
     known = clock["cpuinfo_hz"]
-    cpuinfo = (
-        f"/proc/cpuinfo has {known / 1e9:.2f} GHz, too slow for the measured time" if known else "by the measured time"
-    )
+    too_slow = known and f"/proc/cpuinfo has {known / 1e9:.2f} GHz, too slow for the measured time"
+    cpuinfo = too_slow or "by the measured time"
     return (
         f"Cycles of one compression at {gigahertz}, an estimate: {cpuinfo}, because no SHA-NI chain is faster than its "
         "floor. So sha-ni is at the floor by definition, and the others are in proportion."

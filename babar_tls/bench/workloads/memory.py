@@ -1,4 +1,4 @@
-"""Memory of an open session, of each client in a process of its own.
+"""Memory of an open session; a separate process measures each client.
 
 The document, besides the fields in `babar_tls.bench.document`::
 
@@ -47,7 +47,7 @@ def measure(
     """Measure; the server must allow a tenth more connections than `sessions`."""
     document = DocumentBuilder("memory", {"rounds": rounds, "sessions": sessions, "through": through})
     if resident_bytes() is None:
-        document.miss("memory in RAM", "this system has no /proc/self/statm")
+        document.add_missing("memory in RAM", "/proc/self/statm does not exist on this system")
     settings = {"max_connections": str(sessions + sessions // 10 + _SPARE)}
     with benchmark_server(dsn, settings, through) as server:
         specs = usable_specs(our_specs(document) + peer_specs(), server.config, document)

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..client_spec import OURS, Client, Spec
-from ..clients import Loop, make, miss, our_specs, usable
+from ..clients import Loop, add_missing, make, our_specs, usable
 from ..document import DocumentBuilder
 from ..network import CountingProxy, delayed
 from ..peers import peer_specs
@@ -51,7 +51,7 @@ def measure(
             try:
                 cases[spec] = _count(spec, server.config, loop, rounds)
             except Exception as exc:  # each driver has its own exceptions, and the other clients must be measured
-                miss(document, spec, exc)
+                add_missing(document, spec, exc)
         advance(rounds)
         for delay in rtt:
             with delayed(server.config, delay / 1e3) as config:

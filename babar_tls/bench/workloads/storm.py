@@ -1,7 +1,7 @@
 """Many connects from one event loop at the same time: their duration, their failures, and the stalls of the event loop.
 
-Each run is a process of its own. A task in the same event loop sleeps for a millisecond again and again, and measures
-how much later it continues. Such a stall delays all other tasks of the program. The server runs on the same cores, so
+Each run is a separate process. A task in the same event loop repeatedly sleeps for a millisecond, and measures how much
+later it continues. Such a stall delays all other tasks of the program. The server runs on the same cores, so
 `quiet` is the same measurement in a process whose event loop is idle while another process connects: the stalls that
 the machine causes. The document, besides the fields in `babar_tls.bench.document`::
 
