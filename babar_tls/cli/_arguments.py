@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
 from ._errors import EXIT_STATUSES, UsageError
@@ -56,32 +56,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _build(arguments: list[str]) -> _Parser:
-    layout = argparse.RawDescriptionHelpFormatter
+    layout: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     parser = _Parser(
         prog="babar-tls",
         description="Connect to PostgreSQL with TLS, and check how secure a connection or a connection string is.",
         epilog=_EPILOG,
-        formatter_class=layout,
-        allow_abbrev=False,
+        **layout,
     )
     parser.add_argument("--version", action="version", version=f"babar-tls {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for name in _COMMANDS:
         module = import_module(f".{name}", __package__)
-        command = commands.add_parser(
-            name,
-            help=module.HELP,
-            description=module.DESCRIPTION,
-            epilog=module.EPILOG,
-            formatter_class=layout,
-            allow_abbrev=False,
-        )
+        texts = {"help": module.HELP, "description": module.DESCRIPTION, "epilog": module.EPILOG}
+        command = commands.add_parser(name, **texts, **layout)
         if name in arguments:  # the workloads of `bench` import a lot
             module.configure(command)
         if not getattr(module, "OWN_JSON", False):
-            command.add_argument(
-                "--json", action="store_true", help="print the result, or the error, as one JSON document"
-            )
+            what = "print the result, or the error, as one JSON document"
+            command.add_argument("--json", action="store_true", help=what)
         command.set_defaults(run=module.run)
     return parser
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table as RichTable
-
 from ..bench.tables import Table, number, titled
 from ..bench.workloads.all import WORKLOADS
-from ._terminal import HEADING, Terminal, terminal
+from ._terminal import Terminal, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,22 +20,21 @@ def show(document: dict[str, Any], comparison: dict[str, Any] | None, written: S
         for table in titled(one, WORKLOADS[one["workload"]].tables(one)):
             _show_table(console, table)
     for item in document["missing"]:
-        console.print(console.cell(f"not measured: {item['name']}: {item['reason']}", "yellow"))
+        console.write(f"not measured: {item['name']}: {item['reason']}", "yellow")
     if comparison is not None:
         _show_comparison(console, comparison)
     for text in written:
-        console.print(console.cell(f"written: {text}", "dim"))
+        console.write(f"written: {text}", "dim")
 
 
 def _show_machine(console: Terminal, document: dict[str, Any]) -> None:
     machine, server = document["machine"], document.get("server")
-    console.print(console.cell(f"{machine['cpu'] or 'unknown CPU'}, {machine['logical_cpus']} logical CPUs", "bold"))
+    console.write(f"{machine['cpu'] or 'unknown CPU'}, {machine['logical_cpus']} logical CPUs", "bold")
     software = [machine["python"], machine["openssl"], machine["system"], *([f"PostgreSQL {server}"] if server else [])]
-    console.print(console.cell(", ".join(software), "dim"))
-    versions = ", ".join(f"{name} {version}" for name, version in machine.get("versions", {}).items())
-    console.print(console.cell(versions, "dim"))
+    console.write(", ".join(software), "dim")
+    console.write(", ".join(map(" ".join, machine.get("versions", {}).items())), "dim")
     if machine["load"] is not None:
-        console.print(console.cell(f"load {machine['load']} before, {document['load_after']} after", "dim"))
+        console.write(f"load {machine['load']} before, {document['load_after']} after", "dim")
     console.print()
 
 
@@ -45,9 +42,7 @@ def _show_table(console: Terminal, table: Table) -> None:
     def cell(text: str, style: str = "") -> Any:
         return console.cell(text if console.unicode else text.replace("µ", "u"), style)
 
-    drawn = RichTable(
-        box=console.outline, header_style=HEADING, title=cell(table.title), title_justify="left", title_style="bold"
-    )
+    drawn = console.table(table.title)
     for index, heading in enumerate(table.headings):
         drawn.add_column(cell(heading), justify="right" if index else "left", no_wrap=index == 0, overflow="fold")
     for row in table.rows:
@@ -60,9 +55,9 @@ def _show_table(console: Terminal, table: Table) -> None:
 
 def _show_comparison(console: Terminal, comparison: dict[str, Any]) -> None:
     for warning in comparison["warnings"]:
-        console.print(console.cell(f"! {warning}", "bold yellow"))
+        console.write(f"! {warning}", "bold yellow")
     if comparison["warnings"]:
-        console.print(console.cell("! these differences can be the reason for a ratio below", "bold yellow"))
+        console.write("! these differences can be the reason for a ratio below", "bold yellow")
     words = {True: "better", False: "worse", None: ""}
     rows = [
         (
@@ -79,4 +74,4 @@ def _show_comparison(console: Terminal, comparison: dict[str, Any]) -> None:
     _show_table(console, Table("Comparison with the older document", headings, rows))
     for what in ("gone", "added"):
         for name in comparison[what]:
-            console.print(console.cell(f"{what}: {name}", "yellow"))
+            console.write(f"{what}: {name}", "yellow")

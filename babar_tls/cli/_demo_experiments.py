@@ -58,16 +58,13 @@ class Connection:
     @property
     def version_agrees(self) -> bool:
         """True if client and server report the same TLS version."""
-        if self.security is None or self.server is None:
-            return False
-        return (self.security.tls, self.security.tls_version) == (self.server.ssl, self.server.version)
+        client, server = self.security, self.server
+        return bool(client and server and (client.tls, client.tls_version) == (server.ssl, server.version))
 
     @property
     def cipher_agrees(self) -> bool:
         """True if client and server report the same cipher suite, in any spelling."""
-        if self.security is None or self.server is None:
-            return False
-        return is_same_cipher(self.security.cipher, self.server.cipher)
+        return bool(self.security and self.server and is_same_cipher(self.security.cipher, self.server.cipher))
 
     @property
     def agrees(self) -> bool:

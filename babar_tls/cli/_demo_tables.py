@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from ..errors import Error
     from ._demo_experiments import Connection, Demonstration, Interception, Refusal
 
 
@@ -127,13 +128,10 @@ class DemoTables:
         server = connection.server
         if security is None or server is None:
             return [("TLS version", console.verdict(False, "no connection"))]
-        binding = security.channel_binding_type or "not bound"
+        version, binding = f"{server.version}, {server.bits} bits", security.channel_binding_type or "not bound"
         return [
             ("TLS version", console.cell(security.tls_version)),
-            (
-                "  reported by server",
-                console.verdict(connection.version_agrees, f"{server.version}, {server.bits} bits"),
-            ),
+            ("  reported by server", console.verdict(connection.version_agrees, version)),
             ("cipher", console.cell(security.cipher)),
             ("  reported by server", console.verdict(connection.cipher_agrees, server.cipher)),
             ("key exchange", console.cell(security.group or "not reported", "" if security.group else "dim")),
@@ -151,29 +149,25 @@ class DemoTables:
         error = attempts[0].error
         if error is not None:
             body += [self._error(error), Text()]
-        refused, accepted = (
-            ", ".join(item.backend for item in attempts if item.happened is happened) for happened in (True, False)
-        )
+        refused = ", ".join(item.backend for item in attempts if item.happened)
+        accepted = ", ".join(item.backend for item in attempts if not item.happened)
         if refused:
             body.append(self._console.verdict(True, f"refused by {refused}"))
         if accepted:
             body.append(self._console.verdict(False, f"NOT refused as expected by {accepted}"))
         return self._panel(*body, title=Text(title, "bold"), style="red" if accepted else "green")
 
-    def _error(self, error: Exception) -> Text:
+    def _error(self, error: Error) -> Text:
         name = Text(type(error).__name__, "bold red")
         reason, code = getattr(error, "reason", None), getattr(error, "code", None)
         if reason or code:
             name.append_text(self._console.cell(f" ({reason or f'SQLSTATE {code}'})", "red"))
-        remedy = getattr(error, "remedy", None)
-        advice = [self._console.cell(remedy, "italic")] if remedy else []
+        advice = [self._console.cell(error.remedy, "italic")] if error.remedy else []
         return Text("\n").join([name, Text(headline(error)), *advice])
 
     def _without_binding(self, interception: Interception) -> Panel:
-        query, password = (
-            f"the attacker {'reads' if seen else 'does not read'}"
-            for seen in (interception.query_seen, interception.password_seen)
-        )
+        reads = {True: "the attacker reads", False: "the attacker does not read"}
+        query, password = reads[interception.query_seen], reads[interception.password_seen]
         return self._panel(
             Text("The same attacker, and a client with channel_binding=disable: it connects without an error.", "dim"),
             Text(),

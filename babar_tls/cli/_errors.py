@@ -126,6 +126,11 @@ def extra_needed(what: str, alternative: str = "") -> Iterator[None]:
         ) from exc
 
 
+def file_error(what: str, exc: Exception) -> ConfigError:
+    """Return the error for a file, from the `OSError` or the `ValueError` of a name that contains a NUL."""
+    return ConfigError(f"{what}: {getattr(exc, 'strerror', None) or 'invalid file name'}")
+
+
 def require_rich() -> None:
     """Check before the work that tables can be drawn.
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..errors import ConfigError
-from ._errors import UsageError
+from ._errors import UsageError, file_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ class Problem(NamedTuple):
     reason: str
 
 
-def ask() -> bytes:
+def read_password() -> bytes:
     """Return one password: typed twice at a terminal, otherwise the first line of standard input.
 
     Raises:
@@ -48,15 +48,15 @@ def ask() -> bytes:
     if stream is None:
         raise UsageError("standard input is closed: the password cannot be read")
     if stream.isatty():
-        password = _type("Password: ")
-        if password != _type("Repeat the password: "):
+        password = _type_password("Password: ")
+        if password != _type_password("Repeat the password: "):
             raise ConfigError("the two passwords differ")
     else:
         lines = _Lines(stream.buffer)
-        password = _chomp(next(iter(lines), b""))
+        password = _without_line_ending(next(iter(lines), b""))
         if lines.too_long:
             raise ConfigError(f"the password is {_TOO_LONG}")
-    problem = _objection(password)
+    problem = _find_problem(password)
     if problem is not None:
         raise ConfigError(problem, remedy=None if password else _PIPE_INSTEAD)
     return password
@@ -81,8 +81,7 @@ def open_input(name: str) -> Iterator[BinaryIO]:
     try:
         file = open(name, "rb")  # noqa: PTH123, SIM115 - Path has another error for a NUL; closed below
     except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or "invalid file name"
-        raise ConfigError(f"the passwords cannot be read: {reason}") from exc
+        raise file_error("the passwords cannot be read", exc) from exc
     with file:
         yield file
 
@@ -91,8 +90,8 @@ def read_lines(stream: BinaryIO) -> Iterator[Row | Problem]:
     """Yield a password for each line: its bytes, without the line ending."""
     lines = _Lines(stream)
     for line in lines:
-        is_too_long = lines.too_long == lines.number
-        yield Problem(lines.number, _TOO_LONG) if is_too_long else _row(lines.number, None, _chomp(line))
+        number = lines.number
+        yield Problem(number, _TOO_LONG) if lines.too_long == number else _row(number, None, _without_line_ending(line))
 
 
 def read_csv(stream: BinaryIO) -> Iterator[Row | Problem]:
@@ -118,26 +117,23 @@ def read_csv(stream: BinaryIO) -> Iterator[Row | Problem]:
 
 
 def _row(line: int, role: str | None, password: bytes) -> Row | Problem:
-    problem = (None if role is None else _objection_to_role(role)) or _objection(password)
+    problem = _find_problem(password, role)
     return Row(line, role, password) if problem is None else Problem(line, problem)
 
 
-def _objection_to_role(role: str) -> str | None:
-    if not role:
-        return "the role is empty"
-    if "\0" in role:
-        return "the role contains a NUL"
-    return "the role is not UTF-8" if any("\udc80" <= char <= "\udcff" for char in role) else None
+def _find_problem(password: bytes, role: str | None = None) -> str | None:
+    """Return why PostgreSQL cannot use a password or a role."""
+    problems = (
+        (role == "", "the role is empty"),
+        ("\0" in (role or ""), "the role contains a NUL"),
+        (any("\udc80" <= char <= "\udcff" for char in role or ""), "the role is not UTF-8"),
+        (not password, "the password is empty"),
+        (b"\0" in password, "the password contains a NUL, which PostgreSQL does not accept"),
+    )
+    return next((text for applies, text in problems if applies), None)
 
 
-def _objection(password: bytes) -> str | None:
-    """Return why PostgreSQL cannot use a password."""
-    if not password:
-        return "the password is empty"
-    return "the password contains a NUL, which PostgreSQL does not accept" if b"\0" in password else None
-
-
-def _type(prompt: str) -> bytes:
+def _type_password(prompt: str) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
@@ -151,8 +147,8 @@ def _type(prompt: str) -> bytes:
     raise UsageError(problem, remedy=_PIPE_INSTEAD)
 
 
-def _chomp(line: bytes) -> bytes:
-    """Remove one line ending, LF or CRLF."""
+def _without_line_ending(line: bytes) -> bytes:
+    """Return the line without one line ending, LF or CRLF."""
     return line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
 
 
@@ -182,4 +178,4 @@ class _Lines:
         try:
             return self._stream.readline(_MAX_LINE + 1)
         except OSError as exc:
-            raise ConfigError(f"the passwords cannot be read: {exc.strerror}") from exc
+            raise file_error("the passwords cannot be read", exc) from exc

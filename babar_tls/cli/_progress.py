@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,15 +25,12 @@ def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]
         what: The text next to the bar.
         total: The count at the end, `None` if it is unknown.
     """
-    if sys.stderr is None or not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty() or find_spec("rich") is None:
         yield lambda _: None
         return
-    try:
-        from rich.console import Console  # noqa: PLC0415 - optional
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-    except ImportError:
-        yield lambda _: None
-        return
+    from rich.console import Console  # noqa: PLC0415 - optional
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - as above
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True, auto_refresh=False) as progress:
         task = progress.add_task(what, total=total)

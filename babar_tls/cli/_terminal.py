@@ -56,10 +56,8 @@ class Terminal(Console):
 
     def verdict(self, good: bool, text: object) -> Text:
         """Return text after a check mark or a cross."""
-        if good:
-            mark, style = "✓" if self.unicode else "+", "bold green"
-        else:
-            mark, style = "✗" if self.unicode else "x", "bold red"
+        marks, style = ("✓+", "bold green") if good else ("✗x", "bold red")
+        mark = marks[0] if self.unicode else marks[1]
         return Text.assemble((f"{mark} ", style), self.cell(text))
 
     def table(self, title: str | None = None, *, show_header: bool = True) -> Table:

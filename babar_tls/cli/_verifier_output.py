@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from ..errors import ConfigError
-from ._errors import UsageError
+from ._errors import UsageError, file_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,7 +66,7 @@ def check_destination(path: str, *, force: bool) -> None:
     except FileNotFoundError:
         return
     except (OSError, ValueError) as exc:
-        raise _unwritable(path, exc) from exc
+        raise file_error(f"{path!r} cannot be written", exc) from exc
     if not stat.S_ISREG(mode):
         raise UsageError(f"{path!r} exists and is not a regular file")
     if not force:
@@ -106,7 +105,7 @@ def destination(path: str | None, *, force: bool) -> Iterator[BinaryIO]:
     except FileExistsError:
         raise _exists(path) from None
     except OSError as exc:
-        raise _unwritable(path, exc) from exc
+        raise file_error(f"{path!r} cannot be written", exc) from exc
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -116,21 +115,16 @@ def _publish(scratch: Path, path: str, *, force: bool) -> None:
     if not force:
         try:
             Path(path).hardlink_to(scratch)
+            return
         except FileExistsError:
             raise
         except OSError:  # a file system without hard links
             check_destination(path, force=False)
-        else:
-            return
     scratch.replace(path)
 
 
 def _exists(path: str) -> UsageError:
     return UsageError(f"{path!r} exists already", remedy="Use --force to replace it.")
-
-
-def _unwritable(path: str, exc: Exception) -> ConfigError:
-    return ConfigError(f"{path!r} cannot be written: {getattr(exc, 'strerror', None) or 'invalid file name'}")
 
 
 def _json(verifiers: Iterable[tuple[str | None, str]], facts: dict[str, object]) -> Iterator[str]:

@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
-from ._errors import UsageError, extra_needed, require_rich
+from ._errors import UsageError, extra_needed, file_error, require_rich
 from ._interrupts import Interrupts
 from ._output import print_json
 from ._progress import progress_bar
@@ -105,7 +104,7 @@ def _choose_workload(options: argparse.Namespace) -> Workload:
     if name not in workloads:
         # The text can be a misplaced password, so it is shown only if it looks like a name.
         shown = f" {name!r}" if name and name.isalnum() else ""
-        what = "which workload?" if name is None else f"unknown workload{shown}"
+        what = "missing workload" if name is None else f"unknown workload{shown}"
         raise UsageError(what, remedy=f"Workloads: {', '.join(workloads)}. Try: babar-tls bench --help")
     if options.through is not None:
         _check_through(options, name)
@@ -115,11 +114,12 @@ def _choose_workload(options: argparse.Namespace) -> Workload:
 def _check_through(options: argparse.Namespace, name: str) -> None:
     from ..bench.server import POOLERS  # noqa: PLC0415 - not for other commands
 
-    able = [workload.name for workload in _workloads().values() if "through" in workload.shared_options]
+    supported = [workload.name for workload in _workloads().values() if "through" in workload.shared_options]
     if options.through not in POOLERS:
         raise UsageError("unknown pooler", remedy=f"Poolers: {', '.join(POOLERS)}.")
-    if name not in able:
-        raise UsageError(f"{name} does not support --through", remedy=f"Workloads with --through: {', '.join(able)}.")
+    if name not in supported:
+        remedy = f"Workloads with --through: {', '.join(supported)}."
+        raise UsageError(f"{name} does not support --through", remedy=remedy)
     if options.dsn is not None:
         raise UsageError("--through is for the embedded server, not for --dsn", remedy="Leave out one of them.")
 
@@ -134,8 +134,7 @@ def _write(path: str, document: dict[str, Any]) -> None:
     try:
         Path(path).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or "invalid name"
-        raise ConfigError(f"{path!r} cannot be written: {reason}") from exc
+        raise file_error(f"{path!r} cannot be written", exc) from exc
 
 
 def _write_extras(options: argparse.Namespace, document: dict[str, Any]) -> list[str]:

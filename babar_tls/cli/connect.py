@@ -78,9 +78,8 @@ def _config(options: argparse.Namespace) -> Config:
         "tls_root_cert_path": options.root_cert,
         "tls_server_name": options.server_name,
         "connect_timeout": options.timeout,
+        "password": None if options.password_file is None else _read_password(options.password_file),
     }
-    if options.password_file is not None:
-        overrides["password"] = _read_password(options.password_file)
     overrides = {name: value for name, value in overrides.items() if value is not None}
     return Config.from_conninfo(options.conninfo, **overrides)
 

@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ._errors import UsageError
 from ._interrupts import Interrupts
 from ._output import print_json
-from ._password_input import Problem, Row, ask, open_input, read_csv, read_lines
+from ._password_input import Problem, Row, open_input, read_csv, read_lines, read_password
 from ._progress import progress_bar
 from ._verifier_output import FORMATS, check_destination, destination, render
 
@@ -42,23 +42,13 @@ _PROBLEMS_SHOWN = 10
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command to the parser."""
-    parser.add_argument(
-        "--iterations",
-        metavar="N",
-        type=_iterations,
-        default=4096,
-        help="PBKDF2 iterations; more make guessing, and each login, slower (default: 4096, as in PostgreSQL)",
-    )
-    parser.add_argument(
-        "--bulk", metavar="FILE", help="compute a verifier for each password in FILE (-: standard input)"
-    )
+    iterations = "PBKDF2 iterations; more make guessing, and each login, slower (default: 4096, as in PostgreSQL)"
+    parser.add_argument("--iterations", metavar="N", type=_iterations, default=4096, help=iterations)
+    bulk = "compute a verifier for each password in FILE (-: standard input)"
+    parser.add_argument("--bulk", metavar="FILE", help=bulk)
     parser.add_argument("--format", metavar="FORMAT", choices=_INPUTS, help="format of FILE: lines (default) or csv")
-    parser.add_argument(
-        "--output-format",
-        metavar="FORMAT",
-        choices=FORMATS,
-        help="lines, csv, sql (ALTER ROLE statements) or json (default: as --format)",
-    )
+    formats = "lines, csv, sql (ALTER ROLE statements) or json (default: as --format)"
+    parser.add_argument("--output-format", metavar="FORMAT", choices=FORMATS, help=formats)
     parser.add_argument("--out", metavar="FILE", help="write to a new file that only you can read")
     parser.add_argument("--force", action="store_true", help="replace the file of --out if it exists")
     # A password that is given as an argument is refused without being shown.
@@ -80,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(f"--{name.replace('_', '-')} is for --bulk", remedy="Try: babar-tls verifier --help")
     from ..crypto import scram_verifier  # noqa: PLC0415 - not needed for --help
 
-    verifier = scram_verifier(ask(), iterations=options.iterations)
+    verifier = scram_verifier(read_password(), iterations=options.iterations)
     if options.json:
         print_json({"verifier": verifier, **_facts(options)})
     else:
@@ -97,14 +87,14 @@ def _bulk(options: argparse.Namespace) -> None:
     total, made = None, 0
     with Interrupts(), open_input(options.bulk) as stream:
         if stream.seekable() and options.bulk != "-":
-            total = sum(1 for _ in problems.sift(read(stream)))
+            total = sum(1 for _ in problems.valid_rows(read(stream)))
             problems.check()
             stream.seek(0)
         with destination(options.out, force=options.force) as file, progress_bar("Verifiers", total) as advance:
 
             def verifiers() -> Iterator[tuple[str | None, str]]:
                 nonlocal made
-                for batch in _derive(problems.sift(read(stream)), options.iterations):
+                for batch in _derive(problems.valid_rows(read(stream)), options.iterations):
                     yield from batch
                     made += len(batch)
                     advance(len(batch))
@@ -158,7 +148,7 @@ class _Problems:
         self._first: list[Problem] = []
         self._count = 0
 
-    def sift(self, items: Iterable[Row | Problem]) -> Iterator[Row]:
+    def valid_rows(self, items: Iterable[Row | Problem]) -> Iterator[Row]:
         """Yield the rows before the first invalid one, then only count the invalid ones."""
         for item in items:
             if isinstance(item, Problem):
@@ -174,13 +164,12 @@ class _Problems:
         Raises:
             ConfigError: There were invalid rows.
         """
-        if not self._count:
-            return
         lines = [f"line {line}: {reason}" for line, reason in self._first]
         if self._count > len(lines):
             lines.append(f"and {self._count - len(lines)} more")
-        plural = "" if self._count == 1 else "s"
-        raise ConfigError("\n".join([f"{self._count} invalid row{plural}; nothing was written", *lines]))
+        if lines:
+            plural = "" if self._count == 1 else "s"
+            raise ConfigError("\n".join([f"{self._count} invalid row{plural}; nothing was written", *lines]))
 
 
 def _iterations(text: str) -> int:

@@ -55,7 +55,7 @@ def test_quick_has_few_rounds_unless_their_number_is_given(cli: Callable[..., Ou
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "which workload?"),
+        ([], "missing workload"),
         (["scrypt"], "unknown workload 'scrypt'"),
         ([APP_PASSWORD], "unknown workload"),
         (["kdf", "kdf"], "too many arguments"),
