@@ -120,10 +120,10 @@ def test_data_travels_both_ways(
     assert facts is not None
     assert (facts.version, facts.cipher) == (version, pair.server.cipher()[0])  # type: ignore[index]  # it is complete
     assert facts.possession_proven
-    pair.say(b"from the server")
+    pair.server_write(b"from the server")
     assert pair.read() == b"from the server"
     pair.client.write(bytes(100_000))
-    assert pair.hear() == bytes(100_000)
+    assert pair.server_read() == bytes(100_000)
 
 
 @versions

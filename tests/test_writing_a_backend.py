@@ -77,10 +77,10 @@ def test_data_travels_both_ways(
     facts = pair.client.facts
     assert facts is not None
     assert (facts.version, facts.possession_proven) == (version, True)
-    pair.say(b"from the server")
+    pair.server_write(b"from the server")
     assert pair.read() == b"from the server"
     pair.client.write(bytes(100_000))
-    assert pair.hear() == bytes(100_000)
+    assert pair.server_read() == bytes(100_000)
 
 
 @versions

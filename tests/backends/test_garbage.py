@@ -114,8 +114,8 @@ def test_flipped_bit_in_the_handshake_ends_it(
     # TLS does not protect the bit (a record's version), or it was sent after the handshake (a ticket).
     try:
         pair.client.write(b"ping")
-        assert pair.hear() in (b"ping", b"")
-        pair.say(b"pong")
+        assert pair.server_read() in (b"ping", b"")
+        pair.server_write(b"pong")
         assert read_all(pair.client) in (b"pong", b"")
     except (Error, OSError):
         pass
@@ -142,9 +142,9 @@ def test_changed_record_ends_the_stream(
     the data is then correct.
     """
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
-    pair.hear()
+    pair.server_read()
     pair.carry()
-    pair.say(b"before")
+    pair.server_write(b"before")
     pair.server.write(b"the record")
     changed = bytearray(pair._from_server.read())
     where = int(position * len(changed))
@@ -190,7 +190,7 @@ def test_reordered_missing_and_repeated_records_are_detected(
 ) -> None:
     """The data that is returned is the start of the original data."""
     pair = Pair(backend, parameters, NAME, certificate, **only(version)).handshake()
-    pair.hear()
+    pair.server_read()
     pair.carry()
     records = []
     for word in (b"one", b"two", b"three"):

@@ -354,7 +354,7 @@ def test_threads_connect_while_the_root_file_is_rotated(
             for _ in range(15):
                 pair = Pair(backend, parameters, NAME, right).handshake()
                 pair.client.write(b"x")
-                assert pair.hear() == b"x"
+                assert pair.server_read() == b"x"
                 for hostname, certificate in (("other.example.com", right), (NAME, wrong)):
                     with pytest.raises(CertificateError) as caught:
                         Pair(backend, parameters, hostname, certificate).handshake()

@@ -73,8 +73,8 @@ def test_error_lists_every_failed_check_and_case() -> None:
     for failure in error.report.failures:
         assert failure.name in text
         assert failure.description in text
-    assert "\n      expired: handshake with verify=full: CertificateError was not raised" in text
-    assert "\n      self-signed: " in text
+    assert "\n      expired, verify=full: handshake: CertificateError was not raised" in text
+    assert "\n      self-signed, verify=ca: " in text
     assert "facts.version" not in text
     assert str(pickle.loads(pickle.dumps(error))) == text  # noqa: S301 - made above
 

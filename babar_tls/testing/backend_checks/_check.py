@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import ssl
 import traceback
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from babar_tls.backends import TlsBackend, TlsParameters
-from babar_tls.errors import Error, TlsError
+from babar_tls.config import TlsVerify
+from babar_tls.errors import CertificateError, Error, TlsError
 from babar_tls.testing.backend_checks._pair import NAME, Pair, only
 from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.support import lacks
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import TextIO
 
     from babar_tls.backends import Capabilities
@@ -53,29 +55,45 @@ class Check:
     is_essential: bool = False
 
 
+#: Cases of `check`: every level of verification.
+LEVELS = {f"verify={level.value}": level for level in TlsVerify}
+
 #: Every check, in order. A module of checks adds its own when it is imported.
 CHECKS: list[Check] = []
 
 
 def check(
-    *, patience: float = 0.0, is_essential: bool = False, per_version: bool = False
+    *,
+    patience: float = 0.0,
+    is_essential: bool = False,
+    per_version: bool = False,
+    cases: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that registers a function as a check.
 
     Args:
         patience: See `Check`.
         is_essential: See `Check`.
-        per_version: Call the function with each version of TLS that the backend has, as a second argument.
+        per_version: Call the function with each version of TLS that the backend has, as an additional argument.
+        cases: Call the function with each value, as the last argument; the key is the label of the case.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         subject = function.__module__.rpartition(".")[2]
         description = " ".join((function.__doc__ or "").split())
-        run = (lambda trial: _run_per_version(function, trial)) if per_version else function
+        run = function if cases is None else partial(_run_cases, function, cases)
+        if per_version:
+            run = partial(_run_per_version, run)
         CHECKS.append(Check(f"{subject}.{function.__name__}", description, run, patience, is_essential))
         return function
 
     return register
+
+
+def _run_cases(function: Callable[..., None], cases: Mapping[str, Any], trial: Trial, *version: str) -> None:
+    for label, value in cases.items():
+        with trial.case(label):
+            function(trial, *version, value)
 
 
 def _run_per_version(function: Callable[..., None], trial: Trial) -> None:
@@ -98,6 +116,21 @@ def raised(kind: type[_E], action: str, function: Callable[..., object], *argume
     except kind as exc:
         return exc
     raise AssertionError(f"{action}: {kind.__name__} was not raised")
+
+
+def refused(pair: Pair, *reasons: str) -> CertificateError:
+    """Return the error of a handshake that refuses the server's certificate; fail the check if the server gets data.
+
+    Args:
+        pair: Both ends of the connection.
+        reasons: The correct reasons; none to accept any.
+    """
+    error = raised(CertificateError, "handshake", pair.handshake)
+    assert not reasons or error.reason in reasons, f"reason is {error.reason!r}, not {' or '.join(sorted(reasons))}"
+    assert error.message.strip(), "the message is empty"
+    with contextlib.suppress(ssl.SSLError):  # the alert
+        assert pair.server_read() == b"", "the server received data"
+    return error
 
 
 def same(got: bytes | bytearray | None, wanted: bytes, what: str) -> None:

@@ -161,28 +161,22 @@ class Pair:
         self.server.write(data)
         return self._from_server.read()
 
-    def say(self, data: bytes) -> None:
+    def server_write(self, data: bytes) -> None:
         """Send data from the server."""
         self.server.write(data)
         self.carry()
 
-    def hear(self) -> bytes:
-        """Return what the server has received."""
+    def server_read(self) -> bytes:
+        """Return what the server has received; nothing if its handshake has failed."""
         self.carry()
-        heard = bytearray()
+        self._serve()
+        received = bytearray()
         try:
-            while chunk := self.server.read(1 << 16):
-                heard += chunk
+            while self.server_error is None and (chunk := self.server.read(1 << 16)):
+                received += chunk
         except ssl.SSLWantReadError:
             pass
-        return bytes(heard)
-
-    def hear_or_nothing(self) -> bytes:
-        """Return what the server has received; nothing if its handshake has failed."""
-        try:
-            return self.hear()
-        except ssl.SSLError:
-            return b""
+        return bytes(received)
 
     def read(self, size: int = 1 << 16) -> bytes:
         """Return what the client can read now."""

@@ -11,9 +11,14 @@ from babar_tls.testing.backend_checks._pair import read_once
 from babar_tls.testing.backend_checks._tls13 import ALERT, DATA, connect_tls13
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from babar_tls.testing.backend_checks._pair import Pair
 
 _CLOSE_NOTIFY = b"\1\0"
+_CUTS = {f"after {cut} bytes": cut for cut in (0, 1, 4, 5, 6, *range(97, 600, 97))}
+# The length of a flight varies, by a byte or two of a signature. So the last byte is counted from the end.
+_CUTS["before the last byte"] = -1
 
 
 def _send_close_notify(pair: Pair) -> None:
@@ -24,43 +29,48 @@ def _send_close_notify(pair: Pair) -> None:
     pair.carry()
 
 
-@check(per_version=True)
-def close_notify(trial: Trial, version: str) -> None:
+def _receive_close_notify(pair: Pair) -> None:
+    _send_close_notify(pair)
+    read_once(pair.client)
+
+
+_BEFORE_CLOSE_NOTIFY: dict[str, Callable[[Pair], object]] = {
+    "close_notify": _receive_close_notify,
+    "EOF": lambda pair: pair.client.receive_eof(),
+    "unread data": lambda pair: pair.server_write(b"unread"),
+}
+
+
+@check(per_version=True, cases={"then EOF": True, "no EOF": False})
+def close_notify(trial: Trial, version: str, has_eof: bool) -> None:
     """After the server's close_notify read_into() returns 0, behind the data that came before it."""
-    for eof in (True, False):
-        with trial.case("then EOF" if eof else "no EOF"):
-            pair = trial.pair(version=version).handshake()
-            pair.server.write(b"last words")
-            _send_close_notify(pair)
-            if eof:
-                pair.client.receive_eof()
-            same(read_once(pair.client), b"last words", "the client read")
-            same(read_once(pair.client), b"", "at close_notify the client read")
+    pair = trial.pair(version=version).handshake()
+    pair.server.write(b"last words")
+    _send_close_notify(pair)
+    if has_eof:
+        pair.client.receive_eof()
+    same(read_once(pair.client), b"last words", "the client read")
+    same(read_once(pair.client), b"", "at close_notify the client read")
 
 
-@check(per_version=True)
-def truncation(trial: Trial, version: str) -> None:
+@check(per_version=True, cases={f"{cut} bytes of a record left": cut for cut in (0, 3, 10)})
+def truncation(trial: Trial, version: str, cut: int) -> None:
     """The end of a stream without close_notify, between records or within one, is not taken for close_notify."""
-    for cut in (0, 3, 10):
-        with trial.case(f"{cut} bytes of a record left"):
-            pair = trial.pair(version=version).handshake()
-            pair.say(b"half of")
-            pair.client.receive_data(pair.server_record(b"the truth")[:cut])
-            pair.client.receive_eof()
-            same(read_once(pair.client), b"half of", "the client read")
-            raised(Closed, "read_into() at the end", read_once, pair.client)
+    pair = trial.pair(version=version).handshake()
+    pair.server_write(b"half of")
+    pair.client.receive_data(pair.server_record(b"the truth")[:cut])
+    pair.client.receive_eof()
+    same(read_once(pair.client), b"half of", "the client read")
+    raised(Closed, "read_into() at the end", read_once, pair.client)
 
 
-@check(per_version=True)
-def end_within_the_handshake(trial: Trial, version: str) -> None:
+@check(per_version=True, cases=_CUTS)
+def end_within_the_handshake(trial: Trial, version: str, cut: int) -> None:
     """The handshake is not complete when any part of the server's flight is missing."""
-    # The length of a flight varies, by a byte or two of a signature. So the last byte is counted from the end.
-    for cut in (0, 1, 4, 5, 6, *range(97, 600, 97), -1):
-        with trial.case(f"after {cut} bytes" if cut >= 0 else "before the last byte"):
-            pair = trial.pair(version=version)
-            pair.client.receive_data(pair.first_flight()[:cut])
-            pair.client.receive_eof()
-            raised(TlsError, "do_handshake() at the end", pair.client.do_handshake)
+    pair = trial.pair(version=version)
+    pair.client.receive_data(pair.first_flight()[:cut])
+    pair.client.receive_eof()
+    raised(TlsError, "do_handshake() at the end", pair.client.do_handshake)
 
 
 @check(per_version=True)
@@ -78,41 +88,32 @@ def our_close_notify(trial: Trial, version: str) -> None:
     assert rest == b"", "the server did not receive close_notify"
 
 
-@check(per_version=True)
-def close_notify_of_both(trial: Trial, version: str) -> None:
+@check(per_version=True, cases=_BEFORE_CLOSE_NOTIFY)
+def close_notify_of_both(trial: Trial, version: str, prepare: Callable[[Pair], object]) -> None:
     """close_notify() raises nothing after the server's close_notify, after EOF, or with data unread."""
-    for what in ("close_notify", "EOF", "unread data"):
-        with trial.case(what):
-            pair = trial.pair(version=version).handshake()
-            if what == "close_notify":
-                _send_close_notify(pair)
-                read_once(pair.client)
-            elif what == "EOF":
-                pair.client.receive_eof()
-            else:
-                pair.say(b"unread")
-            pair.client.close_notify()
-            pair.client.data_to_send()
+    pair = trial.pair(version=version).handshake()
+    prepare(pair)
+    pair.client.close_notify()
+    pair.client.data_to_send()
 
 
 @check()
 def close(trial: Trial) -> None:
     """A stream can be closed at any stage of the connection, without an exception."""
-    for stage in ("new", "begun", "failed", "finished", "closed by the server"):
+    for stage in ("new", "begun", "failed", "finished"):
         with trial.case(stage):
-            pair = trial.pair_at("finished" if stage == "closed by the server" else stage)
-            if stage == "closed by the server":
-                _send_close_notify(pair)
-                pair.read()
-            pair.client.close()
+            trial.pair_at(stage).client.close()
+    with trial.case("closed by the server"):
+        pair = trial.pair_at("finished")
+        _receive_close_notify(pair)
+        pair.client.close()
 
 
 @check(per_version=True)
 def write_after_their_close_notify(trial: Trial, version: str) -> None:
     """Data written after the server's close_notify (RFC 8446 §6.1) arrive, or are refused, and are not lost."""
     pair = trial.pair(version=version).handshake()
-    _send_close_notify(pair)
-    read_once(pair.client)
+    _receive_close_notify(pair)
     try:
         pair.client.write(b"still here")
     except Error:  # correct in TLS 1.2, where both sides close at once (RFC 5246 §7.2.1)

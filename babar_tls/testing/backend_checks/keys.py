@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from babar_tls.config import TlsVerify
 from babar_tls.errors import Error, TlsError
-from babar_tls.testing.backend_checks._check import Trial, check, raised, same
+from babar_tls.testing.backend_checks._check import LEVELS, Trial, check, raised, same
 from babar_tls.testing.backend_checks._pair import NAME, facts_of, read_once
 from babar_tls.testing.backend_checks._pyopenssl import PyOpenSslServer
 from babar_tls.testing.backend_checks._tls13 import DATA, HANDSHAKE, Tls13Server, connect_tls13
 
 
-@check(per_version=True)
-def wrong_key(trial: Trial, version: str) -> None:
+def _is_proven(trial: Trial, level: TlsVerify) -> bool:
+    return level is not TlsVerify.NONE or trial.capabilities.unverified_proven
+
+
+@check(per_version=True, cases=LEVELS)
+def wrong_key(trial: Trial, version: str, level: TlsVerify) -> None:
     """A server that does not hold its certificate's key is refused, or possession_proven is False."""
-    for level in TlsVerify:
-        with trial.case(f"verify={level.value}"):
-            if version == "TLSv1.3":
-                _wrong_signature(trial, level)
-            elif level is not TlsVerify.NONE or trial.capabilities.unverified_proven:
-                _changed_key_exchange(trial, level)
+    if version == "TLSv1.3":
+        _wrong_signature(trial, level)
+    elif _is_proven(trial, level):
+        _changed_key_exchange(trial, level)
 
 
 def _wrong_signature(trial: Trial, level: TlsVerify) -> None:
     connection = trial.connection(NAME, trial.parameters(verify=level))
     thief = Tls13Server(trial.fixtures.certificate, prover=trial.fixtures.authority.issue(NAME))
-    if level is not TlsVerify.NONE or trial.capabilities.unverified_proven:
+    if _is_proven(trial, level):
         raised(TlsError, "handshake with a server whose signature is wrong", thief.connect, connection)
         return
     try:
@@ -44,14 +46,11 @@ def _changed_key_exchange(trial: Trial, level: TlsVerify) -> None:
     assert pair.client.data_to_send()[:1] in (b"", b"\x15"), "the client continues with its own key exchange"
 
 
-@check()
-def possession(trial: Trial) -> None:
+@check(cases=LEVELS)
+def possession(trial: Trial, level: TlsVerify) -> None:
     """possession_proven is True after each handshake in which the server's signature was checked."""
-    for level in TlsVerify:
-        with trial.case(f"verify={level.value}"):
-            proven = trial.pair(parameters=trial.parameters(verify=level)).handshake().facts.possession_proven
-            expected = level is not TlsVerify.NONE or trial.capabilities.unverified_proven
-            assert proven is expected, f"possession_proven is {proven!r}"
+    proven = trial.pair(parameters=trial.parameters(verify=level)).handshake().facts.possession_proven
+    assert proven is _is_proven(trial, level), f"possession_proven is {proven!r}"
 
 
 @check()
