@@ -25,11 +25,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from babar_tls.testing.backend_checks import BackendCheckError as BackendCheckError
-    from babar_tls.testing.backend_checks import BackendReport as BackendReport
-    from babar_tls.testing.backend_checks import CheckOutcome as CheckOutcome
-    from babar_tls.testing.backend_checks import CheckResult as CheckResult
-    from babar_tls.testing.backend_checks import check_backend as check_backend
+    from babar_tls.testing.backend_checks import *
     from babar_tls.testing.certificates import CertificateAuthority as CertificateAuthority
     from babar_tls.testing.certificates import ServerCertificate as ServerCertificate
     from babar_tls.testing.interceptor import TlsInterceptor as TlsInterceptor
@@ -37,10 +33,7 @@ if TYPE_CHECKING:
     from babar_tls.testing.peers import ScriptedPeer as ScriptedPeer
     from babar_tls.testing.peers import ScriptedServer as ScriptedServer
     from babar_tls.testing.pgbouncer import PgBouncer as PgBouncer
-    from babar_tls.testing.postgres import PostgresError as PostgresError
-    from babar_tls.testing.postgres import PostgresServer as PostgresServer
-    from babar_tls.testing.postgres import PostgresStartError as PostgresStartError
-    from babar_tls.testing.postgres import Role as Role
+    from babar_tls.testing.postgres import *
     from babar_tls.testing.scram_server import ScramServer as ScramServer
 
 _MODULES = {

@@ -70,13 +70,8 @@ def _wheel_bindir() -> Path:
 
 def _required_files(bindir: Path) -> list[Path]:
     prefix = bindir.parent
-    candidates = [
-        bindir / "postgres",
-        bindir / "initdb",
-        prefix / "lib",
-        prefix / "share" / "postgres.bki",
-        prefix / "share" / "postgresql" / "postgres.bki",
-    ]
+    names = ("lib", "share/postgres.bki", "share/postgresql/postgres.bki")
+    candidates = [bindir / "postgres", bindir / "initdb", *(prefix / name for name in names)]
     return [path for path in candidates if path.exists()]
 
 

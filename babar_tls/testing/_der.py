@@ -9,6 +9,8 @@ is signed again.
 
 from __future__ import annotations
 
+from babar_tls.x509.der import elements, only_element
+
 _SEQUENCE = 0x30
 _BIT_STRING = 0x03
 
@@ -23,18 +25,7 @@ WEAK_ALGORITHMS: dict[tuple[str, str], bytes] = {
 }
 
 
-def _span(der: bytes, offset: int) -> tuple[int, int]:
-    """Return the start of the content of the element at `offset`, and its end (X.690 section 8.1)."""
-    length = der[offset + 1]
-    start = offset + 2
-    if length & 0x80:
-        size = length & 0x7F
-        length = int.from_bytes(der[start : start + size], "big")
-        start += size
-    return start, start + length
-
-
-def _element(tag: int, content: bytes) -> bytes:
+def element(tag: int, content: bytes) -> bytes:
     """Encode a DER element."""
     if len(content) < 0x80:
         return bytes((tag, len(content))) + content
@@ -49,13 +40,11 @@ def replace_signature_algorithm(tbs: bytes, algorithm: bytes) -> bytes:
         tbs: A version 2 or 3 TBSCertificate: version, serialNumber, signature, and so on.
         algorithm: The new AlgorithmIdentifier in DER.
     """
-    start, end = _span(tbs, 0)
-    _, version_end = _span(tbs, start)
-    _, serial_end = _span(tbs, version_end)
-    _, algorithm_end = _span(tbs, serial_end)
-    return _element(_SEQUENCE, tbs[start:serial_end] + algorithm + tbs[algorithm_end:end])
+    fields = [field.encoded for field in elements(only_element(tbs).content)]
+    fields[2] = algorithm
+    return element(_SEQUENCE, b"".join(fields))
 
 
 def assemble_certificate(tbs: bytes, algorithm: bytes, signature: bytes) -> bytes:
     """Encode a Certificate from its TBSCertificate, the algorithm in it, and the signature."""
-    return _element(_SEQUENCE, tbs + algorithm + _element(_BIT_STRING, b"\0" + signature))
+    return element(_SEQUENCE, tbs + algorithm + element(_BIT_STRING, b"\0" + signature))

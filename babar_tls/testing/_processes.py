@@ -171,21 +171,15 @@ class ReapedFolder:
 
     def watch(self, pid: int) -> None:
         """Let the reaper stop this process too; replaces the process of an earlier call."""
-        self._send(str(pid))
+        # A broken pipe means that the reaper was killed. `remove` works without it.
+        if self._reaper.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._reaper.stdin.write(b"%d\n" % pid)
 
     def remove(self) -> None:
         """Remove the folder and end the reaper; does nothing in a forked child."""
         if not self.is_owned:
             return
         shutil.rmtree(self.path, ignore_errors=True)
-        self._send("dismiss")
-        if self._reaper.stdin is not None:
-            self._reaper.stdin.close()
-        self._reaper.wait()
+        self._reaper.communicate(b"dismiss\n")
         atexit.unregister(self.remove)
-
-    def _send(self, line: str) -> None:
-        # A broken pipe means that the reaper was killed. `remove` works without it.
-        if self._reaper.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._reaper.stdin.write(line.encode() + b"\n")

@@ -9,6 +9,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from babar_tls.protocol.messages import ssl_request
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 # https://www.postgresql.org/docs/current/protocol-message-formats.html: length, then a code in place of a version
-SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+SSL_REQUEST = ssl_request()
 GSSENC_REQUEST = struct.pack("!ii", 8, 80877104)
 ALPN = "postgresql"
 
@@ -54,8 +56,7 @@ def wrap(context: ssl.SSLContext, sock: socket.socket, *, server_side: bool) -> 
 def request_tls(sock: socket.socket) -> ssl.SSLSocket | None:
     """Request TLS from a PostgreSQL server without verifying it; return `None` if the server refuses."""
     sock.sendall(SSL_REQUEST)
-    answer = sock.recv(1)
-    if answer != b"S":
+    if sock.recv(1) != b"S":
         return None
     secured = wrap(client_context(), sock, server_side=False)
     try:

@@ -8,6 +8,7 @@ import ssl
 import struct
 from typing import TYPE_CHECKING
 
+from babar_tls.protocol.messages import frame
 from babar_tls.testing._tls_contexts import request_tls
 from babar_tls.testing.peers import ScriptedServer
 
@@ -139,5 +140,4 @@ class _PlusStripper:
         if message[:1] != b"R" or struct.unpack_from("!i", message, 5)[0] != _AUTHENTICATION_SASL:
             return message
         mechanisms = [name for name in message[9:].split(b"\0") if name and name != _PLUS]
-        payload = struct.pack("!i", _AUTHENTICATION_SASL) + b"".join(name + b"\0" for name in mechanisms) + b"\0"
-        return b"R" + struct.pack("!i", len(payload) + 4) + payload
+        return frame(b"R", struct.pack("!i", _AUTHENTICATION_SASL) + b"\0".join([*mechanisms, b"\0"]))

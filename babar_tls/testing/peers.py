@@ -25,6 +25,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from babar_tls.protocol.messages import frame
 from babar_tls.testing._lifecycle import Startable
 from babar_tls.testing._tls_contexts import GSSENC_REQUEST, SSL_REQUEST, server_context, wrap
 
@@ -95,7 +96,7 @@ class ScriptedPeer:
 
     def send_message(self, kind: bytes, payload: bytes = b"") -> None:
         """Send a message with a type byte and its length."""
-        self.send(kind + struct.pack("!i", len(payload) + 4) + payload)
+        self.send(frame(kind, payload))
 
     def drip(self, data: bytes, delay: float = 0.001) -> None:
         """Send bytes one by one, each in its own TCP segment (and TLS record), `delay` seconds apart."""
@@ -278,14 +279,13 @@ def _disconnects() -> Iterator[None]:
     """Raise `PeerDisconnected` for the errors that mean that the client disconnected."""
     try:
         yield
-    except ssl.SSLError as exc:
-        # An alert or an end of file means that the client ended TLS. Other errors are failures of the server.
-        if isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "ALERT" in (exc.reason or ""):
-            raise PeerDisconnected(f"the peer disconnected: {exc}") from exc
-        raise
-    except ConnectionError as exc:
-        raise PeerDisconnected(f"the peer disconnected: {exc}") from exc
     except OSError as exc:
-        if exc.errno in (errno.ENOTCONN, errno.EINVAL):  # the connection was reset before `accept` returned it
+        if isinstance(exc, ssl.SSLError):
+            # An alert or an end of file means that the client ended TLS. Other errors are failures of the server.
+            has_left = isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "ALERT" in (exc.reason or "")
+        else:
+            # ENOTCONN and EINVAL: the connection was reset before `accept` returned it.
+            has_left = isinstance(exc, ConnectionError) or exc.errno in (errno.ENOTCONN, errno.EINVAL)
+        if has_left:
             raise PeerDisconnected(f"the peer disconnected: {exc}") from exc
         raise

@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.config import Config
+from babar_tls.conninfo.syntax import quote
 from babar_tls.errors import Error
 from babar_tls.session import Session
 from babar_tls.testing._binaries import find_binaries, icu_environment
@@ -141,13 +142,7 @@ class PostgresServer(ServerProcess):
         Args:
             overrides: `Config` arguments to change or add.
         """
-        arguments: dict[str, Any] = {
-            "host": self.host,
-            "port": self.port,
-            "user": self.user,
-            "password": self.password,
-            "database": "postgres",
-        }
+        arguments = {**self._login(), "database": "postgres"}
         if self.tls:
             arguments.update(tls_root_cert_path=str(self.root_cert_path), tls_default_roots=False)
         return Config(**{**arguments, **overrides})
@@ -158,17 +153,14 @@ class PostgresServer(ServerProcess):
         Args:
             overrides: libpq connection parameters to change or add; `None` omits a parameter.
         """
-        parameters: dict[str, str | int | None] = {
-            "host": self.host,
-            "port": self.port,
-            "user": self.user,
-            "password": self.password,
-            "dbname": "postgres",
-            "sslmode": "verify-full" if self.tls else "disable",
-            "sslrootcert": str(self.root_cert_path) if self.tls else None,
-        }
+        parameters = {**self._login(), "dbname": "postgres", "sslmode": "disable"}
+        if self.tls:
+            parameters.update(sslmode="verify-full", sslrootcert=self.root_cert_path)
         parameters.update(overrides)
-        return " ".join(f"{name}={_quote(str(value))}" for name, value in parameters.items() if value is not None)
+        return " ".join(f"{name}={quote(str(value))}" for name, value in parameters.items() if value is not None)
+
+    def _login(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("host", "port", "user", "password")}
 
     # --- Changing ---------------------------------------------------------------------------------------------------
 
@@ -363,8 +355,3 @@ class PostgresServer(ServerProcess):
         setattr(self, attribute, value)
         self._configure()
         self.reload()
-
-
-def _quote(value: str) -> str:
-    """Quote a value of a libpq connection string: https://www.postgresql.org/docs/current/libpq-connect.html."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from babar_tls.config.enums import TlsVerify
-from babar_tls.testing._der import _element, _span, assemble_certificate
+from babar_tls.testing._der import assemble_certificate, element
 from babar_tls.testing._signing import HashName, KeyKind, PrivateKey, generate_key, sign_certificate
 from babar_tls.testing.certificates import _key_usage
+from babar_tls.x509.der import elements, only_element
 
 NAME = "db.example.com"
 NOW = datetime.now(UTC)
@@ -187,12 +188,7 @@ def _version_1(tbs: bytes, signer: PrivateKey) -> bytes:
     """Sign again without the version and the extensions, which are the first and the last field."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    start, end = _span(tbs, 0)
-    fields = []
-    while start < end:
-        _, stop = _span(tbs, start)
-        fields.append(tbs[start:stop])
-        start = stop
-    bare = _element(0x30, b"".join(fields[1:-1]))
+    fields = [field.encoded for field in elements(only_element(tbs).content)]
+    bare = element(0x30, b"".join(fields[1:-1]))
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
     return assemble_certificate(bare, _ECDSA_SHA256, signer.sign(bare, ec.ECDSA(hashes.SHA256())))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from babar_tls.backends import TlsBackend, TlsParameters
 from babar_tls.config import TlsVerify
 from babar_tls.errors import CertificateError, Error, TlsError
+from babar_tls.testing.backend_checks._fixtures import Fixtures, cached_context
 from babar_tls.testing.backend_checks._pair import NAME, Pair, only
 from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.support import lacks
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from babar_tls.backends import Capabilities
-    from babar_tls.testing.backend_checks._fixtures import Fixtures
     from babar_tls.testing.certificates import ServerCertificate
 
 
@@ -227,26 +227,15 @@ class Trial:
         parameters: TlsParameters | None = None,
         certificate: ServerCertificate | None = None,
         version: str | None = None,
-        context: ssl.SSLContext | None = None,
         fragment: int | Callable[[], int] | None = None,
         tamper: Callable[[bytes], bytes] = bytes,
         **options: Any,
     ) -> Pair:
         """Return both ends of a connection before its handshake; for the arguments see `Pair`."""
-        if version is not None and (certificate or options):
-            options |= only(version)
-        elif context is None and not (certificate or options):
-            context = self.fixtures.contexts[version]
-        return Pair(
-            self.backend,
-            parameters or self.parameters(),
-            hostname,
-            certificate or self.fixtures.certificate,
-            fragment=fragment,
-            tamper=tamper,
-            context=context,
-            **options,
-        )
+        certificate = certificate or self.fixtures.certificate
+        context = cached_context(certificate, **options, **(only(version) if version else {}))
+        parameters = parameters or self.parameters()
+        return Pair(self.backend, parameters, hostname, certificate, fragment=fragment, tamper=tamper, context=context)
 
     def pair_at(self, stage: str) -> Pair:
         """Return both ends of a connection at a stage: new, begun, failed or finished."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from babar_tls.testing._tls_contexts import server_context
 from babar_tls.testing.backend_checks._pair import NAME, TLS_VERSIONS, only
 from babar_tls.testing.certificates import CertificateAuthority, ServerCertificate
 
-if TYPE_CHECKING:
-    import ssl
+#: `server_context` for the same arguments makes one context.
+cached_context = lru_cache(maxsize=16)(server_context)
 
 
 class Fixtures:
@@ -50,17 +49,11 @@ class Fixtures:
         """A valid client certificate."""
         return self.clients.issue(usage="client", common_name="app", key="rsa2048")
 
-    @cached_property
-    def contexts(self) -> dict[str | None, ssl.SSLContext]:
-        """Server contexts with the valid certificate, by the only version of TLS; with `None` for all versions."""
-        contexts: dict[str | None, ssl.SSLContext] = {
-            v: server_context(self.certificate, **only(v)) for v in TLS_VERSIONS
-        }
-        return contexts | {None: server_context(self.certificate)}
-
     def prepare(self) -> None:
         """Make what most checks use, before each check runs in its own process."""
-        _ = self.root_path, self.client, self.contexts
+        _ = self.root_path, self.client
+        for options in ({}, *map(only, TLS_VERSIONS)):
+            cached_context(self.certificate, **options)
 
     def put(self, name: str, data: bytes, mode: int = 0o600) -> str:
         """Write a file, and return its path."""

@@ -9,6 +9,7 @@ from babar_tls.backends import Capabilities, StreamFacts, TlsBackend, TlsStream
 from babar_tls.config.enums import TlsVerify, TlsVersion
 from babar_tls.errors import ConfigError, Error
 from babar_tls.testing.backend_checks._check import ALERT_RECORD, Trial, check, raised
+from babar_tls.testing.backend_checks._fixtures import cached_context
 from babar_tls.testing.backend_checks._pair import NAME
 from babar_tls.tls.material import TlsMaterial
 
@@ -23,9 +24,8 @@ _ROUNDS = 10  # a handshake has two or three
 def complete(trial: Trial) -> None:
     """The backend has every attribute and method of the contract, and they are of the right types."""
     _check_attributes(trial.backend)
-    server = trial.fixtures.contexts[None]
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    peer = server.wrap_bio(incoming, outgoing, server_side=True)
+    peer = cached_context(trial.fixtures.certificate).wrap_bio(incoming, outgoing, server_side=True)
     stream = _stream(trial)
     for _ in range(_ROUNDS):
         is_complete = _call(stream, "do_handshake", bool)

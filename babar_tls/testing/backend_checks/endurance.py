@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from babar_tls.errors import CertificateError, Error
-from babar_tls.testing._tls_contexts import server_context
 from babar_tls.testing.backend_checks._check import ALERT_RECORD, NotApplicable, Trial, check, explain, raised, same
 from babar_tls.testing.backend_checks._child_process import run_in_child
 from babar_tls.testing.backend_checks._pair import NAME
@@ -21,7 +20,6 @@ from babar_tls.testing.backend_checks._pair import NAME
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from babar_tls.backends import TlsStream
     from babar_tls.tls.connection import TlsConnection
 
 
@@ -41,12 +39,11 @@ def threads(trial: Trial) -> None:
     def work(index: int) -> None:
         name = f"t{index}.example.com"
         certificate = trial.fixtures.authority.issue(name)
-        context = server_context(certificate)
         try:
             barrier.wait()
             for turn in range(_EACH):
                 wrong = (turn + index) % 5 == 0
-                pair = trial.pair(NAME if wrong else name, context=context)
+                pair = trial.pair(NAME if wrong else name, certificate=certificate)
                 if wrong:
                     error = raised(CertificateError, "handshake with a server of another name", pair.handshake)
                     assert name in str(error), f"the error is another connection's: {error}"
@@ -128,14 +125,10 @@ def memory(trial: Trial) -> None:
 def given_up(trial: Trial, stage: str) -> None:
     """A stream is freed with the last reference to it, at any stage, and without an exception."""
     with _noted_unraisable() as noted:
-        stream = _stream_at(trial, stage)
+        stream = weakref.ref(trial.pair_at(stage).client._stream)
         gc.collect()
         assert stream() is None, "there still is a reference to the stream"
     assert not noted, f"freeing a stream raised: {'; '.join(noted)}"
-
-
-def _stream_at(trial: Trial, stage: str) -> weakref.ref[TlsStream]:
-    return weakref.ref(trial.pair_at(stage).client._stream)
 
 
 @contextmanager

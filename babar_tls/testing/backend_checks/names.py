@@ -63,8 +63,8 @@ def common_names(trial: Trial) -> None:
 @check()
 def server_name_indication(trial: Trial) -> None:
     """A hostname is sent as SNI, in A-labels; an IP address is not (RFC 6066 §3)."""
-    cases = [(NAME, NAME), ("127.0.0.1", None), ("::1", None), ("bücher.example", "xn--bcher-kva.example")]
-    for hostname, expected in cases:
+    cases = {NAME: NAME, "127.0.0.1": None, "::1": None, "bücher.example": "xn--bcher-kva.example"}
+    for hostname, expected in cases.items():
         for level in (TlsVerify.FULL, TlsVerify.NONE):
             with trial.case(f"{hostname}, verify={level.value}"):
                 pair = trial.pair(hostname, parameters=trial.parameters(verify=level))
