@@ -1,4 +1,4 @@
-"""Blocking and asyncio behind one face, so that a test is written once and run on both."""
+"""One interface for blocking and asyncio sessions, so that a test is written once and runs with both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STYLES = ["blocking", "asyncio"]
 
 
 class _Async:
-    """An `AsyncSession` whose coroutines are run to their end."""
+    """An `AsyncSession` with blocking methods."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, session: AsyncSession) -> None:
         self._loop = loop
@@ -57,7 +57,7 @@ class _Async:
 
 @contextmanager
 def connected(config: Config, style: str) -> Iterator[Any]:
-    """A session in the given style, closed in the end."""
+    """Connect in the given style, and close the session in the end."""
     if style == "blocking":
         with Session.connect(config) as session:
             yield session

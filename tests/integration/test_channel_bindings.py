@@ -1,6 +1,6 @@
-"""Every registered channel binding, by every backend, over real sockets: that it binds, and what it is good for.
+"""All registered channel-binding types with all backends, over real sockets.
 
-PostgreSQL accepts tls-server-end-point alone; `ScramServer` stands in for a server that accepts the others.
+PostgreSQL accepts only tls-server-end-point. `ScramServer` accepts the other types too.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ END_POINT, UNIQUE, EXPORTER = "tls-server-end-point", "tls-unique", "tls-exporte
 PLUS, PLAIN = "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"
 VERSIONS = ["TLSv1.2", "TLSv1.3"]
 NUMBERS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
-#: The version that has the binding, and why the other has not.
-HOME = {
+#: The TLS versions that have the binding, and the error with other versions.
+DEFINED_FOR = {
     END_POINT: (VERSIONS, ""),
     UNIQUE: (["TLSv1.2"], "tls-unique is not defined for TLSv1.3"),
     EXPORTER: (["TLSv1.3"], "tls-exporter requires TLS 1.3, and TLSv1.2 was negotiated"),
 }
-#: What a backend says that lacks it.
-LACKING = {UNIQUE: "does not expose Finished messages", EXPORTER: "does not export keying material"}
+#: The error of a backend without the binding.
+MISSING = {UNIQUE: "does not expose Finished messages", EXPORTER: "does not export keying material"}
 
 
 @pytest.fixture(params=STYLES)
@@ -70,14 +70,14 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 class World(NamedTuple):
-    """An authority that the client trusts, the server's certificate, and a client's configuration without a port."""
+    """A CA that the client trusts, the server's certificate, and a client's configuration without a port."""
 
     authority: CertificateAuthority
     certificate: ServerCertificate
     config: Config
 
     def server(self, version: str | None = None, **options: Any) -> ScramServer:
-        """A server of one version of TLS, or of both."""
+        """Return a server with one TLS version, or with both."""
         number = NUMBERS[version] if version else None
         bounds = {"minimum_version": number, "maximum_version": number}
         return ScramServer({"app": PASSWORD}, self.certificate, **bounds, **options)
@@ -97,31 +97,32 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(authority, authority.issue("localhost", "127.0.0.1"), config)
 
 
-def why_not(backend: str, binding: str, version: str) -> str | None:
-    """Why there is no such binding, `None` where there is: by the RFCs, and by what the backend says of itself."""
-    versions, reason = HOME[binding]
+def unsupported_reason(backend: str, binding: str, version: str) -> str | None:
+    """Return the reason why a binding is not possible; None if it is."""
+    versions, reason = DEFINED_FOR[binding]
     if version not in versions:
         return reason
-    return None if binding in get_backend(backend).capabilities.channel_bindings else LACKING[binding]
+    return None if binding in get_backend(backend).capabilities.channel_bindings else MISSING[binding]
 
 
-def need(backend: str, binding: str) -> None:
+def skip_without(backend: str, binding: str) -> None:
     if binding not in get_backend(backend).capabilities.channel_bindings:
-        pytest.skip(f"{backend} has no {binding}: test_each_binding says so")
+        pytest.skip(f"{backend} does not provide {binding}")
     if binding == EXPORTER:
-        pytest.importorskip("OpenSSL", reason="the server's exporter")
+        pytest.importorskip("OpenSSL", reason="the server needs pyOpenSSL for tls-exporter")
 
 
-# Each binding, each version, each backend --------------------------------------------------------------------------
+# Each binding, version and backend ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("negotiation", ["postgres", "direct"])
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("binding", CHANNEL_BINDING_TYPES)
-def test_each_binding(*, world: World, backend: str, style: str, binding: str, version: str, negotiation: str) -> None:
-    """It binds, and the server agrees; or ``require`` says why not, and ``prefer`` logs in without, and says so."""
-    pytest.importorskip("OpenSSL", reason="the server that has every binding")
-    reason = why_not(backend, binding, version)
+def test_binding_is_accepted_by_server_or_reported_as_unsupported(
+    *, world: World, backend: str, style: str, binding: str, version: str, negotiation: str
+) -> None:
+    pytest.importorskip("OpenSSL", reason="the server needs pyOpenSSL for tls-exporter")
+    reason = unsupported_reason(backend, binding, version)
     with world.server(version) as server:
         config = world.client(
             server.port,
@@ -154,21 +155,20 @@ def test_each_binding(*, world: World, backend: str, style: str, binding: str, v
 
 
 @pytest.mark.parametrize(("binding", "version"), [(UNIQUE, "TLSv1.3"), (EXPORTER, "TLSv1.2")])
-def test_going_without_is_logged(
+def test_login_without_preferred_binding_sends_n_and_is_logged(
     *, world: World, backend: str, style: str, binding: str, version: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who prefers a binding and does not get it reads in the log why; it is never ``y``, which would be a lie."""
+    """The flag ``y`` would state that the client supports the binding."""
     with world.server(version) as server, caplog.at_level(logging.WARNING, "babar_tls"):
         config = world.client(server.port, tls_backend=backend, channel_binding_type=binding)
         with connected(config, style) as session:
             assert (session.security.gs2_flag, session.security.channel_bound) == ("n", False)
     (record,) = caplog.records
-    assert f"channel binding is not possible: {HOME[binding][1]}" in record.getMessage()
+    assert f"channel binding is not possible: {DEFINED_FOR[binding][1]}" in record.getMessage()
     assert [login.gs2_flag for login in server.logins] == ["n"]
 
 
-def test_the_exporter_that_an_engine_lacks(world: World, style: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The standard library has no exporter, on any version: required it fails, preferred it is done without."""
+def test_exporter_is_unsupported_by_stdlib_backend(world: World, style: str, caplog: pytest.LogCaptureFixture) -> None:
     with world.server("TLSv1.3") as server, caplog.at_level(logging.WARNING, "babar_tls"):
         config = world.client(server.port, tls_backend="stdlib", channel_binding_type=EXPORTER)
         with (
@@ -181,8 +181,8 @@ def test_the_exporter_that_an_engine_lacks(world: World, style: str, caplog: pyt
     assert "does not export keying material" in caplog.text
 
 
-def test_bytes_that_bind_nothing(world: World) -> None:
-    """For tls-unique `ssl` returns bytes on TLS 1.3 too (RFC 8446 §C.5: undefined); nobody here asks for them."""
+def test_tls_unique_is_refused_with_tls13(world: World) -> None:
+    """`ssl` returns bytes for tls-unique with TLS 1.3 too, for which it is not defined (RFC 8446 §C.5)."""
     with (
         world.server("TLSv1.3") as server,
         socket.create_connection((server.host, server.port), timeout=10) as sock,
@@ -192,20 +192,19 @@ def test_bytes_that_bind_nothing(world: World) -> None:
         with stream:
             assert stream.version() == "TLSv1.3"
             assert stream.get_channel_binding("tls-unique")
-            facts = SimpleNamespace(version=stream.version(), first_finished_message=lambda: b"never asked for")
+            facts = SimpleNamespace(version=stream.version(), first_finished_message=lambda: b"unused")
             with pytest.raises(ChannelBindingUnsupported, match=r"not defined for TLSv1\.3"):
                 channel_binding_data(UNIQUE, cast("Any", facts))
 
 
 @pytest.mark.parametrize("server_backend", ["stdlib", "openssl"])
 @pytest.mark.parametrize(("binding", "version"), [(END_POINT, "TLSv1.2"), (END_POINT, "TLSv1.3"), (UNIQUE, "TLSv1.2")])
-def test_either_engine_of_the_server(
+def test_binding_does_not_depend_on_tls_library_of_server(
     *, world: World, backend: str, style: str, server_backend: Any, binding: str, version: str
 ) -> None:
-    """The two ends need not be the same library for the two to agree."""
-    need(backend, binding)
+    skip_without(backend, binding)
     if server_backend == "openssl":
-        pytest.importorskip("OpenSSL", reason="the backend of the server")
+        pytest.importorskip("OpenSSL", reason="the server uses pyOpenSSL")
     with world.server(version, tls_backend=server_backend) as server:
         config = world.client(server.port, tls_backend=backend, channel_binding="require", channel_binding_type=binding)
         with connected(config, style) as session:
@@ -214,10 +213,9 @@ def test_either_engine_of_the_server(
 
 
 @pytest.mark.parametrize("binding", CHANNEL_BINDING_TYPES)
-def test_each_connection_has_its_own(world: World, backend: str, style: str, binding: str) -> None:
-    """Reconnecting, with keys from the cache and perhaps a ticket from the last time, binds anew each time."""
-    need(backend, binding)
-    with world.server(HOME[binding][0][0]) as server:
+def test_each_connection_is_bound_with_cached_keys(world: World, backend: str, style: str, binding: str) -> None:
+    skip_without(backend, binding)
+    with world.server(DEFINED_FOR[binding][0][0]) as server:
         config = world.client(server.port, tls_backend=backend, channel_binding="require", channel_binding_type=binding)
         for _ in range(3):
             with connected(config, style) as session:
@@ -226,19 +224,18 @@ def test_each_connection_has_its_own(world: World, backend: str, style: str, bin
     assert (server.refusals, server.errors) == ([], [])
 
 
-# A man in the middle -----------------------------------------------------------------------------------------------
+# Man in the middle -------------------------------------------------------------------------------------------------
 
-#: A binding, and a version that has it.
-AGAINST = [(END_POINT, "TLSv1.2"), (END_POINT, "TLSv1.3"), (UNIQUE, "TLSv1.2"), (EXPORTER, "TLSv1.3")]
+#: Bindings with the TLS versions that have them.
+BINDINGS = [(END_POINT, "TLSv1.2"), (END_POINT, "TLSv1.3"), (UNIQUE, "TLSv1.2"), (EXPORTER, "TLSv1.3")]
 
 
 @pytest.mark.parametrize("policy", ["require", "prefer"])
-@pytest.mark.parametrize(("binding", "version"), AGAINST)
-def test_an_attacker_with_another_certificate(
+@pytest.mark.parametrize(("binding", "version"), BINDINGS)
+def test_attacker_with_other_certificate_is_refused_by_server(
     *, world: World, backend: str, style: str, binding: str, version: str, policy: str
 ) -> None:
-    """Every binding finds out an attacker whose certificate the client accepts: the server says so, nothing is read."""
-    need(backend, binding)
+    skip_without(backend, binding)
     another = world.authority.issue("localhost", "127.0.0.1")
     with world.server(version) as server, TlsInterceptor(server.host, server.port, another) as attacker:
         config = world.client(
@@ -256,12 +253,11 @@ def test_an_attacker_with_another_certificate(
     assert (server.logins, server.errors) == ([], [])
 
 
-@pytest.mark.parametrize(("binding", "version"), AGAINST)
-def test_an_attacker_with_the_servers_own_key(
+@pytest.mark.parametrize(("binding", "version"), BINDINGS)
+def test_attacker_with_key_of_server_is_detected_except_by_end_point(
     *, world: World, backend: str, style: str, binding: str, version: str
 ) -> None:
-    """An attacker who has stolen the server's key presents its end-point: only the other two see two connections."""
-    need(backend, binding)
+    skip_without(backend, binding)
     with world.server(version) as server, TlsInterceptor(server.host, server.port, world.certificate) as attacker:
         config = world.client(
             attacker.port,
@@ -274,7 +270,7 @@ def test_an_attacker_with_the_servers_own_key(
             with connected(config, style) as session:
                 assert session.security.channel_bound
                 assert session.query("select 1") == [("1",)]
-            assert b"select 1" in attacker.seen  # blind: it binds to the key's owner, and here there are two
+            assert b"select 1" in attacker.seen  # the binding proves the key, which the attacker has too
             assert [login.channel_binding_type for login in server.logins] == [END_POINT]
         else:
             with (
@@ -288,12 +284,9 @@ def test_an_attacker_with_the_servers_own_key(
     assert server.errors == []
 
 
-@pytest.mark.parametrize(("binding", "version"), AGAINST)
-def test_an_attacker_who_hides_the_binding(
-    *, world: World, backend: str, style: str, binding: str, version: str
-) -> None:
-    """With PLUS taken out of the offer the client says ``y``, and the server knows that it has been lied to."""
-    need(backend, binding)
+@pytest.mark.parametrize(("binding", "version"), BINDINGS)
+def test_removed_scram_plus_is_detected(*, world: World, backend: str, style: str, binding: str, version: str) -> None:
+    skip_without(backend, binding)
     with (
         world.server(version) as server,
         TlsInterceptor(server.host, server.port, world.certificate, strip_plus=True) as attacker,
@@ -314,8 +307,7 @@ def test_an_attacker_who_hides_the_binding(
     assert (server.logins, server.errors) == ([], [])
 
 
-def test_an_attacker_who_meets_no_binding(world: World, backend: str, style: str) -> None:
-    """What all this is for: without a binding the attacker with another certificate reads along."""
+def test_attacker_is_not_detected_without_binding(world: World, backend: str, style: str) -> None:
     another = world.authority.issue("localhost", "127.0.0.1")
     with world.server() as server, TlsInterceptor(server.host, server.port, another) as attacker:
         with connected(world.client(attacker.port, tls_backend=backend, channel_binding="disable"), style) as session:
@@ -324,22 +316,22 @@ def test_an_attacker_who_meets_no_binding(world: World, backend: str, style: str
     assert [login.gs2_flag for login in server.logins] == ["n"]
 
 
-# An implementation that we did not write ---------------------------------------------------------------------------
+# The independent implementation scramp -----------------------------------------------------------------------------
 
 
-def need_scramp() -> Any:
+def import_scramp() -> Any:
     """Import scramp, or skip the test."""
     return pytest.importorskip("scramp", minversion="1.5", reason="this test needs scramp 1.5 or later")
 
 
 def scramp_login(server: ScramServer, binding: str) -> None:
-    """Log in with the client of scramp, which asks the TLS socket for the data itself."""
-    scramp = need_scramp()
+    """Log in with the client of scramp, which reads the binding data from the TLS socket itself."""
+    scramp = import_scramp()
 
     def body(stream: ssl.SSLSocket) -> bytes:
         head = b""
         while len(head) < 5:
-            head += stream.recv(5 - len(head)) or pytest.fail("the server has hung up")
+            head += stream.recv(5 - len(head)) or pytest.fail("the server closed the connection")
         payload = b""
         while len(payload) < int.from_bytes(head[1:], "big") - 4:
             payload += stream.recv(int.from_bytes(head[1:], "big") - 4 - len(payload))
@@ -353,43 +345,39 @@ def scramp_login(server: ScramServer, binding: str) -> None:
         with stream:
             stream.sendall(messages.startup([("user", "app")]))
             offered = [name.decode() for name in body(stream).split(b"\0") if name]
-            client = scramp.ScramClient(offered, "whoever", PASSWORD, channel_binding=(binding, stream))
+            client = scramp.ScramClient(offered, "ignored", PASSWORD, channel_binding=(binding, stream))
             assert client.mechanism_name == PLUS
             stream.sendall(messages.sasl_initial_response(PLUS, client.get_client_first().encode()))
             client.set_server_first(body(stream).decode())
             stream.sendall(messages.sasl_response(client.get_client_final().encode()))
-            client.set_server_final(body(stream).decode())  # raises if the server does not know the password
+            client.set_server_final(body(stream).decode())  # raises if the server signature is wrong
             assert body(stream) == b""  # AuthenticationOk
             stream.sendall(messages.TERMINATE)
 
 
 @pytest.mark.parametrize("server_backend", ["stdlib", "openssl"])
 @pytest.mark.parametrize(("binding", "version"), [(END_POINT, "TLSv1.2"), (END_POINT, "TLSv1.3"), (UNIQUE, "TLSv1.2")])
-def test_scramp_logs_in(world: World, binding: str, version: str, server_backend: Any) -> None:
-    """The client of scramp derives the same data from its end as the server from the other."""
-    need_scramp()
+def test_client_of_scramp_logs_in(world: World, binding: str, version: str, server_backend: Any) -> None:
+    import_scramp()
     if server_backend == "openssl":
-        pytest.importorskip("OpenSSL", reason="the backend of the server")
+        pytest.importorskip("OpenSSL", reason="the server uses pyOpenSSL")
     with world.server(version, tls_backend=server_backend) as server:
         scramp_login(server, binding)
     assert server.logins == [ScramLogin("app", PLUS, "p", binding, version)]
     assert (server.refusals, server.errors) == ([], [])
 
 
-def test_scramp_binds_by_unique_on_tls13_and_is_refused(world: World) -> None:
-    """Scramp takes the bytes that `ssl` has for tls-unique on TLS 1.3, where it is undefined; the server has none."""
-    need_scramp()
+def test_tls_unique_of_scramp_is_refused_with_tls13(world: World) -> None:
+    """Scramp uses the bytes that `ssl` returns for tls-unique with TLS 1.3, for which it is not defined."""
+    import_scramp()
     with world.server("TLSv1.3") as server, pytest.raises(ServerError, match="unsupported SCRAM channel-binding type"):
         scramp_login(server, UNIQUE)
     assert server.logins == []
 
 
-def test_scramp_has_no_exporter() -> None:
-    """It refuses the type by name, even where one has the data: nobody independent can prove tls-exporter here.
-
-    What can, does so in tests/testing/test_scram_server.py, with the RFC's label written out.
-    """
-    scramp = need_scramp()
+def test_scramp_does_not_support_exporter() -> None:
+    """tests/testing/test_scram_server.py computes the binding data of tls-exporter independently instead."""
+    scramp = import_scramp()
     with pytest.raises(scramp.ScramException, match="not supported by Scramp"):
         scramp.ScramClient([PLUS], "app", PASSWORD, channel_binding=(EXPORTER, bytes(32)))
     with pytest.raises(scramp.ScramException, match="not supported by Scramp"):
@@ -397,10 +385,9 @@ def test_scramp_has_no_exporter() -> None:
 
 
 @pytest.mark.parametrize(("binding", "version"), [(END_POINT, "TLSv1.2"), (END_POINT, "TLSv1.3"), (UNIQUE, "TLSv1.2")])
-def test_scramp_accepts_our_client(*, world: World, backend: str, style: str, binding: str, version: str) -> None:
-    """The server of scramp, asked for the data by its own means, accepts our client and is accepted by it."""
-    scramp = need_scramp()
-    need(backend, binding)
+def test_server_of_scramp_accepts_login(*, world: World, backend: str, style: str, binding: str, version: str) -> None:
+    scramp = import_scramp()
+    skip_without(backend, binding)
     mechanism = scramp.ScramMechanism(PLUS)
     stored = mechanism.make_auth_info(PASSWORD)
     flags: list[str] = []
@@ -412,7 +399,7 @@ def test_scramp_accepts_our_client(*, world: World, backend: str, style: str, bi
         send_request(peer, 10, f"{PLUS}\0{PLAIN}\0\0".encode())
         name, first = parse_sasl_initial_response(receive_sasl_response(peer))
         assert name == PLUS
-        # scramp wants a user name, and PostgreSQL's clients send none: it is shown one, and signs what was sent.
+        # scramp requires a user name, which clients of PostgreSQL do not send. The signature covers what was sent.
         server.set_client_first(first.decode().replace("n=,", "n=app,", 1))
         server.client_first_bare = first.decode().split(",", 2)[2]
         flags.append(str(server.gs2_header))
@@ -432,17 +419,16 @@ def test_scramp_accepts_our_client(*, world: World, backend: str, style: str, bi
     assert flags == [f"p={binding},,"]
 
 
-# PostgreSQL itself --------------------------------------------------------------------------------------------------
+# PostgreSQL ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("policy", ["require", "prefer"])
 @pytest.mark.parametrize(("binding", "version"), [(UNIQUE, "TLSv1.2"), (EXPORTER, "TLSv1.3")])
-def test_postgresql_refuses_the_others(
+def test_postgresql_refuses_other_bindings(
     *, tls_server: PostgresServer, backend: str, style: str, binding: str, version: str, policy: str
 ) -> None:
-    """PostgreSQL 17 knows one type; asked for another it says so itself, and nobody logs in."""
     if binding not in get_backend(backend).capabilities.channel_bindings:
-        pytest.skip(f"{backend} has no {binding} to ask with")
+        pytest.skip(f"{backend} does not provide {binding}")
     config = tls_server.config(
         user="scram_role",
         password=PASSWORD,
@@ -457,93 +443,87 @@ def test_postgresql_refuses_the_others(
     assert f'unsupported SCRAM channel-binding type "{binding}"' in str(caught.value)
 
 
-# The parameter of 2018 ----------------------------------------------------------------------------------------------
+# The keyword scram_channel_binding ----------------------------------------------------------------------------------
 
 
-def by_string(world: World, port: int, text: str, **changes: Any) -> Config:
-    """A client from a connection string of that time, with no environment about it."""
+def config_from_string(world: World, port: int, text: str, **changes: Any) -> Config:
+    """Return a configuration from a connection string, without environment variables."""
     root = world.config.tls_root_cert_path
     string = f"host=127.0.0.1 port={port} user=app sslmode=verify-full sslrootcert='{root}' {text}"
     return Config.from_conninfo(string, allow_files=True, environ={}, password=PASSWORD, **changes)
 
 
-def test_scram_channel_binding_default(world: World, backend: str, style: str) -> None:
-    """Not given, it binds by tls-server-end-point, on either version; in 2018 by tls-unique, which TLS 1.3 ended."""
+def test_default_binding_is_end_point(world: World, backend: str, style: str) -> None:
+    """In development versions of PostgreSQL 11 the default was tls-unique, which TLS 1.3 does not have."""
     for version in VERSIONS:
         with (
             world.server(version) as server,
-            connected(by_string(world, server.port, "", tls_backend=backend), style) as session,
+            connected(config_from_string(world, server.port, "", tls_backend=backend), style) as session,
         ):
             assert session.security.channel_bound
         assert server.logins == [ScramLogin("app", PLUS, "p", END_POINT, version)]
 
 
-@pytest.mark.parametrize(("binding", "version"), AGAINST)
-def test_scram_channel_binding_selects_a_type(
+@pytest.mark.parametrize(("binding", "version"), BINDINGS)
+def test_scram_channel_binding_selects_type(
     *, world: World, backend: str, style: str, binding: str, version: str
 ) -> None:
-    """A type is selected by its name: tls-unique, the default of 2018, still binds where there is TLS 1.2."""
-    need(backend, binding)
+    skip_without(backend, binding)
     with world.server(version) as server:
-        config = by_string(world, server.port, f"scram_channel_binding={binding}", tls_backend=backend)
+        config = config_from_string(world, server.port, f"scram_channel_binding={binding}", tls_backend=backend)
         with connected(config, style) as session:
             assert session.security.channel_binding_type == binding
     assert server.logins == [ScramLogin("app", PLUS, "p", binding, version)]
 
 
-def test_scram_channel_binding_empty_disables(world: World, backend: str, style: str) -> None:
-    """An empty value disables it: the client says ``n``, and plain SCRAM is used."""
+def test_empty_scram_channel_binding_disables_binding(world: World, backend: str, style: str) -> None:
     with world.server() as server:
-        config = by_string(world, server.port, "scram_channel_binding=''", tls_backend=backend)
+        config = config_from_string(world, server.port, "scram_channel_binding=''", tls_backend=backend)
         with connected(config, style) as session:
             assert session.security.auth_method == "scram-sha-256"
     assert [(login.mechanism, login.gs2_flag) for login in server.logins] == [(PLAIN, "n")]
 
 
 @pytest.mark.parametrize("name", ["tls-server-endpoint", "not-exists", "tls-unique-for-telnet", "TLS-UNIQUE"])
-def test_scram_channel_binding_wrong_type_fails_visibly(world: World, name: str) -> None:
-    """A name that is no type's is an error that shows it, before anything is connected."""
+def test_unknown_scram_channel_binding_is_refused_before_connecting(world: World, name: str) -> None:
     with world.server() as server:
         with pytest.raises(ConfigError, match="invalid scram_channel_binding value") as caught:
-            by_string(world, server.port, f"scram_channel_binding={name}")
+            config_from_string(world, server.port, f"scram_channel_binding={name}")
         assert name in str(caught.value)
     assert server.connections == 0
 
 
 @pytest.mark.parametrize(("binding", "version"), [(UNIQUE, "TLSv1.3"), (EXPORTER, "TLSv1.2")])
-def test_scram_channel_binding_unsupported_type_fails_visibly(
+def test_scram_channel_binding_without_type_in_tls_version_fails(
     *, world: World, backend: str, style: str, binding: str, version: str
 ) -> None:
-    """A type that the connection does not have is an error, and never a login with ``n``."""
     with world.server(version) as server:
-        config = by_string(world, server.port, f"scram_channel_binding={binding}", tls_backend=backend)
+        config = config_from_string(world, server.port, f"scram_channel_binding={binding}", tls_backend=backend)
         with pytest.raises(ChannelBindingUnsupported) as caught, connected(config, style):
             pass
-        assert HOME[binding][1] in str(caught.value)
+        assert DEFINED_FOR[binding][1] in str(caught.value)
     assert (server.logins, server.refusals, server.errors) == ([], [], [])
 
 
-def test_scram_channel_binding_type_that_the_engine_lacks_fails_visibly(world: World, style: str) -> None:
-    """So is one that the backend does not have."""
+def test_scram_channel_binding_without_type_in_backend_fails(world: World, style: str) -> None:
     with world.server("TLSv1.3") as server:
-        config = by_string(world, server.port, f"scram_channel_binding={EXPORTER}", tls_backend="stdlib")
+        config = config_from_string(world, server.port, f"scram_channel_binding={EXPORTER}", tls_backend="stdlib")
         with pytest.raises(ChannelBindingUnsupported, match="does not export"), connected(config, style):
             pass
     assert server.logins == []
 
 
 @pytest.mark.parametrize("binding", CHANNEL_BINDING_TYPES)
-def test_scram_channel_binding_type_that_the_server_refuses(
+def test_scram_channel_binding_not_accepted_by_server_fails(
     world: World, backend: str, style: str, binding: str
 ) -> None:
-    """A type that the server does not accept is refused by it, in PostgreSQL's way."""
-    need(backend, binding)
-    version = HOME[binding][0][-1]
+    skip_without(backend, binding)
+    version = DEFINED_FOR[binding][0][-1]
     others = [END_POINT] if binding != END_POINT else [UNIQUE, EXPORTER]
     if EXPORTER in others:
-        pytest.importorskip("OpenSSL", reason="the server's exporter")
+        pytest.importorskip("OpenSSL", reason="the server needs pyOpenSSL for tls-exporter")
     with world.server(version, channel_bindings=others) as server:
-        config = by_string(world, server.port, f"scram_channel_binding={binding}", tls_backend=backend)
+        config = config_from_string(world, server.port, f"scram_channel_binding={binding}", tls_backend=backend)
         with (
             pytest.raises(ServerError, match="unsupported SCRAM channel-binding type") as caught,
             connected(config, style),
@@ -554,12 +534,11 @@ def test_scram_channel_binding_type_that_the_server_refuses(
 
 
 @pytest.mark.parametrize("binding", [UNIQUE, EXPORTER])
-def test_scram_channel_binding_unsupported_by_postgresql(
+def test_scram_channel_binding_not_accepted_by_postgresql_fails(
     tls_server: PostgresServer, backend: str, style: str, binding: str
 ) -> None:
-    """PostgreSQL 17, which has neither of these, says so; its words reach the user."""
     if binding not in get_backend(backend).capabilities.channel_bindings:
-        pytest.skip(f"{backend} has no {binding} to ask with")
+        pytest.skip(f"{backend} does not provide {binding}")
     bound = "ssl_max_protocol_version=TLSv1.2" if binding == UNIQUE else ""
     string = (
         f"host=localhost port={tls_server.port} user=scram_role dbname=postgres sslmode=verify-full "
@@ -571,27 +550,25 @@ def test_scram_channel_binding_unsupported_by_postgresql(
         pass
 
 
-def test_scram_channel_binding_without_plus(world: World, backend: str, style: str) -> None:
-    """A server that offers no binding is an error where a type was named; in 2018 the client went on without."""
+def test_scram_channel_binding_requires_offer_of_server(world: World, backend: str, style: str) -> None:
+    """Development versions of PostgreSQL 11 continued without binding."""
     with world.server(mechanisms=[PLAIN]) as server:
-        config = by_string(world, server.port, f"scram_channel_binding={END_POINT}", tls_backend=backend)
+        config = config_from_string(world, server.port, f"scram_channel_binding={END_POINT}", tls_backend=backend)
         with pytest.raises(AuthError, match="server did not offer an authentication method"), connected(config, style):
             pass
-        with connected(by_string(world, server.port, "", tls_backend=backend), style) as session:
+        with connected(config_from_string(world, server.port, "", tls_backend=backend), style) as session:
             assert session.security.gs2_flag == "y"
     assert [login.gs2_flag for login in server.logins] == ["y"]
 
 
 @pytest.mark.parametrize("where", ["host=/run/s", "host=h sslmode=disable", "host=h,/run/s", "host=h tls_mode=disable"])
 def test_scram_channel_binding_without_tls_is_ignored(where: str) -> None:
-    """Where there is no TLS by configuration a named type demands nothing, as in 2018."""
     config = Config.from_conninfo(f"{where} user=u scram_channel_binding=tls-unique", environ={})
     assert (config.channel_binding.value, config.channel_binding_type) == ("prefer", UNIQUE)
 
 
 @pytest.mark.parametrize("policy", ["prefer", "disable", "require"])
-def test_scram_channel_binding_beside_channel_binding(policy: str) -> None:
-    """``channel_binding``, which came later, says how strictly; the older word then says what."""
+def test_channel_binding_takes_precedence_over_scram_channel_binding(policy: str) -> None:
     text = f"host=h user=u channel_binding={policy} scram_channel_binding=tls-exporter"
     config = Config.from_conninfo(text, environ={})
     assert (config.channel_binding.value, config.channel_binding_type) == (policy, EXPORTER)

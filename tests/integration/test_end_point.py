@@ -1,4 +1,4 @@
-"""The end-point hash against the only judge that counts: the server, which hashes its own certificate."""
+"""The end-point hash, compared with that of PostgreSQL, which hashes its own certificate."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ CipherString = DEFAULT@SECLEVEL=0
 
 @pytest.fixture(scope="module")
 def lax_server() -> Iterator[PostgresServer]:
-    """A server that loads certificates with weak signatures."""
+    """Start a server that loads certificates with weak signatures."""
     with PostgresServer(files={"openssl.cnf": OPENSSL_CONF}, environment={"OPENSSL_CONF": "openssl.cnf"}) as server:
         yield server
 
 
-#: What rustls verifies of these; with others it does not connect at all.
+#: The hashes that rustls supports. With others it does not connect.
 VERIFIED_BY_RUSTLS = {"sha256", "sha384", "sha512"}
 
 
 @pytest.mark.parametrize(("key", "options", "expected"), SIGNATURES, ids=str)
-def test_the_server_agrees(
+def test_end_point_hash_is_that_of_the_server(
     lax_server: PostgresServer, key: str, options: dict[str, Any], expected: str | None, tmp_path: Path
 ) -> None:
-    """Whatever signed the certificate, the server computes the same hash; where none is defined, we say so.
+    """Without a hash function in the signature algorithm, the login is unbound with a warning.
 
-    An backend that lets an unverified server show anybody's certificate binds to verified ones alone.
+    A backend that does not check an unverified server's key binds only to verified servers.
     """
     authority = CertificateAuthority(key=key)
     certificate = authority.issue("localhost", "127.0.0.1", key="p256", **options)
@@ -130,7 +130,7 @@ def renamed(certificate: ServerCertificate, algorithm: bytes) -> ServerCertifica
 
 
 @pytest.mark.parametrize("signature", UNKNOWN_TO_OPENSSL)
-def test_a_hash_that_the_server_does_not_know_is_not_bound(lax_server: PostgresServer, signature: str) -> None:
+def test_hash_unknown_to_the_server_is_not_bound(lax_server: PostgresServer, signature: str) -> None:
     """The server would refuse the client: "could not determine server certificate signature algorithm".
 
     With OpenSSL's default security level the server does not even load such a certificate.
@@ -147,7 +147,7 @@ def test_a_hash_that_the_server_does_not_know_is_not_bound(lax_server: PostgresS
 
 
 def test_ecdsa_with_sha3_is_bound(lax_server: PostgresServer) -> None:
-    """OpenSSL 3.5 knows its hash; OpenSSL 3.0 does not load such a certificate for a server."""
+    """OpenSSL 3.5 supports this signature; with OpenSSL 3.0 a server does not load such a certificate."""
     issued = CertificateAuthority("p256").issue("localhost", "127.0.0.1", hash="sha3-256")
     lax_server.set_certificate(issued)
     config = lax_server.config(tls_verify="none", tls_root_cert_path=None, tls_default_roots=True)

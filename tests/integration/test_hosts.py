@@ -1,4 +1,4 @@
-"""Several hosts, on real servers: who is asked, in which order, for how long, and what the error then lists."""
+"""Several hosts, on real servers: the order, the timeouts, and the attempts in the error."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def nobody() -> int:
-    """A port where nobody listens."""
+def closed_port() -> int:
+    """Return a port on which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
 
 
 @pytest.fixture
-def silent() -> Iterator[int]:
-    """A port where a server listens that never says anything."""
+def silent_port() -> Iterator[int]:
+    """Return a port of a server that sends nothing."""
 
     def script(peer: ScriptedPeer) -> None:
         while peer.receive():
@@ -54,16 +54,18 @@ def silent() -> Iterator[int]:
         yield server.port
 
 
-def to(server: PostgresServer, *ports: int, **overrides: Any) -> Config:
+def config_for(server: PostgresServer, *ports: int, **overrides: Any) -> Config:
     hosts = [Host("127.0.0.1", port) for port in ports]
     return server.config(user="scram_role", password=PASSWORD).replace(hosts=hosts, **overrides)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("style", STYLES)
-def test_the_second_answers(tls_server: PostgresServer, nobody: int, backend: str, style: str) -> None:
-    """Where the first host does not answer the second serves, is reported, and is the one to cancel at."""
-    config = to(tls_server, nobody, tls_server.port, tls_backend=backend)
+def test_second_host_is_used_if_the_first_does_not_listen(
+    tls_server: PostgresServer, closed_port: int, backend: str, style: str
+) -> None:
+    """The report names the second host, and cancel requests go to it."""
+    config = config_for(tls_server, closed_port, tls_server.port, tls_backend=backend)
     with connected(config, style) as session:
         assert session.query("select current_user") == [("scram_role",)]
         assert session.host == Host("127.0.0.1", tls_server.port)
@@ -74,16 +76,15 @@ def test_the_second_answers(tls_server: PostgresServer, nobody: int, backend: st
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_nobody_answers(tls_server: PostgresServer, nobody: int, style: str) -> None:
-    """The error lists every host with its reason."""
-    hosts = [Host("127.0.0.1", nobody), Host("localhost", nobody, "127.0.0.1"), Host("no-such-host.invalid")]
+def test_error_lists_every_host_with_its_reason(tls_server: PostgresServer, closed_port: int, style: str) -> None:
+    hosts = [Host("127.0.0.1", closed_port), Host("localhost", closed_port, "127.0.0.1"), Host("no-such-host.invalid")]
     with (
         pytest.raises(Unreachable) as caught,
-        connected(to(tls_server, nobody).replace(hosts=hosts), style),
+        connected(config_for(tls_server, closed_port).replace(hosts=hosts), style),
     ):
         pass
-    refused = f'connection to server at "127.0.0.1", port {nobody} failed: Connection refused'
-    named = f'connection to server at "localhost" (127.0.0.1), port {nobody} failed: Connection refused'
+    refused = f'connection to server at "127.0.0.1", port {closed_port} failed: Connection refused'
+    named = f'connection to server at "localhost" (127.0.0.1), port {closed_port} failed: Connection refused'
     lines = str(caught.value).splitlines()
     assert lines[:2] == [refused, named]
     assert lines[2].startswith(
@@ -93,30 +94,32 @@ def test_nobody_answers(tls_server: PostgresServer, nobody: int, style: str) -> 
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_server_that_says_no_ends_it(
-    tls_server: PostgresServer, plain_server: PostgresServer, nobody: int, style: str
+def test_refusal_ends_the_search(
+    tls_server: PostgresServer, plain_server: PostgresServer, closed_port: int, style: str
 ) -> None:
-    """A wrong password is not tried elsewhere, and a server without TLS is no reason to look for one that has it."""
-    config = to(tls_server, nobody, tls_server.port, tls_server.port, password="wrong")
+    """A wrong password and a missing support of TLS are refusals."""
+    config = config_for(tls_server, closed_port, tls_server.port, tls_server.port, password="wrong")
     before = tls_server.log().count("password authentication failed")
     with pytest.raises(InvalidPassword) as caught, connected(config, style):
         pass
     assert tls_server.log().count("password authentication failed") == before + 1
     assert [type(attempt) for attempt in caught.value.attempts] == [Unreachable, InvalidPassword]
-    with pytest.raises(TlsRefused), connected(to(tls_server, plain_server.port, tls_server.port), style):
+    with pytest.raises(TlsRefused), connected(config_for(tls_server, plain_server.port, tls_server.port), style):
         pass
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_each_host_has_its_time(tls_server: PostgresServer, silent: int, style: str) -> None:
-    """A host that says nothing costs its own connect_timeout, and the next has a whole one."""
-    config = to(tls_server, silent, silent, tls_server.port, connect_timeout=1.5)
+def test_connect_timeout_applies_to_each_host(tls_server: PostgresServer, silent_port: int, style: str) -> None:
+    config = config_for(tls_server, silent_port, silent_port, tls_server.port, connect_timeout=1.5)
     start = time.monotonic()
     with connected(config, style) as session:
         assert session.host.port == tls_server.port
         assert sum(session.security.timings.values()) > 3
     assert time.monotonic() - start > 3
-    with pytest.raises(TimeoutError) as caught, connected(to(tls_server, silent, silent, connect_timeout=0.2), style):
+    with (
+        pytest.raises(TimeoutError) as caught,
+        connected(config_for(tls_server, silent_port, silent_port, connect_timeout=0.2), style),
+    ):
         pass
     assert len(caught.value.attempts) == 2
 
@@ -134,11 +137,11 @@ def test_each_host_has_its_time(tls_server: PostgresServer, silent: int, style: 
         ("prefer-standby", "", None),
     ],
 )
-def test_target_session_attrs(
+def test_target_session_attrs_selects_the_session(
     tls_server: PostgresServer, style: str, wanted: str, settings: str, text: str | None
 ) -> None:
-    """A session is kept if it is what was asked for, and every host is asked before none will do."""
-    config = to(tls_server, tls_server.port, tls_server.port, target_session_attrs=wanted, options=settings)
+    """The error comes after all hosts were tried."""
+    config = config_for(tls_server, tls_server.port, tls_server.port, target_session_attrs=wanted, options=settings)
     if text is None:
         with connected(config, style) as session:
             assert session.query("select 1") == [("1",)]
@@ -150,7 +153,7 @@ def test_target_session_attrs(
 
 @pytest.fixture(scope="module")
 def standby() -> Iterator[PostgresServer]:
-    """A real hot standby. It has no primary to follow: what is in its WAL it has replayed."""
+    """Start a hot standby. It has no primary; it has replayed all of its WAL."""
     settings = {"wal_level": "replica", "max_wal_senders": "10", "hot_standby": "on"}  # as initdb had them
     with PostgresServer(settings=settings, files={"standby.signal": b""}) as server:
         yield server
@@ -169,7 +172,7 @@ WANTED = [
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(("wanted", "standby_first", "primary_first"), WANTED)
-def test_a_real_standby(  # noqa: PLR0917 - pytest passes them by name
+def test_choice_between_primary_and_standby_is_that_of_libpq(  # noqa: PLR0917 - pytest passes them by name
     tls_server: PostgresServer,
     standby: PostgresServer,
     tmp_path: Path,
@@ -178,8 +181,8 @@ def test_a_real_standby(  # noqa: PLR0917 - pytest passes them by name
     standby_first: str,
     primary_first: str,
 ) -> None:
-    """Of a primary and a standby the one is taken that is wanted, as libpq takes it; each has its own password."""
-    pq = pytest.importorskip("psycopg.pq", reason="libpq is the oracle: pip install psycopg[binary]")
+    """Each server has another password."""
+    pq = pytest.importorskip("psycopg.pq", reason="compares with libpq: pip install psycopg[binary]")
     servers = {"standby": standby, "primary": tls_server}
     passfile = tmp_path / "pgpass"
     passfile.write_text("".join(f"*:{server.port}:*:*:{server.password}\n" for server in servers.values()))
@@ -199,19 +202,19 @@ def test_a_real_standby(  # noqa: PLR0917 - pytest passes them by name
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_fallback_goes_to_the_same_address(
-    tls_server: PostgresServer, nobody: int, style: str, monkeypatch: pytest.MonkeyPatch
+def test_fallback_connects_to_the_same_address(
+    tls_server: PostgresServer, closed_port: int, style: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TLS before plain text: the second connection goes where the first went, without looking the name up again."""
+    """The connection without TLS does not look the name up again."""
     lookups = []
 
     def look_up(*arguments: Any, **_: Any) -> list[Any]:
         lookups.append(arguments)
-        places = [("127.0.0.1", nobody), ("127.0.0.1", tls_server.port)]
+        places = [("127.0.0.1", closed_port), ("127.0.0.1", tls_server.port)]
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", place) for place in places]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    config = to(tls_server).replace(
+    config = config_for(tls_server).replace(
         host="db.example", user="nosuch", tls_mode=TlsMode.PREFER, tls_fallback=True, tls_verify="none"
     )
     with pytest.raises(AuthRefused) as caught, connected(config, style):
@@ -224,12 +227,12 @@ def test_a_fallback_goes_to_the_same_address(
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_password_file(tls_server: PostgresServer, style: str, tmp_path: Path) -> None:
-    """The password of each host is looked up when it is tried; a wrong one is blamed on the file."""
+def test_password_file_is_read_for_each_host(tls_server: PostgresServer, style: str, tmp_path: Path) -> None:
+    """The error about a wrong password names the file."""
     passfile = tmp_path / "pgpass"
     passfile.write_text(f"127.0.0.1:{tls_server.port}:*:scram_role:{PASSWORD}\n127.0.0.1:*:*:*:wrong\n")
     passfile.chmod(0o600)
-    config = to(tls_server, tls_server.port, password=None, passfile=str(passfile))
+    config = config_for(tls_server, tls_server.port, password=None, passfile=str(passfile))
     with connected(config, style) as session:
         assert session.security.channel_bound
         assert session.config.password is None
@@ -242,27 +245,27 @@ def test_a_password_file(tls_server: PostgresServer, style: str, tmp_path: Path)
         pass
 
 
-@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="this system cannot tell who listens on a socket")
+@pytest.mark.skipif(
+    not hasattr(socket, "SO_PEERCRED"), reason="this system does not report the owner of a socket's peer"
+)
 @pytest.mark.parametrize("style", STYLES)
-def test_require_peer(tls_server: PostgresServer, style: str) -> None:
-    """A server at a Unix-domain socket must run as the user that was named, and hears nothing if it does not."""
+def test_server_of_another_user_is_refused_before_anything_is_sent(tls_server: PostgresServer, style: str) -> None:
     owner = pwd.getpwuid(os.stat(tls_server.data_dir).st_uid).pw_name  # noqa: PTH116
-    config = to(tls_server).replace(host=str(tls_server.socket_dir), port=tls_server.port, require_peer=owner)
+    config = config_for(tls_server).replace(host=str(tls_server.socket_dir), port=tls_server.port, require_peer=owner)
     with connected(config, style) as session:
         assert session.query("select 1") == [("1",)]
-    other = config.replace(require_peer="somebody else")
+    other = config.replace(require_peer="another user")
     with pytest.raises(AuthError) as caught, connected(other, style):
         pass
-    assert f'requirepeer specifies "somebody else", but actual peer user name is "{owner}"' in str(caught.value)
+    assert f'requirepeer specifies "another user", but actual peer user name is "{owner}"' in str(caught.value)
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no such option")
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system does not support TCP_USER_TIMEOUT")
 @pytest.mark.parametrize("style", STYLES)
-def test_socket_options(tls_server: PostgresServer, style: str) -> None:
-    """The timers of keepalives, and of data that nobody acknowledges, are the socket's."""
+def test_timers_are_set_on_the_socket(tls_server: PostgresServer, style: str) -> None:
     timers = {"keepalives_idle": 11, "keepalives_interval": 7, "keepalives_count": 3, "tcp_user_timeout": 4321}
     names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
-    with connected(to(tls_server, tls_server.port, **timers), style) as session:
+    with connected(config_for(tls_server, tls_server.port, **timers), style) as session:
         sock = getattr(session, "inner", session)._connection._socket
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         found = [sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Login(NamedTuple):
-    """A way to log in: the role that has it, the binding to ask for, and what the report must say."""
+    """A way to log in: the role, the channel binding policy, and the expected values of the report."""
 
     role: str
     channel_binding: ChannelBinding
@@ -48,10 +48,10 @@ LOGINS = {
 
 
 def expected_failure(mode: TlsMode, login: Login, *, server_has_tls: bool) -> type[Error] | None:
-    """Which error the rules demand, `None` where the login must succeed."""
+    """Return the error that the rules require; None if the login must succeed."""
     encrypted = server_has_tls and mode is not TlsMode.DISABLE
     if login.channel_binding is ChannelBinding.REQUIRE and mode is TlsMode.DISABLE:
-        return ConfigError  # cannot even be built
+        return ConfigError  # already when the Config is created
     if mode is TlsMode.REQUIRE and not server_has_tls:
         return TlsRefused
     if login.channel_binding is ChannelBinding.REQUIRE and not encrypted:
@@ -67,7 +67,7 @@ def expected_failure(mode: TlsMode, login: Login, *, server_has_tls: bool) -> ty
 @pytest.mark.parametrize("login", LOGINS)
 @pytest.mark.parametrize("version", list(TlsVersion))
 @pytest.mark.parametrize("server_has_tls", [True, False], ids=["tls-server", "plain-server"])
-def test_connect(
+def test_login_succeeds_only_as_the_rules_allow(
     tls_server: PostgresServer,
     plain_server: PostgresServer,
     caplog: pytest.LogCaptureFixture,
@@ -79,7 +79,7 @@ def test_connect(
     version: TlsVersion,
     server_has_tls: bool,
 ) -> None:
-    """A login succeeds exactly where the rules let it, and the report agrees with the server's view."""
+    """The report is compared with the server's views."""
     server = tls_server if server_has_tls else plain_server
     how = LOGINS[login]
     failure = expected_failure(mode, how, server_has_tls=server_has_tls)

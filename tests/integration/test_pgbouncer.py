@@ -40,13 +40,13 @@ every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 @pytest.fixture(scope="module")
 def pooler(pgbouncer_installed: None, tls_server: PostgresServer) -> Iterator[PgBouncer]:
-    """PgBouncer before the server."""
+    """Start PgBouncer in front of the server."""
     with PgBouncer(tls_server) as running:
         yield running
 
 
 def unbound(pooler: PgBouncer, backend: str = "stdlib", **changes: Any) -> Config:
-    """SCRAM or nothing, and no binding: policy leaves the server one way to authenticate."""
+    """Return a configuration without channel binding that allows only SCRAM."""
     config = pooler.config(user="scram_role", password=PASSWORD, tls_backend=backend)
     return config.replace(channel_binding="disable", require_auth="scram-sha-256", **changes)
 
@@ -56,7 +56,7 @@ def unbound(pooler: PgBouncer, backend: str = "stdlib", **changes: Any) -> Confi
 def test_report_describes_the_connection_to_the_pooler(
     pooler: PgBouncer, tls_server: PostgresServer, backend: str, style: str
 ) -> None:
-    """verify-full verifies the pooler, and SCRAM is not bound. The connection to the server has its own TLS."""
+    """verify-full verifies the pooler, and SCRAM is not bound. The pooler connects to the server separately."""
     config = Config.from_conninfo(pooler.conninfo(host="localhost"), tls_backend=backend)
     with connected(config, style) as session:
         rows = session.query("select current_user, ssl from pg_stat_ssl where pid = pg_backend_pid()")
@@ -75,10 +75,10 @@ def test_report_describes_the_connection_to_the_pooler(
 @both
 @pytest.mark.parametrize("pipelining", [True, False])
 @pytest.mark.parametrize("changes", [{"password": "wrong"}, {"user": "nobody_here"}], ids=["password", "user"])
-def test_a_refused_password_is_an_invalid_password(
+def test_refused_password_is_invalid_password(
     pooler: PgBouncer, style: str, pipelining: bool, changes: dict[str, Any]
 ) -> None:
-    """PgBouncer's SQLSTATE for it is 08P01, which stays."""
+    """The error keeps PgBouncer's SQLSTATE, 08P01."""
     config = unbound(pooler, pipelining=pipelining).replace(**changes)
     with pytest.raises(InvalidPassword) as caught, connected(config, style):
         pass
@@ -88,7 +88,7 @@ def test_a_refused_password_is_an_invalid_password(
 
 @pytest.mark.parametrize("auth_type", ["md5", "plain"])
 @pytest.mark.parametrize("changes", [{"password": "wrong"}, {"user": "nobody_here"}], ids=["password", "user"])
-def test_a_refused_password_is_an_invalid_password_without_scram(
+def test_refused_password_is_invalid_password_without_scram(
     pgbouncer_installed: None, tls_server: PostgresServer, auth_type: str, changes: dict[str, Any]
 ) -> None:
     with PgBouncer(tls_server, settings={"auth_type": auth_type}) as running:
@@ -97,13 +97,13 @@ def test_a_refused_password_is_an_invalid_password_without_scram(
             Session.connect(config)
 
 
-def test_a_database_that_does_not_exist_is_not_about_the_login(pooler: PgBouncer) -> None:
+def test_unknown_database_is_not_a_login_error(pooler: PgBouncer) -> None:
     with pytest.raises(ServerError, match="does not exist") as caught:
         Session.connect(unbound(pooler).replace(database="no_such_database"))
     assert not isinstance(caught.value, AuthError)
 
 
-def test_the_password_file_is_named_if_a_pooler_refuses_its_password(pooler: PgBouncer, tmp_path: Path) -> None:
+def test_error_about_password_from_file_names_the_file(pooler: PgBouncer, tmp_path: Path) -> None:
     path = tmp_path / "pgpass"
     path.write_text("*:*:*:*:wrong\n")
     path.chmod(0o600)
@@ -114,8 +114,9 @@ def test_the_password_file_is_named_if_a_pooler_refuses_its_password(pooler: PgB
 @every_backend
 @both
 @pytest.mark.parametrize("pipelining", [True, False])
-def test_required_binding_is_refused(pooler: PgBouncer, backend: str, style: str, pipelining: bool) -> None:
-    """channel_binding=require fails with an error that names poolers, and not with PgBouncer's."""
+def test_required_binding_fails_with_error_that_names_poolers(
+    pooler: PgBouncer, backend: str, style: str, pipelining: bool
+) -> None:
     config = pooler.config(tls_backend=backend, channel_binding="require", pipelining=pipelining)
     with pytest.raises(ChannelBindingError, match="server did not offer") as caught, connected(config, style):
         pass
@@ -124,8 +125,8 @@ def test_required_binding_is_refused(pooler: PgBouncer, backend: str, style: str
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
-def test_no_proof_is_sent_where_the_binding_is_refused(pooler: PgBouncer, pipelining: bool) -> None:
-    """A reader in between finds no proof of the password in the refused login; in one that succeeds there is."""
+def test_no_proof_is_sent_if_the_binding_is_refused(pooler: PgBouncer, pipelining: bool) -> None:
+    """A login that succeeds is the counter-check: it sends a proof."""
     authority = CertificateAuthority()
     seen = {}
     for binding in ("prefer", "require"):
@@ -139,15 +140,15 @@ def test_no_proof_is_sent_where_the_binding_is_refused(pooler: PgBouncer, pipeli
                 assert binding == "require"
         seen[binding] = reader.seen
     assert b"SCRAM-SHA-256\0" in seen["require"]
-    assert (b",,n=,r=" in seen["require"]) is pipelining  # SCRAM's first message gives nothing away
+    assert (b",,n=,r=" in seen["require"]) is pipelining  # the first message of SCRAM contains no proof
     assert b",p=" in seen["prefer"]
     assert b",p=" not in seen["require"]
 
 
 @every_backend
 @both
-def test_round_trips(pooler: PgBouncer, backend: str, style: str) -> None:
-    """SCRAM that begins with the StartupMessage saves a round trip here too; the report says what a proxy counts."""
+def test_pipelined_scram_saves_a_round_trip(pooler: PgBouncer, backend: str, style: str) -> None:
+    """The report has the number that a proxy counts."""
     trips = {}
     with CountingProxy(pooler.host, pooler.port) as proxy:
         for pipelining in (True, False):
@@ -157,14 +158,14 @@ def test_round_trips(pooler: PgBouncer, backend: str, style: str) -> None:
                 with connected(config, style) as session:
                     trips[pipelining] = session.security.round_trips
                     assert proxy.take() == trips[pipelining]
-    # TCP; SSLRequest; TLS 1.3; StartupMessage with client-first; client-final. It takes any usual group.
+    # TCP; SSLRequest; TLS 1.3; StartupMessage with client-first; client-final. PgBouncer accepts any usual group.
     assert trips == {True: 5, False: 6}
 
 
 @pytest.mark.usefixtures("pooler")
 @both
 def test_scram_works_with_auth_query(tls_server: PostgresServer, style: str) -> None:
-    """SCRAM's first message is not lost while PgBouncer asks the server for a role's verifier (`auth_query`)."""
+    """SCRAM's first message must not be lost while PgBouncer queries the server for the verifier (`auth_query`)."""
     users = tls_server.write_file("pgbouncer-users", f'"postgres" "{tls_server.password}"\n'.encode())
     query = "SELECT usename, passwd FROM pg_shadow WHERE usename = $1"
     settings = {"auth_file": str(users), "auth_user": "postgres", "auth_query": query}
@@ -176,8 +177,7 @@ def test_scram_works_with_auth_query(tls_server: PostgresServer, style: str) -> 
 
 
 @every_backend
-def test_cancel(pooler: PgBouncer, tls_server: PostgresServer, backend: str) -> None:
-    """`cancel` goes by way of the pooler, with the key that it gave, and ends the query; the session goes on."""
+def test_cancel_through_the_pooler_ends_the_query(pooler: PgBouncer, tls_server: PostgresServer, backend: str) -> None:
     with Session.connect(unbound(pooler, backend)) as session:
         canceller = threading.Thread(target=lambda: (_wait_until_asleep(tls_server), session.cancel()))
         canceller.start()
@@ -189,9 +189,9 @@ def test_cancel(pooler: PgBouncer, tls_server: PostgresServer, backend: str) -> 
 
 
 @every_backend
-def test_cancel_in_asyncio(pooler: PgBouncer, tls_server: PostgresServer, backend: str) -> None:
-    """The same from another task."""
-
+def test_cancel_in_asyncio_through_the_pooler_ends_the_query(
+    pooler: PgBouncer, tls_server: PostgresServer, backend: str
+) -> None:
     async def main() -> None:
         async with await AsyncSession.connect(unbound(pooler, backend)) as session:
             task = asyncio.create_task(session.query("select pg_sleep(60)"))
@@ -211,19 +211,17 @@ def _wait_until_asleep(server: PostgresServer) -> None:
 
 
 @both
-def test_server_connections_are_used_again(pooler: PgBouncer, style: str) -> None:
-    """Many connects, one after the other, are few to the server."""
+def test_server_connections_are_reused(pooler: PgBouncer, style: str) -> None:
     found = set()
     for _ in range(20):
         with connected(unbound(pooler), style) as session:
             found.add(session.query("select pg_backend_pid()")[0])
-    assert len(found) < 10  # one, and another where it was not yet clean when the next client came
+    assert len(found) < 10  # one, and another if it was not reset yet when the next client connected
 
 
 @every_backend
 @both
-def test_a_stream_is_complete(pooler: PgBouncer, backend: str, style: str) -> None:
-    """`copy_to` of several megabytes brings every row, in order."""
+def test_copy_of_several_megabytes_is_complete(pooler: PgBouncer, backend: str, style: str) -> None:
     rows = 40_000
     with connected(unbound(pooler, backend), style) as session:
         sql = f"copy (select lpad(i::text, 100, '.') from generate_series(1, {rows}) i) to stdout"
@@ -233,8 +231,8 @@ def test_a_stream_is_complete(pooler: PgBouncer, backend: str, style: str) -> No
 
 @every_backend
 @both
-def test_a_wrong_name_is_refused(pooler: PgBouncer, tls_server: PostgresServer, backend: str, style: str) -> None:
-    """A name that is not in the pooler's certificate is refused, and so is the pooler in the server's place."""
+def test_wrong_name_is_refused(pooler: PgBouncer, tls_server: PostgresServer, backend: str, style: str) -> None:
+    """The server's name is not in the pooler's certificate either."""
     for changes in (
         {"host": "db.example.com", "hostaddr": pooler.host},
         {"tls_root_cert_path": str(tls_server.root_cert_path)},
@@ -243,8 +241,7 @@ def test_a_wrong_name_is_refused(pooler: PgBouncer, tls_server: PostgresServer, 
             pass
 
 
-def test_a_wrong_password(pooler: PgBouncer) -> None:
-    """It is refused with PgBouncer's own words, and an SQLSTATE that does not say why."""
+def test_error_about_wrong_password_has_text_of_pgbouncer(pooler: PgBouncer) -> None:
     with pytest.raises(ServerError, match="SASL authentication failed") as caught:
         Session.connect(unbound(pooler, password="wrong"))
     assert caught.value.code == "08P01"
@@ -261,15 +258,14 @@ def test_a_wrong_password(pooler: PgBouncer) -> None:
 def test_unsupported_features_of_pgbouncer_1_18_fail(
     pooler: PgBouncer, changes: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """PgBouncer 1.18 has no direct TLS and passes on few parameters of the StartupMessage: a visible failure each."""
+    """Each of them fails with an error: direct TLS, and parameters of the StartupMessage."""
     if not pooler.version.startswith("1.18."):
         pytest.skip(f"this is PgBouncer {pooler.version}")
     with pytest.raises(error, match=message):
         Session.connect(unbound(pooler, **changes))
 
 
-def test_stopped_pgbouncer_leaves_nothing_behind(tls_server: PostgresServer, pooler: PgBouncer) -> None:
-    """Its log remains, and it can be started again."""
+def test_stopped_pgbouncer_leaves_only_its_log_and_starts_again(tls_server: PostgresServer, pooler: PgBouncer) -> None:
     with pytest.raises(PostgresError, match="already running"):
         pooler.start()
     other = PgBouncer(tls_server, settings={"log_connections": "1"})

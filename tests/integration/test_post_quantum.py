@@ -27,15 +27,16 @@ GROUP = "X25519MLKEM768"
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("negotiation", ["postgres", "direct"])
-def test_end_to_end(backend: str, style: str, negotiation: str, tmp_path: Path) -> None:
-    """Where both ends have it, it is what they agree on, in the first hello, and the report says so."""
-    SSL = pytest.importorskip("OpenSSL.SSL", reason="the server's side needs OpenSSL 3.5")  # noqa: N806
+def test_post_quantum_group_is_selected_in_the_first_hello(
+    backend: str, style: str, negotiation: str, tmp_path: Path
+) -> None:
+    SSL = pytest.importorskip("OpenSSL.SSL", reason="the server needs pyOpenSSL with OpenSSL 3.5")  # noqa: N806
     if SSL.OPENSSL_VERSION_NUMBER < 0x30500000:
-        pytest.skip("this OpenSSL has no ML-KEM for the server's side")
+        pytest.skip("the OpenSSL of the server does not support ML-KEM")
     offer = offer_of(get_backend(backend))
     assert offer is not None
     if GROUP not in offer.groups:
-        pytest.skip("this backend has no ML-KEM")
+        pytest.skip("this backend does not support ML-KEM")
     authority = CertificateAuthority()
     root = tmp_path / "root.crt"
     authority.write(root)
@@ -61,8 +62,8 @@ def test_end_to_end(backend: str, style: str, negotiation: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_postgresql_before_18_accepts_one_group(backend: str, tls_server: PostgresServer) -> None:
-    """PostgreSQL up to 17 accepts only the group of its setting ssl_ecdh_curve, even if its OpenSSL has others."""
+    """Up to 17 only the group of ssl_ecdh_curve is accepted, even if the server's OpenSSL supports others."""
     if major_version(tls_server) >= 18:
-        pytest.skip("PostgreSQL 18 accepts a list of groups: test_postgres18")
+        pytest.skip("PostgreSQL 18 accepts a list of groups")
     with connected(tls_server.config(user="scram_role", password=PASSWORD, tls_backend=backend), "blocking") as session:
         assert session.security.group == "secp256r1"

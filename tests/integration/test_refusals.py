@@ -1,4 +1,4 @@
-"""Each way in which a real server, or its absence, says no: the class, libpq's text, and a remedy."""
+"""Refused and failed connects to real servers: error class, libpq's text, remedy."""
 
 from __future__ import annotations
 
@@ -48,8 +48,7 @@ def refused(config: Config, backend: str, style: str, kind: type[Error], *texts:
     return error
 
 
-def test_wrong_password(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """A wrong password is an AuthError that is a ServerError with 28P01."""
+def test_wrong_password_is_invalid_password(tls_server: PostgresServer, backend: str, style: str) -> None:
     config = tls_server.config(user="scram_role", password="wrong")
     error = refused(config, backend, style, InvalidPassword, 'password authentication failed for user "scram_role"')
     assert error.code == "28P01"
@@ -58,8 +57,7 @@ def test_wrong_password(tls_server: PostgresServer, backend: str, style: str) ->
     assert isinstance(error, ServerError)
 
 
-def test_no_password(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """No password at all is said before anything is sent."""
+def test_missing_password_fails_before_anything_is_sent(tls_server: PostgresServer, backend: str, style: str) -> None:
     with (
         pytest.raises(Error, match="no password supplied"),
         connected(tls_server.config(user="scram_role", password=None, tls_backend=backend), style),
@@ -67,36 +65,33 @@ def test_no_password(tls_server: PostgresServer, backend: str, style: str) -> No
         pass
 
 
-def test_unknown_role(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """A role without a line in pg_hba.conf is refused by class 28."""
+def test_role_without_hba_entry_is_refused(tls_server: PostgresServer, backend: str, style: str) -> None:
     error = refused(tls_server.config(user="missing"), backend, style, AuthRefused, "no pg_hba.conf entry")
     assert error.code == "28000"
 
 
-def test_unknown_database(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """An unknown database is the server's error 3D000."""
+def test_unknown_database_is_server_error(tls_server: PostgresServer, backend: str, style: str) -> None:
     error = refused(tls_server.config(database="missing"), backend, style, ServerError, "does not exist")
     assert error.code == "3D000"
 
 
-def test_untrusted_certificate(tls_server: PostgresServer, backend: str, style: str, tmp_path: Any) -> None:
-    """A certificate of another authority is untrusted."""
+def test_certificate_of_another_ca_is_untrusted(
+    tls_server: PostgresServer, backend: str, style: str, tmp_path: Any
+) -> None:
     CertificateAuthority().write(tmp_path / "other.pem")
     config = tls_server.config(tls_root_cert_path=str(tmp_path / "other.pem"))
     error = refused(config, backend, style, CertificateError, "certificate verify failed")
     assert error.reason == "untrusted"
 
 
-def test_wrong_name(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """A certificate of another name is refused in libpq's words."""
+def test_certificate_with_wrong_name_is_refused(tls_server: PostgresServer, backend: str, style: str) -> None:
     config = tls_server.config(tls_server_name="db.example.com")
     text = 'server certificate for "localhost" (and 2 other names) does not match host name "db.example.com"'
     error = refused(config, backend, style, CertificateError, text)
     assert error.reason == "hostname-mismatch"
 
 
-def test_wrong_name_is_no_matter_to_verify_ca(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """TlsVerify.CA accepts any name of the authority, TlsVerify.NONE any certificate."""
+def test_wrong_name_is_accepted_without_full_verification(tls_server: PostgresServer, backend: str, style: str) -> None:
     for verify, roots in (("ca", str(tls_server.root_cert_path)), ("none", None)):
         config = tls_server.config(
             tls_server_name="db.example.com", tls_verify=verify, tls_root_cert_path=roots, tls_backend=backend
@@ -105,20 +100,18 @@ def test_wrong_name_is_no_matter_to_verify_ca(tls_server: PostgresServer, backen
             assert session.security.verified == verify
 
 
-def test_missing_root_file(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """A root file that is not there is said so in libpq's words."""
+def test_missing_root_file_is_error_with_text_of_libpq(tls_server: PostgresServer, backend: str, style: str) -> None:
     config = tls_server.config(tls_root_cert_path="/nowhere/root.crt")
     refused(config, backend, style, ConfigError, 'root certificate file "/nowhere/root.crt" does not exist')
 
 
-def test_server_without_tls(plain_server: PostgresServer, backend: str, style: str) -> None:
-    """A server without TLS, where TLS is demanded."""
+def test_server_without_tls_is_refused(plain_server: PostgresServer, backend: str, style: str) -> None:
     config = plain_server.config(tls_root_cert_path=None, tls_default_roots=True)
     refused(config, backend, style, TlsRefused, "server does not support SSL, but SSL was required", "sslmode=disable")
 
 
-def test_no_version_in_common(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """Versions that do not overlap give one error, whichever side noticed."""
+def test_disjoint_tls_versions_give_one_error(tls_server: PostgresServer, backend: str, style: str) -> None:
+    """The client or the server may detect it."""
     tls_server.set_settings({"ssl_min_protocol_version": "TLSv1.3"})
     try:
         config = tls_server.config(tls_max_version="TLSv1.2")
@@ -127,44 +120,43 @@ def test_no_version_in_common(tls_server: PostgresServer, backend: str, style: s
         tls_server.set_settings({"ssl_min_protocol_version": "TLSv1.2"})
 
 
-def test_nothing_listening(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """A closed port."""
+def test_closed_port_is_unreachable(tls_server: PostgresServer, backend: str, style: str) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         config = tls_server.config(port=unused.getsockname()[1])
         refused(config, backend, style, Unreachable, "Connection refused", "Is the server running on that host")
 
 
-def test_no_socket_file(tls_server: PostgresServer, backend: str, style: str, tmp_path: Any) -> None:
-    """A Unix-domain socket that is not there."""
+def test_missing_unix_socket_is_unreachable(
+    tls_server: PostgresServer, backend: str, style: str, tmp_path: Any
+) -> None:
     config = tls_server.config(host=str(tmp_path))
     refused(config, backend, style, Unreachable, "server on socket", "No such file", "Is the server running locally")
 
 
-def test_a_name_that_does_not_resolve(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """A host name without an address."""
+def test_unresolvable_name_is_unreachable(tls_server: PostgresServer, backend: str, style: str) -> None:
     config = tls_server.config(host="no-such-host.invalid")
     refused(config, backend, style, Unreachable, 'could not translate host name "no-such-host.invalid" to address')
 
 
-def test_cleartext_over_plain_tcp(plain_server: PostgresServer, backend: str, style: str) -> None:
-    """A cleartext password is not given to whoever asks, unless `require_auth` names it."""
+def test_cleartext_password_over_plain_tcp_needs_require_auth(
+    plain_server: PostgresServer, backend: str, style: str
+) -> None:
     config = plain_server.config(user="password_role", password=PASSWORD, tls_mode="disable")
     refused(config, backend, style, UnsupportedAuth, "cleartext password", "require_auth=password")
     with connected(config.replace(require_auth="password", tls_backend=backend), style) as session:
         assert session.security.auth_method == "password"
 
 
-def test_require_auth(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """`require_auth` refuses what it does not name, in libpq's words."""
+def test_method_outside_require_auth_is_refused(tls_server: PostgresServer, backend: str, style: str) -> None:
     for role, wanted in (("md5_role", "scram-sha-256"), ("trust_role", "!none"), ("scram_role", "md5,password")):
         config = tls_server.config(user=role, password=PASSWORD, require_auth=wanted)
         text = f'authentication method requirement "{wanted}" failed: '
         refused(config, backend, style, UnsupportedAuth, text)
 
 
-def test_binding_required_of_a_method_that_has_none(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """channel_binding=require refuses md5, cleartext and trust before anything secret is sent."""
+def test_required_binding_refuses_methods_without_binding(tls_server: PostgresServer, backend: str, style: str) -> None:
+    """Nothing secret is sent for md5, cleartext and trust."""
     for role, text in (
         ("md5_role", "channel binding required but not supported by server's authentication request"),
         ("password_role", "channel binding required but not supported by server's authentication request"),
@@ -174,8 +166,10 @@ def test_binding_required_of_a_method_that_has_none(tls_server: PostgresServer, 
         refused(config, backend, style, ChannelBindingError, text)
 
 
-def test_a_man_in_the_middle(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """Somebody with a certificate that we trust is caught by the binding, and reads everything without it."""
+def test_man_in_the_middle_is_detected_only_by_the_binding(
+    tls_server: PostgresServer, backend: str, style: str
+) -> None:
+    """The client trusts the attacker's certificate."""
     certificate = tls_server.ca.issue("localhost", "127.0.0.1")
     with TlsInterceptor(tls_server.host, tls_server.port, certificate) as interceptor:
         config = tls_server.config(port=interceptor.port)
@@ -186,8 +180,8 @@ def test_a_man_in_the_middle(tls_server: PostgresServer, backend: str, style: st
         assert b"what the interceptor should not see" in interceptor.seen
 
 
-def test_a_man_in_the_middle_who_hides_the_binding(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """Hiding SCRAM-SHA-256-PLUS is noticed: by the server under prefer, by us under require."""
+def test_removed_scram_plus_is_detected(tls_server: PostgresServer, backend: str, style: str) -> None:
+    """With prefer the server detects it, with require the client."""
     certificate = tls_server.ca.issue("localhost", "127.0.0.1")
     with TlsInterceptor(tls_server.host, tls_server.port, certificate, strip_plus=True) as interceptor:
         config = tls_server.config(port=interceptor.port)
@@ -201,8 +195,10 @@ def test_a_man_in_the_middle_who_hides_the_binding(tls_server: PostgresServer, b
         )
 
 
-def test_libpq_prefer_goes_on_in_plain(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """sslmode=prefer with a certificate that does not verify goes on without TLS, as libpq does; PREFER does not."""
+def test_sslmode_prefer_continues_in_plain_after_failed_verification(
+    tls_server: PostgresServer, backend: str, style: str
+) -> None:
+    """As in libpq; `TlsMode.PREFER` does not."""
     authority = CertificateAuthority()
     other = tls_server.data_dir.parent / "other.pem"
     authority.write(other)
@@ -213,8 +209,7 @@ def test_libpq_prefer_goes_on_in_plain(tls_server: PostgresServer, backend: str,
     refused(config.replace(tls_fallback=False), backend, style, CertificateError, "certificate verify failed")
 
 
-def test_libpq_allow_goes_on_in_tls(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """sslmode=allow is plain where the server lets us in, and TLS where it does not."""
+def test_sslmode_allow_uses_tls_only_if_plain_is_refused(tls_server: PostgresServer, backend: str, style: str) -> None:
     config = Config.from_conninfo(tls_server.conninfo(sslmode="allow", sslrootcert=None), tls_backend=backend)
     with connected(config, style) as session:
         assert not session.security.tls

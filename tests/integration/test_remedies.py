@@ -1,4 +1,4 @@
-"""What a real server says when it does not let a client in, and that the remedy is about that reason."""
+"""Refusals of real servers: the remedy matches the reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POSTGRES15 = Path("/usr/lib/postgresql/15/bin")  # Debian's
 
 
 class World(NamedTuple):
-    """A server that knows an authority of clients, and one certificate that it has revoked."""
+    """A server that trusts a CA for client certificates, and one certificate that it has revoked."""
 
     server: PostgresServer
     clients: CertificateAuthority
@@ -96,7 +96,7 @@ SCRAM = ["hostssl all all all scram-sha-256"]
         ),
     ],
 )
-def test_the_remedy_is_about_the_reason(
+def test_remedy_matches_the_reason(
     world: World, lines: list[str], changes: dict[str, Any], message: str, remedy: str
 ) -> None:
     config = world.config(lines)
@@ -105,7 +105,7 @@ def test_the_remedy_is_about_the_reason(
     refused(config.replace(**changes), message, remedy)
 
 
-def test_a_socket_is_not_told_to_use_tls(world: World) -> None:
+def test_remedy_for_unix_socket_does_not_mention_tls(world: World) -> None:
     config = world.config(["host all all all trust"])
     directory = world.server.sql("show unix_socket_directories").strip()
     refused(
@@ -113,7 +113,7 @@ def test_a_socket_is_not_told_to_use_tls(world: World) -> None:
     )
 
 
-def test_a_certificate_of_another_name_is_not_a_wrong_password(world: World) -> None:
+def test_client_certificate_of_another_role_is_not_a_wrong_password(world: World) -> None:
     own = world.certificate(world.clients.issue(usage="client", common_name="other"))
     refused(
         world.config(["hostssl all all all cert"], **own),
@@ -130,7 +130,7 @@ def test_a_certificate_of_another_name_is_not_a_wrong_password(world: World) -> 
 
 
 @pytest.mark.parametrize("backend", available_backends())
-def test_channel_binding_cannot_be_proven_without_scram(world: World, backend: str) -> None:
+def test_required_binding_without_scram_is_refused(world: World, backend: str) -> None:
     text = "channel binding required, but server authenticated client without channel binding"
     for lines, own in ((["hostssl all all all cert"], world.certificate()), (["host all all all trust"], {})):
         config = world.config(lines, tls_backend=backend, **own)
@@ -143,7 +143,7 @@ def test_channel_binding_cannot_be_proven_without_scram(world: World, backend: s
 
 @pytest.mark.parametrize("backend", available_backends())
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-def test_a_refused_client_certificate_is_told_why(world: World, backend: str, version: str) -> None:
+def test_refused_client_certificate_has_its_reason(world: World, backend: str, version: str) -> None:
     other = CertificateAuthority().issue(usage="client", common_name="app")
     server = world.clients.issue("app", common_name="app")
     for certificate, alert, remedy in (

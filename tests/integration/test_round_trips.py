@@ -1,4 +1,4 @@
-"""Connecting costs the round trips and the system calls that it has to, and not one more: counted, not timed."""
+"""The number of round trips and system calls of a connect, counted and not timed."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FEWEST = {"postgres": 5, "direct": 4}
 
 
 @pytest.fixture(autouse=True)
-def forgetful() -> None:
-    """Nothing is known of any server."""
+def empty_key_share_cache() -> None:
+    """Clear the cache of key-exchange groups."""
     key_share_cache.clear()
 
 
 class Relay:
-    """Passes bytes on and counts the flights of each client: what it sends between two answers of the server's."""
+    """A proxy that counts the flights of each client: what it sends between two answers of the server."""
 
     def __init__(self, port: int) -> None:
         self.flights: list[int] = []
@@ -86,11 +86,11 @@ class Relay:
                 self._answered = True
                 client.sendall(data)
         except OSError:
-            pass  # the client has gone
+            pass  # the client has closed the connection
 
 
 def bound(server: PostgresServer, backend: str, **changes: Any) -> Config:
-    """Verified, bound, by SCRAM."""
+    """Return a configuration with full verification, SCRAM and required binding."""
     config = server.config(user="scram_role", password=PASSWORD, tls_backend=backend, channel_binding="require")
     return config.replace(**changes)
 
@@ -107,10 +107,12 @@ def first_costs_more(backend: str, server: PostgresServer) -> bool:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("negotiation", FEWEST)
-def test_round_trips(tls_server: PostgresServer, backend: str, style: str, negotiation: str) -> None:
-    """Four with direct TLS and five without, from the second connect on where the backend has to learn the group.
+def test_connect_needs_the_fewest_round_trips(
+    tls_server: PostgresServer, backend: str, style: str, negotiation: str
+) -> None:
+    """Four with direct TLS and five without; from the second connect if the backend has to learn the group.
 
-    The report says as many as a relay in between has counted.
+    The report has the number that a relay counts.
     """
     seen = []
     with Relay(tls_server.port) as relay:
@@ -126,8 +128,8 @@ def test_round_trips(tls_server: PostgresServer, backend: str, style: str, negot
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_without_pipelining(tls_server: PostgresServer, backend: str) -> None:
-    """Step by step it is one more; and so it is where policy leaves the server a choice."""
+def test_connect_without_pipelining_needs_one_more_round_trip(tls_server: PostgresServer, backend: str) -> None:
+    """So does a configuration that leaves the server a choice of the authentication method."""
     for _ in range(2):
         for changes in ({"pipelining": False}, {"channel_binding": "prefer"}):
             with Session.connect(bound(tls_server, backend, **changes)) as session:
@@ -146,11 +148,10 @@ def p384_server() -> Iterator[PostgresServer]:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("negotiation", FEWEST)
-def test_a_server_without_the_group(p384_server: PostgresServer, backend: str, style: str, negotiation: str) -> None:
-    """A server that declines the group that was begun with is asked again with all of them, on a new connection.
-
-    That costs the first connect; the next ones know.
-    """
+def test_declined_group_leads_to_a_connection_that_offers_all(
+    p384_server: PostgresServer, backend: str, style: str, negotiation: str
+) -> None:
+    """Only the first connect needs it; the next ones begin with the group of the server."""
     groups, trips = [], []
     for _ in range(3):
         with connected(bound(p384_server, backend, tls_negotiation=negotiation), style) as session:
@@ -165,10 +166,10 @@ def test_a_server_without_the_group(p384_server: PostgresServer, backend: str, s
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("style", STYLES)
-def test_groups_that_were_named_are_kept(p384_server: PostgresServer, backend: str, style: str) -> None:
-    """What the caller named is offered and nothing else, also where that fails."""
+def test_named_groups_are_never_extended(p384_server: PostgresServer, backend: str, style: str) -> None:
+    """A connect that fails with them offers no others."""
     if get_backend(backend).capabilities.selects_groups == "no":
-        pytest.skip("this backend takes no choice of groups")
+        pytest.skip("this backend cannot choose key-exchange groups")
     with (
         pytest.raises(TlsError, match="alert"),
         connected(bound(p384_server, backend, tls_groups="secp256r1"), style),
@@ -200,10 +201,10 @@ for _name in ("connect", "send", "sendall", "recv", "recv_into", "setsockopt", "
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("negotiation", FEWEST)
-def test_socket_calls(
+def test_connect_needs_the_fewest_socket_calls(
     tls_server: PostgresServer, backend: str, negotiation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One write a flight, and one read where one record answers it; options are set once."""
+    """One write for each flight, one read for each answer of one record; options are set once."""
     config = bound(tls_server, backend, tls_negotiation=negotiation)
     for _ in range(2):
         Session.connect(config).close()
@@ -214,14 +215,14 @@ def test_socket_calls(
     flights = session.security.round_trips - 1
     assert connecting.count("connect") == 1
     assert connecting.count("sendall") + connecting.count("send") == flights
-    # A read more where the server's flight comes in several records that have not all arrived.
+    # One more read if the server's flight has several records that have not all arrived.
     reads = connecting.count("recv") + connecting.count("recv_into")
     assert flights <= reads <= flights + 2
     assert connecting.count("setsockopt") == 2  # no delay, keepalive
-    assert connecting.count("settimeout") <= 2  # once, and again only where time has become short
+    assert connecting.count("settimeout") <= 2  # once, and again only if little time is left
     for _ in range(3):
         session.query("select 1")
-    # Nothing is limited any more, which is said once.
+    # The limits on reading end, which takes one call.
     assert [call for call in CountingSocket.calls if call != "recv_into"] == ["settimeout", *["sendall"] * 3]
     CountingSocket.calls = []
     session.close()

@@ -25,19 +25,15 @@ SERIES = "copy (select generate_series(1, 200000)) to stdout"
 
 @pytest.fixture(params=STYLES)
 def style(request: pytest.FixtureRequest) -> Any:
-    """Blocking or asyncio."""
     return request.param
 
 
-def test_the_short_form_takes_a_connection_string_and_overrides(tls_server: PostgresServer) -> None:
-    """`connect` takes a conninfo and replaces fields of it by keyword."""
+def test_connect_accepts_connection_string_and_overrides(tls_server: PostgresServer) -> None:
     with babar_tls.connect(tls_server.conninfo(user="nobody"), user="postgres") as session:
         assert session.query("select current_user") == [("postgres",)]
 
 
-def test_the_short_form_for_asyncio(tls_server: PostgresServer) -> None:
-    """`connect_async` is the same for asyncio."""
-
+def test_connect_async_accepts_connection_string_and_overrides(tls_server: PostgresServer) -> None:
     async def main() -> list[tuple[str | None, ...]]:
         async with await babar_tls.connect_async(tls_server.config(), database="template1") as session:
             return await session.query("select current_database()")
@@ -46,8 +42,9 @@ def test_the_short_form_for_asyncio(tls_server: PostgresServer) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_security_of_verify_full_and_required_binding(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """A conninfo with verify-full and channel_binding=require gives a report that agrees with pg_stat_ssl."""
+def test_report_of_verify_full_and_required_binding_agrees_with_pg_stat_ssl(
+    tls_server: PostgresServer, backend: str, style: str
+) -> None:
     conninfo = tls_server.conninfo(sslmode="verify-full", channel_binding="require", host="localhost")
     config = Config.from_conninfo(conninfo, tls_backend=backend)
     system_user = "system_user" if major_version(tls_server) >= 16 else "'scram-sha-256:postgres'"
@@ -69,8 +66,10 @@ def test_security_of_verify_full_and_required_binding(tls_server: PostgresServer
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_round_trips_are_those_on_the_wire(tls_server: PostgresServer, backend: str, style: str) -> None:
-    """`round_trips` is what a proxy between the two counts: the server's turns to speak, and the TCP handshake."""
+def test_round_trips_of_report_are_those_that_a_proxy_counts(
+    tls_server: PostgresServer, backend: str, style: str
+) -> None:
+    """The TCP handshake counts too."""
     turns = 0
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -113,8 +112,7 @@ def test_round_trips_are_those_on_the_wire(tls_server: PostgresServer, backend: 
     assert counted == turns + 1
 
 
-def test_a_direct_connection_saves_a_round_trip(tls_server: PostgresServer, style: str) -> None:
-    """sslnegotiation=direct costs one round trip less, and agrees on ALPN."""
+def test_direct_tls_saves_a_round_trip(tls_server: PostgresServer, style: str) -> None:
     require_version(tls_server, 17, "direct TLS")
     with connected(tls_server.config(), style) as session:
         usual = session.security.round_trips
@@ -124,7 +122,7 @@ def test_a_direct_connection_saves_a_round_trip(tls_server: PostgresServer, styl
 
 
 def test_query_returns_text_and_null(tls_server: PostgresServer, style: str) -> None:
-    """Values are text in UTF-8, NULL is None, and the last statement with rows wins."""
+    """Values are text in UTF-8, NULL is None, and the last statement with rows determines the result."""
     with connected(tls_server.config(), style) as session:
         assert session.query("select 1, null, 'schön', ''") == [("1", None, "schön", "")]
         assert session.query("select 1; select 2 union all select 3 order by 1; set application_name = 'x'") == [
@@ -135,8 +133,7 @@ def test_query_returns_text_and_null(tls_server: PostgresServer, style: str) -> 
         assert session.query("create temp table t (a int)") == []
 
 
-def test_parameters_follow_the_session(tls_server: PostgresServer, style: str) -> None:
-    """`params` holds what the server reports, and changes with it."""
+def test_params_change_with_the_session(tls_server: PostgresServer, style: str) -> None:
     config = tls_server.config(application_name="first", server_settings={"DateStyle": "German"}, options="-c jit=off")
     with connected(config, style) as session:
         assert session.params["application_name"] == "first"
@@ -148,8 +145,7 @@ def test_parameters_follow_the_session(tls_server: PostgresServer, style: str) -
             session.params["application_name"] = "third"
 
 
-def test_an_error_in_a_query_leaves_the_session_usable(tls_server: PostgresServer, style: str) -> None:
-    """A ServerError carries SQLSTATE and position, and the session goes on."""
+def test_error_in_query_leaves_session_usable(tls_server: PostgresServer, style: str) -> None:
     with connected(tls_server.config(), style) as session:
         with pytest.raises(ServerError) as caught:
             session.query("select nonsense")
@@ -162,8 +158,7 @@ def test_an_error_in_a_query_leaves_the_session_usable(tls_server: PostgresServe
         assert session.query("select 1") == [("1",)]
 
 
-def test_copy_to(tls_server: PostgresServer, style: str) -> None:
-    """`copy_to` yields each CopyData message, and the session is ready afterwards."""
+def test_copy_to_yields_each_copy_data_message(tls_server: PostgresServer, style: str) -> None:
     with connected(tls_server.config(), style) as session:
         chunks = list(session.copy_to(SERIES))
         assert len(chunks) == 200_000
@@ -171,8 +166,7 @@ def test_copy_to(tls_server: PostgresServer, style: str) -> None:
         assert session.query("select 1") == [("1",)]
 
 
-def test_copy_to_of_something_else(tls_server: PostgresServer, style: str) -> None:
-    """A statement that is no COPY TO is an error after which the session goes on."""
+def test_copy_to_with_another_statement_is_error_and_session_continues(tls_server: PostgresServer, style: str) -> None:
     with connected(tls_server.config(), style) as session:
         with pytest.raises(ConfigError, match="requires a COPY"):
             list(session.copy_to("select 1"))
@@ -183,8 +177,8 @@ def test_copy_to_of_something_else(tls_server: PostgresServer, style: str) -> No
         assert session.query("select 1") == [("1",)]
 
 
-def test_a_copy_broken_off(tls_server: PostgresServer) -> None:
-    """A copy whose iterator is dropped is cancelled before the next query; one that is held makes the session busy."""
+def test_abandoned_copy_is_cancelled_before_next_query(tls_server: PostgresServer) -> None:
+    """A copy whose iterator still exists makes the session busy."""
     with Session.connect(tls_server.config()) as session:
         chunks = session.copy_to("copy (select generate_series(1, 50000000)) to stdout")
         assert next(chunks) == b"1\n"
@@ -194,9 +188,7 @@ def test_a_copy_broken_off(tls_server: PostgresServer) -> None:
         assert session.query("select 1") == [("1",)]
 
 
-def test_a_copy_broken_off_in_asyncio(tls_server: PostgresServer) -> None:
-    """The same, with `async for` and `break`."""
-
+def test_abandoned_copy_is_cancelled_before_next_query_in_asyncio(tls_server: PostgresServer) -> None:
     async def main() -> None:
         async with await AsyncSession.connect(tls_server.config()) as session:
             chunks = session.copy_to("copy (select generate_series(1, 50000000)) to stdout")
@@ -212,8 +204,10 @@ def test_a_copy_broken_off_in_asyncio(tls_server: PostgresServer) -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_copy_that_cannot_be_cancelled(tls_server: PostgresServer, style: str, tmp_path: Any) -> None:
-    """A dropped copy that cannot be cancelled closes the session: its rows are never taken for another query's."""
+def test_abandoned_copy_that_cannot_be_cancelled_closes_session(
+    tls_server: PostgresServer, style: str, tmp_path: Any
+) -> None:
+    """Otherwise its rows could be taken for those of another query."""
     roots = tmp_path / "roots.pem"
     roots.write_bytes(tls_server.root_cert_path.read_bytes())
     with connected(tls_server.config(tls_root_cert_path=str(roots)), style) as session:
@@ -229,8 +223,8 @@ def test_a_copy_that_cannot_be_cancelled(tls_server: PostgresServer, style: str,
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_copy_whose_session_is_closed(tls_server: PostgresServer, style: str) -> None:
-    """A copy cut off by `close` is an error, and no early end; one that was read to its end stays at its end."""
+def test_copy_of_closed_session_is_error(tls_server: PostgresServer, style: str) -> None:
+    """A copy that was read to its end stays at its end."""
     with connected(tls_server.config(), style) as session:
         done = iter(session.copy_to("copy (select 1) to stdout"))
         assert list(done) == [b"1\n"]
@@ -243,8 +237,8 @@ def test_a_copy_whose_session_is_closed(tls_server: PostgresServer, style: str) 
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike in a destructor
-def test_an_interrupt_leaves_no_session_busy(tls_server: PostgresServer) -> None:
-    """Ctrl-C at any moment of a query leaves a session that works or is closed."""
+def test_interrupt_leaves_session_usable_or_closed(tls_server: PostgresServer) -> None:
+    """Ctrl-C arrives at many moments of a query."""
     left = []
 
     def interrupt(*_: object) -> None:
@@ -275,8 +269,7 @@ def test_an_interrupt_leaves_no_session_busy(tls_server: PostgresServer) -> None
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("mode", [TlsMode.DISABLE, TlsMode.REQUIRE])
-def test_cancel(tls_server: PostgresServer, backend: str, mode: TlsMode) -> None:
-    """`cancel` from another thread ends the query with 57014, over TLS and without."""
+def test_cancel_from_another_thread_ends_query(tls_server: PostgresServer, backend: str, mode: TlsMode) -> None:
     with Session.connect(tls_server.config(tls_backend=backend, tls_mode=mode)) as session:
         canceller = threading.Thread(target=lambda: (_wait_until_active(tls_server, session), session.cancel()))
         canceller.start()
@@ -296,9 +289,7 @@ def _wait_until_active(server: PostgresServer, session: Session) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_cancel_in_asyncio(tls_server: PostgresServer, backend: str) -> None:
-    """The same from another task."""
-
+def test_cancel_from_another_task_ends_query(tls_server: PostgresServer, backend: str) -> None:
     async def main() -> None:
         async with await AsyncSession.connect(tls_server.config(tls_backend=backend)) as session:
             task = asyncio.create_task(session.query("select pg_sleep(60)"))
@@ -313,9 +304,7 @@ def test_cancel_in_asyncio(tls_server: PostgresServer, backend: str) -> None:
     asyncio.run(main())
 
 
-def test_cancelling_the_task_of_a_query_closes_the_session(tls_server: PostgresServer) -> None:
-    """A query that is abandoned half-way leaves no session to be used by mistake."""
-
+def test_cancelling_task_of_query_closes_session(tls_server: PostgresServer) -> None:
     async def main() -> None:
         session = await AsyncSession.connect(tls_server.config())
         task = asyncio.create_task(session.query("select pg_sleep(60)"))
@@ -332,8 +321,7 @@ def test_cancelling_the_task_of_a_query_closes_the_session(tls_server: PostgresS
     asyncio.run(main())
 
 
-def test_a_session_that_the_server_ends(tls_server: PostgresServer, style: str) -> None:
-    """A FATAL error while a query runs is reported in the server's words, and closes the session."""
+def test_fatal_error_has_text_of_server_and_closes_session(tls_server: PostgresServer, style: str) -> None:
     with connected(tls_server.config(), style) as session:
         with pytest.raises(ServerError) as caught:
             session.query("select pg_terminate_backend(pg_backend_pid())")
@@ -343,8 +331,8 @@ def test_a_session_that_the_server_ends(tls_server: PostgresServer, style: str) 
             session.query("select 1")
 
 
-def test_closing_under_a_query(tls_server: PostgresServer) -> None:
-    """A query whose session is closed by another task says so, and does not blame the server."""
+def test_query_of_session_closed_by_another_task_is_closed_error(tls_server: PostgresServer) -> None:
+    """The error does not blame the server."""
 
     async def main() -> None:
         session = await AsyncSession.connect(tls_server.config())
@@ -357,8 +345,7 @@ def test_closing_under_a_query(tls_server: PostgresServer) -> None:
     asyncio.run(main())
 
 
-def test_closing_twice(tls_server: PostgresServer, style: str) -> None:
-    """`close` may be called again, and a closed session says so."""
+def test_session_can_be_closed_twice(tls_server: PostgresServer, style: str) -> None:
     with connected(tls_server.config(), style) as session:
         session.close()
         session.close()
@@ -367,8 +354,7 @@ def test_closing_twice(tls_server: PostgresServer, style: str) -> None:
             session.query("select 1")
 
 
-def test_goodbye_is_said(tls_server: PostgresServer, style: str) -> None:
-    """Closing ends the server process without a complaint in its log."""
+def test_close_leaves_no_complaint_in_server_log(tls_server: PostgresServer, style: str) -> None:
     before = len(tls_server.log())
     with connected(tls_server.config(), style) as session:
         pid = session.backend_pid
@@ -381,8 +367,7 @@ def test_goodbye_is_said(tls_server: PostgresServer, style: str) -> None:
     assert "SSL error" not in log
 
 
-def test_unix_socket(tls_server: PostgresServer, style: str) -> None:
-    """A directory as host is a Unix-domain socket: no TLS, whatever the mode, and SCRAM without binding."""
+def test_unix_socket_has_no_tls_and_no_binding(tls_server: PostgresServer, style: str) -> None:
     with connected(tls_server.config(host=str(tls_server.socket_dir)), style) as session:
         assert session.query("select inet_client_addr()") == [(None,)]
         assert not session.security.tls
@@ -392,8 +377,8 @@ def test_unix_socket(tls_server: PostgresServer, style: str) -> None:
         tls_server.config(host=str(tls_server.socket_dir), channel_binding="require")
 
 
-def test_hostaddr_is_where_and_host_is_whom(tls_server: PostgresServer, style: str) -> None:
-    """`hostaddr` is connected to, `host` is verified, and `tls_server_name` is verified in its place."""
+def test_hostaddr_is_connected_to_and_host_is_verified(tls_server: PostgresServer, style: str) -> None:
+    """`tls_server_name` is verified in place of `host`."""
     config = tls_server.config(host="localhost", hostaddr="127.0.0.1")
     with connected(config, style) as session:
         assert session.security.server_name == "localhost"
@@ -403,8 +388,7 @@ def test_hostaddr_is_where_and_host_is_whom(tls_server: PostgresServer, style: s
         assert session.security.server_name == "localhost"
 
 
-def test_socket_options(tls_server: PostgresServer) -> None:
-    """Nagle's algorithm is off and keepalives are on, unless they are not wanted."""
+def test_nodelay_and_keepalives_are_set(tls_server: PostgresServer) -> None:
     for wanted in (True, False):
         with Session.connect(tls_server.config(keepalives=wanted)) as session:
             sock = session._connection._socket
@@ -413,10 +397,9 @@ def test_socket_options(tls_server: PostgresServer) -> None:
             assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is wanted
 
 
-def test_keys_are_cached_unless_that_is_switched_off(
+def test_scram_keys_are_cached_unless_disabled(
     tls_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, style: str
 ) -> None:
-    """A second login derives nothing; without the cache every login does."""
     derived = []
     real = babar_tls._native.functions.pbkdf2_hmac_sha256  # type: ignore[attr-defined]
 
@@ -434,8 +417,7 @@ def test_keys_are_cached_unless_that_is_switched_off(
         assert len(derived) == expected
 
 
-def test_scram_keys_in_place_of_a_password(tls_server: PostgresServer, style: str) -> None:
-    """ClientKey and ServerKey log in without the password."""
+def test_scram_keys_replace_password(tls_server: PostgresServer, style: str) -> None:
     verifier = tls_server.sql("select rolpassword from pg_authid where rolname = 'scram_role'").strip()
     iterations, salt = verifier.split("$")[1].split(":")
     keys = babar_tls.crypto.scram_keys(PASSWORD, _decode(salt), int(iterations))  # type: ignore[attr-defined]
@@ -455,16 +437,15 @@ def _decode(text: str) -> bytes:
     return base64.b64decode(text)
 
 
-def test_a_verifier_made_here_lets_its_password_in(tls_server: PostgresServer) -> None:
-    """`scram_verifier` makes what PostgreSQL stores: the server takes it, and the password logs in."""
+def test_server_accepts_verifier_of_scram_verifier(tls_server: PostgresServer) -> None:
     verifier = babar_tls.crypto.scram_verifier("kölsch", iterations=1000)  # type: ignore[attr-defined]
     tls_server.sql(f"create role made_here login password '{verifier}'")
     with Session.connect(tls_server.config(user="made_here", password="kölsch")) as session:
         assert session.security.scram_iterations == 1000
 
 
-def test_many_sessions_from_threads(tls_server: PostgresServer) -> None:
-    """Connecting is thread-safe: one backend and its cached context serve them all."""
+def test_many_threads_can_connect(tls_server: PostgresServer) -> None:
+    """They share one backend and its cached context."""
     problems: list[BaseException] = []
 
     def work() -> None:
@@ -483,9 +464,7 @@ def test_many_sessions_from_threads(tls_server: PostgresServer) -> None:
     assert problems == []
 
 
-def test_many_sessions_from_tasks(tls_server: PostgresServer) -> None:
-    """And from tasks of one loop."""
-
+def test_many_tasks_can_connect(tls_server: PostgresServer) -> None:
     async def one() -> str:
         async with await AsyncSession.connect(tls_server.config(channel_binding="require")) as session:
             return session.security.auth_method

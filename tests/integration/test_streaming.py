@@ -1,4 +1,4 @@
-"""Bulk from a real server: whole, in order and as the server framed it, whatever its size, and whoever reads it how."""
+"""Bulk data from a real server: complete, in order, in the messages of the server, for all sizes and readers."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MODES = [TlsMode.DISABLE, TlsMode.REQUIRE]
 
 @pytest.fixture(params=STYLES)
 def style(request: pytest.FixtureRequest) -> Any:
-    """Blocking or asyncio."""
     return request.param
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("mode", MODES)
-def test_rows_of_any_size(tls_server: PostgresServer, style: str, backend: str, mode: TlsMode) -> None:
-    """Rows of nothing and of megabytes come one by one, by each backend and without."""
+def test_rows_of_any_size_are_returned_one_by_one(
+    tls_server: PostgresServer, style: str, backend: str, mode: TlsMode
+) -> None:
     sizes = ", ".join(map(str, SIZES))
     sql = f"copy (select repeat(chr(96 + n::int), s) from unnest(array[{sizes}]) with ordinality as t (s, n)) to stdout"
     with connected(tls_server.config(tls_backend=backend, tls_mode=mode), style) as session:
@@ -40,8 +40,7 @@ def test_rows_of_any_size(tls_server: PostgresServer, style: str, backend: str, 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_rows_of_changing_size(tls_server: PostgresServer, style: str, backend: str) -> None:
-    """Many rows, each of another size, are those that the server has."""
+def test_rows_of_changing_size_are_complete(tls_server: PostgresServer, style: str, backend: str) -> None:
     sql = "copy (select repeat('x', (n * 7919) % 3001) || n from generate_series(1, 20000) n) to stdout"
     with connected(tls_server.config(tls_backend=backend), style) as session:
         for number, row in enumerate(session.copy_to(sql), 1):
@@ -49,8 +48,7 @@ def test_rows_of_changing_size(tls_server: PostgresServer, style: str, backend: 
         assert number == 20_000
 
 
-def test_many_rows_of_a_query(tls_server: PostgresServer, style: str) -> None:
-    """A query's rows are all there, in order, with their NULLs."""
+def test_many_rows_of_a_query_are_complete(tls_server: PostgresServer, style: str) -> None:
     sql = "select n, case when n % 3 = 0 then null else repeat('y', n % 50) end from generate_series(1, 50000) n"
     with connected(tls_server.config(), style) as session:
         rows = session.query(sql)
@@ -58,8 +56,8 @@ def test_many_rows_of_a_query(tls_server: PostgresServer, style: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_error_in_the_middle(tls_server: PostgresServer, style: str, backend: str) -> None:
-    """What came before an error is handed out before it is raised, and the session goes on."""
+def test_rows_before_an_error_are_returned_first(tls_server: PostgresServer, style: str, backend: str) -> None:
+    """The session can be used afterwards."""
     with connected(tls_server.config(tls_backend=backend), style) as session:
         rows: list[bytes] = []
         with pytest.raises(ServerError, match="division by zero"):
@@ -68,8 +66,7 @@ def test_an_error_in_the_middle(tls_server: PostgresServer, style: str, backend:
         assert session.query("select 1") == [("1",)]
 
 
-def test_cancelled_by_another(tls_server: PostgresServer, style: str) -> None:
-    """`cancel` in the midst of a copy ends it with 57014 after what is on its way."""
+def test_cancel_ends_copy_after_the_data_on_its_way(tls_server: PostgresServer, style: str) -> None:
     with connected(tls_server.config(), style) as session:
         count = 0
         with pytest.raises(ServerError) as caught:  # noqa: PT012 - the cancellation is within
@@ -82,8 +79,7 @@ def test_cancelled_by_another(tls_server: PostgresServer, style: str) -> None:
         assert session.query("select 1") == [("1",)]
 
 
-def test_fatal_in_the_middle(tls_server: PostgresServer, style: str) -> None:
-    """A server process that is terminated in the midst of a copy is no early end."""
+def test_terminated_server_process_is_no_end_of_copy(tls_server: PostgresServer, style: str) -> None:
     with connected(tls_server.config(), style) as session, Session.connect(tls_server.config()) as other:
         rows = iter(session.copy_to("copy (select generate_series(1, 100000000)) to stdout"))
         next(rows)
@@ -94,8 +90,8 @@ def test_fatal_in_the_middle(tls_server: PostgresServer, style: str) -> None:
         assert session.closed
 
 
-def test_a_slow_reader(tls_server: PostgresServer) -> None:
-    """What nobody reads stays with the server: memory does not grow, however long an asyncio reader takes."""
+def test_slow_reader_leaves_data_at_the_server(tls_server: PostgresServer) -> None:
+    """The memory of the client does not grow."""
 
     async def main() -> int:
         count = 0
@@ -115,8 +111,8 @@ def test_a_slow_reader(tls_server: PostgresServer) -> None:
         tracemalloc.stop()
 
 
-def test_two_readers(tls_server: PostgresServer) -> None:
-    """A second task that reads the copy while the first waits is told so, and the first gets everything."""
+def test_second_reader_of_copy_is_refused(tls_server: PostgresServer) -> None:
+    """The first reader receives all data."""
 
     async def main() -> None:
         async with await AsyncSession.connect(tls_server.config()) as session:
@@ -130,9 +126,7 @@ def test_two_readers(tls_server: PostgresServer) -> None:
     asyncio.run(main())
 
 
-def test_other_tasks_run(tls_server: PostgresServer) -> None:
-    """A copy that a task reads as fast as it can leaves the loop's other tasks their turns."""
-
+def test_fast_reader_does_not_starve_other_tasks(tls_server: PostgresServer) -> None:
     async def main() -> None:
         turns = 0
         done = False
