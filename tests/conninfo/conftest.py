@@ -1,4 +1,4 @@
-"""A world in which nothing but the string has a say."""
+"""An environment in which only the string decides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without any files, an environment without PG*, and no server's socket directory."""
+    """Return an empty home directory; remove all PG* variables and socket directories."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Hosts in numbers, client certificates, revocation lists and this library's own keywords, as strings have them."""
+"""Several hosts, client certificates, CRLs and the keywords of this library in connection strings."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def read(text: str) -> Config:
         ("port=1", [Host("localhost", 1)]),
     ],
 )
-def test_hosts(text: str, hosts: list[Host]) -> None:
-    """Lists pair up, one port serves all, and what is empty is the default."""
+def test_hosts_addresses_and_ports_are_paired(text: str, hosts: list[Host]) -> None:
+    """One port is for all hosts, and an empty entry is the default."""
     config = read(text)
     assert list(config.targets) == hosts
     assert bool(config.hosts) == (len(hosts) > 1)
@@ -57,15 +57,14 @@ def test_hosts(text: str, hosts: list[Host]) -> None:
         ("hostaddr=192.0.2.1,example.com", 'could not parse network address "example.com"'),
     ],
 )
-def test_hosts_that_do_not_pair(text: str, message: str) -> None:
-    """Lists of different lengths, and what is no port or address, are refused in libpq's words."""
+def test_lists_of_different_length_are_refused(text: str, message: str) -> None:
+    """Invalid ports and addresses are refused too."""
     with pytest.raises(ConfigError) as caught:
         read(text)
     assert message in str(caught.value)
 
 
-def test_uri_with_hosts() -> None:
-    """A URI's hosts have ports of their own."""
+def test_hosts_of_uri_have_own_ports() -> None:
     config = Config.from_conninfo(
         "postgresql://u@a:1,b,[::1]:2/d?target_session_attrs=standby&load_balance_hosts=random"
     )
@@ -83,8 +82,7 @@ def test_uri_with_hosts() -> None:
         ("keepalives_idle=0 keepalives_interval=-1 tcp_user_timeout=' 9 '", (None, None, None, 9)),
     ],
 )
-def test_timers(text: str, fields: tuple[int | None, ...]) -> None:
-    """Zero and less are the system's default."""
+def test_zero_timers_select_system_default(text: str, fields: tuple[int | None, ...]) -> None:
     config = read(text)
     timers = (config.keepalives_idle, config.keepalives_interval, config.keepalives_count, config.tcp_user_timeout)
     assert timers == fields
@@ -133,13 +131,12 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("text", "fields"), FIELDS)
-def test_keywords(text: str, fields: dict[str, Any]) -> None:
-    """A keyword, libpq's or our own, is its field; our own take precedence, and empty ones are the default."""
+def test_keywords_set_their_fields(text: str, fields: dict[str, Any]) -> None:
+    """Keywords of this library take precedence, and empty ones select the default."""
     assert read(f"host=h {text}") == Config(host="h", user="u", **fields)
 
 
-def test_keys_in_base64() -> None:
-    """SCRAM keys are 32 bytes in base64."""
+def test_scram_keys_are_32_bytes_in_base64() -> None:
     key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
     config = read(f"scram_client_key={key} scram_server_key={key}")
     assert config.scram_client_key == config.scram_server_key == bytes(range(32))
@@ -150,7 +147,7 @@ def test_keys_in_base64() -> None:
 
 @pytest.fixture
 def folder(home: Path) -> Path:
-    """``~/.postgresql``, with everything in it but a private key."""
+    """Return ``~/.postgresql`` with all default files except for a private key."""
     path = home / ".postgresql"
     path.mkdir()
     for name in ("root.crt", "root.crl", "postgresql.crt"):
@@ -159,8 +156,8 @@ def folder(home: Path) -> Path:
 
 
 @pytest.mark.parametrize("text", ["", "sslmode=require", "sslmode=verify-full", "sslcert='' sslkey=''"])
-def test_default_files(text: str, folder: Path) -> None:
-    """Files in ``~/.postgresql`` are used where they are; the key is named whether it exists or not."""
+def test_default_files_are_used_if_they_exist(text: str, folder: Path) -> None:
+    """The key is named even if it does not exist."""
     config = read(text)
     assert (config.tls_client_cert, config.tls_client_key) == (
         str(folder / "postgresql.crt"),
@@ -182,8 +179,10 @@ def test_default_files(text: str, folder: Path) -> None:
         ("sslkey=/k", "default", "/k"),
     ],
 )
-def test_client_certificates(text: str, certificate: str | None, key: str | None, folder: Path) -> None:
-    """Sslcert and sslkey, else the default files, unless TLS or certificates are disabled."""
+def test_client_certificate_is_named_or_default(
+    text: str, certificate: str | None, key: str | None, folder: Path
+) -> None:
+    """Not if TLS or certificates are disabled."""
     default = (str(folder / "postgresql.crt"), str(folder / "postgresql.key"))
     config = read(text)
     expected = tuple(
@@ -193,8 +192,7 @@ def test_client_certificates(text: str, certificate: str | None, key: str | None
     assert (config.tls_client_cert_mode is ClientCertMode.DISABLE) == ("sslcertmode" in text)
 
 
-def test_an_override_of_the_certificate(folder: Path) -> None:
-    """A certificate that is given as an argument has nothing to do with the string's key."""
+def test_certificate_as_argument_removes_key_of_string(folder: Path) -> None:
     assert folder.exists()
     config = Config.from_conninfo("user=u", tls_client_cert=b"PEM")
     assert (config.tls_client_cert, config.tls_client_key) == (b"PEM", None)
@@ -211,8 +209,8 @@ def test_an_override_of_the_certificate(folder: Path) -> None:
         ("sslcrl=/c sslcrldir=/d", ("/c", "/d")),
     ],
 )
-def test_revocation_lists(text: str, paths: tuple[str | None, str | None], folder: Path) -> None:
-    """The default list is for certificates below the root file; those that are named are for all."""
+def test_default_crl_is_only_for_root_files(text: str, paths: tuple[str | None, str | None], folder: Path) -> None:
+    """Named CRLs are for all roots."""
     assert folder.exists()
     config = read(text)
     assert (config.tls_crl_path, config.tls_crl_dir) == paths
@@ -222,14 +220,12 @@ def test_revocation_lists(text: str, paths: tuple[str | None, str | None], folde
     ("text", "common_name"),
     [("", False), ("sslmode=verify-full", True), ("sslmode=verify-ca", False), ("sslrootcert=system", True)],
 )
-def test_common_names(text: str, common_name: bool, folder: Path) -> None:
-    """Whoever asks for libpq's verify-full gets its rules for names; our own default is stricter."""
+def test_common_names_count_only_with_sslmode_verify_full(text: str, common_name: bool, folder: Path) -> None:
     assert folder.exists()
     assert read(text).tls_common_name is common_name
 
 
-def test_the_default_password_file(home: Path) -> None:
-    """``~/.pgpass`` is named where it exists and there is no password."""
+def test_default_password_file_is_used_without_password(home: Path) -> None:
     assert read("").passfile is None
     (home / ".pgpass").touch()
     assert read("").passfile == read("passfile='' password=''").passfile == str(home / ".pgpass")
@@ -238,7 +234,6 @@ def test_the_default_password_file(home: Path) -> None:
     assert Config.from_conninfo("", environ={"PGPASSFILE": "/p", "HOME": str(home)}).passfile == "/p"
 
 
-def test_a_required_certificate_without_tls() -> None:
-    """sslcertmode=require asks for what sslmode=disable rules out."""
+def test_required_certificate_without_tls_is_refused() -> None:
     with pytest.raises(ConfigError, match="sslcertmode"):
         read("sslmode=disable sslcertmode=require")

@@ -28,7 +28,7 @@ def refused(conninfo: Any) -> ConfigError:
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg2", "pg8000", "psycopg2cffi", "psycopg_async"])
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
-def test_a_driver_in_the_scheme_is_named(scheme: str, driver: str) -> None:
+def test_driver_in_scheme_is_named(scheme: str, driver: str) -> None:
     error = refused(f"{scheme}+{driver}{AFTER_SCHEME}?sslmode=require")
     assert f'"{scheme}+{driver}"' in error.message
     assert 'Use "postgresql://"' in str(error)
@@ -46,7 +46,7 @@ def test_a_driver_in_the_scheme_is_named(scheme: str, driver: str) -> None:
         f"postgresql:/u:{SECRET}@h?x=1",
     ],
 )
-def test_another_scheme_is_refused(text: str) -> None:
+def test_other_scheme_is_refused(text: str) -> None:
     error = refused(text)
     assert "URI scheme" in error.message
     assert 'Use "postgresql://"' in str(error)
@@ -86,7 +86,7 @@ def test_another_scheme_is_refused(text: str) -> None:
         (f"host=h\u00a0password={SECRET}", "U+00A0 in host"),
     ],
 )
-def test_what_surrounds_a_string_is_named(text: str, cause: str) -> None:
+def test_characters_around_string_are_named(text: str, cause: str) -> None:
     assert cause in refused(text).message
 
 
@@ -107,7 +107,7 @@ def test_abstract_socket_name_with_hostaddr_is_accepted() -> None:
 
 @pytest.mark.parametrize("keyword", ["hostaddr", "service", "sslmode", "port", "connect_timeout", "sslcertmode"])
 @pytest.mark.parametrize("text", [URI, f"u:{SECRET}@h"])
-def test_a_uri_as_the_value_of_another_keyword_is_not_shown(keyword: str, text: str) -> None:
+def test_uri_as_value_of_other_keyword_is_not_shown(keyword: str, text: str) -> None:
     refused(f"host=h {keyword}='{text}'")
     with pytest.raises(ConfigError) as caught:
         Config.from_conninfo("host=h", environ={f"{KEYWORDS[keyword].envvar}": text})
@@ -180,15 +180,15 @@ def test_jdbc_spelling_that_libpq_accepts_is_accepted() -> None:
         f"postgresql://u:a/b?{SECRET}@h/d",
     ],
 )
-def test_a_password_that_should_be_percent_encoded_is_not_taken_for_a_host(text: str) -> None:
+def test_password_without_percent_encoding_is_not_used_as_host(text: str) -> None:
     assert "%" in str(refused(text).remedy)
 
 
-def test_a_password_with_a_number_sign_is_read_as_by_libpq() -> None:
+def test_password_with_number_sign_is_read_as_by_libpq() -> None:
     assert parse("postgresql://u:a#b@h/d")["password"] == "a#b"
 
 
-def test_an_at_sign_in_a_database_is_accepted_where_it_cannot_be_part_of_a_password() -> None:
+def test_at_sign_in_database_is_accepted_if_it_cannot_be_part_of_password() -> None:
     assert parse("postgresql://u@h/a@b")["dbname"] == "a@b"
     assert parse("postgresql://h/a@b")["dbname"] == "a@b"
     assert parse("postgresql://u:p@h/a%40b")["dbname"] == "a@b"
@@ -230,7 +230,7 @@ class Secret(Dsn):
         (5, "str(dsn)"),
     ],
 )
-def test_objects_are_refused_with_the_way_to_their_text(value: Any, remedy: str) -> None:
+def test_objects_are_refused_with_the_expression_for_their_text(value: Any, remedy: str) -> None:
     assert remedy in str(refused(value).remedy)
     with pytest.raises(ConfigError, match="must be a str"):
         Session.connect(Config.from_conninfo(value))
@@ -239,14 +239,14 @@ def test_objects_are_refused_with_the_way_to_their_text(value: Any, remedy: str)
 
 
 @pytest.mark.parametrize("mask", ["***", "**********"])
-def test_a_masked_password_is_refused(mask: str) -> None:
+def test_masked_password_is_refused(mask: str) -> None:
     assert "render_as_string(hide_password=False)" in str(refused(f"postgresql://u:{mask}@h/d").remedy)
     assert parse("postgresql://u:%2A%2A%2A@h/d")["password"] == "***"
 
 
 @pytest.mark.parametrize("name", ["host", "user", "database", "application_name"])
 @pytest.mark.parametrize("text", [URI, f"postgresql+asyncpg{AFTER_SCHEME}", f"jdbc:{URI}", f"POSTGRES{AFTER_SCHEME}"])
-def test_a_connection_string_is_refused_as_the_value_of_a_field(name: str, text: str) -> None:
+def test_connection_string_is_refused_as_value_of_field(name: str, text: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is a connection string") as caught:
         Config(**{name: text})
     assert "Config.from_conninfo" in str(caught.value.remedy)

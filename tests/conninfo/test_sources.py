@@ -1,4 +1,4 @@
-"""Who said what: the string, a service, the environment or a default file, and what a stranger's string may not say."""
+"""The sources of values: string, service, environment, default files; and what an untrusted string may not contain."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def sources(text: str, **options: Any) -> dict[str, tuple[str, str]]:
     return {name: (setting.value, setting.source) for name, setting in resolve(text, **options).items()}
 
 
-def test_sources(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each setting says where it comes from."""
+def test_each_setting_has_its_source(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / ".pg_service.conf").write_text("[billing]\nhost=h\nport=6000\n")
     environ = {"HOME": str(home), "PGPORT": "7000", "PGUSER": "ann", "PGSERVICE": "shop"}
     service = f'service file "{home / ".pg_service.conf"}", service "billing"'
@@ -40,8 +39,8 @@ def test_sources(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("keyword", [keyword for keyword in KEYWORDS.values() if keyword.envvar], ids=lambda k: k.name)
-def test_every_variable(keyword: Any) -> None:
-    """A variable stands in for its keyword, and an empty one too."""
+def test_variable_sets_its_keyword(keyword: Any) -> None:
+    """An empty variable does too."""
     if keyword.name in ("service", "servicefile"):
         with pytest.raises(ConfigError, match=r"^definition of service|^service file"):
             resolve("service=s" if keyword.name == "servicefile" else "", environ={keyword.envvar: "/missing"})
@@ -53,15 +52,13 @@ def test_every_variable(keyword: Any) -> None:
     assert resolve(f"{keyword.name}=y", environ={keyword.envvar: "x"})[keyword.name].value == "y"
 
 
-def test_the_old_variable() -> None:
-    """PGREQUIRESSL=1 is an sslmode where there is no other."""
+def test_pgrequiressl_sets_sslmode_if_nothing_else_does() -> None:
     assert sources("", environ={"PGREQUIRESSL": "1"}) == {"sslmode": ("require", "environment variable PGREQUIRESSL")}
     assert sources("", environ={"PGREQUIRESSL": "0"}) == {}
     assert sources("", environ={"PGREQUIRESSL": "1", "PGSSLMODE": "disable"})["sslmode"][0] == "disable"
 
 
-def test_service_files_in_turn(home: Path) -> None:
-    """The file that is named, or this user's, is looked into first and then the system's."""
+def test_users_service_file_precedes_the_system_service_file(home: Path) -> None:
     (home / "etc").mkdir()
     (home / "etc" / "pg_service.conf").write_text("[a]\nhost=system\n[b]\nhost=system\n")
     (home / ".pg_service.conf").write_text("[a]\nhost=user\n")
@@ -78,7 +75,7 @@ def test_service_files_in_turn(home: Path) -> None:
 
 @pytest.mark.parametrize("line", ["hunter2", "pasword=hunter2", "ldap://hunter2", "service=hunter2", "x" * 1100])
 def test_service_file_errors_show_no_values(line: str, home: Path) -> None:
-    """A service file may hold passwords: errors name the file and the line."""
+    """A service file may contain passwords: errors show the file and the line number."""
     (home / ".pg_service.conf").write_text(f"[s]\nhost=h\n{line}\n")
     with pytest.raises(ConfigError) as caught:
         resolve("service=s")
@@ -87,7 +84,7 @@ def test_service_file_errors_show_no_values(line: str, home: Path) -> None:
     assert ".pg_service.conf" in str(caught.value)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no pipes with names, no devices")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes and devices in the file system")
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize(
     ("make", "why"),
@@ -99,8 +96,8 @@ def test_service_file_errors_show_no_values(line: str, home: Path) -> None:
     ],
     ids=["pipe", "directory", "device", "too large"],
 )
-def test_service_files_are_not_waited_for(make: Any, why: str, named: bool, home: Path) -> None:
-    """A service file that is no file, or that has no end, is an error: whoever writes a string may name one."""
+def test_unusual_service_files_are_refused_without_waiting(make: Any, why: str, named: bool, home: Path) -> None:
+    """The author of a string can choose the file."""
     path = home / ("named" if named else ".pg_service.conf")
     make(path)
     with pytest.raises(ConfigError) as caught:
@@ -109,24 +106,21 @@ def test_service_files_are_not_waited_for(make: Any, why: str, named: bool, home
     assert str(caught.value.remedy).startswith(why)
 
 
-def test_lines_of_a_service_file(home: Path) -> None:
-    """A line ends at a newline and nowhere else; the last one needs none."""
+def test_service_file_lines_end_only_at_newlines(home: Path) -> None:
     (home / ".pg_service.conf").write_bytes(b"[s]\r\nhost=h\x0b\x0c\r\nuser=a\rb\n\n[t]\nhost=z\ndbname=d")
     assert sources("service=s")["host"][0] == "h"
     assert sources("service=s")["user"][0] == "a\rb"
     assert sources("service=t")["dbname"][0] == "d"
 
 
-def test_own_keywords_in_a_service_file(home: Path) -> None:
-    """A service file may have our own keywords, but none that is about the string."""
+def test_service_file_may_contain_keywords_of_this_library(home: Path) -> None:
     (home / ".pg_service.conf").write_text("[s]\ntls_backend=openssl\n[t]\nservicefile=/f\n")
     assert Config.from_conninfo("service=s user=u").tls_backend == "openssl"
     with pytest.raises(ConfigError, match="syntax error in service file"):
         resolve("service=t")
 
 
-def test_errors_say_where_a_value_comes_from(home: Path) -> None:
-    """What is wrong and not in the string is hard to find: the error leads to it."""
+def test_errors_name_the_source_of_a_value(home: Path) -> None:
     with pytest.raises(
         ConfigError, match=r'^invalid sslmode value: "on"\n.* It comes from environment variable PGSSLMODE'
     ):
@@ -136,16 +130,14 @@ def test_errors_say_where_a_value_comes_from(home: Path) -> None:
         config_fields("service=s")
 
 
-def test_no_secret_in_repr() -> None:
-    """Neither a setting nor a field shows its value: it may be a password."""
+def test_repr_of_setting_and_field_shows_no_value() -> None:
     settings = resolve("password=hunter2 sslpassword=hunter2", environ={})
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in repr(interpret(settings))
     assert "hunter2" not in repr(Config.from_conninfo("password=hunter2 sslpassword=hunter2", environ={}))
 
 
-def test_provenance(home: Path) -> None:
-    """Every field has its value, the keyword that decides it and who said so."""
+def test_each_field_has_value_keyword_and_source(home: Path) -> None:
     folder = home / ".postgresql"
     folder.mkdir()
     for name in ("root.crt", "root.crl", "postgresql.crt"):
@@ -179,7 +171,7 @@ def test_provenance(home: Path) -> None:
     }
 
 
-# Strings from somebody else ----------------------------------------------------------------------------------------
+# Untrusted strings -------------------------------------------------------------------------------------------------
 
 FILES = [keyword.name for keyword in KEYWORDS.values() if keyword.names_file]
 
@@ -196,8 +188,7 @@ def test_untrusted_string_that_names_a_file_is_refused(keyword: str) -> None:
     assert config_fields(f"host=h {keyword}=''", allow_files=False)["host"] == "h"
 
 
-def test_which_keywords_name_files() -> None:
-    """Every keyword that names a file is known as one."""
+def test_all_keywords_that_name_files_are_marked() -> None:
     assert set(FILES) == {
         *("service", "servicefile", "passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir"),
         *("sslkeylogfile", "tls_root_cert_path", "tls_client_cert", "tls_client_key", "tls_crl_path", "tls_crl_dir"),
@@ -205,8 +196,8 @@ def test_which_keywords_name_files() -> None:
     }
 
 
-def test_a_strangers_string_gets_nothing_of_ours(home: Path) -> None:
-    """A string that chooses the server gets no file, password or key of ours; where and how strictly still counts."""
+def test_nothing_secret_is_added_to_untrusted_string(home: Path) -> None:
+    """Variables that are not secret still apply."""
     folder = home / ".postgresql"
     folder.mkdir()
     for name in ("root.crt", "root.crl", "postgresql.crt", "postgresql.key"):
@@ -219,16 +210,14 @@ def test_a_strangers_string_gets_nothing_of_ours(home: Path) -> None:
     assert Config.from_conninfo("host=/run/pg", allow_files=False, environ={}).host == "/run/pg"
 
 
-def test_system_roots_are_no_file() -> None:
-    """``sslrootcert=system`` names no file, in a stranger's string and in the environment."""
+def test_system_roots_are_allowed_in_untrusted_string() -> None:
     environ = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "system"}
     for text, variables in (("", environ), ("sslrootcert=system sslmode=verify-full", {})):
         config = Config.from_conninfo(text, allow_files=False, environ=variables)
         assert (config.tls_mode, config.tls_default_roots, config.tls_common_name) == (TlsMode.REQUIRE, True, True)
 
 
-def test_an_environment_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`environ` takes the place of the process's environment, home directory included."""
+def test_environ_replaces_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "process")
     assert Config.from_conninfo("", environ={"PGHOST": "given"}).host == "given"
     assert Config.from_conninfo("").host == "process"
@@ -236,7 +225,7 @@ def test_an_environment_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert root == str(Path("/nowhere/.postgresql/root.crt"))
 
 
-# Two words for the same -----------------------------------------------------------------------------------------------
+# Two keywords for one value-------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -263,17 +252,15 @@ def test_an_environment_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
         ("sslrootcert=/theirs", "sslmode=verify-ca", {"tls_root_cert_path": "/theirs", "tls_verify": TlsVerify.CA}),
     ],
 )
-def test_a_nearer_source_counts_in_either_word(
+def test_nearer_source_decides_whichever_keyword_it_uses(
     service: str, string: str, expected: dict[str, object], home: Path
 ) -> None:
-    """What the string says in libpq's word a service does not unsay in ours, nor the other way about."""
     (home / "services").write_text(f"[s]\n{service}\n")
     fields = config_fields(f"service=s servicefile={home / 'services'} {string}", environ={"HOME": str(home)})
     assert {name: fields[name] for name in expected} == expected
 
 
-def test_the_environment_does_not_weaken_our_own_words(home: Path) -> None:
-    """PGSSLMODE says nothing where the string says which TLS it wants, and takes no file away from it."""
+def test_environment_does_not_weaken_tls_fields_of_the_string(home: Path) -> None:
     text = "host=h tls_mode=require tls_verify=full sslrootcert=/private.pem sslcert=/c sslkey=/k sslcrl=/crl"
     for mode in ("disable", "prefer", "require"):
         fields = config_fields(text, environ={"HOME": str(home), "PGSSLMODE": mode})
@@ -284,8 +271,7 @@ def test_the_environment_does_not_weaken_our_own_words(home: Path) -> None:
         assert fields["tls_verify"] is TlsVerify.FULL
 
 
-def test_an_argument_for_the_mode_keeps_the_files(home: Path) -> None:
-    """TLS that an argument turns on where the string turned it off is verified against what the string names."""
+def test_tls_mode_as_argument_keeps_the_files_of_the_string(home: Path) -> None:
     text = "host=h user=u sslmode=disable sslrootcert=/private.pem sslcert=/c sslkey=/k"
     config = Config.from_conninfo(text, environ={"HOME": str(home)}, tls_mode="require")
     assert (config.tls_root_cert_path, config.tls_default_roots) == ("/private.pem", False)
@@ -303,8 +289,7 @@ def test_an_argument_for_the_mode_keeps_the_files(home: Path) -> None:
         ("sslmode=verify-full", TlsVerify.FULL),
     ],
 )
-def test_an_argument_for_the_roots_counts_like_sslrootcert(text: str, verify: TlsVerify, home: Path) -> None:
-    """Whoever names an authority wants the chain verified by it, and by no other."""
+def test_root_file_as_argument_counts_like_sslrootcert(text: str, verify: TlsVerify, home: Path) -> None:
     (home / ".postgresql").mkdir()
     for root_file in (False, True):
         if root_file:
@@ -329,8 +314,7 @@ def test_an_argument_for_the_roots_counts_like_sslrootcert(text: str, verify: Tl
         (f"tls_pins=sha256:{'a' * 64}", {"PGSSLMODE": "prefer"}),
     ],
 )
-def test_errors_of_several_sources_name_the_others(text: str, environ: dict[str, str], home: Path) -> None:
-    """A contradiction between the string and what it does not show names the variable that is a part of it."""
+def test_errors_about_contradictions_name_the_other_sources(text: str, environ: dict[str, str], home: Path) -> None:
     (name,) = environ
     with pytest.raises(ConfigError, match=rf"environment variable {name}"):
         Config.from_conninfo(text, environ={"HOME": str(home), **environ})
