@@ -295,7 +295,7 @@ def test_unix_sockets() -> None:
     assert not Config(user="u", host="localhost").targets[0].is_unix_socket
 
 
-def test_the_users_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a user it is the operating system's, and where that has none the error says what to do."""
     monkeypatch.setenv("LOGNAME", "somebody-else")
     monkeypatch.setenv("USER", "somebody-else")
@@ -344,7 +344,7 @@ def test_which_of_several_hosts(changes: dict[str, Any], message: str) -> None:
             make(**changes)
 
 
-def test_a_new_client_certificate_has_no_key() -> None:
+def test_new_client_certificate_has_no_key() -> None:
     """A key belongs to its certificate: `replace` drops it with that, and with its password."""
     config = Config(user="u", tls_client_cert="/c", tls_client_key="/k", tls_client_key_password="p")
     for certificate in (None, "/d"):
@@ -358,7 +358,7 @@ def test_a_new_client_certificate_has_no_key() -> None:
     "value",
     ["-----BEGIN PRIVATE KEY-----\ns3cret", "s3cret\n", bytearray(b"s3cret"), memoryview(b"s3cret"), ["s3cret"]],
 )
-def test_a_key_in_the_wrong_type_is_not_shown(field: str, value: object) -> None:
+def test_key_in_the_wrong_type_is_not_shown(field: str, value: object) -> None:
     """The content of a file is `bytes`; in any other type it is refused without being shown."""
     with pytest.raises(ConfigError) as caught:
         Config(user="u", **{"tls_client_cert": "/c", field: value})
@@ -378,7 +378,7 @@ def test_overriding_the_port_of_a_string() -> None:
     assert config.targets == (Host("a", 3), Host("b", 3))
 
 
-def test_an_empty_hostaddr_is_none() -> None:
+def test_empty_hostaddr_is_none() -> None:
     """An empty `hostaddr` is as good as none: the host may be a socket directory."""
     assert Config(user="u", host="/run", hostaddr="").targets[0].is_unix_socket
 
@@ -391,7 +391,7 @@ def test_replacing_the_mode_replaces_all_of_it() -> None:
     assert config.replace(port=1).tls_fallback
 
 
-def test_a_huge_timeout_is_a_long_one() -> None:
+def test_huge_timeout_is_a_long_one() -> None:
     """Any number of seconds may be waited, and none that is infinite."""
     assert Config(user="u", connect_timeout=1e10).connect_timeout == 1e10
     for timeout in (10**400, float("inf")):

@@ -111,7 +111,7 @@ def test_attributes() -> None:
     assert unreachable.errno == 111
 
 
-def test_a_servers_words() -> None:
+def test_servers_words() -> None:
     """A server's error reads as libpq shows it."""
     assert str(ServerError(FIELDS)) == "FATAL:  no\nDETAIL:  detail\nHINT:  hint"
     assert str(ServerError({})) == "ERROR:  unknown error"
@@ -145,7 +145,7 @@ def test_message_is_shown_whatever_the_severity_is(severity: str) -> None:
     assert str(error) == f"{severity}:  message\nDETAIL:  detail\nHINT:  hint"
 
 
-def test_the_tree_is_documented() -> None:
+def test_tree_is_documented() -> None:
     """Every class stands in the module's docstring, and every class of the module is public."""
     assert errors.__doc__ is not None
     for name in errors.__all__:

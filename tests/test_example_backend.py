@@ -104,7 +104,7 @@ def trusting(path: Path, pem: bytes, **options: object) -> TlsParameters:
     return TlsParameters(root_cert_path=str(path), default_roots=False, **options)  # type: ignore[arg-type]  # any field
 
 
-def test_the_adapter_is_short() -> None:
+def test_adapter_is_short() -> None:
     files = {path.name: path for path in EXAMPLE.glob("*/*.py")}
     assert sorted(files) == ["__init__.py", "_library.py"]
     assert len(files["__init__.py"].read_text(encoding="utf-8").splitlines()) <= MOST_LINES

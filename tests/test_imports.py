@@ -203,7 +203,7 @@ def test_no_import_cycle() -> None:
         if name.startswith("protocol") or name in ("tls.contract", "config", "config.enums", "errors")
     ],
 )
-def test_the_core_has_no_input_or_output(name: str) -> None:
+def test_core_has_no_input_or_output(name: str) -> None:
     """The protocol and the modules under it import no socket, TLS library, event loop, thread or clock."""
     roots = {target.split(".")[0] for target, _ in imports(name)}
     assert roots & SANS_IO == set()

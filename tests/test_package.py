@@ -28,12 +28,12 @@ def _requirements() -> dict[str, set[str]]:
     return wanted
 
 
-def test_the_base_install_pulls_nothing_else() -> None:
+def test_base_install_pulls_nothing_else() -> None:
     """Every requirement belongs to an extra."""
     assert _requirements()[""] == set()
 
 
-def test_the_extras() -> None:
+def test_extras() -> None:
     """The extras are those that the documentation names, and `all` is all of them."""
     assert set(metadata.metadata("babar-tls").get_all("Provides-Extra") or ()) == EXTRAS
     listed = [r for r in metadata.requires("babar-tls") or [] if "extra" in r and r.startswith("babar-tls")]
@@ -43,7 +43,7 @@ def test_the_extras() -> None:
     assert set(named[1].split(",")) == EXTRAS - {"all"}
 
 
-def test_an_extra_brings_what_it_names() -> None:
+def test_extra_brings_what_it_names() -> None:
     """In an environment made for one extra, what that extra wants is installed."""
     extra = os.environ.get("BABAR_TLS_TEST_EXTRA", "").removeprefix("extra-")
     if not extra:
@@ -52,12 +52,12 @@ def test_an_extra_brings_what_it_names() -> None:
         assert metadata.version(name)
 
 
-def test_the_version() -> None:
+def test_version() -> None:
     """`__version__` is the distribution's version."""
     assert babar_tls.__version__ == metadata.version("babar-tls")
 
 
-def test_the_marker_for_type_checkers() -> None:
+def test_marker_for_type_checkers() -> None:
     """`py.typed` is installed."""
     assert Path(babar_tls.__file__).with_name("py.typed").exists()
 
@@ -77,7 +77,7 @@ def test_every_error_is_public() -> None:
     assert set(errors.__all__) <= set(babar_tls.__all__)
 
 
-def test_a_missing_engine_says_what_to_install() -> None:
+def test_missing_engine_says_what_to_install() -> None:
     """Without pyOpenSSL, `openssl` is known, not available, and names the pip install that mends it."""
     code = (
         "import sys; sys.modules['OpenSSL'] = None\n"

@@ -94,7 +94,7 @@ def test_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o610, 0o666])
-def test_a_file_that_others_may_use(mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_file_that_others_may_use(mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file to which the group or the world has access is not used, and the log says why."""
     path = write(tmp_path / "pgpass", b"*:*:*:*:hunter2\n", mode)
     with caplog.at_level(logging.WARNING, "babar_tls"):
@@ -105,7 +105,7 @@ def test_a_file_that_others_may_use(mode: int, tmp_path: Path, caplog: pytest.Lo
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o700])
-def test_a_file_of_ones_own(mode: int, tmp_path: Path) -> None:
+def test_file_of_ones_own(mode: int, tmp_path: Path) -> None:
     """What the owner may do is the owner's affair."""
     assert find_password(write(tmp_path / "pgpass", b"*:*:*:*:pw\n", mode), *CONNECTION) == "pw"
 
@@ -198,7 +198,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture, path: str) -> str:
     return caplog.text
 
 
-def test_a_huge_file_is_read_up_to_a_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_huge_file_is_read_up_to_a_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "pgpass", b"*:*:*:nobody:pw\n" * 1000)
     with open(path, "r+b") as file:  # noqa: PTH123
         file.truncate(3 << 30)
@@ -210,7 +210,7 @@ def test_a_huge_file_is_read_up_to_a_limit(tmp_path: Path, caplog: pytest.LogCap
         tracemalloc.stop()
 
 
-def test_a_match_before_the_limit_is_used(tmp_path: Path) -> None:
+def test_match_before_the_limit_is_used(tmp_path: Path) -> None:
     path = write(tmp_path / "pgpass", b"*:*:*:*:pw\n")
     os.truncate(path, 3 << 30)
     assert find_password(path, *CONNECTION) == "pw"
@@ -221,7 +221,7 @@ def test_many_lines_are_read_up_to_a_limit(tmp_path: Path, caplog: pytest.LogCap
     assert "the rest is not used" in warnings_of(caplog, path)
 
 
-def test_a_line_that_is_too_long_is_not_used_and_those_after_it_are(
+def test_line_that_is_too_long_is_not_used_and_those_after_it_are(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     long = b"*:*:*:*:" + b"x" * 200_000
@@ -231,33 +231,33 @@ def test_a_line_that_is_too_long_is_not_used_and_those_after_it_are(
     assert "xxx" not in caplog.text
 
 
-def test_a_zero_byte_ends_a_line(tmp_path: Path) -> None:
+def test_zero_byte_ends_a_line(tmp_path: Path) -> None:
     assert find_password(write(tmp_path / "pgpass", b"*:*:*:*:pw\0rest\n"), *CONNECTION) == "pw"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="devices and links are POSIX's")
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/full", "/dev/tty", "/proc/self/mem", "/proc/kmsg"])
-def test_a_device_is_ignored(device: str, tmp_path: Path) -> None:
+def test_device_is_ignored(device: str, tmp_path: Path) -> None:
     path = tmp_path / "pgpass"
     path.symlink_to(device)
     assert find_password(str(path), *CONNECTION) is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links are POSIX's")
-def test_a_loop_of_links_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_loop_of_links_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "pgpass"
     path.symlink_to(path)
     assert "could not open password file" in warnings_of(caplog, str(path))
 
 
 @pytest.mark.parametrize("path", ["a" * 100_000, "a\0b", "\ud800"])
-def test_an_impossible_name_is_ignored(path: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_impossible_name_is_ignored(path: str, caplog: pytest.LogCaptureFixture) -> None:
     assert "could not open password file" in warnings_of(caplog, path)
     assert len(caplog.text) < 10_000
     caplog.text.encode()
 
 
-def test_a_read_that_fails_is_reported(
+def test_read_that_fails_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(io.BytesIO):

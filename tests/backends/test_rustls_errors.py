@@ -89,7 +89,7 @@ SHA384_ONCE = bytes.fromhex("2a8648ce3d040302"), bytes.fromhex("2a8648ce3d040303
 
 
 @pytest.mark.parametrize("case", REJECTED)
-def test_a_rejected_certificate_is_described(
+def test_rejected_certificate_is_described(
     case: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     make, words = REJECTED[case]
@@ -121,7 +121,7 @@ def chain(authority: CertificateAuthority, length: int) -> ServerCertificate:
     return authority.issue(NAME)
 
 
-def test_a_chain_that_is_too_long_is_explained(
+def test_chain_that_is_too_long_is_explained(
     backend: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     Pair(backend, parameters, NAME, chain(authority, 6)).handshake()
@@ -135,7 +135,7 @@ def test_a_chain_that_is_too_long_is_explained(
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_a_chain_of_too_many_bytes_is_explained(
+def test_chain_of_too_many_bytes_is_explained(
     backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     large = issue(authority, extension("2b06010401867f01", bytes(60_000)))
@@ -151,7 +151,7 @@ def test_a_chain_of_too_many_bytes_is_explained(
 
 
 @pytest.mark.parametrize("version", TLS_VERSIONS)
-def test_a_server_with_an_rsassa_pss_key_is_explained(
+def test_server_with_an_rsassa_pss_key_is_explained(
     backend: str, version: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     pair = Pair(backend, parameters, NAME, issue_for_pss_key(authority, NAMES), **only(version))
@@ -164,7 +164,7 @@ def test_a_server_with_an_rsassa_pss_key_is_explained(
 
 
 @pytest.mark.parametrize(("hash_name", "name"), [("sha224", "RSA and SHA-224"), ("sha3-256", "RSA and SHA3-256")])
-def test_a_signature_that_rustls_cannot_verify_is_named(
+def test_signature_that_rustls_cannot_verify_is_named(
     hash_name: Any, name: str, parameters: TlsParameters, tmp_path: Path
 ) -> None:
     authority = CertificateAuthority("rsa2048")
@@ -218,7 +218,7 @@ IDENTITIES: dict[str, tuple[Callable[[CertificateAuthority], ServerCertificate],
 
 @pytest.mark.parametrize("encrypted", [False, True])
 @pytest.mark.parametrize("case", IDENTITIES)
-def test_a_client_certificate_that_rustls_does_not_load_is_described(
+def test_client_certificate_that_rustls_does_not_load_is_described(
     case: str, encrypted: bool, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
     """It is not reported as a damaged key or a wrong password."""

@@ -460,7 +460,7 @@ def test_connect_timeout(text: str, seconds: float | None) -> None:
     assert Config.from_conninfo(f"host=h user=u connect_timeout='{text}'").connect_timeout == seconds
 
 
-def test_the_default_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a host libpq goes to the socket directory where a server listens, else to localhost."""
     monkeypatch.setattr(paths, "SOCKET_DIRECTORIES", (str(tmp_path),))
     assert config_fields("")["host"] == "localhost"
@@ -476,7 +476,7 @@ def test_overrides() -> None:
     assert (config.user, config.host, config.tls_root_cert_path) == ("v", "h", "/mine.pem")
 
 
-def test_an_override_of_the_mode_replaces_all_of_it() -> None:
+def test_override_of_the_mode_replaces_all_of_it() -> None:
     """`tls_mode` as an argument takes the place of the string's sslmode, its second connection included."""
     config = Config.from_conninfo("host=h user=u sslmode=prefer", tls_mode="require")
     assert (config.tls_mode, config.tls_fallback) == (TlsMode.REQUIRE, False)
@@ -492,7 +492,7 @@ def test_keepalives_and_the_fallback_name() -> None:
     assert Config.from_conninfo("host=h user=u fallback_application_name=f application_name=a").application_name == "a"
 
 
-def test_a_space_that_is_none() -> None:
+def test_space_that_is_none() -> None:
     """A no-break space is no blank, and stands where a keyword should."""
     with pytest.raises(ConfigError, match='missing "="'):
         Config.from_conninfo("\xa0")

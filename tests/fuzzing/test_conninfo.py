@@ -182,13 +182,13 @@ def test_other_blanks_than_those_of_c_are_caught(monkeypatch: pytest.MonkeyPatch
     assert isinstance(failure(test_keyword_strings_mean_what_they_mean_to_libpq), AssertionError)
 
 
-def test_a_plus_that_is_decoded_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plus_that_is_decoded_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = syntax._decode
     monkeypatch.setattr(syntax, "_decode", lambda text: correct(text).replace("+", " "))
     assert isinstance(failure(test_uris_mean_what_they_mean_to_libpq), AssertionError)
 
 
-def test_an_error_that_shows_the_string_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_that_shows_the_string_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     correct: Any = syntax._parse_keywords
 
     def broken(text: str) -> Any:

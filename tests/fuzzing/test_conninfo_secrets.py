@@ -68,7 +68,7 @@ BEFORE = st.sampled_from(["", "host=h ", "host=h user=u ", "user='x' host = h ",
 
 
 @fuzz(8, before=BEFORE, name=st.sampled_from(SECRETS), secret=TEXTS, form=STRINGS, end=ENDS)
-def test_a_keyword_string_shows_no_part_of_a_secret(before: str, name: str, secret: str, form: str, end: str) -> None:
+def test_keyword_string_shows_no_part_of_a_secret(before: str, name: str, secret: str, form: str, end: str) -> None:
     for value in (secret, in_quotes(secret)):
         text = form.format(before, name, value, end)
         check(text, secret, from_conninfo)
@@ -84,9 +84,7 @@ def test_a_keyword_string_shows_no_part_of_a_secret(before: str, name: str, secr
     name=st.sampled_from(SECRETS),
     secret=TEXTS,
 )
-def test_a_value_shows_no_part_of_a_secret_that_it_contains(
-    keyword: str, separator: str, name: str, secret: str
-) -> None:
+def test_value_shows_no_part_of_a_secret_that_it_contains(keyword: str, separator: str, name: str, secret: str) -> None:
     for text in (f"{keyword}=x{separator}{name}={secret}", f"{keyword}='x{separator}{name}={secret}'"):
         check(text, secret, from_conninfo)
     check(f"postgresql://h?{keyword}=x,{name}%3D{secret}", secret, from_conninfo)
@@ -114,7 +112,7 @@ FORMS = st.sampled_from(
 
 
 @fuzz(8, form=FORMS, secret=TEXTS, query=QUERIES)
-def test_a_uri_shows_no_part_of_its_password(form: str, secret: str, query: str) -> None:
+def test_uri_shows_no_part_of_its_password(form: str, secret: str, query: str) -> None:
     for value in (secret, quote(secret, safe=""), secret.replace(" ", "")):
         text = form.format(value, query)
         check(text, value, from_conninfo)
@@ -128,7 +126,7 @@ def test_a_uri_shows_no_part_of_its_password(form: str, secret: str, query: str)
     before=st.sampled_from(["", "user=u&", "usr=u&", "user&"]),
     query=st.sampled_from(["", "&x", "&usr=x", "&sslmode=wrong", "&user=%zz", "=x"]),
 )
-def test_a_query_shows_no_part_of_a_secret(name: str, secret: str, before: str, query: str) -> None:
+def test_query_shows_no_part_of_a_secret(name: str, secret: str, before: str, query: str) -> None:
     for value in (secret, quote(secret, safe="")):
         text = f"postgresql://h/d?{before}{name}={value}{query}"
         check(text, value, from_conninfo)
@@ -136,7 +134,7 @@ def test_a_query_shows_no_part_of_a_secret(name: str, secret: str, before: str, 
 
 
 @fuzz(2, secret=TEXTS)
-def test_a_secret_of_the_environment_is_not_shown(secret: str) -> None:
+def test_secret_of_the_environment_is_not_shown(secret: str) -> None:
     def call(text: str) -> Config:
         return Config.from_conninfo(text, environ={"PGPASSWORD": secret, "PGSSLMODE": "wrong"})
 
@@ -144,7 +142,7 @@ def test_a_secret_of_the_environment_is_not_shown(secret: str) -> None:
 
 
 @fuzz(1, name=st.sampled_from(SECRETS), secret=TEXTS.filter(lambda text: not set(text) & set("\n")), end=ENDS)
-def test_a_service_file_shows_no_part_of_a_secret(name: str, secret: str, end: str, tmp_path_factory: Any) -> None:
+def test_service_file_shows_no_part_of_a_secret(name: str, secret: str, end: str, tmp_path_factory: Any) -> None:
     assume("\n" not in end)
     path = tmp_path_factory.mktemp("service") / "services"
     for line in (f"{name}={secret}{end}", f"{name} = {secret}", f"x{name}={secret}", secret):
@@ -152,7 +150,7 @@ def test_a_service_file_shows_no_part_of_a_secret(name: str, secret: str, end: s
         check(f"service=s servicefile={path}", secret, from_conninfo)
 
 
-def test_a_name_that_resembles_a_secret_is_no_secret() -> None:
+def test_name_that_resembles_a_secret_is_no_secret() -> None:
     assert from_conninfo("host=passwords.example.com user=pwd").host == "passwords.example.com"
     with pytest.raises(Error, match='"passwords" not found'):
         from_conninfo("service=passwords")
@@ -168,11 +166,11 @@ def test_every_secret_hides_what_follows_it() -> None:
 # Sanity ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_parser_that_shows_what_follows_a_secret_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parser_that_shows_what_follows_a_secret_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syntax, "_SECRET", re.compile("(?!)"))
-    assert isinstance(failure(test_a_query_shows_no_part_of_a_secret), AssertionError)
+    assert isinstance(failure(test_query_shows_no_part_of_a_secret), AssertionError)
 
 
 def test_local_variables_that_stay_in_a_traceback_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracebacks, "_clear", lambda *_: None)
-    assert isinstance(failure(test_a_keyword_string_shows_no_part_of_a_secret), AssertionError)
+    assert isinstance(failure(test_keyword_string_shows_no_part_of_a_secret), AssertionError)

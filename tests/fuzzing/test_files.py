@@ -72,7 +72,7 @@ PIECES = st.sampled_from([b":", b"\\", b"*", b"\n", b"\r", b"#", b"", b"\xff", b
 
 
 @fuzz(1, data=st.data(), lines=st.lists(LINES, max_size=4), host=st.sampled_from(HOSTS))
-def test_a_password_is_the_one_that_libpq_finds(
+def test_password_is_the_one_that_libpq_finds(
     data: st.DataObject, lines: list[bytes], host: str, pq: Any, file: Path
 ) -> None:
     content = data.draw(edited(b"".join(lines), PIECES))
@@ -174,12 +174,12 @@ def check_service_file(content: bytes, pq: Any, file: Path) -> None:
 
 
 @fuzz(2, data=st.data(), content=SERVICES)
-def test_a_service_file_says_what_it_says_to_libpq(data: st.DataObject, content: bytes, pq: Any, file: Path) -> None:
+def test_service_file_says_what_it_says_to_libpq(data: st.DataObject, content: bytes, pq: Any, file: Path) -> None:
     check_service_file(data.draw(edited(content, SERVICE_PIECES)), pq, file)
 
 
 @fuzz(2, data=st.data(), content=SERVICES | st.binary(max_size=60).map(b"[s]\n".__add__))
-def test_an_error_about_a_service_file_shows_nothing_of_it(data: st.DataObject, content: bytes, file: Path) -> None:
+def test_error_about_a_service_file_shows_nothing_of_it(data: st.DataObject, content: bytes, file: Path) -> None:
     file.write_bytes(data.draw(edited(content, SERVICE_PIECES)))
     error: Error | None = None
     try:
@@ -203,22 +203,22 @@ def test_stored_service_files(name: str, pq: Any, file: Path) -> None:
     check_service_file(SERVICE_FILES[name], pq, file)
 
 
-def test_a_missing_escape_is_caught(pq: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_escape_is_caught(pq: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passfile, "_unescape", lambda field: field.partition(b":")[0])
-    assert isinstance(failure(test_a_password_is_the_one_that_libpq_finds, pq=pq, file=file), AssertionError)
+    assert isinstance(failure(test_password_is_the_one_that_libpq_finds, pq=pq, file=file), AssertionError)
 
 
-def test_a_service_file_error_that_shows_the_line_is_caught(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_file_error_that_shows_the_line_is_caught(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     correct = service_module._pair
 
     def broken(line: bytes, where: str) -> tuple[str, str]:
         return correct(line, where + os.fsdecode(line))
 
     monkeypatch.setattr(service_module, "_pair", broken)
-    assert isinstance(failure(test_an_error_about_a_service_file_shows_nothing_of_it, file=file), AssertionError)
+    assert isinstance(failure(test_error_about_a_service_file_shows_nothing_of_it, file=file), AssertionError)
 
 
-def test_the_last_value_in_place_of_the_first_is_caught(pq: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_value_in_place_of_the_first_is_caught(pq: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     correct = service_module._section
 
     def broken(path: str, name: str) -> dict[str, str] | None:
@@ -226,4 +226,4 @@ def test_the_last_value_in_place_of_the_first_is_caught(pq: Any, file: Path, mon
         return None if values is None else {keyword: value + "x" for keyword, value in values.items()}
 
     monkeypatch.setattr(service_module, "_section", broken)
-    assert isinstance(failure(test_a_service_file_says_what_it_says_to_libpq, pq=pq, file=file), AssertionError)
+    assert isinstance(failure(test_service_file_says_what_it_says_to_libpq, pq=pq, file=file), AssertionError)

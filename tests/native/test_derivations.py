@@ -186,7 +186,7 @@ def test_sixteen_threads_do_not_disturb_one_another() -> None:
         assert all(pool.map(hammer, range(16)))
 
 
-def test_the_gil_is_released() -> None:
+def test_gil_is_released() -> None:
     """Another thread runs during a single call."""
     derivation, inside, seen = ffi.new("babar_pbkdf2 *"), threading.Event(), []
     lib.babar_pbkdf2_begin(derivation, b"p", 1, b"s", 1, 2**31 - 1)

@@ -226,7 +226,7 @@ def test_many_connections() -> None:
     assert (server.connections, server.errors) == (8, [])
 
 
-def test_a_peer_that_resets_before_tls(certificate: ServerCertificate) -> None:
+def test_peer_that_resets_before_tls(certificate: ServerCertificate) -> None:
     """A connection that is reset before TLS begins is closed, although the standard library loses the socket."""
     context = server_context(certificate)
     with socket.create_server(("127.0.0.1", 0)) as listener:

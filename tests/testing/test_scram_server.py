@@ -220,7 +220,7 @@ def test_accepted_as_postgresql_accepts(
     assert attempt(server, login)[:2] == b"v="  # type: ignore[index]
 
 
-def test_a_role_that_does_not_exist_looks_like_one_that_does(
+def test_role_that_does_not_exist_looks_like_one_that_does(
     certificate: ServerCertificate, server: PostgresServer
 ) -> None:
     """Its salt is as long, is its own, and stays the same; its iteration count is everybody's."""
@@ -290,7 +290,7 @@ def test_nothing_to_bind_with(key: Any, version: ssl.TLSVersion) -> None:
     ]
 
 
-def test_a_type_that_is_not_accepted(certificate: ServerCertificate, tls_backend: Any) -> None:
+def test_type_that_is_not_accepted(certificate: ServerCertificate, tls_backend: Any) -> None:
     """A registered type that the server was told not to accept is refused as PostgreSQL refuses it."""
     with ScramServer({"app": PASSWORD}, certificate, channel_bindings=["tls-unique"], maximum_version=V12) as server:
         refusal = attempt(server, Attempt(PLUS, END_POINT.encode() + b",," + BARE, END_POINT, None))
@@ -459,7 +459,7 @@ def test_libpq_logs_in(
     assert server.errors == []
 
 
-def test_the_chain_is_presented(authority: CertificateAuthority, tls_backend: Any, config: Config) -> None:
+def test_chain_is_presented(authority: CertificateAuthority, tls_backend: Any, config: Config) -> None:
     """Intermediates are sent along, so that a client with the root alone can verify."""
     chained = authority.intermediate().issue("localhost", "127.0.0.1")
     with (
@@ -598,7 +598,7 @@ def test_arguments_that_make_no_sense(options: dict[str, Any], text: str, certif
     assert "def" not in str(caught.value)
 
 
-def test_the_engine_is_found(certificate: ServerCertificate) -> None:
+def test_engine_is_found(certificate: ServerCertificate) -> None:
     """Whoever names no exporter gets the standard library; whoever names nothing gets all that there is."""
     pytest.importorskip("OpenSSL", reason="the tls_backend that this test needs")
     assert ScramServer({}, certificate).tls_backend == "openssl"

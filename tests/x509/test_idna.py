@@ -100,7 +100,7 @@ def test_invalid_host_in_a_connection_string_is_a_config_error(key: str, case: s
 
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("case", NOT_IN_DNS)
-def test_a_name_that_dns_cannot_have_is_a_config_error_of_connect(case: str) -> None:
+def test_name_that_dns_cannot_have_is_a_config_error_of_connect(case: str) -> None:
     text = NOT_IN_DNS[case]
     with pytest.raises(ConfigError, match="is not a host name"):
         ascii_name(text)
@@ -140,7 +140,7 @@ DEVIATIONS = {
 
 
 @pytest.mark.parametrize("host", DEVIATIONS)
-def test_a_name_is_converted_by_idna_2008(host: str) -> None:
+def test_name_is_converted_by_idna_2008(host: str) -> None:
     pytest.importorskip("idna")
     assert ascii_name(host) == DEVIATIONS[host]
 
@@ -169,12 +169,12 @@ def test_without_idna_a_name_that_idna_2003_changes_is_refused(host: str) -> Non
         ("\ufb01.example", "fi.example"),
     ],
 )
-def test_a_name_that_both_standards_convert_alike_needs_no_package(host: str, name: str) -> None:
+def test_name_that_both_standards_convert_alike_needs_no_package(host: str, name: str) -> None:
     assert ascii_name(host) == name
 
 
 @pytest.mark.parametrize("host", ["fa\u00df.de", "b\u00fccher.example"])
-def test_the_name_that_is_looked_up_is_the_name_that_is_verified(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_that_is_looked_up_is_the_name_that_is_verified(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`socket` would convert the name by IDNA 2003, and connect to a server of another domain."""
     pytest.importorskip("idna")
     asked: list[Any] = []
@@ -190,7 +190,7 @@ def test_the_name_that_is_looked_up_is_the_name_that_is_verified(host: str, monk
     assert asked[0].isascii()
 
 
-def test_a_zone_is_looked_up_and_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zone_is_looked_up_and_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     found = (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("fe80::1", 5432, 0, 2))
     monkeypatch.setattr(socket, "getaddrinfo", lambda name, *_arguments, **_options: asked.append(name) or [found])
