@@ -56,12 +56,12 @@ class Config(ConfigFields):
     Attributes:
         host: Host name, IP address, or the directory of a Unix-domain socket (``/run/postgresql``, or ``@name``
             in the abstract namespace). The certificate is verified for this name.
-        hostaddr: IP address to connect to without a look-up of `host`.
+        hostaddr: IP address to connect to; `host` is then not resolved.
         port: TCP port, or the number in the socket's file name.
-        hosts: Several servers to try in turn, in place of `host`, `hostaddr` and `port`. These then have the values of
-            the first server.
+        hosts: Servers to try in turn, in place of `host`, `hostaddr` and `port`, which are set to the values of the
+            first server.
         target_session_attrs: The property of the session that a server must have to be selected.
-        load_balance_hosts: Whether hosts and addresses are tried in random order.
+        load_balance_hosts: The order in which hosts and their addresses are tried.
         user: Role to log in as; by default the operating system's user name.
         database: Database to connect to; by default the server uses the name of the user.
         password: `str`, or the exact `bytes` to use. `repr` does not show it.
@@ -70,25 +70,26 @@ class Config(ConfigFields):
         options: Command-line options for the server (``-c statement_timeout=5s``).
         server_settings: Further startup parameters; stored as a sorted tuple of pairs.
         connect_timeout: Seconds until the session must be ready, for each host; `None` for no limit.
-        keepalives: TCP keepalive on the connection.
+        keepalives: Enable TCP keepalive.
         keepalives_idle: Seconds without traffic before the first keepalive; `None` for the system's default.
         keepalives_interval: Seconds between keepalives that are not acknowledged.
         keepalives_count: Number of unacknowledged keepalives after which the connection is closed.
         tcp_user_timeout: Milliseconds that sent data may stay unacknowledged.
         require_peer: The operating system's user that must run the server at a Unix-domain socket.
-        tls_mode: Whether to use TLS.
-        tls_verify: What to verify of the server's certificate.
+        tls_mode: The policy for using TLS.
+        tls_verify: The extent to which the server's certificate is verified.
         tls_backend: The name of a registered backend, or a `TlsBackend`.
-        tls_negotiation: SSLRequest, or TLS from the first byte.
-        tls_server_name: The name to send (SNI) and to verify if it differs from `host`.
-        tls_sni: `False`: do not send the name.
-        tls_root_cert_path: PEM file of roots to trust, in addition to the default ones.
-        tls_default_roots: `False`: trust only `tls_root_cert_path`.
+        tls_negotiation: The start of TLS: after SSLRequest, or from the first byte.
+        tls_server_name: The name to send (SNI) and to verify, in place of `host`.
+        tls_sni: Send the server's name (SNI).
+        tls_root_cert_path: PEM file of CA certificates to trust, in addition to the default roots.
+        tls_default_roots: Trust the default roots; `False` to trust only `tls_root_cert_path`.
         tls_os_roots: Use the operating system's verifier for the default roots, through the package truststore.
         tls_common_name: Verify names by libpq's rules: use the common name of the subject if the certificate has no
             alternative name of the type that is verified. RFC 9525 does not allow this.
-        tls_pins: Fingerprints, one of which the server's certificate must have: ``sha256:<hex>`` of the certificate,
-            or ``spki-sha256:<hex or base64>`` of its public key. They are checked in addition to `tls_verify`.
+        tls_pins: Fingerprints; the server's certificate must match one of them. ``sha256:<hex>`` is that of the
+            certificate, ``spki-sha256:<hex or base64>`` that of its public key. They are checked in addition to
+            `tls_verify`.
         tls_groups: Key-exchange groups to offer, in order of preference, by the names of IANA or OpenSSL
             (``("X25519MLKEM768", "x25519")``, or one string with colons); empty for the backend's default.
         tls_ciphers: Cipher suites to offer, of all versions, in the same form. A TLS version is only offered if one of
@@ -97,8 +98,8 @@ class Config(ConfigFields):
         tls_client_key: Its private key: path of a PEM or DER file, or its `bytes`; `None` if `tls_client_cert`
             contains it.
         tls_client_key_password: The password of the key, or a callable that returns it.
-        tls_client_cert_mode: Whether to present the client certificate, and whether the server must request it.
-        tls_crl_path: PEM file of CRLs; they must then cover every certificate of the chain.
+        tls_client_cert_mode: The policy for presenting the client certificate.
+        tls_crl_path: PEM file of CRLs. If it is set, every certificate of the chain must be covered by a CRL.
         tls_crl_dir: Directory of CRLs, named by their issuers' hashes (``openssl rehash``).
         tls_min_version: Oldest TLS version to accept.
         tls_max_version: Newest TLS version to offer, `None` for the backend's newest.
@@ -106,7 +107,7 @@ class Config(ConfigFields):
             decrypt the connection.
         tls_fallback: With `TlsMode.PREFER`, repeat a *failed* TLS attempt without TLS on a new connection, as libpq's
             ``sslmode=prefer`` does. An attacker can cause that failure.
-        channel_binding: Whether SCRAM is bound to the channel.
+        channel_binding: The policy for binding SCRAM to the TLS channel.
         channel_binding_type: One of `CHANNEL_BINDING_TYPES`, by default the first.
         scram_key_cache: Keep derived SCRAM keys in memory, so that a new connection needs no PBKDF2.
         scram_client_key: 32 bytes to use in place of a password, together with `scram_server_key`.
@@ -157,7 +158,7 @@ class Config(ConfigFields):
         environ: Mapping[str, str] | None = None,
         **overrides: Any,
     ) -> Config:
-        """Build a `Config` from a libpq URI or keyword string, with libpq's meaning.
+        """Build a `Config` from a libpq URI or keyword string, which is interpreted as in libpq.
 
         Args:
             conninfo: ``postgresql://user@host/db?sslmode=verify-full`` or ``host=… user=…``.
@@ -184,9 +185,9 @@ class Config(ConfigFields):
         """Return a keyword string of this configuration: ``Config.from_conninfo(config.to_conninfo()) == config``.
 
         The string has libpq's keywords, and the names of fields for which libpq has no keyword. It contains every value
-        that an environment variable or a default file could set, so that they cannot change it. There are two
-        exceptions. If there is neither a password nor a password file, the user's password file is used where the
-        string is read. And variables of keywords that are not fields, such as ``PGSERVICE``, are used there.
+        that an environment variable or a default file could set, so that they cannot change it. Two things are
+        still taken from the environment in which the string is read: the user's password file, if the string has
+        neither a password nor a password file, and variables of keywords that are not fields, such as ``PGSERVICE``.
         The string contains the password.
 
         Raises:
@@ -219,7 +220,7 @@ class Config(ConfigFields):
 
     @clears_locals
     def find_password(self) -> str | bytes | None:
-        """Return the password that `passfile` has for the first host.
+        """Return the password for the first host from `passfile`.
 
         Returns:
             The password, as `bytes` if it is not UTF-8; None without a file, or without a password for this connection.
@@ -242,7 +243,9 @@ class Config(ConfigFields):
             )
         given = Host(self.host, self.port, self.hostaddr)
         if hosts and given not in (Host(), hosts[0]):
-            raise ConfigError("hosts and host contradict each other", remedy="Give hosts, or host, hostaddr and port.")
+            raise ConfigError(
+                "hosts and host contradict each other", remedy="Set either hosts, or host, hostaddr and port."
+            )
         if hosts:
             for name in ("host", "hostaddr", "port"):
                 self._set(name, getattr(hosts[0], name))
@@ -271,7 +274,7 @@ _HOST = {name: DEFAULTS[name] for name in ("host", "hostaddr", "port")}
 
 
 def _with_companions(changes: Mapping[str, Any], hosts: tuple[Host, ...]) -> dict[str, Any]:
-    """Return changes to a configuration that has these `hosts`, with the fields that must change with them."""
+    """Return the changes with the fields that must change with them, for a configuration that has these `hosts`."""
     changes = dict(changes)
     if "tls_mode" in changes:
         changes.setdefault("tls_fallback", False)
@@ -286,7 +289,9 @@ def _with_companions(changes: Mapping[str, Any], hosts: tuple[Host, ...]) -> dic
         del changes["hosts"]
     if "host" in changes:
         if "port" not in changes and len({host.port for host in hosts}) > 1:
-            raise ConfigError("the hosts that host replaces have several ports", remedy="Set port as well.")
+            raise ConfigError(
+                "port is ambiguous, because the replaced hosts have several ports", remedy="Set port as well."
+            )
         return {"hosts": (), "hostaddr": None, **changes}
     if "hostaddr" in changes and hosts:
         raise ConfigError("hostaddr is ambiguous, because there are several hosts", remedy="Set host or hosts.")

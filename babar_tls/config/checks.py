@@ -1,4 +1,4 @@
-"""Checks of the fields of a `Config` together. Each raises `ConfigError` with a remedy."""
+"""Checks that involve several fields of a `Config`. Each raises `ConfigError` with a remedy."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def check_tls(config: ConfigFields) -> None:
         check_host("tls_server_name", name)
     if config.tls_pins and config.tls_mode is not TlsMode.REQUIRE:
         raise ConfigError(
-            f"tls_pins, but TLS is not required (tls_mode={config.tls_mode.value})",
+            f"tls_pins is set, but TLS is not required (tls_mode={config.tls_mode.value})",
             remedy="Use tls_mode=require (sslmode=require), or leave out tls_pins: they need a certificate.",
         )
     _check_client_certificate(config)
@@ -117,7 +117,7 @@ def _check_client_certificate(config: ConfigFields) -> None:
         _check_secret("tls_client_key_password", password, "str, bytes or a callable that returns one")
     if config.tls_client_cert is None and config.tls_client_key is not None:
         raise ConfigError(
-            "tls_client_key without tls_client_cert",
+            "tls_client_key is set without tls_client_cert",
             remedy="Set tls_client_cert (sslcert) to the certificate of the key.",
         )
     if config.tls_client_cert_mode is ClientCertMode.REQUIRE and config.tls_mode is TlsMode.DISABLE:
@@ -130,8 +130,8 @@ def _check_client_certificate(config: ConfigFields) -> None:
 def _check_secret(name: str, secret: object, expected: str) -> None:
     if secret is None:
         return
-    has_text = hasattr(secret, "get_secret_value")
-    remedy = f"Pass its text: {name}=secret.get_secret_value()." if has_text else f"Pass {name} as str or bytes."
+    is_wrapped = hasattr(secret, "get_secret_value")
+    remedy = f"Pass its text: {name}=secret.get_secret_value()." if is_wrapped else f"Pass {name} as str or bytes."
     check_type(name, secret, str | bytes, expected, remedy)
     if isinstance(secret, str) and has_surrogates(secret):
         raise ConfigError(f"{name} contains a lone surrogate", remedy=f"Pass the exact bytes: Config({name}=b'…').")
@@ -165,7 +165,7 @@ def check_authentication(config: ConfigFields) -> None:
             raise ConfigError(f"{name} must be 32 bytes", remedy=f"Pass {name} as bytes; in a string it is base64.")
     if (config.scram_client_key is None) != (config.scram_server_key is None):
         raise ConfigError(
-            "scram_client_key and scram_server_key go together",
+            "scram_client_key and scram_server_key must be set together",
             remedy="Set both scram_client_key and scram_server_key, or neither.",
         )
     _check_secret("password", config.password, "str or bytes")

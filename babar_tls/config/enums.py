@@ -6,7 +6,7 @@ from enum import Enum
 
 from ..errors import ConfigError
 
-#: The methods of `require_auth`, in libpq's spelling. `none` is a server that requests no authentication.
+#: The methods of `require_auth`, in libpq's spelling. ``none``: the server requests no authentication.
 AUTH_METHODS = ("password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none")
 
 #: The registered channel binding types (RFC 5929, RFC 9266). PostgreSQL accepts the first.
@@ -14,7 +14,7 @@ CHANNEL_BINDING_TYPES = ("tls-server-end-point", "tls-exporter", "tls-unique")
 
 
 class TlsMode(Enum):
-    """Whether to use TLS. Connections over Unix-domain sockets do not use it."""
+    """The policy for using TLS. Connections over Unix-domain sockets do not use it."""
 
     DISABLE = "disable"
     """Do not request TLS."""
@@ -28,18 +28,18 @@ class TlsMode(Enum):
 
 
 class TlsVerify(Enum):
-    """What to verify of the server's certificate."""
+    """The extent to which the server's certificate is verified."""
 
     FULL = "full"
     """The chain up to a trust anchor, and the name."""
     CA = "ca"
-    """Only the chain: every certificate of that CA is accepted."""
+    """Only the chain: every certificate of a trusted CA is accepted."""
     NONE = "none"
-    """Nothing. Then only channel binding detects a man in the middle."""
+    """No verification: only channel binding detects a man in the middle."""
 
 
 class ChannelBinding(Enum):
-    """Whether SCRAM is bound to the TLS channel (RFC 5802 §6)."""
+    """The policy for binding SCRAM to the TLS channel (RFC 5802 §6)."""
 
     DISABLE = "disable"
     PREFER = "prefer"
@@ -47,7 +47,7 @@ class ChannelBinding(Enum):
 
 
 class TlsNegotiation(Enum):
-    """How TLS starts."""
+    """The start of TLS on a connection."""
 
     POSTGRES = "postgres"
     """SSLRequest first; every server supports it."""
@@ -63,7 +63,7 @@ class TlsVersion(Enum):
 
 
 class ClientCertMode(Enum):
-    """libpq's ``sslcertmode``: whether to present a client certificate."""
+    """The policy for presenting a client certificate, as libpq's ``sslcertmode``."""
 
     DISABLE = "disable"
     """Do not present it."""
@@ -93,7 +93,7 @@ class LoadBalanceHosts(Enum):
     """The order in which hosts, and the addresses of each host, are tried."""
 
     DISABLE = "disable"
-    """The order of the configuration, and of the look-up."""
+    """The order of the configuration; addresses in the order of name resolution."""
     RANDOM = "random"
     """A random order for each connection."""
 
@@ -102,7 +102,7 @@ def parse_require_auth(text: str | None) -> frozenset[str] | None:
     """Return the authentication methods that `require_auth` allows; None if it is empty, which allows all.
 
     Raises:
-        ConfigError: A method is unknown or repeated, or negated and other methods are mixed.
+        ConfigError: A method is unknown or repeated, or only some of the methods are negated.
     """
     if not text:
         return None
@@ -112,9 +112,9 @@ def parse_require_auth(text: str | None) -> frozenset[str] | None:
     for name in names:
         method = name.removeprefix("!")
         if name.startswith("!") is not negated:
-            what, others = ("", "negative") if negated else ("negative ", "non-negative")
+            prefix, others = ("", "negative") if negated else ("negative ", "non-negative")
             raise ConfigError(
-                f'{what}require_auth method "{name}" cannot be mixed with {others} methods',
+                f'{prefix}require_auth method "{name}" cannot be mixed with {others} methods',
                 remedy="Write require_auth with all of its methods negated by !, or with none.",
             )
         if method not in AUTH_METHODS:

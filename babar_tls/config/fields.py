@@ -84,7 +84,7 @@ class ConfigFields:
     require_auth: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the fields, which `Config` does."""
+        """Do nothing; `Config` overrides this method to check the fields."""
 
     @cached_property
     def targets(self) -> tuple[Host, ...]:
@@ -93,7 +93,7 @@ class ConfigFields:
 
     @cached_property
     def tls_parameters(self) -> TlsParameters:
-        """The requirements on TLS, built once: they are the key of the cache of contexts."""
+        """The requirements on TLS. They are built once, because they are the key of the context cache."""
         certificate = None
         if self.tls_client_cert is not None and self.tls_client_cert_mode is not ClientCertMode.DISABLE:
             certificate = ClientCertificate(

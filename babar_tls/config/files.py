@@ -1,4 +1,4 @@
-"""Read the files that a configuration names, completely and without waiting."""
+"""Read the files that a configuration names, completely and without blocking."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
 
 
 class NotRegularError(ValueError):
-    """The file is a pipe, a device or a directory, which may have no end or may block."""
+    """The file is not a regular file: reading a pipe or a device may block or never end."""
 
     def __init__(self) -> None:
         super().__init__("it is not a regular file")
@@ -30,10 +30,10 @@ def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
         ValueError: The file is too large, or the path is not a valid file name.
         OSError: The file cannot be read.
     """
-    # Opening a device may have an effect. Therefore the type is checked before opening, too.
+    # Opening a device may have side effects, so the type is also checked before opening.
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - it raises the same errors as os.open
         raise NotRegularError
-    # The path may lead to another file now. Without O_NONBLOCK, opening a pipe would wait for its other end.
+    # The file may have been replaced since the check. Without O_NONBLOCK, opening a pipe waits for its other end.
     descriptor = os.open(path, _FLAGS)
     try:
         status = os.fstat(descriptor)

@@ -22,7 +22,7 @@ class Host:
         host: Host name, IP address, or the directory of a Unix-domain socket. The certificate is
             verified for this name.
         port: TCP port, or the number in the socket's file name.
-        hostaddr: IP address to connect to without a look-up of `host`.
+        hostaddr: IP address to connect to; `host` is then not resolved.
 
     Raises:
         ConfigError: A value is invalid.
@@ -34,7 +34,7 @@ class Host:
 
     def __post_init__(self) -> None:
         if not self.host:
-            raise ConfigError("host is empty", remedy="Name a host, an address or a socket directory.")
+            raise ConfigError("host is empty", remedy="Set host to a host name, an IP address or a socket directory.")
         check_type("host", self.host, str, "a str")
         if isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
             raise ConfigError(f'invalid port number: "{self.port}"', remedy=PORTS)
@@ -44,16 +44,16 @@ class Host:
             check_file_name("host", self.host)
         else:
             check_not_uri("host", self.host)
-            if "@" in self.host[1:]:  # not shown, and not sent to the DNS: it may follow a password
+            if "@" in self.host[1:]:  # the text before it may be a password: not shown, not sent to the DNS
                 raise ConfigError(
                     'host contains an "@"',
-                    remedy="Name only the host, and set user and password separately.",
+                    remedy="Set host to the host name only, and set user and password separately.",
                 )
             check_host("host", self.host)
 
     @property
     def is_unix_socket(self) -> bool:
-        """Whether `host` is the directory of a socket or an abstract name."""
+        """True if `host` is the directory of a socket or an abstract name."""
         return self.hostaddr is None and self.host[:1] in ("/", "@")
 
     @property

@@ -1,9 +1,9 @@
 """Pins: fingerprints that identify a server independently of the CA of its certificate.
 
-There are two kinds. ``sha256:`` precedes the SHA-256 of the whole certificate (DER) in hexadecimal, with or without
-colons; the output of ``openssl x509 -fingerprint -sha256`` is accepted too. ``spki-sha256:`` precedes the SHA-256 of
-its SubjectPublicKeyInfo in hexadecimal or base64, which stays the same if the certificate is renewed with the same key.
-The spelling of curl, ``sha256//`` and base64, is accepted too.
+There are two kinds. ``sha256:<hex>`` is the SHA-256 of the whole certificate (DER), with or without colons between the
+bytes; the output of ``openssl x509 -fingerprint -sha256`` is accepted too. ``spki-sha256:<hex or base64>`` is the
+SHA-256 of its SubjectPublicKeyInfo, which stays the same if the certificate is renewed with the same key. For the
+latter, curl's form ``sha256//<base64>`` is accepted too.
 """
 
 from __future__ import annotations

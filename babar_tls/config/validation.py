@@ -47,13 +47,13 @@ def check_type(name: str, value: object, types: type | UnionType, expected: str,
 
 
 def check_bool(name: str, value: object) -> None:
-    """Check that a flag is a bool. The text "no" would count as true."""
+    """Check that a flag is a bool. A string is refused, because even "no" has the truth value True."""
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, not {value!r}", remedy=f"Write {name}=True or {name}=False.")
 
 
 def as_bytes(name: str, value: object, expected: str = "bytes") -> bytes:
-    """Return the bytes of a bytes-like object. For the number 8, `bytes` would return eight NUL bytes.
+    """Return the bytes of a bytes-like object. An int is refused: ``bytes(8)`` returns eight NUL bytes.
 
     Args:
         name: The name of the value, for the message.
@@ -69,7 +69,7 @@ def as_bytes(name: str, value: object, expected: str = "bytes") -> bytes:
 
 
 def check_address(hostaddr: object) -> None:
-    """Check that `hostaddr` is None or an IP address, which may have a zone. A name would need a look-up."""
+    """Check that `hostaddr` is None or an IP address, which may have a zone. A name would have to be resolved."""
     try:
         if hostaddr is None or (isinstance(hostaddr, str) and as_address(hostaddr) is not None):
             return
@@ -88,7 +88,8 @@ def check_file_name(name: str, text: str) -> None:
         os.fsencode(text)
     except UnicodeEncodeError:
         raise ConfigError(
-            f"{name} contains a lone surrogate, which no file name can have", remedy=f"Write {name} in valid Unicode."
+            f"{name} contains a lone surrogate, which a file name cannot contain",
+            remedy=f"Write {name} in valid Unicode.",
         ) from None
 
 
@@ -125,7 +126,7 @@ def check_text(name: str, text: str, *, surrogates: bool = False) -> None:
 
 
 def as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
-    """Return the member of an enum that is the value or has it; only tls_max_version may be None."""
+    """Return the enum member for a member or its value; None is accepted only for tls_max_version."""
     if isinstance(value, enum) or (value is None and name == "tls_max_version"):
         return value
     try:
@@ -151,7 +152,7 @@ def as_settings(settings: Mapping[str, str] | Iterable[tuple[str, str]]) -> tupl
 
 
 def _fspath(path: object) -> object:
-    """Return the text of a path object, and every other value as it is."""
+    """Return the text of a path object; return any other value unchanged."""
     try:
         return os.fspath(path)  # type: ignore[call-overload]  # the TypeError of another type is handled
     except TypeError:
@@ -168,13 +169,13 @@ def as_path(name: str, path: object) -> str:
 
 
 def as_source(name: str, source: object) -> str | bytes | None:
-    """Return a path as a string, or the content of a file as `bytes`. No error shows it: it may be a private key."""
+    """Return a path as a string, or the content of a file as `bytes`. It may be a private key, so no error shows it."""
     if source is None or (isinstance(source, bytes) and source):
         return source
     text = _fspath(source)
     if not text:
         raise ConfigError(
-            f"{name} must be a path, and is empty",
+            f"{name} must be a path, not an empty value",
             remedy=f"Set {name} to a file name or a file's content, or leave it out.",
         )
     check_type(name, text, str, "a path, or a file's content as bytes", f"Set {name} to a file name, or to bytes.")
@@ -192,7 +193,7 @@ def as_names(name: str, names: object) -> tuple[str, ...]:
         if not isinstance(part, str) or not _ALGORITHM.fullmatch(part):
             raise ConfigError(
                 f"{name} must contain names of algorithms, not {part!r}",
-                remedy=f"Write each name in {name} (X25519MLKEM768, TLS_AES_256_GCM_SHA384); not classes (HIGH).",
+                remedy=f"Write names such as X25519MLKEM768 or TLS_AES_256_GCM_SHA384 in {name}, not classes (HIGH).",
             )
     return tuple(dict.fromkeys(found))
 

@@ -75,7 +75,7 @@ def test_pin_needs_proof_of_possession() -> None:
 
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
 def test_pins_without_required_tls_are_refused(mode: str) -> None:
-    with pytest.raises(ConfigError, match="tls_pins, but TLS is not required"):
+    with pytest.raises(ConfigError, match="tls_pins is set, but TLS is not required"):
         make(tls_mode=mode, tls_pins=[OTHER])
 
 
