@@ -1,4 +1,4 @@
-"""libpq connection strings: URIs and keyword strings with libpq's meaning, as fields of `Config`, and back.
+"""Conversion of libpq connection strings (URIs and keyword strings) to fields of `Config`, and back.
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
 

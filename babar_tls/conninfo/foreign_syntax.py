@@ -1,4 +1,4 @@
-"""Connection strings of other libraries and tools: the cause of the failure, and the right spelling.
+"""Errors for connection strings of other libraries and tools, with the cause and the correct spelling.
 
 libpq's parser refuses all of these. The errors contain no part of the string except names that are listed here.
 """
@@ -39,17 +39,17 @@ def as_text(conninfo: object) -> str:
     elif isinstance(conninfo, dict):
         remedy = "Pass the items as fields: Config(**fields)."
     elif conninfo is None:
-        remedy = 'Pass "" for the defaults; is an environment variable that should contain the string unset?'
+        remedy = 'Pass "" for the defaults. If an environment variable contains the string, check that it is set.'
     else:
         remedy = "Pass its text: str(dsn)."
     raise ConfigError(f"the connection string must be a str, not {type(conninfo).__name__}", remedy=remedy)
 
 
 def check_characters(uri: str) -> None:
-    """Refuse control characters and invisible characters in a URI, where they remain from copying.
+    """Refuse control characters and invisible characters in a URI, which copying may add.
 
     Raises:
-        ConfigError: There is such a character.
+        ConfigError: The URI contains such a character.
     """
     found = _UNPRINTED.search(uri)
     if found is not None:
@@ -66,15 +66,15 @@ def _how_to_remove(char: str) -> str:
 
 
 def is_pasted(host: str) -> bool:
-    """Return True if a host name has characters that remain from copying or quoting."""
+    """Return True if a host name contains characters that copying or quoting may add."""
     return _NOT_IN_A_HOST.search(host) is not None
 
 
 def check_host(host: str) -> None:
-    """Refuse a host name with characters that remain from copying or quoting.
+    """Refuse a host name with characters that copying or quoting may add.
 
     Raises:
-        ConfigError: There is such a character.
+        ConfigError: The name contains such a character.
     """
     found = _NOT_IN_A_HOST.search(host)
     if found is not None:
@@ -176,7 +176,7 @@ _MODES = {"ssl": _SSL_VALUES, "sslaccept": {"strict": "verify-full", "accept_inv
 
 
 def explain_parameter(name: str, value: str) -> str | None:
-    """Return the remedy for a parameter that another library has under this name, `None` if none is known."""
+    """Return the remedy for a parameter that another library has under this name; None if it is unknown."""
     name = name.lower()
     if name in _MODES:
         mode = _MODES[name].get(value.lower())

@@ -1,4 +1,4 @@
-"""Fields of `Config` as a connection string: libpq's keywords, and the names of fields for which libpq has none."""
+"""Fields of `Config` as a connection string: libpq's keywords, and the names of fields without a keyword of libpq."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: a default file, and sslkey cannot name a file with a colon.
 _FILES = frozenset(["tls_client_cert", "tls_client_key", "tls_crl_path", "tls_crl_dir"])
 
-#: Fields for which ``sslmode`` and ``sslrootcert`` of the environment, or a default file, may have another value.
+#: Fields that ``sslmode`` and ``sslrootcert`` of the environment, or a default file, could set to another value.
 _OPEN = _FILES | {
     "tls_mode",
     "tls_verify",
@@ -38,14 +38,14 @@ _ALWAYS = _OPEN | {keyword.field for keyword in LIBPQ if keyword.envvar is not N
 
 
 def format_conninfo(hosts: tuple[Host, ...], fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """Return a keyword string of which `interpret` makes the same fields.
+    """Return a keyword string that `interpret` converts to the same fields.
 
     A field with its default value is written only if an environment variable or a default file could set it.
 
     Args:
         hosts: The servers.
         fields: All other fields of `Config`, in the order in which they are written.
-        defaults: The default of each.
+        defaults: The default of each field.
 
     Raises:
         ConfigError: A field has a value that a string cannot contain.
@@ -54,7 +54,7 @@ def format_conninfo(hosts: tuple[Host, ...], fields: Mapping[str, Any], defaults
         if "," in host.host or "," in (host.hostaddr or ""):
             raise _unwritable("host", "contains a comma")
         if not host.is_unix_socket and is_pasted(host.host):
-            raise _unwritable("host", "contains a quote")
+            raise _unwritable("host", "contains a quote, a space or an invisible character")
     pairs = {
         "host": ",".join(host.host for host in hosts),
         "hostaddr": ",".join(host.hostaddr or "" for host in hosts),
@@ -82,7 +82,7 @@ def _format(name: str, value: Any) -> str:
         text = base64.b64encode(value).decode()
     elif name == "server_settings":
         if any(not setting or set(setting) & set("= \t\n\v\f\r") for setting, _ in value):
-            raise _unwritable(name, "has a name")
+            raise _unwritable(name, "contains an invalid name")
         text = " ".join(f"{setting}={quote(value)}" for setting, value in value)
     elif isinstance(value, tuple):
         text = ",".join(value)
@@ -107,9 +107,9 @@ def _format_seconds(value: float | None) -> str:
 
 
 def _unwritable(name: str, why: str) -> ConfigError:
-    """Return the error for a field that no connection string can contain."""
+    """Return the error for a field whose value a connection string cannot contain."""
     return ConfigError(
-        f"{name} {why}, which no connection string can contain",
+        f"{name} {why}, which a connection string cannot represent",
         remedy=f"Write the string without it, config.replace({name}=…).to_conninfo(), and pass {name} as an argument "
         "to Config.from_conninfo.",
     )

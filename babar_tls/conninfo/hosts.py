@@ -28,10 +28,10 @@ def read_hosts(settings: Mapping[str, Setting]) -> dict[str, Field]:
     localhost. A server without a host name is verified by its address.
 
     Returns:
-        The fields `host`, `hostaddr`, `port` and `hosts` of `Config`, as far as they are decided.
+        The fields `host`, `hostaddr`, `port` and `hosts` of `Config`, as far as the settings determine them.
 
     Raises:
-        ConfigError: The lists differ in length, or contain something that is not a port or not an address.
+        ConfigError: The lists differ in length, or contain an invalid port or address.
     """
     given = {name: settings[name] for name in ("host", "hostaddr", "port") if name in settings and settings[name].value}
     if "hostaddr" in given and names_secret(given["hostaddr"].value):

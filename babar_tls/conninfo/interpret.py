@@ -1,4 +1,4 @@
-"""The meaning of settings: fields of `Config`.
+"""Conversion of settings to fields of `Config`.
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
@@ -59,7 +59,7 @@ _READERS: dict[str, Callable[[Setting], Any]] = {
 #: The readers of all other keywords, by the type of their field's default value.
 _READERS_BY_TYPE: dict[type, Callable[[Setting], Any]] = {bool: values.boolean, tuple: values.names, int: values.number}
 
-#: The fields of keywords that have one each.
+#: The keywords that set exactly one field, with that field.
 _LIBPQ_FIELDS = {keyword.name: keyword.field for keyword in LIBPQ if keyword.field is not None}
 _OWN_FIELDS = {keyword.name: keyword.name for keyword in OWN}
 
@@ -70,7 +70,7 @@ _KNOWN = {
     "max_protocol_version": ("3.0", "3.2", "latest"),
 }
 
-#: The values of keywords without a field that do not require a missing feature.
+#: The values of keywords without a field that this library supports.
 _SUPPORTED = {
     "client_encoding": ("", "auto", "utf8", "utf-8", "unicode"),
     "replication": ("", "0", "false", "off", "no"),
@@ -93,12 +93,12 @@ def read(
         conninfo: A URI or a keyword string.
         allow_files: See `resolve`.
         environ: See `resolve`.
-        arguments: Values for fields of `Config` that the caller has. Most of them only replace their field. But a root
-            file counts like ``sslrootcert``: the chain is verified, and against that file only. And with a TLS mode
-            ``sslmode=disable`` does not count.
+        arguments: Fields of `Config` that the caller sets. Most of them only replace their field. A root file has the
+            same effect as ``sslrootcert``: the chain is verified, and only that file is trusted. With a TLS mode,
+            ``sslmode=disable`` is ignored.
 
     Returns:
-        The fields that the connection string decides; the others have the defaults of `Config`.
+        The fields that the connection string determines; the others have the defaults of `Config`.
 
     Raises:
         ConfigError: The string is malformed, has an unknown keyword, or requires a feature that is missing.
@@ -118,7 +118,7 @@ def read(
 
 
 def add_sources(error: ConfigError, items: Iterable[Setting | Field]) -> None:
-    """Add the sources other than the connection string to the remedy, unless it names the source of the value."""
+    """Add the sources other than the connection string to the remedy, unless the remedy names the source already."""
     sources = dict.fromkeys(item.source for item in items if item.source not in (CONNECTION_STRING, _ARGUMENT, DEFAULT))
     remedy = error.remedy or ""
     if sources and "It comes from" not in remedy:
@@ -129,7 +129,7 @@ def add_sources(error: ConfigError, items: Iterable[Setting | Field]) -> None:
 def interpret(
     settings: Mapping[str, Setting], *, allow_files: bool = True, environ: Mapping[str, str] | None = None
 ) -> dict[str, Field]:
-    """Return the fields of `Config` that settings decide.
+    """Return the fields of `Config` that settings determine.
 
     Args:
         settings: The result of `resolve`.
@@ -152,7 +152,7 @@ def interpret(
     own = _read_each({name: setting for name, setting in settings.items() if setting.value}, _OWN_FIELDS)
     if ALIAS in settings:
         fields.update(_read_alias(settings, {**fields, **own}))
-    if "tls_mode" in own:  # tls_fallback is a part of the meaning of sslmode
+    if "tls_mode" in own:  # it replaces sslmode, which has set tls_fallback too
         fields.pop("tls_fallback", None)
     for name in _OWN_FIELDS.keys() & settings.keys():  # an empty value selects the default
         fields.pop(name, None)
@@ -165,7 +165,7 @@ def interpret(
 
 
 def _read_each(settings: Mapping[str, Setting], keywords: Mapping[str, str]) -> dict[str, Field]:
-    """Return the fields of keywords that have one each. A reader returns None if the value selects the default."""
+    """Return the fields of keywords that set exactly one. A reader returns None if the value selects the default."""
     fields = {}
     for keyword, field in keywords.items():
         setting = settings.get(keyword)
@@ -187,7 +187,7 @@ def _read_each(settings: Mapping[str, Setting], keywords: Mapping[str, str]) -> 
 def _read_alias(settings: Mapping[str, Setting], fields: Mapping[str, Field]) -> dict[str, Field]:
     """Read the keyword of PostgreSQL 11: a binding type requires channel binding, and an empty value disables it.
 
-    Without TLS the type has no effect. With ``channel_binding`` in the settings, that keyword decides.
+    Without TLS the type has no effect. ``channel_binding`` in the settings takes precedence.
     """
     setting, binding = settings[ALIAS], settings.get("channel_binding")
     if setting.value:
@@ -198,7 +198,7 @@ def _read_alias(settings: Mapping[str, Setting], fields: Mapping[str, Field]) ->
     if binding and binding.value == ChannelBinding.REQUIRE.value:
         raise refuse(
             binding,
-            f"{ALIAS} is empty, which disables channel binding, and channel_binding requires it",
+            f"{ALIAS} is empty, which disables channel binding, but channel_binding=require is set",
             f"Leave out {ALIAS}.",
         )
     return {"channel_binding": Field.by(setting, ChannelBinding.DISABLE)}
@@ -218,8 +218,8 @@ def _may_be_plain(fields: Mapping[str, Field]) -> bool:
 def _check_unsupported(settings: Mapping[str, Setting]) -> None:
     """Refuse keywords without a field if their value requires a feature that is missing.
 
-    krbsrvname, gsslib, gssdelegation and oauth_* belong to authentication methods that other keywords must select, and
-    no TLS library supports what sslcompression selects.
+    krbsrvname, gsslib, gssdelegation and oauth_* are accepted: they have no effect unless other keywords select their
+    authentication method. sslcompression is accepted too: no TLS library supports compression.
     """
     for keyword, known in _KNOWN.items():
         if keyword in settings:

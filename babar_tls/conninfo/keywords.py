@@ -19,9 +19,9 @@ class Keyword:
         names_file: The value names a file, a directory, or a service, which is a part of a file.
         secret: The value is a secret.
         in_service_file: Service files may contain the keyword.
-        refines: The keyword of libpq that says the same, or a part of it. A nearer source of that keyword counts, and
-            this one does not.
-        replaces: The same in the other direction: a nearer source of this keyword counts, and `refines` does not.
+        refines: The keyword of libpq that sets the same, or more. If a nearer source has that keyword, this one is
+            ignored.
+        replaces: If a nearer source has this keyword, the one in `refines` is ignored.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Keyword:
     replaces: bool = True
 
 
-#: The name of ``channel_binding`` in development versions of PostgreSQL 11, which old strings still contain.
+#: The name of ``channel_binding`` in development versions of PostgreSQL 11, which old strings may still contain.
 ALIAS = "scram_channel_binding"
 
 LIBPQ = (

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-#: Limits in bytes, which libpq does not have. They bound the memory and the time that a large file costs.
+#: Limits in bytes, which libpq does not have. They bound the memory and the time for a large file.
 _MAX_FILE = 1 << 24
 _LONGEST_LINE = 1 << 16
 
 
 def is_open_to_others(mode: int) -> bool:
-    """Return True if a file of this mode gives the group or the world access. Only POSIX has such modes."""
+    """Return True if this mode gives the group or others access to a file. Only POSIX has such modes."""
     return os.name == "posix" and bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
@@ -33,8 +33,9 @@ def is_open_to_others(mode: int) -> bool:
 def find_password(path: str, host: str, port: int, database: str, user: str) -> str | bytes | None:
     """Return the password of the first line that matches.
 
-    As in libpq, a file that cannot be used is ignored: silently if it does not exist or this user has no access, with a
-    warning if others have access, if it is not a plain file, if it is too long or if reading it fails.
+    As in libpq, a file that cannot be used is ignored. There is no warning if it does not exist or this user has no
+    access. There is a warning if other users have access, if it is not a plain file, if it is too long or if reading it
+    fails.
 
     Args:
         path: The file.
@@ -85,7 +86,7 @@ def _lines(path: str) -> Generator[bytes, None, None]:
 
 def _open(path: str) -> BinaryIO | None:
     try:
-        # Without O_NONBLOCK, opening a pipe would wait for its other end.
+        # Without O_NONBLOCK, opening a pipe waits for its other end.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
@@ -110,7 +111,7 @@ def _open(path: str) -> BinaryIO | None:
 
 
 def _match(line: bytes, wanted: tuple[set[bytes], ...]) -> bytes | None:
-    """Return the password of a line whose fields match, None if they do not."""
+    """Return the password of a line; None if its fields do not match."""
     position = 0
     for values in wanted:
         ends = [end for end in (_after(line, position, value) for value in values) if end is not None]
@@ -127,7 +128,7 @@ def _unescape(field: bytes) -> bytes:
 
 
 def _after(line: bytes, position: int, value: bytes) -> int | None:
-    """Return the position of the next field if this one is `value`, in which colons need no backslash, as in libpq."""
+    """Return the position of the next field; None if this one is not `value`. As in libpq, it may have bare colons."""
     if line.startswith(b"*:", position):
         return position + 2
     for byte in value:

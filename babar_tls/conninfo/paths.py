@@ -1,4 +1,4 @@
-"""The places where libpq looks by default: files of the home directory and directories of Unix-domain sockets."""
+"""libpq's default paths: files in the home directory and directories of Unix-domain sockets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def default_file(posix: str, windows: str, environ: Mapping[str, str]) -> Path |
     Args:
         posix: Its path under the home directory.
         windows: Its path under ``%APPDATA%\postgresql``.
-        environ: The environment. Without ``HOME``, the user database has the home directory.
+        environ: The environment. Without ``HOME``, the home directory is that of the user database.
 
     Returns:
         The path; None if this user has no such directory.

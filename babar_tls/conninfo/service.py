@@ -50,10 +50,10 @@ def find_service(name: str, file: str | None, environ: Mapping[str, str]) -> tup
         values = _section(path, name)
         if values is not None:
             return path, values
-    looked = " and ".join(f'"{path}"' for path in files)
+    searched = " and ".join(f'"{path}"' for path in files)
     raise ConfigError(
         f'definition of service "{name}" not found',
-        remedy=f"Looked into {looked}. Check service (PGSERVICE), or set servicefile (PGSERVICEFILE)."
+        remedy=f"Searched: {searched}. Check service (PGSERVICE), or set servicefile (PGSERVICEFILE)."
         if files
         else f'Neither "{default}" nor "{system}" exists. Set servicefile (PGSERVICEFILE).',
     )
@@ -101,7 +101,7 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
 
 def _pair(line: bytes, where: str) -> tuple[str, str]:
     if line.startswith(b"ldap://"):
-        raise ConfigError(f"LDAP is not supported in {where}", remedy="Write the parameters themselves.")
+        raise ConfigError(f"LDAP is not supported in {where}", remedy="Write the parameters in place of the LDAP URL.")
     keyword, equals, value = os.fsdecode(line).partition("=")
     if equals and keyword == "service":
         raise ConfigError(
@@ -111,6 +111,6 @@ def _pair(line: bytes, where: str) -> tuple[str, str]:
     if not equals or keyword not in KEYWORDS or not KEYWORDS[keyword].in_service_file:
         raise ConfigError(
             f"syntax error in {where}",
-            remedy="A line is a known keyword, = and its value, with no spaces around the = and no quotes.",
+            remedy="Write each line as keyword=value with a known keyword, without spaces around the = or quotes.",
         )
     return keyword, value

@@ -10,7 +10,7 @@ from .syntax import names_secret
 
 CONNECTION_STRING = "connection string"
 
-#: The source of a field that no keyword decides.
+#: The source of a field that no keyword sets.
 DEFAULT = "default"
 
 
@@ -21,7 +21,7 @@ class Setting:
     Attributes:
         keyword: A name of `keywords.KEYWORDS`.
         value: The text as it was written; it may be a secret.
-        source: For people: ``connection string``, ``environment variable PGHOST``,
+        source: The source, for messages: ``connection string``, ``environment variable PGHOST``,
             ``service file "/home/u/.pg_service.conf", service "billing"``.
     """
 
@@ -32,13 +32,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Field:
-    """The value of a field of `Config` that follows from a connection string.
+    """The value of a field of `Config`, determined by a connection string.
 
     Attributes:
         value: The value for `Config`; it may be a secret.
-        keyword: The keyword that decides it; None if no keyword does.
-        source: The source of that keyword's `Setting`; ``default file "/…"`` for a file that is used without being
-            named; ``default socket directory``; ``default``.
+        keyword: The keyword that sets it; None if no keyword does.
+        source: The source of that keyword's `Setting`; ``default file "/…"`` for a file that no keyword
+            names; ``default socket directory``; ``default``.
     """
 
     value: Any = field(repr=False)
@@ -47,7 +47,7 @@ class Field:
 
     @classmethod
     def by(cls, cause: Setting | Field, value: Any) -> Field:
-        """Return a value with the keyword and the source of its cause."""
+        """Return a field with this value, and with the keyword and the source of `cause`."""
         return cls(value, cause.keyword, cause.source)
 
 

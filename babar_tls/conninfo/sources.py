@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 @clears_locals
 def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, str] | None = None) -> dict[str, Setting]:
-    """Return every keyword that has a value, from the nearest source. An empty value is a value.
+    """Return the value of each keyword from its nearest source, including empty values.
 
-    As in libpq, a service adds what the string leaves open, and the environment adds what both leave open. If a keyword
-    of libpq and the keyword of this library that refines it have different sources, only the nearer source counts.
+    As in libpq, a service adds the keywords that the string does not contain, and the environment adds those that
+    neither contains. If a keyword of libpq and the keyword of this library that refines it have different sources, only
+    the nearer source is used.
 
     Args:
         conninfo: A URI or a keyword string.
-        allow_files: False for a string from an untrusted source. It may not name a file or a service. Because it
-            chooses the server, nothing is added to it that the server should not receive: no password, key or file.
+        allow_files: False for a string from an untrusted source. It may not name a file or a service. No password, key
+            or file of the user is added to it, because the string selects the server that would receive them.
         environ: The environment, by default that of the process.
 
     Raises:
@@ -61,7 +62,7 @@ def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, st
 
 
 def _add(settings: dict[str, Setting], more: Mapping[str, Setting]) -> None:
-    """Add the settings of a farther source, except for those of which the nearer sources have a keyword."""
+    """Add the settings of a farther source, except for those that a nearer source has set."""
     decided = settings.keys() | {KEYWORDS[name].refines for name in settings if KEYWORDS[name].replaces}
     settings.update(
         {name: setting for name, setting in more.items() if not {name, KEYWORDS[name].refines} & decided - {None}}

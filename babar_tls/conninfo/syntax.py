@@ -1,7 +1,7 @@
-"""The syntax of libpq's connection strings: keywords and values without their meaning.
+"""The syntax of libpq's connection strings. It splits them into keywords and values, without interpreting these.
 
 A malformed part of a string may belong to a password that should have been quoted or percent-encoded. Therefore errors
-show no values, and nothing that follows the name of a secret. They show names of keywords that precede it.
+show no values, and no text after the name of a secret. They show names of keywords before it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def parse(conninfo: str) -> dict[str, str]:
     """
     conninfo = as_text(conninfo)
     if "\0" in conninfo:
-        raise ConfigError("the connection string contains a NUL", remedy="Remove it: libpq's strings end there.")
+        raise ConfigError(
+            "the connection string contains a NUL", remedy="Remove it: libpq ignores the text after a NUL."
+        )
     for scheme in _SCHEMES:
         if conninfo.startswith(scheme):
             return _parse_uri(conninfo[len(scheme) :])
@@ -59,7 +61,7 @@ def parse(conninfo: str) -> dict[str, str]:
 
 
 def quote(value: str) -> str:
-    """Return a value as a keyword string contains it, in quotes if it needs them."""
+    """Return a value in the syntax of a keyword string, in quotes if necessary."""
     if value and not re.search(f"[{_SPACES}'\\\\]", value):
         return value
     return "'" + re.sub(r"(['\\])", r"\\\1", value) + "'"
@@ -74,7 +76,7 @@ def names_secret(text: str) -> bool:
 
 
 def _unknown(keyword: str, value: str, message: str, syntax: str, *, show: bool) -> ConfigError:
-    """Return the error for an unknown keyword, which is shown only if it looks like one: it may belong to a password.
+    """Return the error for an unknown keyword. It may belong to a password, so it is shown only if it is a plain word.
 
     Args:
         keyword: The keyword.
@@ -121,13 +123,13 @@ def _pairs(text: str) -> Iterator[tuple[str, str, bool, bool]]:
     secret = _SECRET.search(text)
     position = len(text) - len(text.lstrip(_SPACES))
     while position < len(text):
-        # A password that should have been quoted continues as keywords.
+        # The rest of a password that should have been quoted is parsed as keywords.
         show = secret is None or position <= secret.start()
         match = _KEYWORD.match(text, position)
         if match is None:
             word = text[position:].partition("=")[0].split(" ", 1)[0]
             after = f' after "{word}"' if show and word in KEYWORDS else ""
-            curly = " Typographic quotes do not count." if set(text) & set("“”‘’") else ""  # noqa: RUF001 - meant
+            curly = " Typographic quotes are not supported." if set(text) & set("“”‘’") else ""  # noqa: RUF001 - meant
             raise ConfigError(f'missing "="{after} in connection info string', remedy=_QUOTING + curly)
         value = _VALUE.match(text, match.end())
         if value is None:
@@ -146,7 +148,7 @@ def _parse_keywords(text: str) -> dict[str, str]:
     for keyword, value, is_quoted, show in _pairs(text):
         if keyword not in KEYWORDS and keyword != _OLD:
             raise _unknown(keyword, value, "invalid connection option", _QUOTING, show=show)
-        # Strings of other libraries have semicolons. The rest of one, with its password, would be sent to the DNS.
+        # Other libraries separate by semicolons. The rest of the string, with its password, would be sent to the DNS.
         others = () if is_quoted or _SECRET.search(keyword) else _SEMICOLON.findall(value)
         if any(other.lower() in KEYWORDS for other in others):
             raise ConfigError(
@@ -173,7 +175,7 @@ def _parse_uri(rest: str) -> dict[str, str]:
             raise ConfigError(
                 "the password in URI is masked by asterisks",
                 remedy="Pass the text with its password: url.render_as_string(hide_password=False) in SQLAlchemy, "
-                "dsn.get_secret_value() in pydantic. A password of asterisks is written %2A%2A%2A.",
+                "dsn.get_secret_value() in pydantic. Write a password that consists of asterisks as %2A%2A%2A.",
             )
         rest = rest[credentials.end() :]
     hosts, ports, rest = _split_hosts(rest)
@@ -183,7 +185,7 @@ def _parse_uri(rest: str) -> dict[str, str]:
     if "@" in path and (":" in credentials[1] if credentials is not None else any(ports)):
         raise ConfigError('unexpected "@" in the path of URI', remedy=_ESCAPE)
     raw["dbname"] = path.removeprefix("/")
-    # The environment may set the keyword of a part that is empty, but not of one that is empty after decoding.
+    # An empty part sets no keyword, so the environment may set it. A part that is empty after decoding sets it.
     values = {keyword: _decode(text) for keyword, text in raw.items() if text}
     if not re.fullmatch("[0-9,]*", values.get("port", "")):  # not shown: it may be the beginning of a password
         raise ConfigError('invalid integer value for connection option "port"', remedy=_ESCAPE)
@@ -192,7 +194,7 @@ def _parse_uri(rest: str) -> dict[str, str]:
 
 
 def _split_hosts(text: str) -> tuple[list[str], list[str], str]:
-    """Return the hosts at the beginning and their ports with the colons, both before decoding, and the rest."""
+    """Return the hosts, their ports with the colons, and the rest of the text. Nothing is decoded yet."""
     hosts, ports, position = [], [], 0
     while True:
         match = _HOST.match(text, position)
@@ -221,8 +223,8 @@ def _bad_brackets(text: str) -> ConfigError:
 
 
 def _parse_query(query: str, values: dict[str, str]) -> None:
-    """Add the parameters to the values."""
-    # An "@" may follow a password that should have been percent-encoded.
+    """Add the parameters of a query to `values`."""
+    # The text before an "@" may belong to a password that should have been percent-encoded.
     show = "@" not in query
     for item in query.removesuffix("&").split("&") if query else ():
         name, equals, text = item.partition("=")
@@ -242,7 +244,7 @@ def _parse_query(query: str, values: dict[str, str]) -> None:
 
 
 def _decode(text: str) -> str:
-    """Decode percent-encoding as libpq does: strictly, without NUL, and with spaces only around the encoded text."""
+    """Decode percent-encoding as strictly as libpq: NUL is refused, and so are spaces except around the text."""
     text = text.strip(" ")
     if " " in text:
         raise ConfigError("unexpected spaces found in URI, use percent-encoded spaces (%20) instead", remedy=_ESCAPE)

@@ -1,4 +1,4 @@
-"""The TLS options of a connection string: sslmode and the names of files, which have a meaning only together.
+"""The TLS options of a connection string: sslmode and the names of files, which must be interpreted together.
 
 https://www.postgresql.org/docs/current/libpq-ssl.html
 """
@@ -29,14 +29,14 @@ SSL_MODES = {
 
 
 def read_tls_options(settings: Mapping[str, Setting], environ: Mapping[str, str] | None) -> dict[str, Field]:
-    """Return the fields that sslmode, sslrootcert, sslcrl, sslcrldir, sslcert and sslkey decide.
+    """Return the fields that sslmode, sslrootcert, sslcrl, sslcrldir, sslcert and sslkey determine.
 
     Args:
         settings: The settings of the connection string.
         environ: The environment, for the home directory with the default files; None to use no default files.
 
     Raises:
-        ConfigError: The mode is unknown, is too weak for another setting, or has no root certificate file. Or the key
+        ConfigError: The mode is unknown, is too weak for another setting or has no root certificate file, or the key
             is in a token.
     """
     fields = _read_verification(settings, environ)
@@ -96,7 +96,7 @@ def _find_file(
 
 
 def _read_verification(settings: Mapping[str, Setting], environ: Mapping[str, str] | None) -> dict[str, Field]:
-    """Return the TLS mode and what is verified, from sslmode and sslrootcert."""
+    """Return the fields for the TLS mode and for verification, from sslmode and sslrootcert."""
     sslmode, tls_mode, sslrootcert, sslnegotiation = (
         settings.get(keyword) for keyword in ("sslmode", "tls_mode", "sslrootcert", "sslnegotiation")
     )
@@ -144,7 +144,7 @@ def _read_verification(settings: Mapping[str, Setting], environ: Mapping[str, st
     elif sslmode and verify is not TlsVerify.NONE:
         raise refuse(
             sslmode,
-            f'sslmode "{sslmode.value}" needs a root certificate file, and a default file is missing',
+            f'sslmode "{sslmode.value}" needs a root certificate file, but there is no default file',
             "Set sslrootcert to the file of CA certificates, or use sslmode=verify-full sslrootcert=system.",
         )
     return fields

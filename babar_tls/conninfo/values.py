@@ -1,4 +1,4 @@
-"""Readers of single values of a connection string: words, numbers, keys; with the rules and texts of libpq."""
+"""Parsers of single values of a connection string (words, numbers, keys), with the rules and messages of libpq."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def positive(setting: Setting) -> int | None:
 
 
 def word(setting: Setting, known: Collection[str]) -> str:
-    """Return the value, which must be one of the known words, in the same case.
+    """Return the value if it is one of the known words, in the same case.
 
     Raises:
-        ConfigError: It is another word.
+        ConfigError: It is not a known word.
     """
     if setting.value not in known:
         raise refuse(
@@ -91,7 +91,7 @@ def member(setting: Setting, enum: type[_E]) -> _E:
     """Return the member of an enum that has this value.
 
     Raises:
-        ConfigError: No member has it.
+        ConfigError: No member has this value.
     """
     return enum(word(setting, [each.value for each in enum]))
 
@@ -165,7 +165,7 @@ def secret_text(setting: Setting) -> str | bytes | None:
 
 
 def tls_version(setting: Setting) -> TlsVersion | None:
-    """Parse a TLS version in any case; None if it is empty. Older versions than 1.2 mean 1.2 as the oldest version.
+    """Parse a TLS version in any case; None if it is empty. As the oldest version, TLSv1 and TLSv1.1 are read as 1.2.
 
     Raises:
         ConfigError: The version is unknown, or the newest version is one that this library does not support.

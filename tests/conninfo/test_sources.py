@@ -67,7 +67,7 @@ def test_users_service_file_precedes_the_system_service_file(home: Path) -> None
     assert resolve("service=b")["host"].value == "system"
     assert resolve(f"service=a servicefile={home / 'named'}")["host"].value == "named"
     assert resolve("service=a", environ={"PGSERVICEFILE": str(home / "named")})["host"].value == "named"
-    with pytest.raises(ConfigError, match=r'^definition of service "c" not found\nLooked into'):
+    with pytest.raises(ConfigError, match=r'^definition of service "c" not found\nSearched: '):
         resolve("service=c")
     with pytest.raises(ConfigError, match=r'^service file "/missing" not found'):
         resolve("service=a servicefile=/missing")
