@@ -1,1 +1,1 @@
-"""PostgreSQL's protocol without input or output: bytes and decisions, no socket, clock, thread or loop."""
+"""PostgreSQL's protocol without input or output. It uses no socket, clock, thread or event loop."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class AuthState(StrEnum):
-    """The states of authentication. They are strings, because the hash of other enum members is computed in Python."""
+    """The states of authentication. They are strings, because the hash of a plain enum member is a Python function."""
 
     STARTED = "StartupMessage sent"
     PASSWORD_SENT = "PasswordMessage sent"  # noqa: S105 - the name of a protocol state
@@ -217,17 +217,17 @@ class _Authentication:
         Raises:
             AuthError: The count is outside the limits of the configuration.
         """
-        least, most = self._config.scram_min_iterations, self._config.scram_max_iterations
-        if iterations > most:
+        minimum, maximum = self._config.scram_min_iterations, self._config.scram_max_iterations
+        if iterations > maximum:
             raise AuthError(
-                f"the server requires {iterations} PBKDF2 iterations, more than scram_max_iterations={most}",
-                remedy="Raise scram_max_iterations if this server may use that much CPU time.",
+                f"the server requires {iterations} PBKDF2 iterations, more than scram_max_iterations={maximum}",
+                remedy="Raise scram_max_iterations if each connect may use that much CPU time.",
             )
-        if iterations < least:
+        if iterations < minimum:
             raise AuthError(
-                f"the server requires {iterations} PBKDF2 iterations, fewer than scram_min_iterations={least}",
+                f"the server requires {iterations} PBKDF2 iterations, fewer than scram_min_iterations={minimum}",
                 remedy="Set the role's password again with a higher scram_iterations on the server, or lower "
-                "scram_min_iterations. An attacker's server requires few iterations, to guess the password faster.",
+                "scram_min_iterations. An attacker may require few iterations in order to guess the password faster.",
             )
 
     def _sasl_final(self, body: bytes) -> Exchange[None]:

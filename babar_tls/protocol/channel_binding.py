@@ -37,7 +37,7 @@ _SHA3 = ("sha3_224", "sha3_256", "sha3_384", "sha3_512")
 
 
 def _numbered(arc: str, first: int, *names: str) -> dict[str, str]:
-    """Return the names by consecutive OIDs, which end with the numbers from `first` on."""
+    """Map consecutive OIDs below `arc` to the names. The last number of the first OID is `first`."""
     return {f"{arc}.{number}": name for number, name in enumerate(names, first)}
 
 
@@ -81,7 +81,7 @@ _WITHOUT_HASH = {
 
 
 class Binding(NamedTuple):
-    """Binding data, and hashlib's name of the hash function for the type that has one."""
+    """Channel binding data and, for ``tls-server-end-point``, hashlib's name of the hash function."""
 
     data: bytes
     hash_name: str | None = None
@@ -91,13 +91,13 @@ def channel_binding_data(binding_type: str, facts: TlsFacts) -> Binding:
     """Return the binding data of an established connection.
 
     Raises:
-        ChannelBindingUnsupported: This connection does not support this binding; the message has the reason.
+        ChannelBindingUnsupported: This connection does not support this binding; the message gives the reason.
     """
     if binding_type == "tls-server-end-point":
         if facts.possession_proven is not True:
             raise ChannelBindingUnsupported(
-                "channel binding requires proof that the server has the key of its certificate, which this TLS backend "
-                "has not verified",
+                "channel binding requires proof that the server has the private key of its certificate. This TLS "
+                "backend did not verify it",
                 remedy="Verify the server (sslmode=verify-full), or use another TLS backend.",
             )
         binding = _end_point(facts.peer_certificate)
@@ -133,7 +133,7 @@ def _unknown_to_openssl(der: bytes) -> str | None:
 
 
 def tls_server_end_point(der: bytes) -> bytes:
-    """Hash a certificate; `crypto.tls_server_end_point` describes it."""
+    """Return the binding data for a certificate. `crypto.tls_server_end_point` describes it."""
     return _end_point(der).data
 
 

@@ -1,4 +1,4 @@
-"""The handshake: one generator for a whole connect to one host.
+"""Connect to one host and log in. One generator runs the whole handshake.
 
 ::
 
@@ -6,7 +6,8 @@
        ▲                                                       │
        └──────── another connection, if the mode allows it ────┘
 
-`requests` describes the driver, `negotiation` the attempts, `authentication` its states, `hosts` several servers.
+See `requests` for the driver, `negotiation` for the attempts, `authentication` for its states, and `hosts` for the
+choice of the host.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Established:
-    """A session that is ready for its first query, and how it came about.
+    """A session that is ready for its first query, and the results of its handshake.
 
     Attributes:
         facts: The facts that the TLS backend reports, `None` without TLS.
@@ -51,7 +52,7 @@ class Established:
         parameters: The values of the server's ParameterStatus messages.
         process_id: The server process, for cancel requests.
         secret_key: The key for cancel requests.
-        reader: The reader, which has the bytes that were received after ReadyForQuery.
+        reader: The message reader, including any bytes that were received after ReadyForQuery.
     """
 
     facts: TlsFacts | None
@@ -110,7 +111,7 @@ def _establish(config: Config) -> Exchange[Established]:
 
 
 def cancel(config: Config, where: Host, process_id: int, secret_key: bytes, *, tls: bool) -> Exchange[None]:
-    """Request that the server cancels a session's query; over TLS if, and only if, the session uses TLS.
+    """Request that the server cancel a session's query. The request uses TLS if, and only if, the session does.
 
     Raises:
         Error: The request could not be delivered. The server does not report whether it cancelled anything.
@@ -118,22 +119,22 @@ def cancel(config: Config, where: Host, process_id: int, secret_key: bytes, *, t
     yield from secure(config, Attempt.TLS if tls else Attempt.PLAIN, where)
     yield Send(messages.cancel_request(process_id, secret_key), Phase.QUERY)
     try:
-        # The server closes the connection after it has sent the signal. Bytes have no meaning here, and there is no
-        # second wait, because a hostile server could send bytes forever.
+        # The server closes the connection after it has sent the signal to its process. Received bytes are ignored.
+        # There is no second `Receive`, because a hostile server could send bytes forever.
         yield Receive(Phase.QUERY)
     except Closed:
-        pass  # without close_notify; no data was expected
+        pass  # the server did not send close_notify; no data was expected
 
 
 def _allows_next_attempt(error: Error, attempt: Attempt, facts: TlsFacts | None, *, encrypted: bool) -> bool:
     """Return True if libpq would make the next attempt: TLS failed, or the server refused before authentication ended.
 
-    A policy violation and a wrong signature are not retried with less security. Neither is an invalid response to
-    SSLRequest, nor a failure of TLS after its handshake (TLS 1.3 rejects a client certificate then).
+    These failures are not retried with less security: a policy violation, a wrong signature, an invalid response to
+    SSLRequest, and a TLS failure after the TLS handshake (in TLS 1.3, the server rejects a client certificate then).
     """
     if isinstance(error, ServerError):
         was_plain = attempt is Attempt.TLS_OR_PLAIN and facts is None
-        not_now = error.code == CANNOT_CONNECT_NOW  # also with the other TLS setting; another host may accept
+        not_now = error.code == CANNOT_CONNECT_NOW  # the other TLS setting does not help; another host may
         return not (was_plain or not_now or isinstance(error, ChannelBindingRefused))
     # A broken connection and bytes that are not TLS are the same failure; timing decides which one is detected.
     has_failed = isinstance(error, ProtocolError | IoError) and not isinstance(error, TimeoutError)

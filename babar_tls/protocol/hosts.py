@@ -2,7 +2,7 @@
 
 `search(config)` is a generator. It yields a `Candidate` to connect to. If the attempt fails, the caller throws the
 error into the generator, which yields the next candidate. It raises the error if there is no other host, or if the
-failure ends the search: a server that refuses a login, for example because of the password, does.
+error ends the search. A refused login ends the search, for example.
 """
 
 from __future__ import annotations

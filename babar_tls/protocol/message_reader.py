@@ -1,7 +1,7 @@
 """Split the byte stream of the server into messages, within limits.
 
-Lengths are checked before bytes are kept. Until the session is ready, each type of message has a limit of its own
-(libpq's limits), and the number and size of all messages together are limited.
+Lengths are checked before bytes are kept. Until the session is ready, each type of message has its own limit, as
+in libpq, and the number and the total size of the messages are limited.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _MAX_LENGTH = 0x3FFFFFFF
 _SMALL = 1 << 13
 _LARGE = 1 << 18
 _KEPT = 1 << 16
-#: The number of bytes that are split into short messages at a time, because the event loop is blocked meanwhile.
+#: The maximum number of bytes to split into short messages at a time. The event loop is blocked meanwhile.
 _WINDOW = 1 << 16
-#: The length from which a message is not short.
+#: A message of at least this length is not short.
 _LONG = 1 << 11
 
 _HEADER = struct.Struct("!cI")
@@ -46,7 +46,7 @@ class Limits(NamedTuple):
         lengths: The maximum length of each type of message; other types are not allowed.
         total_bytes: The maximum of all messages together.
         total_messages: The maximum number of messages.
-        phase: The phase, as it ends an error text.
+        phase: The words for the phase at the end of an error text.
     """
 
     lengths: dict[bytes, int]
@@ -169,7 +169,7 @@ class MessageReader:
         return Message(kind, payload)
 
     def take(self, kind: bytes) -> list[bytes]:
-        """Return the payloads of the next consecutive complete messages of one type, possibly not of all of them.
+        """Return the payloads of the next consecutive complete messages of one type. More of them may remain.
 
         This is the fast way to read bulk data. It stops before an invalid message, for which `next_message` raises.
 
@@ -246,7 +246,7 @@ class MessageReader:
             raise ProtocolError(f"the server sent {kind!r} in response to a query")
         raise ProtocolError(
             f"expected authentication request from server, but received {shown(kind)}",
-            remedy=self._service_remedy() or "Is this the port of a PostgreSQL server?",
+            remedy=self._service_remedy() or "Check that this is the port of a PostgreSQL server.",
         )
 
     def _service_remedy(self) -> str | None:
@@ -257,7 +257,7 @@ class MessageReader:
 
 
 def _split(source: _Bytes, kind: bytes, longest: int) -> tuple[list[_Bytes], int]:
-    """Return the payloads of the messages of this type and of valid length that `source` begins with, and their end."""
+    """Return the payloads of the valid messages of this type at the start of `source`, and the offset after them."""
     (wanted,) = kind
     unpack, position, end = _BULK_HEADER.unpack_from, 0, len(source)
     payloads = []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PROTOCOL_3_0 = 196608
 _SSL_REQUEST_CODE = 80877103
 _CANCEL_REQUEST_CODE = 80877102
-#: Bytes of the longest key in a BackendKeyData.
+#: The maximum length of the key in a BackendKeyData, in bytes.
 MAX_CANCEL_KEY = 256
 
 _LONGEST_OPTION = 60  # characters of a name in an error message
@@ -36,7 +36,7 @@ class Message(NamedTuple):
 
 
 def shown(byte: bytes) -> str:
-    """Return an unexpected byte for an error text: as a character if that is printable."""
+    """Format an unexpected byte for an error text: as a character if it is printable, otherwise escaped."""
     return byte.decode() if byte.isascii() and byte.decode().isprintable() else repr(byte)[2:-1]
 
 
@@ -142,9 +142,10 @@ def parse_parameter_status(payload: bytes) -> tuple[str, str]:
 
 
 def invalid_negotiation(payload: bytes) -> str:
-    """Return why a NegotiateProtocolVersion is invalid: this client requests version 3.0 and no option.
+    """Return the error text for a NegotiateProtocolVersion.
 
-    The texts are those of libpq's pqGetNegotiateProtocolVersion3.
+    The message is always invalid, because this client requests version 3.0 and no option. The texts are those of
+    libpq's pqGetNegotiateProtocolVersion3.
     """
     problem = "message too short"
     if len(payload) >= 8:
@@ -216,5 +217,5 @@ def parse_data_row(payload: bytes) -> tuple[str | None, ...]:
 
 
 def text(data: bytes) -> str:
-    """Decode UTF-8; replace other bytes, which a server that is not authenticated may send."""
+    """Decode UTF-8, and replace invalid bytes, which a server that is not authenticated may send."""
     return data.decode("utf-8", "replace")

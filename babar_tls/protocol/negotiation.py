@@ -62,7 +62,7 @@ def attempts(config: Config) -> tuple[Attempt, ...]:
 
 
 def server_name(config: Config) -> str:
-    """Return the name to send and to verify, with internationalized names as A-labels.
+    """Return the name to send as SNI and to verify. Internationalized names are converted to A-labels.
 
     Raises:
         ConfigError: The name cannot be in a certificate.
@@ -79,7 +79,7 @@ def secure(config: Config, attempt: Attempt, where: Host | None = None) -> Excha
     Args:
         config: The configuration.
         attempt: One of `attempts(config)`.
-        where: Another endpoint than the configuration's, for cancel requests.
+        where: The endpoint, if it is not the configuration's; for cancel requests.
 
     Returns:
         The facts that the backend reports about the connection, or `None` without TLS.
@@ -103,7 +103,7 @@ def negotiate(config: Config, attempt: Attempt, where: Host | None = None) -> Ex
     yield Connect(where or config.targets[0])
     if attempt is Attempt.PLAIN:
         return None
-    return b"" if config.tls_negotiation is TlsNegotiation.DIRECT else (yield from _ask_for_tls(attempt))
+    return b"" if config.tls_negotiation is TlsNegotiation.DIRECT else (yield from _request_tls(attempt))
 
 
 def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
@@ -118,8 +118,8 @@ def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
     _check_alpn(facts.alpn, direct=config.tls_negotiation is TlsNegotiation.DIRECT)
     if config.tls_pins and facts.possession_proven is not True:
         raise ConfigError(
-            "tls_pins requires proof that the server has the key of its certificate, which this TLS backend has not "
-            "verified",
+            "tls_pins requires proof that the server has the private key of its certificate. This TLS backend did not "
+            "verify it",
             remedy="Verify the server (tls_verify, sslmode=verify-ca), or use another TLS backend.",
         )
     if config.tls_pins and matching_pin(config, facts) is None:
@@ -127,7 +127,7 @@ def start_tls(config: Config, unrequested: bytes = b"") -> Exchange[TlsFacts]:
     return facts
 
 
-def _ask_for_tls(attempt: Attempt) -> Exchange[bytes | None]:
+def _request_tls(attempt: Attempt) -> Exchange[bytes | None]:
     yield Send(ssl_request(), Phase.NEGOTIATE)
     answer = yield from receive(Phase.NEGOTIATE)
     verdict, unrequested = answer[:1], answer[1:]
@@ -176,7 +176,7 @@ def _invalid_answer_error(answer: bytes) -> TlsError:
         )
     if service is not None:
         return TlsError(f"{text}: this is the port of {service}", remedy=_REMEDY)
-    return TlsError(text, remedy="Is this the port of a PostgreSQL server?")
+    return TlsError(text, remedy="Check that this is the port of a PostgreSQL server.")
 
 
 def _check_alpn(selected: str | None, *, direct: bool) -> None:

@@ -39,13 +39,13 @@ _REQUESTS = {
 
 _NO_SCRAM = (
     "The server authenticated the client without SCRAM, by its certificate (cert) or by its address or user (trust, "
-    "peer, ident), so that channel binding cannot be proven. The role needs a scram-sha-256 line in pg_hba.conf (to "
-    "which clientcert=verify-full adds the certificate); or remove channel_binding=require."
+    "peer, ident), so that channel binding cannot be proven. Add a scram-sha-256 line for the role "
+    "to pg_hba.conf (clientcert=verify-full also requires the certificate), or remove channel_binding=require."
 )
 _OAUTHBEARER = "OAUTHBEARER"  # RFC 7628; PostgreSQL 18
 _NO_OAUTH = (
-    "The server requires OAuth authentication, which this library does not support. Give the role a scram-sha-256 line "
-    "in pg_hba.conf."
+    "The server requires OAuth authentication, which this library does not support. Add a scram-sha-256 line for "
+    "the role to pg_hba.conf."
 )
 _UNFINISHED_SCRAM = "The server did not prove that it has the password's verifier. Do not trust it."
 
@@ -61,7 +61,7 @@ class Mechanism(NamedTuple):
 
     @property
     def gs2_cbind_flag(self) -> str:
-        """The flag as it is in the gs2-header."""
+        """The gs2-cbind-flag for the gs2-header."""
         return f"p={self.binding_type}" if self.flag == "p" else self.flag
 
 
@@ -88,7 +88,7 @@ class Policy:
         if self._binding_required:
             raise ChannelBindingError(
                 "channel binding required but not supported by server's authentication request",
-                remedy="Only SCRAM supports it: the role needs a scram-sha-256 password and line in pg_hba.conf.",
+                remedy="Only SCRAM supports it. The role needs a scram-sha-256 password and line in pg_hba.conf.",
             )
         if method == "password" and not self._private and not names_cleartext(self._config):
             raise UnsupportedAuth(
@@ -185,7 +185,8 @@ class Policy:
                 raise ChannelBindingUnsupported(
                     f"channel binding required, but {exc.message}", remedy=exc.remedy
                 ) from exc
-            # Never "y", which means that the server does not offer it: PostgreSQL treats that as a downgrade attack.
+            # Never "y": it states that the server does not offer channel binding, and PostgreSQL, which does offer it,
+            # would report a downgrade attack.
             return self._unbound(offered, "n", f"channel binding is not possible: {exc.message}")
         if plus:
             return Mechanism(SCRAM_SHA_256_PLUS, "p", binding_type, self._binding)
@@ -201,7 +202,7 @@ class Policy:
         if not requested:
             raise ClientCertificateError(
                 "server did not request an SSL certificate",
-                remedy="Set ssl_ca_file on the server, so that it requests one; or remove sslcertmode=require.",
+                remedy="Set ssl_ca_file on the server so that it requests one, or remove sslcertmode=require.",
             )
         if self._config.tls_client_cert is None:
             raise ClientCertificateError(
@@ -238,7 +239,9 @@ def names_cleartext(config: Config) -> bool:
 
 
 def is_trusted(config: Config, level: TlsVerify, *, pinned: bool) -> bool:
-    """Return True if the server's identity is proven. A public CA issues certificates to everyone.
+    """Return True if the server's identity is proven.
+
+    The level CA proves nothing with the default roots, because a public CA issues certificates to everyone.
 
     Args:
         config: The configuration, which has the trusted roots.

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = "tuple[str | None, ...]"
 
-#: Message types that are accepted and not used: CommandComplete, EmptyQueryResponse, CopyDone, notices, notifications;
-#: and those of the other kind of statement.
+#: Message types that are ignored, by kind of statement: CommandComplete, EmptyQueryResponse, CopyDone, notices and
+#: notifications, and the messages for the data of the other kind of statement.
 _IGNORED = {"a query": b"CIcNAHd", "COPY": b"CIcNATD"}
 
 

@@ -139,7 +139,7 @@ class CancelRunning:
 
 Request: TypeAlias = "Connect | Send | Receive | Fill | StartTls | Derive | CancelRunning"
 _T = TypeVar("_T")
-#: A part of the protocol that returns a `_T`.
+#: A generator that yields requests and returns a `_T`.
 Exchange: TypeAlias = Generator[Request, Any, _T]
 
 

@@ -1,6 +1,6 @@
 """Prepare passwords with SASLprep (RFC 4013) in the same way as PostgreSQL's `pg_saslprep`.
 
-Client and server must compute the same bytes. So this module has PostgreSQL's deviations from the RFC:
+Client and server must compute the same bytes. So this module reproduces PostgreSQL's deviations from the RFC:
 
 * ASCII text is not changed, even if it contains control characters.
 * Where the RFC requires an error (prohibited or unassigned characters, bidirectional violations, an empty result), the

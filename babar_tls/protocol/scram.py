@@ -59,7 +59,7 @@ def hmac_sha256(key: bytes, message: bytes) -> bytes:
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
-    """Combine two values of the length of a key."""
+    """Compute the XOR of two values of `KEY_LENGTH` bytes."""
     return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).to_bytes(KEY_LENGTH, "big")
 
 
@@ -187,7 +187,7 @@ class ScramServer:
         if flag == b"y" and self._bindings:
             raise AuthError("SCRAM channel binding negotiation error")
         name, _, nonce_attribute = bare.partition(b",")
-        _attribute(name, b"n")  # the value is ignored: PostgreSQL takes the user from the StartupMessage
+        _attribute(name, b"n")  # the value is ignored: PostgreSQL uses the name in the StartupMessage
         nonce = _attribute(nonce_attribute, b"r")
         if not _NONCE.fullmatch(nonce):
             raise ProtocolError("malformed SCRAM message (invalid nonce)")
@@ -225,7 +225,7 @@ class ScramServer:
 
 
 def parse_server_first(message: bytes) -> ServerFirst:
-    """Parse a server-first-message; optional extensions may follow, mandatory ones (``m=``) not (RFC 5802 §5.1).
+    """Parse a server-first-message. Optional extensions are allowed, mandatory ones (``m=``) are not (RFC 5802 §5.1).
 
     Raises:
         AuthError: The server sent an error instead.

@@ -1,7 +1,7 @@
 """Check whether the session is of the kind that `target_session_attrs` requires.
 
-PostgreSQL 14 and later report the values as parameters. With older servers, and poolers that do not forward these
-parameters, a query gets the value.
+PostgreSQL 14 and later report the values as parameters. With older servers, and with poolers that do not forward
+these parameters, a query returns the value.
 """
 
 from __future__ import annotations

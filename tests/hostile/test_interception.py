@@ -55,15 +55,15 @@ def test_channel_binding_detects_tls_termination(
 ) -> None:
     """The server refuses the login, because it and the client see different certificates.
 
-    Some backends do not check that an unverified server has the key of its certificate. They do not offer channel
-    binding then.
+    Some backends do not check that an unverified server has the private key of its certificate. They do not offer
+    channel binding then.
     """
     proven = verify is TlsVerify.FULL or get_backend(backend).capabilities.unverified_proven
     with interceptor(postgres) as attacker:
         if not proven:
             target = client(postgres, attacker.port, backend, binding, tls_verify=verify)
             if binding is ChannelBinding.REQUIRE:
-                with pytest.raises(ChannelBindingUnsupported, match="has not verified"):
+                with pytest.raises(ChannelBindingUnsupported, match="did not verify it"):
                     connect(target, style, "select 1")
             else:
                 connect(target, style, "select 1")

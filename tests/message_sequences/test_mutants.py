@@ -66,7 +66,7 @@ def _retry_after_each_error(patch: Patch) -> None:
 
 
 def _continue_without_tls(patch: Patch) -> None:
-    original = negotiation._ask_for_tls
+    original = negotiation._request_tls
 
     def ask(attempt: negotiation.Attempt) -> Generator[Any, Any, bytes | None]:
         try:
@@ -74,7 +74,7 @@ def _continue_without_tls(patch: Patch) -> None:
         except TlsError:
             return None
 
-    patch.setattr(negotiation, "_ask_for_tls", ask)
+    patch.setattr(negotiation, "_request_tls", ask)
 
 
 def _raise_key_error_for_errors(patch: Patch) -> None:

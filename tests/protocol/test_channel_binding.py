@@ -33,7 +33,7 @@ def pss_hash(dotted: str, *more: bytes) -> bytes:
 def test_certificate_without_proof_of_possession_does_not_bind() -> None:
     """An attacker could send a copy of the certificate."""
     unproven = Facts(possession_proven=False)
-    with pytest.raises(ChannelBindingUnsupported, match="has the key of its certificate") as caught:
+    with pytest.raises(ChannelBindingUnsupported, match="has the private key of its certificate") as caught:
         channel_binding_data("tls-server-end-point", unproven.to_facts())
     assert caught.value.remedy
     assert (

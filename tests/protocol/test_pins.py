@@ -66,9 +66,9 @@ def test_pinned_server_receives_a_cleartext_password() -> None:
 
 
 def test_pin_needs_proof_of_possession() -> None:
-    """Some backends do not check that an unverified server has the key of its certificate."""
+    """Some backends do not check that an unverified server has the private key of its certificate."""
     driver = talk(CLEARTEXT, WELCOME, facts=Facts(peer_certificate=CERTIFICATE, possession_proven=False))
-    with pytest.raises(ConfigError, match="has the key of its certificate"):
+    with pytest.raises(ConfigError, match="has the private key of its certificate"):
         driver.run(handshake(make(tls_verify="none", tls_pins=[f"sha256:{DIGEST}"])))
     assert driver.log == ["Connect", "Send", "Receive", "StartTls"]
 
