@@ -1,1 +1,1 @@
-"""Input and output: the connection drivers for blocking and for asyncio code, and what they share."""
+"""Input and output: the connection drivers for blocking and for asyncio code, and their shared modules."""

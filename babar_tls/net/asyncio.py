@@ -59,8 +59,8 @@ class AsyncioConnection:
 
         Args:
             exchange: The exchange.
-            goes_on: Whether the operation goes on after a true result. The loop then keeps watching the socket, which
-                saves two system calls for each part of the operation. If nothing reads, it stops at the first byte.
+            goes_on: Whether the operation continues after a true result. The loop then keeps watching the socket, which
+                saves two system calls for each part of the operation. It stops if data arrives and no read waits.
 
         Raises:
             Error: The error that the exchange raises, with the server's name.
@@ -91,7 +91,7 @@ class AsyncioConnection:
         Called on the loop or, if no operation is in progress, in any thread.
         """
         if self._watched and self.loop.is_running() and not self._is_on_loop():
-            self.loop.call_soon_threadsafe(self.close, farewell)  # another thread may not touch what the loop watches
+            self.loop.call_soon_threadsafe(self.close, farewell)  # not thread-safe while the loop watches it
             return
         self._unwatch()
         sock, self._socket = self._socket, None
@@ -99,7 +99,7 @@ class AsyncioConnection:
         if sock is None:
             return
         try:
-            if farewell and not self._writing:  # in the middle of a message the server would read it as part of that
+            if farewell and not self._writing:  # not in the middle of another message
                 sock.send(sealed(tls, farewell))
         except (OSError, Error):
             pass  # the connection is broken, or the server does not read
@@ -170,7 +170,7 @@ class AsyncioConnection:
         self._flow.restart()
 
     async def _write_rest(self, sock: socket.socket, data: bytes) -> None:
-        """Wait until all is written. If the connection is closed meanwhile, close the socket here.
+        """Wait until all data is written. If the connection is closed meanwhile, close the socket here.
 
         A socket that is closed while the loop watches it never wakes the waiting task, and the loop would confuse it
         with the next socket that has the same number.
@@ -187,7 +187,7 @@ class AsyncioConnection:
         self._ready_socket()
 
     async def _read(self, receive: Callable[[socket.socket], int]) -> int:
-        await self._make_way()
+        await self._yield_to_loop()
         while True:
             sock = self._ready_socket()
             try:
@@ -202,7 +202,7 @@ class AsyncioConnection:
                 self._flow.received(count)
                 return count
 
-    async def _make_way(self) -> None:
+    async def _yield_to_loop(self) -> None:
         """Let the loop regularly run other tasks and timers, even if the socket always has data."""
         self._reads += 1
         if self._flow.is_thin():
@@ -220,9 +220,9 @@ class AsyncioConnection:
         return count
 
     async def _readable(self) -> None:
-        """Wait until the socket has something, or is closed.
+        """Wait until the socket is readable or is closed.
 
-        The loop keeps watching it until the operation ends, which saves two system calls a wait.
+        The loop keeps watching it until the operation ends, which saves two system calls for each wait.
         """
         sock = self._ready_socket()
         self._reader = self.loop.create_future()

@@ -83,7 +83,7 @@ class BlockingConnection(TlsTransport):
             raise
 
     def settle(self) -> None:
-        """End the connect: remove the deadline, and stop adding the server's name to its responses."""
+        """End the connect: remove the deadline, and stop adding the server's name to the errors that it sends."""
         self.meter.deadline = None
         self._settled = True
 
@@ -150,7 +150,10 @@ def deliver_cancel(request: CancelRunning, meter: Meter, connect: Connector = Bl
 
 
 def name_error(error: Error, description: str | None, *, settled: bool) -> None:
-    """Add the server's name to an error of the connection. In a session (`settled`), a `ServerError` gets no name."""
+    """Add the server's name to an error of the connection.
+
+    In a session (`settled`), a `ServerError` or `ConfigError` gets no name.
+    """
     if description is not None and not (settled and isinstance(error, ServerError | ConfigError)):
         for attempt in error.attempts:
             at_endpoint(attempt, description)

@@ -13,7 +13,7 @@ import os
 #: rows of 8000 bytes, pauses saved 25 to 43 % of the client's CPU with ssl, 28 % with rustls, 16 % with pyOpenSSL, and
 #: did not lower the rate (docs/performance.md). Shorter pauses saved less, longer ones not more.
 GATHERING = 0.0003
-#: A response of more bytes is bulk data; a read of fewer bytes returned little.
+#: A response of more than `_BULK` bytes is bulk data. A read of fewer than `_LITTLE` bytes returned little.
 _BULK = 1 << 18
 _LITTLE = 1 << 16
 # On Windows a pause may last for 16 milliseconds.
@@ -48,7 +48,7 @@ class Flow:
         self._bytes = self._last = 0
 
     def restart(self) -> None:
-        """Record that a request was sent, whose response is the next one."""
+        """Record that a request was sent. The next bytes are its response."""
         self._bytes = 0
 
     def received(self, count: int) -> None:

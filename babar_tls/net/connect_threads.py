@@ -1,4 +1,4 @@
-"""Connect from asyncio: the blocking driver in a thread for each connect, and the ready socket for the event loop.
+"""Connect from asyncio: a thread runs the blocking driver, and the event loop gets the ready socket.
 
 ::
 
@@ -6,7 +6,7 @@
                                         │                     ▲
     connecting thread                   └─► job(connect) ─────┘ call_soon_threadsafe
 
-* Threads: `thread_pool`. Computing inside the gate, waiting outside of it: `gated_connection`, `gate`.
+* Threads: `thread_pool` starts them. They compute inside the gate and wait outside of it (`gated_connection`, `gate`).
 * Cancellation. The task that is cancelled does not wait: it interrupts the thread (`interruption`), which closes its
   socket.
 * Delivery. A result that is not taken, because the task was cancelled in the same tick or the loop was closed, is
@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 
 class _Outcome(Generic[_T]):
-    """The result of a thread, which must be taken or is discarded, or its error."""
+    """The result of a job, or its error. A result that is not taken is discarded."""
 
     result: _T
 
@@ -58,7 +58,7 @@ class _Outcome(Generic[_T]):
             try:
                 raise error
             finally:
-                del error  # whose traceback refers to this frame
+                del error  # its traceback refers to this frame
         self._discard = None
         result = self.result
         del self.result
@@ -66,7 +66,7 @@ class _Outcome(Generic[_T]):
 
     def discard(self) -> None:
         """Release the result, if it was not taken."""
-        self.error = None  # whose traceback refers to this object
+        self.error = None  # its traceback refers to this object
         discard, self._discard = self._discard, None
         if discard is not None and hasattr(self, "result"):
             discard(self.result)
@@ -77,7 +77,7 @@ class _Outcome(Generic[_T]):
 
 
 class _Attempt(Generic[_T]):
-    """One job in a thread of its own, and the task that waits for it."""
+    """One job in a separate thread, and the task that waits for it."""
 
     def __init__(self, job: Callable[[Connector], _T], meter: Meter, discard: Callable[[_T], object] | None) -> None:
         self.interruption = Interruption()
@@ -107,7 +107,7 @@ class _Attempt(Generic[_T]):
                     outcome.discard()
             raise
         if outcome is None:
-            raise Closed("the event loop was closed while it connected")
+            raise Closed("the event loop was closed during the connect")
         return outcome.take()
 
     def interrupt(self) -> None:
@@ -145,7 +145,7 @@ class _Attempt(Generic[_T]):
         return self._connection
 
     def work(self) -> None:
-        """Run the job; called in the thread, which keeps the place at the gate if it has one at the end."""
+        """Run the job. Called in the thread, which keeps its place at the gate if it has one at the end."""
         self._context.run(self._work)
 
     def fail(self, error: BaseException) -> None:
@@ -194,11 +194,11 @@ class _Attempt(Generic[_T]):
 
 
 def _hold(_outcome: _Outcome[Any]) -> None:
-    """Keep a reference: the event loop holds the argument until it has called this function."""
+    """Do nothing. The event loop keeps a reference to the argument until it has called this function."""
 
 
 async def run(job: Callable[[Connector], _T], meter: Meter, discard: Callable[[_T], object] | None = None) -> _T:
-    """Run a job that connects in a thread of its own, in a copy of the caller's context.
+    """Run a job that connects, in a separate thread and in a copy of the caller's context.
 
     Args:
         job: Called in the thread, with the function that creates its connections.
@@ -207,7 +207,7 @@ async def run(job: Callable[[Connector], _T], meter: Meter, discard: Callable[[_
 
     Raises:
         IoError: No thread can be started.
-        Error: What the job raises.
+        Error: The error of the job.
     """
     return await _Attempt(job, meter, discard).run()
 

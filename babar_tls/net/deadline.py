@@ -33,7 +33,7 @@ _NO_TIMINGS = {phase.value: 0.0 for phase in Phase if phase is not Phase.QUERY}
 class Meter:
     """Measure one connect and enforce its deadline.
 
-    All time since the last mark is added to the phase that is marked, so that the phases add up to the whole. A round
+    All time since the last mark is added to the phase that is marked, so that the phases add up to the total. A round
     trip is counted when bytes arrive for the first time after some were sent. The driver sets `awaiting` when it sends.
     """
 
@@ -44,14 +44,14 @@ class Meter:
         self.round_trips = 0
 
     def restart(self, timeout: float | None) -> None:
-        """Set a deadline of its own for the next host; times and round trips add up."""
+        """Set a new deadline for the next host. Timings and round trips are not reset."""
         self.deadline = None if timeout is None else time.monotonic() + min(timeout, _LONGEST_TIMEOUT)
         self.awaiting = False
 
     def mark(self, phase: Phase) -> None:
         """Add the time since the last mark to `phase`."""
         now = time.perf_counter()
-        name = phase._value_  # `value` is a Python function, and this is called at every step
+        name = phase._value_  # `value` is slower, and this method is called at every step
         if name in self.timings:
             self.timings[name] += now - self._last
         self._last = now

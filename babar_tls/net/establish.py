@@ -1,4 +1,4 @@
-"""Establish a session: one host after the other, by the blocking driver."""
+"""Establish a session: try one host after the other with the blocking driver."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Ready(NamedTuple):
     """A session that is ready, and the connection that it runs on.
 
     Attributes:
-        connection: The connection, to the host that was accepted.
+        connection: The connection to the host that was chosen.
         established: The state of the protocol.
-        security: The report.
+        security: The security report.
     """
 
     connection: BlockingConnection
@@ -44,21 +44,21 @@ def establish(config: Config, meter: Meter, connect: Connector) -> Ready:
     Raises:
         Error: The failure of the last attempt.
     """
-    places = search(config)
-    place = next(places)
+    candidates = search(config)
+    candidate = next(candidates)
     while True:
-        connection = connect(_with_password(place.config), meter)
+        connection = connect(_with_password(candidate.config), meter)
         try:
-            established = connection.drive(handshake(connection.config, place.wanted))
+            established = connection.drive(handshake(connection.config, candidate.wanted))
             connection.keep_keys()
             verified = established.verified is not TlsVerify.NONE or established.pin is not None
             connection.learn_group(verified=verified)
             return Ready(connection, established, _report(connection, established))
         except Error as error:
             connection.close()
-            if isinstance(error, InvalidPassword) and connection.config is not place.config:
+            if isinstance(error, InvalidPassword) and connection.config is not candidate.config:
                 error.remedy = f'password retrieved from file "{config.passfile}"\n{error.remedy}'
-            place = places.throw(error)
+            candidate = candidates.throw(error)
             meter.restart(config.connect_timeout)
         except BaseException:
             connection.close()

@@ -1,19 +1,19 @@
 """Limit how many connecting threads compute at the same time.
 
-A connect is one to two milliseconds of computing, in pieces between waits for the network. If a hundred threads compute
-at once they wait for the GIL most of the time, and so does the event loop; the server starts a hundred processes at
-once, which compete for the same cores where it runs on the same machine. So a thread computes only while it holds one
-of a few places at the gate. A job waits for a place before it gets a thread.
+A connect needs one to two milliseconds of CPU time, in parts between waits for the network. If a hundred threads
+compute at once, they and the event loop wait for the GIL most of the time. The server also starts a hundred processes
+at once; on the same machine, they compete for the same cores. So a thread computes only while it holds one of a few
+places at the gate. A job waits for a place before it gets a thread.
 
-No server can hold a place for long by what it sends:
+No data that a server sends can keep a thread inside for long:
 
 * The queue is first in, first out. A thread that has computed for `QUANTUM` seconds since it entered goes to the end of
-  the queue when others wait (`Turn.is_over`). A thread that is flooded never waits for the network, so that leaving
-  only for waits would not be enough.
-* A thread leaves before it waits for the network. Only if the server is on the same machine, the thread first waits
-  inside for a moment: the server computes then, and another connect would compete with it for the cores. All such
-  moments of one connect are limited by `LOCAL_PATIENCE`. A server that does not answer in its moment loses the rest of
-  it, and makes the moments of all connects shorter.
+  the queue when others wait (`Turn.is_over`). Leaving only before waits would not be enough, because a
+  thread that is flooded with data never waits for the network.
+* A thread leaves before it waits for the network. If the server is on the same machine, the thread first waits inside
+  for a moment: the server is computing, and another connect would compete with it for the cores. `LOCAL_PATIENCE`
+  limits the sum of these moments for one connect. After a moment without a response, this connect has no further
+  moments, and the moments of all connects become shorter.
 * Waiting for a place ends at the deadline and on interruption.
 """
 
@@ -40,7 +40,7 @@ _J = TypeVar("_J")
 
 
 class Waiting(Generic[_J]):
-    """A place in the queue, of a job or, without one, of a thread."""
+    """A place in the queue. It belongs to `job` or, if that is `None`, to a thread."""
 
     __slots__ = ("_claims", "granted", "job", "signal")
 
@@ -53,7 +53,7 @@ class Waiting(Generic[_J]):
             self.signal.acquire()
 
     def claim(self) -> bool:
-        """Take it out of the queue; return True for one caller only, whichever threads and destructors call it."""
+        """Claim it; return True for the first caller only, even if several threads and destructors call this."""
         try:
             self._claims.pop()
         except IndexError:
@@ -61,7 +61,7 @@ class Waiting(Generic[_J]):
         return True
 
     def withdraw(self) -> bool:
-        """Give it up, and wake its thread; return False if it has a place, or was given up before.
+        """Give up waiting, and wake the thread; return False if a place was granted, or this was called before.
 
         No lock is needed. The garbage collector may call this, through a task that is destroyed, in the middle of any
         method of the gate.
@@ -78,11 +78,11 @@ class Gate(Generic[_J]):
     """A few places, and a fair queue for them, of threads and of jobs that have no thread yet.
 
     Args:
-        places: How many threads may be inside.
-        assign: Called with a job that got a place; it must find a thread for it.
+        places: The number of threads that may be inside.
+        assign: Called with a job that was granted a place, to find a thread for it.
 
     Attributes:
-        moment: For how many seconds a thread may wait for a server inside.
+        moment: The seconds that a thread may wait inside for a server.
     """
 
     def __init__(self, places: int, assign: Callable[[_J], object] | None = None) -> None:
@@ -91,10 +91,10 @@ class Gate(Generic[_J]):
         self.reset()
 
     def reset(self) -> None:
-        """Forget all threads and jobs; in a forked child no other thread exists."""
+        """Forget all threads and jobs. Called in a forked child, where no other thread exists."""
         self._lock = threading.Lock()
         self._free = self._places
-        self._queue: deque[Waiting[_J]] = deque()  # some were given up
+        self._queue: deque[Waiting[_J]] = deque()  # some may have been given up
         self.moment = _LONGEST_MOMENT
 
     @property
@@ -118,11 +118,11 @@ class Gate(Generic[_J]):
         """Wait for a place.
 
         Args:
-            interruption: What ends the wait early.
-            seconds: How long to wait, `None` for no limit.
+            interruption: Ends the wait early.
+            seconds: The longest wait, `None` for no limit.
 
         Returns:
-            False if the time is over or the wait was interrupted; then there is nothing to leave.
+            False if the time is over or the wait was interrupted. The caller must not call `leave` then.
         """
         waiting: Waiting[_J] = Waiting()
         with self._lock:
@@ -143,7 +143,10 @@ class Gate(Generic[_J]):
             self._grant(waiting)
 
     def exchange(self) -> _J | None:
-        """Leave, or take over the job that has waited longest, if no thread has waited longer, and keep the place."""
+        """Keep the place for the next job in the queue, and return the job.
+
+        If the queue is empty, or a thread is next, leave and return `None`.
+        """
         waiting = self._next()
         if waiting is None or waiting.signal is not None:
             if waiting is not None:
@@ -153,7 +156,7 @@ class Gate(Generic[_J]):
         return job
 
     def _next(self) -> Waiting[_J] | None:
-        """Return the thread or job that gets the place, or None, and then the place is free."""
+        """Return the thread or job that gets the place, or mark the place as free and return None."""
         with self._lock:
             while self._queue:
                 waiting = self._queue.popleft()
@@ -185,7 +188,7 @@ class Turn:
         self._interruption = interruption
         self._since = 0.0
         self._is_local = False
-        self._patience = 0.0  # seconds, in all, that the connect may still wait for its server inside
+        self._patience = 0.0  # total seconds that the connect may still wait inside for its server
         self.inside = False
 
     def enter(self, seconds: float | None) -> bool:
@@ -195,7 +198,7 @@ class Turn:
         return self.inside
 
     def begin(self) -> None:
-        """Begin inside, with a place that was granted before."""
+        """Start to compute with a place that was already granted."""
         self.inside = True
         self._since = time.thread_time()
 
@@ -206,7 +209,7 @@ class Turn:
             self._gate.leave()
 
     def is_over(self) -> bool:
-        """Return True if the thread is to go to the end of the queue: it has computed for long, and others wait."""
+        """Return True if the thread must go to the end of the queue: it has used its quantum, and others wait."""
         return self._gate.has_queue and time.thread_time() - self._since > QUANTUM
 
     def expect_server(self, *, is_local: bool) -> None:
@@ -215,7 +218,7 @@ class Turn:
         self._patience = LOCAL_PATIENCE if is_local else 0.0
 
     def moment(self) -> float:
-        """Return for how many seconds the thread may wait for its server inside."""
+        """Return the seconds that the thread may wait inside for its server."""
         moment = min(self._patience, self._gate.moment)
         return moment if moment >= _SHORTEST_MOMENT else 0.0
 
@@ -225,7 +228,7 @@ class Turn:
         self._gate.moment /= 2
 
     def answered(self, seconds: float, *, inside: bool) -> None:
-        """Record how long the server took, and whether the thread waited inside."""
+        """Record the server's response time, and whether the thread waited inside."""
         if inside:
             self._patience -= seconds
         if self._is_local and seconds <= _LONGEST_MOMENT:

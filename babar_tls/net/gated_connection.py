@@ -1,4 +1,4 @@
-"""The blocking driver as a connecting thread runs it: it computes inside the gate and waits for the network outside."""
+"""The blocking driver for connecting threads. It computes inside the gate and waits for the network outside."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class GatedConnection(BlockingConnection):
 
     def _dial(self, sock: socket.socket, address: Any, seconds: float | None) -> None:
         self._enter(self._turn, Phase.TCP)
-        left = self.meter.remaining(Phase.TCP)  # waiting for the gate took some
+        left = self.meter.remaining(Phase.TCP)  # less than `seconds` after a wait for the gate
         if left is not None and seconds is not None:
             seconds = min(seconds, left)
         is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
         self._turn.expect_server(is_local=not is_tcp or str(address[0]) in _LOCAL_ADDRESSES)
         sock.setblocking(False)
         code = sock.connect_ex(address)
-        self._check()  # before `connect` there was nothing that an interruption could shut down
+        self._check()  # an interruption before `connect` could not shut down the socket
         if code in _IN_PROGRESS and is_tcp:
             if not self._wait(sock, Phase.TCP, seconds, write=True):
                 raise timeout_error(Phase.TCP)
@@ -87,21 +87,21 @@ class GatedConnection(BlockingConnection):
             self._check()
             return keys
         with self._outside(Phase.AUTH):
-            lane = Turn(_derivations, self.interruption)
+            turn = Turn(_derivations, self.interruption)
 
             def pause() -> bool:
                 """Let the next derivation run after a time slice; return True if this one was interrupted."""
-                if lane.is_over():
-                    lane.leave()
-                    deadline = self.meter.deadline  # which the derivation checks, with an error of its own
-                    lane.enter(None if deadline is None else deadline - time.monotonic())
+                if turn.is_over():
+                    turn.leave()
+                    deadline = self.meter.deadline  # after it, the derivation raises the error
+                    turn.enter(None if deadline is None else deadline - time.monotonic())
                 return self.interruption.requested
 
             try:
-                self._enter(lane, Phase.AUTH)
+                self._enter(turn, Phase.AUTH)
                 return super()._derive_keys(request, pause)
             finally:
-                lane.leave()
+                turn.leave()
 
     def _warn(self, message: str) -> None:
         with self._outside(Phase.AUTH):  # the caller's log handler may block
@@ -127,7 +127,7 @@ class GatedConnection(BlockingConnection):
         sock = self._ready_socket(phase)
         if self._turn.is_over():
             with self._outside(phase):
-                pass  # to the end of the queue
+                pass  # go to the end of the queue
         while not self._wait(sock, phase, self.meter.remaining(phase)):
             pass  # `remaining` raises the error
         return sock
@@ -163,7 +163,7 @@ class GatedConnection(BlockingConnection):
 
     @contextlib.contextmanager
     def _outside(self, phase: Phase) -> Iterator[None]:
-        """Leave the gate for a while. After an error the thread stays outside until it opens another connection."""
+        """Leave the gate during the block. After an error the thread stays outside until it opens a new connection."""
         self._turn.leave()
         yield
         self._enter(self._turn, phase)

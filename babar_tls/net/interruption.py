@@ -1,8 +1,8 @@
 """End the waits of the thread that owns a socket, from any other thread or from a signal handler.
 
 Each socket has one owner, and only the owner closes it. ``close()`` from another thread does not wake ``recv``, and the
-descriptor's number may belong to another connection by the time that ``recv`` looks at it again. So the others set a
-flag and call ``shutdown``, which wakes the owner; the owner looks at the flag after each step, and closes the socket.
+descriptor's number may belong to another connection by the time that ``recv`` uses it again. So other threads set a
+flag and call ``shutdown``, which wakes the owner. The owner checks the flag after each step, and closes the socket.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-#: Seconds that a wait may last before the owner looks at the flag again, where `socket.shutdown` does not wake every
-#: wait: outside Linux it fails on a socket that is still connecting.
+#: The maximum seconds of a wait before the owner checks the flag again; `None` for no limit. Outside Linux,
+#: `socket.shutdown` does not wake every wait, because it fails on a socket that is still connecting.
 LONGEST_WAIT: float | None = None if sys.platform == "linux" else 0.1
 
 
@@ -32,10 +32,10 @@ def shut_down(sock: socket.socket) -> None:
 
 
 class Interruption:
-    """The flag, the socket that is guarded, and what else has to be woken.
+    """The flag, the socket to shut down, and a function that ends another wait of the owner.
 
     Attributes:
-        requested: Whether the owner is to stop.
+        requested: Whether the owner must stop.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Interruption:
             if self._wake is not None:
                 self._wake()
             if self._socket is not None:
-                shut_down(self._socket)  # if it is not connected yet, the owner looks at the flag
+                shut_down(self._socket)  # if it is not connected yet, the owner checks the flag
 
     def guard(self, sock: socket.socket) -> None:
         """Make `request` act on this socket; called by its owner."""
@@ -84,7 +84,7 @@ class Interruption:
 
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:
-        """Have `request` call `wake`, which ends what the owner waits for inside; at once if it came before."""
+        """Make `request` call `wake`, which ends the owner's wait in the block. If the flag is set, call it now."""
         with self._lock:
             self._wake = wake
             if self.requested:

@@ -16,9 +16,9 @@ _CAPACITY = 256
 
 
 class KeyCache:
-    """SCRAM keys by what they were derived from: bounded, in memory, for this process only.
+    """SCRAM keys by password, salt and iteration count: bounded, in memory, for this process only.
 
-    The password is not stored. The index holds its HMAC-SHA-256, whose key is a secret that is never written anywhere.
+    The password is not stored. The index holds its HMAC-SHA-256, whose key is random and exists only in memory.
     """
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
@@ -30,7 +30,7 @@ class KeyCache:
         return self._keys.get(self._index(request))
 
     def put(self, request: Derive, keys: ScramKeys) -> None:
-        """Store the keys; the least recently used ones make room."""
+        """Store the keys. If the cache is full, remove the least recently used ones."""
         self._keys.put(self._index(request), keys)
 
     def clear(self) -> None:

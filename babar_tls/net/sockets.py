@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..config.host import Host
     from .interruption import Interruption
 
-#: One entry of what `socket.getaddrinfo` returns.
+#: One entry of the result of `socket.getaddrinfo`.
 AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 
 #: The size of `sun_path` in bytes, including the terminating NUL.
@@ -42,10 +42,10 @@ _TCP_OPTIONS = [
 
 
 def literal_address(endpoint: Host) -> AddressInfo | None:
-    """Return the endpoint's address if nothing has to be looked up."""
+    """Return the endpoint's address, or None if it must be looked up."""
     text = endpoint.hostaddr or endpoint.host
     try:
-        socket.inet_pton(socket.AF_INET, text)  # a fraction of what `ipaddress` takes
+        socket.inet_pton(socket.AF_INET, text)  # much faster than `ipaddress`
         return socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, endpoint.port)
     except (OSError, ValueError):
         pass
@@ -63,8 +63,8 @@ def unix_address(endpoint: Host) -> AddressInfo:
     """Return the address of a Unix-domain socket.
 
     Raises:
-        Unreachable: Its path is longer than the system's addresses can be.
-        IoError: This platform, or this Python, does not support them.
+        Unreachable: The path is longer than the system allows.
+        IoError: This platform, or this Python, does not support Unix-domain sockets.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise IoError(
@@ -81,7 +81,7 @@ def unix_address(endpoint: Host) -> AddressInfo:
 
 
 def configure(sock: socket.socket, config: Config) -> None:
-    """Set the options of a new TCP socket: no Nagle, because a flight is one write; keepalives; the user timeout."""
+    """Set TCP_NODELAY (because each flight is one write), keepalives and the user timeout on a new TCP socket."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -119,7 +119,7 @@ def check_peer(sock: socket.socket, config: Config) -> None:
 
 
 def wait_for(sock: socket.socket, *, write: bool = False, seconds: float | None = None) -> bool:
-    """Wait until the socket can be read, or written if `write` is set; return False if that takes longer."""
+    """Wait until the socket is readable, or writable if `write` is set; return False after `seconds`."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLOUT if write else select.POLLIN)
@@ -131,10 +131,10 @@ def wait_for(sock: socket.socket, *, write: bool = False, seconds: float | None 
 def look_up(
     endpoint: Host, seconds: float | None, interruption: Interruption, *, here: bool = True
 ) -> list[AddressInfo] | None:
-    """Return the addresses of the endpoint's name, or None if that takes longer or is interrupted.
+    """Return the addresses of the endpoint's name, or None after `seconds` or an interruption.
 
-    ``getaddrinfo`` cannot be interrupted, so that it runs in a daemon thread, which is left behind if need be. If no
-    thread can be started it runs in the calling thread, if `here` is set, and `seconds` does not limit it.
+    ``getaddrinfo`` cannot be interrupted. So it runs in a daemon thread, which may keep running after this returns. If
+    no thread can be started and `here` is set, it runs in the calling thread, and `seconds` does not limit it.
 
     Raises:
         Unreachable: The name has no address.
@@ -156,7 +156,7 @@ def look_up(
     except RuntimeError as exc:  # a limit of threads or of memory, or the interpreter is about to end
         if here:
             return _addresses(endpoint)
-        raise IoError("no thread to look up the host name can be started") from exc
+        raise IoError("cannot start a thread to look up the host name") from exc
     with interruption.waking(done.set):
         done.wait(seconds)
     if not outcome:
@@ -202,12 +202,12 @@ def stream_error(exc: OSError) -> IoError:
     if isinstance(exc, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
         error = Closed(
             f"server closed the connection unexpectedly ({exc.strerror or exc})",
-            remedy="The server, or a device between it and this machine, ended it; the server's log may say why.",
+            remedy="The server, or a network device, closed the connection. See the server's log for the reason.",
         )
         error.errno = exc.errno
         return error
     return IoError(
         f"could not exchange data with server: {exc.strerror or exc}",
-        remedy="The server, or a device between it and this machine, closed it; the server's log may say why.",
+        remedy="The server, or a network device, closed the connection. See the server's log for the reason.",
         errno=exc.errno,
     )

@@ -1,12 +1,12 @@
 """The threads that connect, and the thread that starts them.
 
-Each job has a thread while it lasts; before that it waits for a place at the gate. There is no limit to the number of
-threads, because a limit would let silent servers block the other connects. A thread that has finished waits for another
-job for a moment: in a storm of connects, reuse saves a fifth of the time. The threads are not daemons: the interpreter
-kills daemon threads when it ends, and Rust code aborts the process when that happens.
+Each job waits for a place at the gate, and then has a thread until it ends. The number of threads has no limit, because
+a limit would let servers that do not respond block the other connects. A thread that has finished waits a moment for
+another job. With many connects at once, this reuse saves a fifth of the time. The threads are not daemons, because the
+interpreter kills daemon threads when it ends, and Rust code then aborts the process.
 
-The starter is a thread because `threading.Thread.start` waits until the new thread runs, which takes a while when
-others compute: an event loop that began a hundred connects would be blocked for as long.
+The starter is a separate thread, because `threading.Thread.start` waits until the new thread runs. That takes long
+while other threads compute, and would block an event loop that begins a hundred connects.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 #: The name of the threads, including the starter.
 THREAD_NAME = "babar-tls connect"
-#: How many threads compute at a time. More would wait for the GIL most of the time.
+#: The number of threads that compute at a time. More would wait for the GIL most of the time.
 _PLACES = 3
-#: Seconds that an idle thread waits for another job, and after which the starter looks at the jobs.
+#: Seconds that an idle thread waits for another job, and seconds between the starter's checks of the jobs.
 _LINGER = 0.25
 _POLL = 0.1
 
@@ -56,11 +56,11 @@ class ThreadPool(Generic[_J]):
     """The threads, the starter, and the gate.
 
     Args:
-        watch: Called by the starter now and then while there are jobs, also after the end of the main thread.
+        watch: Called regularly by the starter while there are jobs, also after the end of the main thread.
 
     Attributes:
-        gate: What jobs wait for.
-        jobs: The jobs that are waited for, until they are removed by the caller.
+        gate: The gate at which jobs wait for a place.
+        jobs: The submitted jobs. The caller removes them.
     """
 
     def __init__(self, watch: Callable[[], object]) -> None:
@@ -69,20 +69,20 @@ class ThreadPool(Generic[_J]):
         self._reset_threads()
 
     def reset(self) -> None:
-        """Forget all threads and jobs; in a forked child no other thread exists."""
+        """Forget all threads and jobs. Called in a forked child, where no other thread exists."""
         self.gate.reset()
         self._reset_threads()
 
     def _reset_threads(self) -> None:
-        # Not `SimpleQueue`: its `get` may wait without end despite a timeout. It computes what is left of the timeout
-        # after another thread took the item for which it was woken, and a negative rest means no limit there.
+        # Not `SimpleQueue`: its `get` may wait forever despite a timeout. If another thread takes the item that woke
+        # it, it computes the remaining time, and treats a negative result as no limit.
         self._lock = threading.Lock()
         self._thread_wanted = threading.Condition(self._lock)
         self._job_given = threading.Condition(self._lock)
         self.jobs: set[_J] = set()
         self._without_thread: deque[_J] = deque()
         self._given: deque[_J | None] = deque()
-        self._idle = 0  # threads that wait for a job, less the jobs in the queue: negative while a thread starts
+        self._idle = 0  # threads that wait for a job, minus the jobs in the queue; negative while a thread starts
         self._starter: threading.Thread | None = None
 
     def submit(self, job: _J, waiting: Waiting[_J]) -> None:
@@ -100,8 +100,8 @@ class ThreadPool(Generic[_J]):
 
     def start_thread(self, job: _J) -> None:
         """Start a thread for a job."""
-        # The job is not an argument, which a thread object keeps for as long as it runs. If an idle thread takes the
-        # job, the new thread waits in its place.
+        # The job is not an argument, because the thread object would keep it until the thread ends. If an idle thread
+        # takes the job, the new thread becomes idle.
         with self._lock:
             self._give(job)
         try:
@@ -122,7 +122,7 @@ class ThreadPool(Generic[_J]):
             job.fail(error)
 
     def _assign(self, job: _J) -> None:
-        """Give a job that has a place to an idle thread, or have a thread started for it."""
+        """Give a job that has a place to an idle thread, or request a thread for it from the starter."""
         job.turn.inside = True
         with self._lock:
             if self._idle > 0:
@@ -152,7 +152,7 @@ class ThreadPool(Generic[_J]):
     def _start_threads(self) -> None:
         """Start threads, and watch, until there are neither jobs nor idle threads.
 
-        `atexit` functions run after Python has waited for the threads that are not daemons: too late to end them.
+        `atexit` functions would be too late to end idle threads, because Python waits for non-daemon threads before.
         """
         main = threading.main_thread()
         watched = time.monotonic()
@@ -211,8 +211,8 @@ class ThreadPool(Generic[_J]):
 
 
 def no_thread() -> IoError:
-    """Return the error of a connect that gets no thread."""
+    """Return the error for a connect for which no thread can be started."""
     return IoError(
-        "no thread to connect with can be started",
+        "cannot start a thread for the connect",
         remedy="The process has reached a limit of threads or memory (ulimit -u, pids.max), or is about to end.",
     )

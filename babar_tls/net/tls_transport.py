@@ -184,8 +184,8 @@ class TlsTransport(Transport):
         """Connect to the same address again and repeat what was exchanged before TLS, within the same limits.
 
         Raises:
-            Error: `failure`, if the server cannot be reached again or responds differently than the first time, which
-                must not lead to another host. Or the deadline has passed, or the connection was closed locally.
+            Error: `failure`, if the server cannot be reached again or responds differently; an `IoError` would lead to
+                another host. Another error, if the deadline has passed or the connection was closed locally.
         """
         preamble, ciphertext_left = self._preamble, self._ciphertext_left
         if self._reached is None:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from ..config.host import Host
 
 
-#: A socket's timeout may exceed the time that is left by this factor: each change is a system call.
+#: A socket's timeout may exceed the time that is left by this factor, because each change is a system call.
 _TOLERANCE = 1 + 1 / 64
-#: Bytes that one read takes before the session is ready, so that what a hostile server sends is computed in portions.
+#: The maximum size of a read before the session is ready, so that data of a hostile server is processed in portions.
 CONNECTING_READ = 1 << 14
 
 
@@ -41,7 +41,7 @@ class Transport:
     Args:
         config: The configuration of one host.
         meter: The clock of the connect.
-        interruption: What ends the waits of the thread that uses this connection.
+        interruption: Ends the waits of the thread that uses this connection.
 
     Attributes:
         description: The server's name for messages; `None` before the first connection.
@@ -70,7 +70,7 @@ class Transport:
         """Connect to the first address of an endpoint that accepts.
 
         Raises:
-            IoError: None accepts, or the deadline has passed.
+            IoError: No address accepts, or the deadline has passed.
         """
         self.description = endpoint.describe()
         addresses = self._resolve(endpoint)
@@ -171,7 +171,8 @@ class Transport:
     def _ready_socket(self, phase: Phase) -> socket.socket:
         """Return the socket, its timeout set to roughly the time that is left.
 
-        The timeout may be late by a part of what is left. That part shrinks with it, so that many reads do not add up.
+        The timeout may exceed the time that is left by a small fraction of that time. As the time shrinks, so does the
+        excess: many reads do not add up.
         """
         if self.interruption.requested:
             raise self._interrupted()

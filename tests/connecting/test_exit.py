@@ -239,7 +239,7 @@ threading.Thread(target=work).start()
 def test_connect_in_a_daemon_thread_at_exit_is_an_error(backend: str, root: Path, ports: Mapping[str, int]) -> None:
     program = Program(PREAMBLE + WAITING_FOR_A_DAEMON, backend, root, 0, ports["silent"])
     program.assert_clean_exit()
-    assert program.output == ["no thread to connect with can be started"]
+    assert program.output == ["cannot start a thread for the connect"]
 
 
 CONNECTING_DAEMON = """
