@@ -1,4 +1,4 @@
-"""A configuration that cannot work cannot be built, and one that can shows no secret."""
+"""Invalid configurations are refused, and no configuration shows a secret."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from babar_tls.errors import ConfigError
 KEY = bytes(range(32))
 
 
-def test_defaults() -> None:
-    """The defaults are TLS, verified in full, bound where it can be."""
+def test_defaults_are_strict() -> None:
+    """The defaults require TLS and full verification, and use channel binding if it is available."""
     config = Config(user="u")
     assert (config.host, config.port) == ("localhost", 5432)
     assert (config.tls_mode, config.tls_verify, config.tls_default_roots) == (TlsMode.REQUIRE, TlsVerify.FULL, True)
@@ -181,8 +181,8 @@ def test_defaults() -> None:
         ({"tls_common_name": None}, "tls_common_name must be True or False"),
     ],
 )
-def test_what_cannot_be_built(overrides: dict[str, Any], message: str) -> None:
-    """Each impossible value and combination is refused when the object is made, and again by `replace`."""
+def test_invalid_values_and_combinations_are_refused(overrides: dict[str, Any], message: str) -> None:
+    """The constructor and `replace` refuse them."""
     with pytest.raises(ConfigError) as caught:
         Config(**{"user": "u", **overrides})
     assert message in str(caught.value)
@@ -210,28 +210,28 @@ def test_what_cannot_be_built(overrides: dict[str, Any], message: str) -> None:
         {"password": b"\xff\0"},
         {"scram_client_key": KEY, "scram_server_key": KEY},
         {"require_auth": ""},
-        {"host": "/tmp/\udcff"},  # noqa: S108 - a file name that is no UTF-8
+        {"host": "/tmp/\udcff"},  # noqa: S108 - a file name that is not UTF-8
         {"hosts": [Host("a"), Host("b", 5433), Host("c", hostaddr="::1")], "load_balance_hosts": "random"},
         {"keepalives_idle": 1, "tcp_user_timeout": 2**31 - 1},
         {"tls_client_cert": Path("/c"), "tls_client_key": b"-----BEGIN", "tls_client_key_password": len},
         {"tls_pins": ["sha256:" + "0" * 64]},
     ],
 )
-def test_what_can_be_built(overrides: dict[str, Any]) -> None:
-    """What is merely unusual can be built, copied, pickled and hashed."""
+def test_unusual_values_are_accepted(overrides: dict[str, Any]) -> None:
+    """The configuration can be copied, pickled and hashed."""
     config = Config(user="u", **overrides)
     assert config.replace() == config
-    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - made by this test
     assert copy.copy(config) == copy.deepcopy(config) == config
     assert hash(config) == hash(config.replace())
 
 
-def test_use_does_not_change_a_config() -> None:
-    """The derived values, which are kept, show in no comparison, copy, pickle or text."""
+def test_cached_values_do_not_change_config() -> None:
+    """Comparisons, copies, pickles and texts do not include the cached values."""
     config, unused = (Config(user="u", password="hunter2", require_auth="scram-sha-256") for _ in range(2))
     assert config.targets is config.targets
     assert config.tls_parameters is config.tls_parameters
-    for copied in (copy.copy(config), copy.deepcopy(config), pickle.loads(pickle.dumps(config))):  # noqa: S301 - ours
+    for copied in (copy.copy(config), copy.deepcopy(config), pickle.loads(pickle.dumps(config))):  # noqa: S301 - as above
         assert copied == unused
         assert hash(copied) == hash(unused)
     assert repr(config) == repr(unused)
@@ -240,8 +240,7 @@ def test_use_does_not_change_a_config() -> None:
     assert config.replace(host="other").targets == (Host("other"),)
 
 
-def test_values_in_place_of_enums() -> None:
-    """Enum fields accept their values as strings."""
+def test_enum_fields_accept_strings() -> None:
     config = Config(
         user="u",
         tls_mode="require",
@@ -260,8 +259,8 @@ def test_values_in_place_of_enums() -> None:
     )
 
 
-def test_frozen() -> None:
-    """A configuration cannot be changed, and neither can what it was made from change it."""
+def test_config_is_immutable() -> None:
+    """A later change to a mapping that was passed as an argument has no effect."""
     settings = {"b": "1", "a": "2"}
     config = Config(user="u", server_settings=settings)
     settings["c"] = "3"
@@ -270,8 +269,7 @@ def test_frozen() -> None:
         config.host = "evil"  # type: ignore[misc]
 
 
-def test_no_secret_is_shown() -> None:
-    """Neither `repr` nor `str` shows a password or a key."""
+def test_repr_and_str_show_no_secret() -> None:
     config = Config(
         user="u",
         password="s3cret",
@@ -287,16 +285,16 @@ def test_no_secret_is_shown() -> None:
         assert "dddd" not in shown
 
 
-def test_unix_sockets() -> None:
-    """A host that begins with a slash or an at sign is a socket directory, unless an address is given."""
+def test_host_with_slash_or_at_sign_is_socket_directory() -> None:
+    """If an address is given, the host is a hostname."""
     assert Config(user="u", host="/run/postgresql").targets[0].is_unix_socket
     assert Config(user="u", host="@babar").targets[0].is_unix_socket
     assert not Config(user="u", host="/run", hostaddr="192.0.2.7").targets[0].is_unix_socket
     assert not Config(user="u", host="localhost").targets[0].is_unix_socket
 
 
-def test_users_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a user it is the operating system's, and where that has none the error says what to do."""
+def test_default_user_is_operating_system_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the operating system has no name for the user, the error contains a remedy."""
     monkeypatch.setenv("LOGNAME", "somebody-else")
     monkeypatch.setenv("USER", "somebody-else")
     assert Config().user == pwd.getpwuid(os.geteuid()).pw_name
@@ -309,8 +307,8 @@ def test_users_name(monkeypatch: pytest.MonkeyPatch) -> None:
         Config()
 
 
-def test_several_hosts() -> None:
-    """The first of several hosts is `host`; a new one replaces them all, and a new port is every one's."""
+def test_replace_with_several_hosts() -> None:
+    """`host` is the first of several hosts. A new host replaces all; a new port applies to all."""
     hosts = (Host("a", 1), Host("b", 2, "192.0.2.7"))
     config = Config(user="u", hosts=hosts)
     assert (config.host, config.port, config.hostaddr) == ("a", 1, None)
@@ -336,16 +334,16 @@ def test_several_hosts() -> None:
         ({"hosts": []}, "hosts is empty"),
     ],
 )
-def test_which_of_several_hosts(changes: dict[str, Any], message: str) -> None:
-    """A change that could mean one of several hosts, or none, is refused, and nothing goes to a server by accident."""
+def test_ambiguous_change_of_several_hosts_is_refused(changes: dict[str, Any], message: str) -> None:
+    """Otherwise a connection could go to a server that the caller did not mean."""
     hosts = [Host("a", 1), Host("b", 2)]
     for make in (Config(user="u", hosts=hosts).replace, lambda **kw: Config.from_conninfo("host=a,b port=1,2", **kw)):
         with pytest.raises(ConfigError, match=message):
             make(**changes)
 
 
-def test_new_client_certificate_has_no_key() -> None:
-    """A key belongs to its certificate: `replace` drops it with that, and with its password."""
+def test_new_client_certificate_removes_key() -> None:
+    """`replace` with another certificate removes the key and its password, which belong to the old certificate."""
     config = Config(user="u", tls_client_cert="/c", tls_client_key="/k", tls_client_key_password="p")
     for certificate in (None, "/d"):
         other = config.replace(tls_client_cert=certificate)
@@ -358,41 +356,39 @@ def test_new_client_certificate_has_no_key() -> None:
     "value",
     ["-----BEGIN PRIVATE KEY-----\ns3cret", "s3cret\n", bytearray(b"s3cret"), memoryview(b"s3cret"), ["s3cret"]],
 )
-def test_key_in_the_wrong_type_is_not_shown(field: str, value: object) -> None:
-    """The content of a file is `bytes`; in any other type it is refused without being shown."""
+def test_key_of_wrong_type_is_refused_without_being_shown(field: str, value: object) -> None:
+    """The content of a file must be `bytes`."""
     with pytest.raises(ConfigError) as caught:
         Config(user="u", **{"tls_client_cert": "/c", field: value})
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("overrides", [{"host": "h"}, {"hosts": [Host("h"), Host("i")]}])
-def test_overriding_the_hosts_of_a_string(overrides: dict[str, Any]) -> None:
-    """A host that is given beside a connection string takes the place of all that the string names."""
+def test_host_as_argument_replaces_all_hosts_of_string(overrides: dict[str, Any]) -> None:
     config = Config.from_conninfo("host=a,b hostaddr=192.0.2.1,192.0.2.2 user=u sslmode=disable", **overrides)
     assert config == Config(user="u", tls_mode="disable", **overrides)
 
 
-def test_overriding_the_port_of_a_string() -> None:
-    """A port that is given beside a connection string is that of all its hosts."""
+def test_port_as_argument_applies_to_all_hosts_of_string() -> None:
     config = Config.from_conninfo("host=a,b port=1,2 user=u sslmode=disable", port=3)
     assert config.targets == (Host("a", 3), Host("b", 3))
 
 
-def test_empty_hostaddr_is_none() -> None:
-    """An empty `hostaddr` is as good as none: the host may be a socket directory."""
+def test_empty_hostaddr_is_ignored() -> None:
+    """The host can then be a socket directory."""
     assert Config(user="u", host="/run", hostaddr="").targets[0].is_unix_socket
 
 
-def test_replacing_the_mode_replaces_all_of_it() -> None:
-    """`replace` of `tls_mode` drops the fallback that libpq's ``prefer`` came with."""
+def test_replacing_tls_mode_removes_fallback() -> None:
+    """The fallback is a part of libpq's ``prefer``."""
     config = Config.from_conninfo("host=h user=u sslmode=prefer")
     assert config.tls_fallback
     assert not config.replace(tls_mode="require").tls_fallback
     assert config.replace(port=1).tls_fallback
 
 
-def test_huge_timeout_is_a_long_one() -> None:
-    """Any number of seconds may be waited, and none that is infinite."""
+def test_huge_finite_timeout_is_accepted() -> None:
+    """An infinite timeout is refused."""
     assert Config(user="u", connect_timeout=1e10).connect_timeout == 1e10
     for timeout in (10**400, float("inf")):
         if timeout == float("inf"):
@@ -413,15 +409,15 @@ def test_huge_timeout_is_a_long_one() -> None:
         ("!password,!md5", {"gss", "sspi", "scram-sha-256", "oauth", "none"}),
     ],
 )
-def test_require_auth(text: str | None, allowed: set[str] | None) -> None:
-    """`require_auth` is libpq's grammar: methods, or all but the negated ones."""
+def test_require_auth_allows_methods_as_in_libpq(text: str | None, allowed: set[str] | None) -> None:
+    """The value lists the allowed methods, or negated methods that are excluded."""
     assert parse_require_auth(text) == allowed
     assert Config(user="u", require_auth=text).allowed_auth == allowed
 
 
 @given(st.lists(st.sampled_from(AUTH_METHODS), unique=True, min_size=1))
-def test_require_auth_negated(methods: list[str]) -> None:
-    """A list and its negation allow, between them, every method exactly once."""
+def test_require_auth_and_its_negation_are_complementary(methods: list[str]) -> None:
+    """Each method is allowed by either the list or its negation."""
     allowed = parse_require_auth(",".join(methods))
     others = parse_require_auth(",".join(f"!{method}" for method in methods))
     assert allowed is not None
@@ -444,8 +440,7 @@ FIELDS = [item.name for item in dataclasses.fields(Config) if item.name != "user
 
 @given(st.dictionaries(st.sampled_from(FIELDS), values, max_size=4))
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # the first example loads tables of Unicode
-def test_arbitrary_values(overrides: dict[str, Any]) -> None:
-    """Values of any type make a configuration or a `ConfigError`, and nothing else."""
+def test_arbitrary_values_raise_only_config_error(overrides: dict[str, Any]) -> None:
     try:
         Config(user="u", **overrides)
     except ConfigError:

@@ -1,4 +1,4 @@
-"""The password file says to us what it says to libpq."""
+"""Password files are read as by libpq."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def write(path: Path, content: bytes, mode: int = 0o600) -> str:
         (b"", None),
     ],
 )
-def test_grammar(content: bytes, password: str | bytes | None, tmp_path: Path) -> None:
-    """Five fields, asterisks for any, backslashes before colons; the first line that matches is the last word."""
+def test_lines_are_parsed_as_by_libpq(content: bytes, password: str | bytes | None, tmp_path: Path) -> None:
+    """The first matching line is used. An asterisk matches any value, and a backslash escapes a colon."""
     assert find_password(write(tmp_path / "pgpass", content), *CONNECTION) == password
 
 
@@ -78,15 +78,15 @@ def test_grammar(content: bytes, password: str | bytes | None, tmp_path: Path) -
         ("a\\:b:*:*:*:pw", Config(host="/\udcff", user="ann")),
     ],
 )
-def test_what_is_looked_up(line: str, config: Config, tmp_path: Path) -> None:
-    """The name of the host, or its address, or the socket's directory; the database is by default the user's name."""
+def test_host_and_database_are_looked_up_as_by_libpq(line: str, config: Config, tmp_path: Path) -> None:
+    """The host is a hostname, an address or a socket directory. The default database is the name of the user."""
     path = write(tmp_path / "pgpass", line.encode() + b"\n")
     expected = None if "b:" in line else "pw"
     assert config.replace(passfile=path).find_password() == expected
 
 
-def test_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that is not there, or is not named, has no passwords and is no trouble."""
+def test_missing_file_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A missing file, or none, is not reported either."""
     assert find_password(str(tmp_path / "missing"), *CONNECTION) is None
     assert Config(user="u").find_password() is None
     assert not caplog.records
@@ -94,8 +94,10 @@ def test_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o610, 0o666])
-def test_file_that_others_may_use(mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file to which the group or the world has access is not used, and the log says why."""
+def test_file_with_group_or_world_access_is_ignored(
+    mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning has the reason."""
     path = write(tmp_path / "pgpass", b"*:*:*:*:hunter2\n", mode)
     with caplog.at_level(logging.WARNING, "babar_tls"):
         assert find_password(path, *CONNECTION) is None
@@ -105,15 +107,14 @@ def test_file_that_others_may_use(mode: int, tmp_path: Path, caplog: pytest.LogC
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o700])
-def test_file_of_ones_own(mode: int, tmp_path: Path) -> None:
-    """What the owner may do is the owner's affair."""
+def test_file_with_owner_access_only_is_used(mode: int, tmp_path: Path) -> None:
     assert find_password(write(tmp_path / "pgpass", b"*:*:*:*:pw\n", mode), *CONNECTION) == "pw"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="directories and pipes are opened differently")
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-def test_no_plain_file(make: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A directory and a pipe are no password files, and looking into them does not wait."""
+def test_directory_and_pipe_are_ignored(make: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Opening a pipe does not block."""
     path = tmp_path / "pgpass"
     make(path, 0o600)  # type: ignore[operator]
     with caplog.at_level(logging.WARNING, "babar_tls"):
@@ -121,11 +122,11 @@ def test_no_plain_file(make: object, tmp_path: Path, caplog: pytest.LogCaptureFi
     assert f'password file "{path}" is not a plain file' in caplog.text
 
 
-# The oracle --------------------------------------------------------------------------------------------------------
+# Comparison with libpq -----------------------------------------------------------------------------------------------
 
 
 class Listener:
-    """Asks everybody for a cleartext password, and keeps it."""
+    """A server that requests cleartext passwords and records them."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -152,8 +153,8 @@ class Listener:
         self._thread.join(10)
 
 
-def test_libpq_agrees(tmp_path: Path) -> None:
-    """Libpq sends to a server the password that we find for it, and none where we find none."""
+def test_password_is_that_of_libpq(tmp_path: Path) -> None:
+    """`find_password` returns the password that libpq sends, and `None` if libpq sends none."""
     psycopg = pytest.importorskip("psycopg", reason="libpq is the oracle: pip install psycopg[binary]")
     chance = random.Random(5432)  # noqa: S311 - the same files in every run
     listener = Listener()
@@ -188,11 +189,11 @@ def test_libpq_agrees(tmp_path: Path) -> None:
         listener.close()
 
 
-# What is no password file ------------------------------------------------------------------------------------------
+# Unusual files -----------------------------------------------------------------------------------------------------
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture, path: str) -> str:
-    """The warnings that were logged while this file's passwords were looked up, of which there are none."""
+    """Return the logged warnings for a file that has no password for `CONNECTION`."""
     with caplog.at_level(logging.WARNING, "babar_tls"):
         assert find_password(path, *CONNECTION) is None
     return caplog.text
@@ -231,7 +232,7 @@ def test_line_that_is_too_long_is_not_used_and_those_after_it_are(
     assert "xxx" not in caplog.text
 
 
-def test_zero_byte_ends_a_line(tmp_path: Path) -> None:
+def test_nul_ends_a_line(tmp_path: Path) -> None:
     assert find_password(write(tmp_path / "pgpass", b"*:*:*:*:pw\0rest\n"), *CONNECTION) == "pw"
 
 

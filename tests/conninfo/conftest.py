@@ -1,4 +1,4 @@
-"""An environment in which only the string decides."""
+"""A fixture that removes every source of values except the connection string."""
 
 from __future__ import annotations
 

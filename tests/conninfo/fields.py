@@ -1,4 +1,4 @@
-"""The fields of `Config` that follow from a connection string, those with their defaults included."""
+"""A helper that reads a connection string into the fields of `Config`, including defaults."""
 
 from __future__ import annotations
 

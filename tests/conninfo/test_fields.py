@@ -40,7 +40,7 @@ def read(text: str) -> Config:
     ],
 )
 def test_hosts_addresses_and_ports_are_paired(text: str, hosts: list[Host]) -> None:
-    """One port is for all hosts, and an empty entry is the default."""
+    """A single port applies to all hosts. An empty entry selects the default."""
     config = read(text)
     assert list(config.targets) == hosts
     assert bool(config.hosts) == (len(hosts) > 1)
@@ -72,7 +72,7 @@ def test_hosts_of_uri_have_own_ports() -> None:
     assert (config.target_session_attrs.value, config.load_balance_hosts.value) == ("standby", "random")
 
 
-# Timers and the like -----------------------------------------------------------------------------------------------
+# Timers and other keywords ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ FIELDS = [
 
 @pytest.mark.parametrize(("text", "fields"), FIELDS)
 def test_keywords_set_their_fields(text: str, fields: dict[str, Any]) -> None:
-    """Keywords of this library take precedence, and empty ones select the default."""
+    """Keywords of this library take precedence. Empty values select the default."""
     assert read(f"host=h {text}") == Config(host="h", user="u", **fields)
 
 
@@ -157,7 +157,7 @@ def folder(home: Path) -> Path:
 
 @pytest.mark.parametrize("text", ["", "sslmode=require", "sslmode=verify-full", "sslcert='' sslkey=''"])
 def test_default_files_are_used_if_they_exist(text: str, folder: Path) -> None:
-    """The key is named even if it does not exist."""
+    """The path of the key is set even if the file does not exist."""
     config = read(text)
     assert (config.tls_client_cert, config.tls_client_key) == (
         str(folder / "postgresql.crt"),
@@ -182,7 +182,7 @@ def test_default_files_are_used_if_they_exist(text: str, folder: Path) -> None:
 def test_client_certificate_is_named_or_default(
     text: str, certificate: str | None, key: str | None, folder: Path
 ) -> None:
-    """Not if TLS or certificates are disabled."""
+    """No certificate is used if TLS or client certificates are disabled."""
     default = (str(folder / "postgresql.crt"), str(folder / "postgresql.key"))
     config = read(text)
     expected = tuple(
@@ -209,8 +209,8 @@ def test_certificate_as_argument_removes_key_of_string(folder: Path) -> None:
         ("sslcrl=/c sslcrldir=/d", ("/c", "/d")),
     ],
 )
-def test_default_crl_is_only_for_root_files(text: str, paths: tuple[str | None, str | None], folder: Path) -> None:
-    """Named CRLs are for all roots."""
+def test_default_crl_is_used_only_with_root_file(text: str, paths: tuple[str | None, str | None], folder: Path) -> None:
+    """CRLs that the string names are used with all roots."""
     assert folder.exists()
     config = read(text)
     assert (config.tls_crl_path, config.tls_crl_dir) == paths
@@ -220,7 +220,7 @@ def test_default_crl_is_only_for_root_files(text: str, paths: tuple[str | None, 
     ("text", "common_name"),
     [("", False), ("sslmode=verify-full", True), ("sslmode=verify-ca", False), ("sslrootcert=system", True)],
 )
-def test_common_names_count_only_with_sslmode_verify_full(text: str, common_name: bool, folder: Path) -> None:
+def test_common_names_are_accepted_only_with_sslmode_verify_full(text: str, common_name: bool, folder: Path) -> None:
     assert folder.exists()
     assert read(text).tls_common_name is common_name
 

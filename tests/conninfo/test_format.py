@@ -1,4 +1,4 @@
-"""`Config.to_conninfo`: the string has the same fields wherever it is read."""
+"""`Config.to_conninfo`: the string gives the same fields on every machine."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-#: Keywords without a field, whose variables are used wherever a string is read.
+#: Keywords without a field. Their variables are used on each machine that reads the string.
 NO_FIELD = {keyword.name for keyword in LIBPQ if keyword.field is None} - {
     *("host", "hostaddr", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir"),
 }
@@ -139,7 +139,7 @@ def test_every_field_has_a_strategy() -> None:
 
 
 def coherent(fields: dict[str, Any]) -> dict[str, Any]:
-    """Remove the most frequent contradictions, which `Config` would refuse."""
+    """Remove the most frequent contradictions, so that `Config` accepts most examples."""
     if fields.get("hosts"):
         for name in ("host", "hostaddr", "port"):
             fields.pop(name, None)
@@ -172,8 +172,8 @@ def test_round_trip(fields: dict[str, Any]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_fields_one_by_one(data: st.DataObject) -> None:
-    """Every single field can be written and read."""
+def test_round_trip_of_each_field(data: st.DataObject) -> None:
+    """Each field is written and read with all other fields at their defaults."""
     name = data.draw(st.sampled_from([*STRATEGIES]))
     try:
         config = Config(**{"user": "u", name: data.draw(STRATEGIES[name])})
@@ -193,7 +193,7 @@ DEFAULTS = (
 )
 
 
-def test_string_of_the_defaults() -> None:
+def test_string_of_defaults_contains_every_field() -> None:
     """The string contains every field that an environment variable or a default file could set."""
     assert Config(user="u").to_conninfo() == DEFAULTS
 
@@ -215,7 +215,7 @@ def test_string_of_the_defaults() -> None:
         ({"channel_binding_type": "tls-exporter"}, ["channel_binding_type=tls-exporter"]),
     ],
 )
-def test_keywords(fields: dict[str, Any], texts: list[str]) -> None:
+def test_fields_are_written_as_keywords(fields: dict[str, Any], texts: list[str]) -> None:
     """A field is written as libpq's keyword, or under its own name if libpq has no keyword for it."""
     string = f" {Config(user='u', **fields).to_conninfo()} "
     assert [text for text in texts if f" {text} " not in string] == []
@@ -261,8 +261,8 @@ def test_repr_shows_no_password() -> None:
     assert "hunter2" not in repr(Config.from_conninfo(config.to_conninfo()))
 
 
-def test_zones_of_addresses() -> None:
-    """An address with a zone can be written, and a zone with a comma cannot."""
+def test_address_with_zone_is_written() -> None:
+    """A zone with a comma is refused."""
     config = Config(host="h", hostaddr="fe80::1%lo", user="u")
     assert Config.from_conninfo(config.to_conninfo()) == config
     assert ipaddress.ip_address("fe80::1%a,b")

@@ -1,4 +1,7 @@
-"""libpq itself is asked: what a string, an environment or a service file means to it, it means to us, or is refused."""
+"""Comparison with libpq: strings, variables and service files have the same meaning, or are refused.
+
+libpq is called through `psycopg.pq`.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,16 @@ if TYPE_CHECKING:
 
 pq = pytest.importorskip("psycopg.pq", reason="libpq is the oracle: pip install psycopg[binary]")
 if pq.version() < 180000:
-    pytest.skip("older versions of libpq know less", allow_module_level=True)
+    pytest.skip("needs libpq 18", allow_module_level=True)
 
-#: Where we refuse what libpq's parser accepts, each with a piece of our error. Whatever else it accepts we accept.
+#: Strings that libpq's parser accepts and babar-tls refuses: a part of the error, and the reason. babar-tls accepts all
+#: other strings that libpq accepts.
 STRICTER = {
-    'more than one "@" before the host': "the name of the host, which DNS would be asked for, holds half a password",
-    'invalid integer value for connection option "port"': "a port that is no number may be a password's beginning",
-    'unexpected "@" in the path': "what stands before it is a password with a slash, which makes the user the host",
-    "separated by": "the rest of a string of another library's, its password included, would be a host's name",
-    "is not UTF-8": "the protocol speaks UTF-8 alone",
+    'more than one "@" before the host': "a part of the password would become the hostname, and be sent to DNS",
+    'invalid integer value for connection option "port"': "a port that is not a number may be the start of a password",
+    'unexpected "@" in the path': "the text before it is a password with a slash, so the user would become the host",
+    "separated by": "the rest of another library's string, with its password, would become the hostname",
+    "is not UTF-8": "only UTF-8 is supported",
 }
 
 
@@ -40,13 +44,13 @@ pytestmark = pytest.mark.usefixtures("home")
 
 @pytest.fixture(scope="module")
 def closed_port() -> Iterator[int]:
-    """A port at which nobody listens."""
+    """Reserve a port that refuses connections."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         yield reserved.getsockname()[1]
 
 
-# Cutting -----------------------------------------------------------------------------------------------------------
+# Parsing -----------------------------------------------------------------------------------------------------------
 
 
 def read_by_libpq(text: str) -> dict[str, str] | None:
@@ -58,7 +62,7 @@ def read_by_libpq(text: str) -> dict[str, str] | None:
 
 
 def difference(text: str) -> tuple[Any, ...] | None:
-    """What libpq and we disagree about, `None` where that is nothing or in the table."""
+    """Return the text and both results if they differ, or `None`; differences in `STRICTER` are allowed."""
     theirs = read_by_libpq(text)
     try:
         ours: dict[str, str] | None = parse(text)
@@ -117,7 +121,7 @@ def uri(chance: random.Random) -> str:
 
 
 def damaged(chance: random.Random) -> str:
-    """A string in which a few characters have been replaced, lost or doubled."""
+    """Return a string with a few characters replaced, removed or inserted."""
     text = list(chance.choice((keyword_string, uri))(chance))
     for _ in range(chance.randint(1, 3)):
         position = chance.randrange(len(text) + 1)
@@ -126,8 +130,8 @@ def damaged(chance: random.Random) -> str:
 
 
 @pytest.mark.parametrize("generate", [keyword_string, uri, damaged])
-def test_generated_strings(generate: Callable[[random.Random], str]) -> None:
-    """Thousands of strings, whole and damaged, are cut where libpq cuts them, and refused where it refuses."""
+def test_generated_strings_are_parsed_as_by_libpq(generate: Callable[[random.Random], str]) -> None:
+    """Valid and damaged strings have the same values as in libpq, or are refused if libpq refuses them."""
     chance = random.Random(5432)  # noqa: S311 - the same strings in every run
     texts = [generate(chance) for _ in range(1500)]
     assert [found for found in map(difference, texts) if found] == []
@@ -162,16 +166,15 @@ def test_generated_strings(generate: Callable[[random.Random], str]) -> None:
         "'user'=a",
     ],
 )
-def test_strings_of_interest(text: str) -> None:
-    """The corners of the grammar are libpq's corners."""
+def test_corner_cases_are_parsed_as_by_libpq(text: str) -> None:
     assert difference(text) is None
 
 
-# Vocabulary --------------------------------------------------------------------------------------------------------
+# Keywords ----------------------------------------------------------------------------------------------------------
 
 
-def test_keywords_and_variables() -> None:
-    """The table of keywords is libpq's, with its variables and its secrets; more are ours, and marked so."""
+def test_keywords_and_variables_are_those_of_libpq() -> None:
+    """All other keywords are in `OWN`. The keywords that libpq hides are marked as secret."""
     theirs = {
         option.keyword.decode(): (option.envvar.decode() if option.envvar else None)
         for option in pq.Conninfo.get_defaults()
@@ -240,7 +243,7 @@ PAIRS = [
 
 
 def verdict_of_libpq(text: str) -> str | None:
-    """Why libpq does not even try to connect, `None` if it does."""
+    """Return the reason why libpq refuses the string before it connects, or `None`."""
     error = pq.PGconn.connect(text.encode()).error_message.decode().strip()
     if "refused" in error or "No such file or directory" in error or "could not translate host name" in error:
         return None
@@ -257,8 +260,8 @@ def our_verdict(text: str) -> str | None:
 
 
 @pytest.mark.parametrize("text", [*(f"{keyword}='{value}'" for keyword, value in CASES), *PAIRS])
-def test_values(text: str, closed_port: int) -> None:
-    """What libpq takes for a value we take, and what it refuses we refuse in its words."""
+def test_values_are_accepted_or_refused_as_by_libpq(text: str, closed_port: int) -> None:
+    """A refusal has libpq's message."""
     text = f"hostaddr=127.0.0.1 port={closed_port} {text.format(port=closed_port)}"
     theirs, ours = verdict_of_libpq(text), our_verdict(text)
     if theirs is None:
@@ -269,31 +272,33 @@ def test_values(text: str, closed_port: int) -> None:
 
 
 STRICTER_VALUES = {
-    "min_protocol_version=3.2": "we speak 3.0",
-    "min_protocol_version=latest": "we speak 3.0",
-    "client_encoding=latin1": "we speak UTF-8",
-    "replication=true": "we do not speak the replication protocol",
-    "ssl_min_protocol_version='' ssl_max_protocol_version=TLSv1": "we speak TLS 1.2 and later",
-    "hostaddr=1.1": "no IP address by any RFC",
-    "hostaddr=0": "no IP address by any RFC",
-    "sslcert=/x sslkey=token:key": "no engine can use a key in a token",
+    "min_protocol_version=3.2": "only protocol version 3.0 is supported",
+    "min_protocol_version=latest": "only protocol version 3.0 is supported",
+    "client_encoding=latin1": "only UTF-8 is supported",
+    "replication=true": "the replication protocol is not supported",
+    "ssl_min_protocol_version='' ssl_max_protocol_version=TLSv1": "only TLS 1.2 and later are supported",
+    "hostaddr=1.1": "not an IP address in the syntax of an RFC",
+    "hostaddr=0": "not an IP address in the syntax of an RFC",
+    "sslcert=/x sslkey=token:key": "no backend can use a key in a token",
 }
 
 
 @pytest.mark.parametrize("text", STRICTER_VALUES)
-def test_values_that_libpq_takes(text: str) -> None:
-    """What libpq would do and we cannot is refused, not ignored."""
+def test_unsupported_values_are_refused(text: str) -> None:
+    """Values that libpq accepts and babar-tls does not support are refused, not ignored."""
     assert our_verdict(text) is not None
 
 
 @pytest.mark.parametrize("variable", sorted(filter(None, (keyword.envvar for keyword in KEYWORDS.values()))))
 @pytest.mark.parametrize("value", ["", "x", "0"])
-def test_variables(variable: str, value: str, closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that is set counts even when it is empty, and what is no value there is refused in libpq's words."""
+def test_variables_are_used_as_by_libpq(
+    variable: str, value: str, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty variable is used too. An invalid value is refused with libpq's message."""
     if variable == "PGCLIENTENCODING" and value:
-        pytest.skip("we speak UTF-8")
+        pytest.skip("only UTF-8 is supported")
     if (variable, value) == ("PGHOSTADDR", "0"):
-        pytest.skip("no IP address by any RFC")
+        pytest.skip("not an IP address in the syntax of an RFC")
     monkeypatch.setenv(variable, value)
     text = "" if variable in ("PGHOST", "PGHOSTADDR") else "host=127.0.0.1"
     text += "" if variable == "PGPORT" else f" port={closed_port}"
@@ -307,12 +312,12 @@ def test_variables(variable: str, value: str, closed_port: int, monkeypatch: pyt
 
 # Sources -----------------------------------------------------------------------------------------------------------
 
-ADDED = {"user", "passfile", "sslcertmode"}  # libpq fills these in by itself
+ADDED = {"user", "passfile", "sslcertmode"}  # libpq sets these if they are missing
 SERVICE = b"[s]\nhostaddr=127.0.0.1\nport=%d\n"
 
 
 def read_service(body: bytes, port: int, file: Path, text: str = "service=s") -> tuple[Any, Any]:
-    """What libpq and we make of a service file: values, or an error's first line."""
+    """Return the values of a service file, or the first line of the error: from libpq and from babar-tls."""
     file.write_bytes(body % port if b"%d" in body else body)
     connection = pq.PGconn.connect(text.encode())
     compiled = {option.keyword: option.compiled for option in pq.Conninfo.get_defaults()}
@@ -333,7 +338,7 @@ def read_service(body: bytes, port: int, file: Path, text: str = "service=s") ->
         }
         ours = {name: value for name, value in ours.items() if name not in ADDED | {"servicefile"}}
         if isinstance(theirs, dict) and "dbname" not in ours:
-            theirs.pop("dbname", None)  # the default, which libpq fills in
+            theirs.pop("dbname", None)  # libpq sets its default
     except ConfigError as exc:
         ours = str(exc).splitlines()[0]
     return theirs, ours
@@ -383,8 +388,10 @@ BODIES = [
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_service_files(body: bytes, home: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service file says to us what it says to libpq, and is refused in its words."""
+def test_service_files_are_read_as_by_libpq(
+    body: bytes, home: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A malformed file is refused with libpq's message."""
     file = home / "services"
     monkeypatch.setenv("PGSERVICEFILE", str(file))
     theirs, ours = read_service(body, closed_port, file)
@@ -397,8 +404,7 @@ def test_service_files(body: bytes, home: Path, closed_port: int, monkeypatch: p
         st.sampled_from(["[s] ", "[t]", "dbname=a", "dbname=b", " options = c", "options=d ", "#", "x", "", "="])
     )
 )
-def test_generated_service_files(lines: list[str], home: Path, closed_port: int) -> None:
-    """The same is true of files that nobody would write."""
+def test_generated_service_files_are_read_as_by_libpq(lines: list[str], home: Path, closed_port: int) -> None:
     file = home / "services"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PGSERVICEFILE", str(file))
@@ -407,8 +413,8 @@ def test_generated_service_files(lines: list[str], home: Path, closed_port: int)
     assert ours == theirs
 
 
-def test_precedence(home: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The string comes first, then the service, then the environment; what is empty does not let the next one in."""
+def test_precedence_of_sources_is_that_of_libpq(home: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order is string, service, environment. An empty value takes precedence too."""
     chance = random.Random(18)  # noqa: S311 - the same in every run
     file = home / "services"
     words = {"dbname": "PGDATABASE", "options": "PGOPTIONS", "application_name": "PGAPPNAME", "password": "PGPASSWORD"}

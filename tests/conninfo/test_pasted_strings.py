@@ -1,4 +1,4 @@
-"""Strings that were copied from other libraries and tools are refused with the cause and the right spelling."""
+"""Strings copied from other libraries and tools are refused; the error has the cause and the correct spelling."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_at_sign_in_database_is_accepted_if_it_cannot_be_part_of_password() -> N
 
 
 class Dsn:
-    """Like pydantic's PostgresDsn: an object whose text is a URI."""
+    """An object whose text is a URI, like pydantic's PostgresDsn."""
 
     def __str__(self) -> str:
         return URI
@@ -204,7 +204,7 @@ class Dsn:
 
 
 class Url(Dsn):
-    """Like SQLAlchemy's URL."""
+    """A URI that can hide its password, like SQLAlchemy's URL."""
 
     def __str__(self) -> str:
         return "postgresql://u:***@h/d"

@@ -1,4 +1,4 @@
-"""Every error about a configuration says what to do, and doing that leads somewhere else."""
+"""Every configuration error contains a remedy, and following the remedy avoids that error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("home")
 
 FIELDS = {field.name for field in dataclasses.fields(Config)}
-#: Names that a remedy may name: keywords, environment variables, fields, and options of the functions.
+#: Names that a remedy may contain: keywords, environment variables, fields, and options of the functions.
 NAMES = (
     set(KEYWORDS)
     | {keyword.envvar for keyword in KEYWORDS.values() if keyword.envvar}
@@ -180,7 +180,7 @@ def check_remedy(error: ConfigError) -> None:
     assert error.remedy
     words = set(re.findall(r"\w+", error.remedy))
     assert words & NAMES, error.remedy
-    # A pair of a name and its value in a remedy is one that exists.
+    # Each name=value pair in a remedy uses an existing name.
     for name in re.findall(r"\b([a-z]\w+)=\S", error.remedy):
         assert name in NAMES | {"options", "hide_password"}, error.remedy
 

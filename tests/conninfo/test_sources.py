@@ -1,4 +1,4 @@
-"""The sources of values: string, service, environment, default files; and what an untrusted string may not contain."""
+"""The sources of values (string, service, environment, default files), and the restrictions on untrusted strings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_each_setting_has_its_source(home: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("keyword", [keyword for keyword in KEYWORDS.values() if keyword.envvar], ids=lambda k: k.name)
 def test_variable_sets_its_keyword(keyword: Any) -> None:
-    """An empty variable does too."""
+    """An empty variable sets an empty value."""
     if keyword.name in ("service", "servicefile"):
         with pytest.raises(ConfigError, match=r"^definition of service|^service file"):
             resolve("service=s" if keyword.name == "servicefile" else "", environ={keyword.envvar: "/missing"})
@@ -97,7 +97,7 @@ def test_service_file_errors_show_no_values(line: str, home: Path) -> None:
     ids=["pipe", "directory", "device", "too large"],
 )
 def test_unusual_service_files_are_refused_without_waiting(make: Any, why: str, named: bool, home: Path) -> None:
-    """The author of a string can choose the file."""
+    """The path can come from the author of the string."""
     path = home / ("named" if named else ".pg_service.conf")
     make(path)
     with pytest.raises(ConfigError) as caught:
@@ -197,7 +197,7 @@ def test_all_keywords_that_name_files_are_marked() -> None:
 
 
 def test_nothing_secret_is_added_to_untrusted_string(home: Path) -> None:
-    """Variables that are not secret still apply."""
+    """Variables that are not secret are still used."""
     folder = home / ".postgresql"
     folder.mkdir()
     for name in ("root.crt", "root.crl", "postgresql.crt", "postgresql.key"):

@@ -1,4 +1,4 @@
-"""Connection strings mean what they mean to libpq, and no mistake in one shows its password."""
+"""Connection strings have the same meaning as in libpq, and errors about them show no password."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refused(text: str, match: str, **options: Any) -> ConfigError:
     return caught.value
 
 
-# Cutting -----------------------------------------------------------------------------------------------------------
+# Parsing -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def refused(text: str, match: str, **options: Any) -> ConfigError:
         ("password=a'b", {"password": "a'b"}),
         ("user='a'dbname=c", {"user": "a", "dbname": "c"}),
         ("password=a\\", {"password": "a"}),
-        ("password=a\u00a0b\x1cc\u2028d", {"password": "a\u00a0b\x1cc\u2028d"}),  # no spaces to C
+        ("password=a\u00a0b\x1cc\u2028d", {"password": "a\u00a0b\x1cc\u2028d"}),  # not whitespace for libpq (isspace)
         ("user=a user=b", {"user": "b"}),
     ],
 )
-def test_keyword_strings(text: str, values: dict[str, str]) -> None:
-    """Keyword strings have libpq's spaces, quotes and backslashes."""
+def test_keyword_strings_are_parsed_as_by_libpq(text: str, values: dict[str, str]) -> None:
+    """Spaces, quotes and backslashes have the same meaning as in libpq."""
     assert parse(text) == values
 
 
@@ -78,8 +78,7 @@ def test_keyword_strings(text: str, values: dict[str, str]) -> None:
         ("postgresql:// u : p @ h / d ", {"user": "u", "password": "p", "host": "h", "dbname": "d"}),
     ],
 )
-def test_uris(text: str, values: dict[str, str]) -> None:
-    """URIs are cut where libpq cuts them."""
+def test_uris_are_parsed_as_by_libpq(text: str, values: dict[str, str]) -> None:
     assert parse(text) == values
 
 
@@ -111,16 +110,14 @@ def test_uris(text: str, values: dict[str, str]) -> None:
         ("postgresql://h:x", 'invalid integer value for connection option "port"'),
     ],
 )
-def test_malformed_strings(text: str, message: str) -> None:
-    """A malformed string is refused in libpq's words."""
+def test_malformed_strings_are_refused_with_libpqs_message(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(text)
     assert message in str(caught.value)
 
 
 @given(st.text(st.sampled_from("ab= '\\\t%&?/:@[],#\0\ud800é") | st.characters(), max_size=40))
-def test_arbitrary_strings(text: str) -> None:
-    """Any string is cut or refused, and nothing else."""
+def test_arbitrary_strings_raise_only_config_error(text: str) -> None:
     for candidate in (text, f"postgresql://{text}", f"postgresql://h?{text}", f"host={text}"):
         try:
             config_fields(candidate)
@@ -134,16 +131,15 @@ def test_arbitrary_strings(text: str) -> None:
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
     )
 )
-def test_quoting_round_trip(values: dict[str, str]) -> None:
-    """Whatever is quoted by libpq's rules comes back."""
+def test_quoted_values_are_parsed_unchanged(values: dict[str, str]) -> None:
     quoted = {key: "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" for key, value in values.items()}
     assert parse(" ".join(f"{key}={value}" for key, value in quoted.items())) == values
     encoded = "&".join(f"{key}={quote(value, safe='')}" for key, value in values.items())
     assert parse(f"postgresql://?{encoded}") == values
 
 
-def test_long_strings() -> None:
-    """A string of a megabyte is cut in the time that its length takes."""
+def test_long_strings_are_parsed_in_linear_time() -> None:
+    """Each string has about a million characters."""
     assert parse("user=x " * 150_000) == {"user": "x"}
     assert parse("postgresql://?" + "user=x&" * 150_000) == {"user": "x"}
     assert parse("postgresql://" + "a:1," * 250_000)["host"] == "a," * 250_000
@@ -188,7 +184,7 @@ SECRETS = [
     ],
 )
 def test_malformed_strings_show_no_password(template: str, secret: str) -> None:
-    """Whatever is wrong with a string, no word of its password is in the error."""
+    """The error contains no word of the password."""
     try:
         Config(**{"user": "u", **config_fields(template.format(secret))})
     except ConfigError as failure:
@@ -197,18 +193,17 @@ def test_malformed_strings_show_no_password(template: str, secret: str) -> None:
         assert not [word for word in words if word in shown], shown
 
 
-def test_shown_where_it_helps() -> None:
-    """A keyword before the first secret is shown, with the nearest known one; after it, it may be a part of that."""
+def test_unknown_keyword_is_shown_only_before_first_secret() -> None:
+    """The error suggests the nearest keyword. After a secret, the unknown keyword may be a part of the secret."""
     assert 'Did you mean "application_name"?' in str(refused("aplication_name=x", 'option "aplication_name"'))
     failure = refused("password=x aplication_name=x", "^invalid connection option\n")
     assert "application_name" not in str(failure)
 
 
-# Meaning -----------------------------------------------------------------------------------------------------------
+# Fields ------------------------------------------------------------------------------------------------------------
 
 
-def test_fields() -> None:
-    """Every keyword that is a field becomes that field."""
+def test_keywords_set_their_fields() -> None:
     text = (
         "host=h hostaddr=192.0.2.7 port=1 user=u password=p dbname=d application_name=a options=o connect_timeout=3 "
         "channel_binding=require require_auth=scram-sha-256 sslnegotiation=direct "
@@ -236,28 +231,28 @@ EMPTY_IS_WRONG = (
 
 
 @pytest.mark.parametrize("keyword", EMPTY_IS_ABSENT.split())
-def test_empty_values(keyword: str) -> None:
-    """An empty text, list or file name is as good as none, as in libpq."""
+def test_empty_texts_are_ignored(keyword: str) -> None:
+    """An empty text, list or file name is the same as no value, as in libpq."""
     assert Config.from_conninfo(f"{keyword}=''") == Config()
 
 
 @pytest.mark.parametrize("keyword", EMPTY_IS_WRONG.split())
-def test_empty_words_and_numbers(keyword: str) -> None:
-    """An empty word or number is no value, as in libpq."""
+def test_empty_words_and_numbers_are_refused(keyword: str) -> None:
+    """As in libpq, they are invalid."""
     refused(
         f"{keyword}=''", 'invalid (integer )?(value "" for connection option|[a-z_]+ value: ""|SCRAM .* key length: 0)'
     )
 
 
-def test_no_sslmode_is_strict() -> None:
-    """A string without sslmode gets this library's default, not libpq's ``prefer``."""
+def test_default_without_sslmode_is_strict() -> None:
+    """The default is that of this library, not libpq's ``prefer``."""
     config = Config.from_conninfo("host=h user=u")
     assert (config.tls_mode, config.tls_verify, config.tls_default_roots) == (TlsMode.REQUIRE, TlsVerify.FULL, True)
     assert not config.tls_fallback
 
 
 MODES = {
-    "disable": (TlsMode.DISABLE, TlsVerify.FULL, False),  # of TLS that there is not, so that an override is strict
+    "disable": (TlsMode.DISABLE, TlsVerify.FULL, False),  # FULL, so that an override of the mode is strict
     "allow": (TlsMode.ALLOW, TlsVerify.NONE, False),
     "prefer": (TlsMode.PREFER, TlsVerify.NONE, True),
     "require": (TlsMode.REQUIRE, TlsVerify.NONE, False),
@@ -267,8 +262,8 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_sslmode_without_a_root_file(mode: str, home: Path) -> None:
-    """Without a root file sslmode means what libpq's table says; verifying modes name the file that they miss."""
+def test_sslmode_without_root_file(mode: str, home: Path) -> None:
+    """Each sslmode has libpq's meaning. The verifying modes use the path of the default file, which is missing."""
     config = Config.from_conninfo(f"host=h user=u sslmode={mode}")
     assert (config.tls_mode, config.tls_verify, config.tls_fallback) == MODES[mode]
     expected = str(home / ".postgresql" / "root.crt") if mode.startswith("verify") else None
@@ -278,8 +273,8 @@ def test_sslmode_without_a_root_file(mode: str, home: Path) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("given", ["", "/given.pem"])
-def test_sslmode_with_a_root_file(mode: str, given: str, home: Path) -> None:
-    """A root file, given or at its default place, makes every mode that has TLS verify the chain."""
+def test_every_sslmode_with_tls_verifies_chain_with_root_file(mode: str, given: str, home: Path) -> None:
+    """The root file is named by the string or is the default file."""
     default = home / ".postgresql" / "root.crt"
     default.parent.mkdir()
     default.write_text("")
@@ -292,8 +287,8 @@ def test_sslmode_with_a_root_file(mode: str, given: str, home: Path) -> None:
     assert (config.tls_root_cert_path, config.tls_default_roots) == (given or str(default), False)
 
 
-def test_no_sslmode_with_a_root_file(home: Path) -> None:
-    """Without sslmode a root file is trusted alone, and chain and name are verified."""
+def test_only_root_file_is_trusted_without_sslmode(home: Path) -> None:
+    """The system's roots are not trusted. Chain and hostname are verified."""
     config = Config.from_conninfo("host=h user=u sslrootcert=/given.pem")
     assert (config.tls_verify, config.tls_root_cert_path, config.tls_default_roots) == (
         TlsVerify.FULL,
@@ -308,16 +303,16 @@ def test_no_sslmode_with_a_root_file(home: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["", "sslmode=verify-full"])
-def test_system_roots(mode: str) -> None:
-    """``sslrootcert=system`` trusts the system's roots and verifies the name."""
+def test_system_roots_require_verify_full(mode: str) -> None:
+    """``sslrootcert=system`` trusts the system's roots and verifies the hostname."""
     config = Config.from_conninfo(f"host=h user=u sslrootcert=system {mode}")
     assert (config.tls_mode, config.tls_verify) == (TlsMode.REQUIRE, TlsVerify.FULL)
     assert (config.tls_root_cert_path, config.tls_default_roots) == (None, True)
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "verify-full"])
-def test_weak_modes_with_system_roots(mode: str) -> None:
-    """A certificate of a public authority proves nothing but its name, so weaker modes are refused."""
+def test_weak_modes_are_refused_with_system_roots(mode: str) -> None:
+    """Anyone can get a certificate from a public CA, so only the hostname identifies the server."""
     refused(
         f"sslrootcert=system sslmode={mode}",
         rf'weak sslmode "{mode}" may not be used with sslrootcert=system \(use "verify-full"\)',
@@ -325,16 +320,16 @@ def test_weak_modes_with_system_roots(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
-def test_weak_modes_with_direct_tls(mode: str) -> None:
-    """Direct TLS needs at least ``require``."""
+def test_weak_modes_are_refused_with_direct_tls(mode: str) -> None:
+    """Direct TLS requires ``require`` or stronger."""
     refused(
         f"sslnegotiation=direct sslmode={mode}", f'weak sslmode "{mode}" may not be used with sslnegotiation=direct'
     )
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_untrusted_strings(mode: str, home: Path) -> None:
-    """With ``allow_files=False`` no file is named, neither by the string nor by default."""
+def test_untrusted_strings_use_no_files(mode: str, home: Path) -> None:
+    """With ``allow_files=False`` file names in the string are refused and default files are not used."""
     (home / ".postgresql").mkdir()
     (home / ".postgresql" / "root.crt").write_text("")
     refused(f"sslmode={mode} sslrootcert=/etc/shadow", "names a file|weak sslmode", allow_files=False)
@@ -415,14 +410,13 @@ def test_missing_or_inaccessible_home_directory_has_no_default_files(
         ("server_settings=x", 'missing "="'),
     ],
 )
-def test_what_is_refused(text: str, message: str) -> None:
-    """What is impossible, or would change the string's meaning if it were dropped, is refused."""
+def test_invalid_and_unsupported_values_are_refused(text: str, message: str) -> None:
+    """Unsupported values are refused if the string would have another meaning without them."""
     assert "hunter2" not in str(refused(text, message))
 
 
 @pytest.mark.parametrize("text", ["port=0", "port=65536", "postgresql://h:0"])
-def test_ports_out_of_range(text: str) -> None:
-    """A port that no server can have is refused when the configuration is built."""
+def test_ports_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="invalid port number"):
         Config.from_conninfo(f"{text}{'' if ':' in text else ' user=u'}", user="u")
 
@@ -449,19 +443,19 @@ def test_ports_out_of_range(text: str) -> None:
         "tls_mode='' tls_pins='' tls_server_name='' server_settings='' scram_max_iterations='' tls_max_version=''",
     ],
 )
-def test_what_is_harmless(text: str) -> None:
-    """Keywords that ask for nothing that we lack are accepted."""
+def test_keywords_without_effect_are_accepted(text: str) -> None:
+    """Keywords are accepted if their values require no unsupported feature."""
     assert Config.from_conninfo(f"host=h user=u {text}") == Config(host="h", user="u")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", None), ("-1", None), ("1", 1.0), (" 30 ", 30.0)])
-def test_connect_timeout(text: str, seconds: float | None) -> None:
-    """Zero and less mean no limit."""
+def test_connect_timeout_is_in_seconds(text: str, seconds: float | None) -> None:
+    """Zero and negative values mean no limit."""
     assert Config.from_conninfo(f"host=h user=u connect_timeout='{text}'").connect_timeout == seconds
 
 
-def test_default_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a host libpq goes to the socket directory where a server listens, else to localhost."""
+def test_default_host_is_socket_directory_or_localhost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a host, the default is the directory that has a server's socket, otherwise localhost."""
     monkeypatch.setattr(paths, "SOCKET_DIRECTORIES", (str(tmp_path),))
     assert config_fields("")["host"] == "localhost"
     (tmp_path / ".s.PGSQL.5433").touch()
@@ -470,20 +464,18 @@ def test_default_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert config_fields("hostaddr=192.0.2.7 port=5433")["host"] == "192.0.2.7"
 
 
-def test_overrides() -> None:
-    """Arguments take precedence over the string."""
+def test_arguments_take_precedence_over_string() -> None:
     config = Config.from_conninfo("host=h user=u sslmode=prefer", user="v", tls_root_cert_path="/mine.pem")
     assert (config.user, config.host, config.tls_root_cert_path) == ("v", "h", "/mine.pem")
 
 
-def test_override_of_the_mode_replaces_all_of_it() -> None:
-    """`tls_mode` as an argument takes the place of the string's sslmode, its second connection included."""
+def test_tls_mode_as_argument_replaces_sslmode_and_fallback() -> None:
     config = Config.from_conninfo("host=h user=u sslmode=prefer", tls_mode="require")
     assert (config.tls_mode, config.tls_fallback) == (TlsMode.REQUIRE, False)
 
 
-def test_keepalives_and_the_fallback_name() -> None:
-    """``keepalives`` and ``fallback_application_name`` mean what they mean to libpq."""
+def test_keepalives_and_fallback_application_name() -> None:
+    """Both keywords have the same meaning as in libpq."""
     assert Config.from_conninfo("host=h user=u keepalives=1").keepalives
     assert not Config.from_conninfo("host=h user=u keepalives=0").keepalives
     with pytest.raises(ConfigError, match="invalid integer value"):
@@ -492,14 +484,13 @@ def test_keepalives_and_the_fallback_name() -> None:
     assert Config.from_conninfo("host=h user=u fallback_application_name=f application_name=a").application_name == "a"
 
 
-def test_space_that_is_none() -> None:
-    """A no-break space is no blank, and stands where a keyword should."""
+def test_no_break_space_does_not_separate_keywords() -> None:
+    """As in libpq, a no-break space is not whitespace, so it is a part of a keyword."""
     with pytest.raises(ConfigError, match='missing "="'):
         Config.from_conninfo("\xa0")
 
 
 def test_every_keyword_of_libpq_is_known() -> None:
-    """No keyword of libpq's own list is an unknown one."""
     conninfo = pytest.importorskip("psycopg.conninfo", reason="needs libpq: pip install psycopg[binary]")
     pq = pytest.importorskip("psycopg.pq")
     assert conninfo is not None
@@ -523,19 +514,19 @@ def test_every_keyword_of_libpq_is_known() -> None:
         "postgresql://u:12/hunter2@db.example.com:5432/x?sslmode=require",
     ],
 )
-def test_strings_of_another_kind(text: str) -> None:
-    """Semicolons, and a slash in a password, would make the rest a name for the DNS: refused, and not shown."""
+def test_strings_with_password_in_place_of_host_are_refused(text: str) -> None:
+    """With semicolons, or a slash in a password, the password would become the hostname and be sent to DNS."""
     with pytest.raises(ConfigError) as caught:
         Config.from_conninfo(text)
     assert "hunter2" not in str(caught.value)
 
 
-def test_semicolons_in_a_value() -> None:
-    """A semicolon that separates nothing is a character like others, and in a password all are."""
+def test_semicolons_in_value_are_accepted() -> None:
+    """A semicolon that separates no parameters is an ordinary character. In a password every semicolon is."""
     assert parse("dbname=a;b password=a;user=b") == {"dbname": "a;b", "password": "a;user=b"}
 
 
-def test_no_sockets_where_anybody_may_make_one() -> None:
-    """Where no host is named, no socket is looked for in a directory that everybody may write to."""
+def test_sockets_are_not_searched_in_world_writable_directories() -> None:
+    """In such a directory any local user could create a socket and receive the connection."""
     assert not any(Path(folder).exists() and Path(folder).stat().st_mode & 0o002 for folder in DIRECTORIES)
-    assert "/tmp" not in DIRECTORIES  # noqa: S108 - that is the point
+    assert "/tmp" not in DIRECTORIES  # noqa: S108 - asserts that it is not used
