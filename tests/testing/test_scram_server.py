@@ -1,4 +1,4 @@
-"""The server that binds by every type: what it accepts, and that it refuses what PostgreSQL 17 refuses, as it does."""
+"""`ScramServer`: it accepts all channel-binding types, and refuses logins with the SQLSTATEs of PostgreSQL 17."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLUS, PLAIN = "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"
-PASSWORD = "it's a \\ secret"  # as the real server of this folder has it
+PASSWORD = "it's a \\ secret"  # also the password on the PostgreSQL server of the fixture `server`
 NONCE = b"fyko+d2lbbFgONRv"
 BARE = b"n=,r=" + NONCE
 END_POINT = "p=tls-server-end-point"
-ENGINES = ["stdlib", "openssl"]
+BACKENDS = ["stdlib", "openssl"]
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
@@ -54,21 +54,21 @@ def certificate(authority: CertificateAuthority) -> ServerCertificate:
     return authority.issue("localhost", "127.0.0.1")
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=BACKENDS)
 def tls_backend(request: pytest.FixtureRequest) -> str:
     if request.param == "openssl":
-        pytest.importorskip("OpenSSL", reason="the tls_backend that this test needs")
+        pytest.importorskip("OpenSSL", reason="this test needs pyOpenSSL")
     return request.param
 
 
 class Client:
-    """A client that can be told to say anything, with the standard library's TLS."""
+    """A client that sends any bytes, over TLS of the standard library."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
 
     def receive(self) -> tuple[bytes, bytes]:
-        """The server's next message; empty at the end."""
+        """Receive a message; return its type and its content, both empty at the end of the stream."""
         head = self._exactly(5)
         return (head[:1], self._exactly(struct.unpack("!i", head[1:])[0] - 4)) if head else (b"", b"")
 
@@ -82,14 +82,14 @@ class Client:
         return received
 
     def begin(self, user: str) -> list[bytes]:
-        """Send the StartupMessage; returns the mechanisms that are offered."""
+        """Send a StartupMessage; return the mechanisms that the server offers."""
         self.stream.sendall(messages.startup([("user", user), ("database", "postgres")]))
         kind, payload = self.receive()
         assert (kind, payload[:4]) == (b"R", struct.pack("!i", 10))
         return payload[4:].split(b"\0")[:-2]
 
     def answer(self, data: bytes) -> bytes | dict[str, str]:
-        """Send; returns the body of the SASL request that follows, or the fields of the error."""
+        """Send `data`; return the content of the next SASL request, or the fields of the error."""
         self.stream.sendall(data)
         kind, payload = self.receive()
         assert kind in (b"R", b"E")
@@ -97,7 +97,7 @@ class Client:
 
 
 @contextmanager
-def raw(server: ScramServer | PostgresServer) -> Iterator[Client]:
+def connect(server: ScramServer | PostgresServer) -> Iterator[Client]:
     with socket.create_connection((server.host, server.port), timeout=10) as sock:
         stream = request_tls(sock)
         assert stream is not None
@@ -109,12 +109,12 @@ def end_point(stream: ssl.SSLSocket) -> bytes:
     return hashlib.sha256(stream.getpeercert(binary_form=True) or b"").digest()
 
 
-def whole(message: bytes) -> bytes:
+def unchanged(message: bytes) -> bytes:
     return message
 
 
 class Attempt(NamedTuple):
-    """A login that should fail, and where it differs from one that would not."""
+    """A login; the defaults are those of a login that succeeds without channel binding."""
 
     mechanism: str = PLAIN
     first: bytes = b"n,," + BARE
@@ -122,20 +122,20 @@ class Attempt(NamedTuple):
     cbind_data: bytes | None = b""
     user: str = "app"
     password: str = PASSWORD
-    change: Callable[[bytes], bytes] = whole
+    change: Callable[[bytes], bytes] = unchanged
 
 
 def attempt(server: ScramServer | PostgresServer, login: Attempt) -> bytes | dict[str, str]:
-    """What the server says in the end: its final message or the error's fields."""
-    with raw(server) as client:
+    """Log in; return the server-final-message, or the fields of the error."""
+    with connect(server) as client:
         client.begin(login.user)
         challenge = client.answer(messages.sasl_initial_response(login.mechanism, login.first))
         if isinstance(challenge, dict):
             return challenge
         data = end_point(client.stream) if login.cbind_data is None else login.cbind_data
         scram = ScramClient(login.flag, data, nonce=NONCE)
-        asked = scram.receive_server_first(challenge)
-        final = scram.client_final_message(scram_keys(login.password, asked.salt, asked.iterations))
+        server_first = scram.receive_server_first(challenge)
+        final = scram.client_final_message(scram_keys(login.password, server_first.salt, server_first.iterations))
         return client.answer(messages.sasl_response(login.change(final)))
 
 
@@ -175,21 +175,21 @@ REFUSED = {
     ),
     "short proof": (Attempt(change=lambda message: message[:-4]), "08P01", "malformed SCRAM message"),
     "no proof": (Attempt(change=lambda message: message.rpartition(b",")[0]), "08P01", "malformed SCRAM message"),
-    "more after it": (Attempt(change=lambda message: message + b",x=1"), "08P01", "malformed SCRAM message"),
+    "text after proof": (Attempt(change=lambda message: message + b",x=1"), "08P01", "malformed SCRAM message"),
     "empty final": (Attempt(change=lambda _: b""), "08P01", "malformed SCRAM message"),
     "extension": (
         Attempt(change=lambda message: message.replace(b",p=", b",x=1,p=")),
-        None,  # PostgreSQL reads over it and finds the proof wrong; ours does not read on
+        None,  # PostgreSQL ignores the extension and then refuses the proof; ScramServer refuses the extension
         "",
     ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_as_postgresql_refuses(
+def test_login_is_refused_as_by_postgresql(
     name: str, server: PostgresServer, certificate: ServerCertificate, tls_backend: Any
 ) -> None:
-    """What PostgreSQL 17 does not accept is not accepted here, with the same SQLSTATE and the same words."""
+    """The SQLSTATE and the start of the message are those of PostgreSQL 17."""
     login, sqlstate, text = REFUSED[name]
     with ScramServer({"app": PASSWORD, "nopassword": None}, certificate, tls_backend=tls_backend) as ours:
         refusal = attempt(ours, login)
@@ -209,13 +209,12 @@ def test_refused_as_postgresql_refuses(
 
 
 @pytest.mark.parametrize("bound", [False, True])
-def test_accepted_as_postgresql_accepts(
+def test_login_is_accepted_as_by_postgresql(
     *, bound: bool, server: PostgresServer, certificate: ServerCertificate, tls_backend: Any
 ) -> None:
-    """The same client, saying nothing wrong, is let in by both."""
     login = Attempt(PLUS, END_POINT.encode() + b",," + BARE, END_POINT, None) if bound else Attempt()
     with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend) as ours:
-        assert attempt(ours, login)[:2] == b"v="  # type: ignore[index]  # if it is no bytes, it is a failure
+        assert attempt(ours, login)[:2] == b"v="  # type: ignore[index]  # fails if the login was refused
     assert [(seen.mechanism, seen.gs2_flag) for seen in ours.logins] == [(PLUS, "p") if bound else (PLAIN, "n")]
     assert attempt(server, login)[:2] == b"v="  # type: ignore[index]
 
@@ -223,42 +222,42 @@ def test_accepted_as_postgresql_accepts(
 def test_role_that_does_not_exist_looks_like_one_that_does(
     certificate: ServerCertificate, server: PostgresServer
 ) -> None:
-    """Its salt is as long, is its own, and stays the same; its iteration count is everybody's."""
-    for where in (server, ScramServer({"app": PASSWORD}, certificate)):
-        if isinstance(where, ScramServer):
-            where.start()
-        asked = []
+    """The role has a salt of the usual length, the same in each login, and the usual iteration count."""
+    for tested in (server, ScramServer({"app": PASSWORD}, certificate)):
+        if isinstance(tested, ScramServer):
+            tested.start()
+        challenges = []
         for user in ("app", "ghost", "ghost", "spectre"):
-            with raw(where) as client:
+            with connect(tested) as client:
                 client.begin(user)
                 challenge = client.answer(messages.sasl_initial_response(PLAIN, b"n,," + BARE))
                 assert isinstance(challenge, bytes)
-                asked.append(ScramClient("n", nonce=NONCE).receive_server_first(challenge))
-        app, ghost, again, spectre = asked
+                challenges.append(ScramClient("n", nonce=NONCE).receive_server_first(challenge))
+        app, ghost, again, spectre = challenges
         assert ghost.salt == again.salt != spectre.salt != app.salt
-        assert len({len(challenge.salt) for challenge in asked}) == 1
-        assert len({challenge.iterations for challenge in asked}) == 1
-        if isinstance(where, ScramServer):
-            where.close()
-            assert where.errors == []
+        assert len({len(challenge.salt) for challenge in challenges}) == 1
+        assert len({challenge.iterations for challenge in challenges}) == 1
+        if isinstance(tested, ScramServer):
+            tested.close()
+            assert tested.errors == []
 
 
-# What is offered ----------------------------------------------------------------------------------------------------
+# Mechanisms ---------------------------------------------------------------------------------------------------------
 
 
 def offered(server: ScramServer) -> list[bytes]:
-    with server, raw(server) as client:
+    with server, connect(server) as client:
         return client.begin("app")
 
 
 def test_both_mechanisms_are_offered(certificate: ServerCertificate, tls_backend: Any) -> None:
-    """By default both, the stronger first, as PostgreSQL has them."""
+    """The default is the order of PostgreSQL: SCRAM-SHA-256-PLUS first."""
     assert offered(ScramServer({"app": "x"}, certificate, tls_backend=tls_backend)) == [PLUS.encode(), PLAIN.encode()]
 
 
 @pytest.mark.parametrize("mechanism", [PLUS, PLAIN])
-def test_one_mechanism_is_offered(mechanism: str, certificate: ServerCertificate) -> None:
-    """Mechanisms can be left out; without PLUS there is no downgrade to suspect, and ``y`` is true."""
+def test_only_chosen_mechanism_is_offered(mechanism: str, certificate: ServerCertificate) -> None:
+    """If the server does not offer SCRAM-SHA-256-PLUS, it accepts the flag ``y`` (RFC 5802 §6)."""
     assert offered(ScramServer({}, certificate, mechanisms=[mechanism])) == [mechanism.encode()]
     if mechanism == PLAIN:
         with ScramServer({"app": PASSWORD}, certificate, mechanisms=[mechanism]) as server:
@@ -266,23 +265,22 @@ def test_one_mechanism_is_offered(mechanism: str, certificate: ServerCertificate
         assert server.logins == [ScramLogin("app", PLAIN, "y", None, "TLSv1.3")]
 
 
-def test_mechanism_that_was_not_offered(certificate: ServerCertificate) -> None:
-    """A mechanism that the server speaks and did not offer is refused."""
+def test_mechanism_that_was_not_offered_is_refused(certificate: ServerCertificate) -> None:
     with ScramServer({"app": PASSWORD}, certificate, mechanisms=[PLUS]) as server:
         assert attempt(server, Attempt())["C"] == "08P01"  # type: ignore[index, call-overload]
 
 
 @pytest.mark.parametrize(("key", "version"), [("ed25519", V13), ("p256", V12)])
-def test_nothing_to_bind_with(key: Any, version: ssl.TLSVersion) -> None:
-    """PLUS is not offered to a connection that has none of the accepted bindings."""
-    if key == "ed25519":  # whose signature names no hash function for the end-point
-        accepted, hidden = "tls-server-end-point", CertificateAuthority("ed25519").issue("localhost", key="p256")
+def test_plus_is_not_offered_without_accepted_binding(key: Any, version: ssl.TLSVersion) -> None:
+    """If SCRAM-SHA-256-PLUS is the only mechanism, the login is refused."""
+    if key == "ed25519":  # tls-server-end-point is not defined for Ed25519 signatures
+        accepted, leaf = "tls-server-end-point", CertificateAuthority("ed25519").issue("localhost", key="p256")
     else:
         pytest.importorskip("OpenSSL", reason="the exporter")
-        accepted, hidden = "tls-exporter", CertificateAuthority().issue("localhost")
+        accepted, leaf = "tls-exporter", CertificateAuthority().issue("localhost")
     options: dict[str, Any] = {"channel_bindings": [accepted], "minimum_version": version, "maximum_version": version}
-    assert offered(ScramServer({"app": "x"}, hidden, **options)) == [PLAIN.encode()]
-    with ScramServer({"app": "x"}, hidden, mechanisms=[PLUS], **options) as server, raw(server) as client:
+    assert offered(ScramServer({"app": "x"}, leaf, **options)) == [PLAIN.encode()]
+    with ScramServer({"app": "x"}, leaf, mechanisms=[PLUS], **options) as server, connect(server) as client:
         client.stream.sendall(messages.startup([("user", "app")]))
         assert client.receive()[0] == b"E"
     assert [refusal.message for refusal in server.refusals] == [
@@ -290,8 +288,8 @@ def test_nothing_to_bind_with(key: Any, version: ssl.TLSVersion) -> None:
     ]
 
 
-def test_type_that_is_not_accepted(certificate: ServerCertificate, tls_backend: Any) -> None:
-    """A registered type that the server was told not to accept is refused as PostgreSQL refuses it."""
+def test_binding_type_that_is_not_accepted_is_refused(certificate: ServerCertificate, tls_backend: Any) -> None:
+    """A registered type that is not in `channel_bindings` is refused like an unregistered one."""
     with ScramServer({"app": PASSWORD}, certificate, channel_bindings=["tls-unique"], maximum_version=V12) as server:
         refusal = attempt(server, Attempt(PLUS, END_POINT.encode() + b",," + BARE, END_POINT, None))
     assert isinstance(refusal, dict)
@@ -300,12 +298,12 @@ def test_type_that_is_not_accepted(certificate: ServerCertificate, tls_backend: 
     assert "tls-server-end-point" in refusal["M"]
 
 
-# The two bindings that PostgreSQL does not have, against definitions written out here ---------------------------------
+# tls-unique and tls-exporter, compared with their definitions in the RFCs --------------------------------------------
 
 
-def test_unique_is_the_clients_finished(certificate: ServerCertificate, tls_backend: Any) -> None:
-    """In a full handshake of TLS 1.2 tls-unique is the client's Finished message (RFC 5929 §3.1)."""
-    openssl = pytest.importorskip("OpenSSL.SSL", reason="the client whose own Finished message can be asked for")
+def test_tls_unique_is_finished_message_of_client(certificate: ServerCertificate, tls_backend: Any) -> None:
+    """It is the first Finished message of a full TLS 1.2 handshake (RFC 5929 §3.1)."""
+    openssl = pytest.importorskip("OpenSSL.SSL", reason="only pyOpenSSL returns the Finished messages")
     with (
         ScramServer({"app": PASSWORD}, certificate, maximum_version=V12, tls_backend=tls_backend) as server,
         pyopenssl_client(openssl, server) as (client, connection),
@@ -316,9 +314,9 @@ def test_unique_is_the_clients_finished(certificate: ServerCertificate, tls_back
     assert server.errors == []
 
 
-def test_unique_is_not_the_servers_finished(certificate: ServerCertificate, tls_backend: Any) -> None:
-    """The server's Finished message comes second, and binds nothing."""
-    openssl = pytest.importorskip("OpenSSL.SSL", reason="the client whose own Finished message can be asked for")
+def test_tls_unique_is_not_finished_message_of_server(certificate: ServerCertificate, tls_backend: Any) -> None:
+    """It is the second Finished message, so the login is refused."""
+    openssl = pytest.importorskip("OpenSSL.SSL", reason="only pyOpenSSL returns the Finished messages")
     with (
         ScramServer({"app": PASSWORD}, certificate, maximum_version=V12, tls_backend=tls_backend) as server,
         pyopenssl_client(openssl, server) as (client, connection),
@@ -326,30 +324,30 @@ def test_unique_is_not_the_servers_finished(certificate: ServerCertificate, tls_
         assert log_in(client, "p=tls-unique", connection.get_peer_finished()) == "28000"
 
 
-def test_exporter(certificate: ServerCertificate) -> None:
-    """tls-exporter is 32 bytes for EXPORTER-Channel-Binding and an empty context (RFC 9266 §2)."""
+def test_tls_exporter_is_exported_keying_material(certificate: ServerCertificate) -> None:
+    """It has the label EXPORTER-Channel-Binding, an empty context and 32 bytes (RFC 9266 §2)."""
     openssl = pytest.importorskip("OpenSSL.SSL", reason="the exporter")
     with ScramServer({"app": PASSWORD}, certificate) as server:
-        for label, length, answer in (
+        for label, length, sqlstate in (
             (b"EXPORTER-Channel-Binding", 32, None),
             (b"EXPORTER-Channel-Binding", 31, "28000"),
             (b"EXPORTER: Channel-Binding", 32, "28000"),
         ):
             with pyopenssl_client(openssl, server) as (client, connection):
-                said = log_in(client, "p=tls-exporter", connection.export_keying_material(label, length, b""))
-                assert said == answer if answer else said[:2] == b"v="
+                result = log_in(client, "p=tls-exporter", connection.export_keying_material(label, length, b""))
+                assert result == sqlstate if sqlstate else result[:2] == b"v="
     assert server.logins == [ScramLogin("app", PLUS, "p", "tls-exporter", "TLSv1.3")]
     assert server.errors == []
 
 
 @contextmanager
 def pyopenssl_client(openssl: Any, server: ScramServer) -> Iterator[tuple[Client, Any]]:
-    """A client, and its connection to ask for what it knows of itself."""
+    """Yield a client over TLS of pyOpenSSL, and its `OpenSSL.SSL.Connection`."""
     context = openssl.Context(openssl.TLS_CLIENT_METHOD)
     with socket.create_connection((server.host, server.port), timeout=10) as sock:
         sock.sendall(SSL_REQUEST)
         assert sock.recv(1) == b"S"
-        sock.settimeout(None)  # pyOpenSSL takes a socket with a timeout for one that does not block
+        sock.settimeout(None)  # pyOpenSSL does not wait for a socket that has a timeout
         connection = openssl.Connection(context, sock)
         connection.set_connect_state()
         connection.do_handshake()
@@ -357,18 +355,18 @@ def pyopenssl_client(openssl: Any, server: ScramServer) -> Iterator[tuple[Client
 
 
 def log_in(client: Client, flag: str, cbind_data: bytes) -> bytes | str:
-    """The server's final message, or the SQLSTATE of its refusal."""
+    """Log in; return the server-final-message, or the SQLSTATE of the refusal."""
     client.begin("app")
     scram = ScramClient(flag, cbind_data)
     challenge = client.answer(messages.sasl_initial_response(PLUS, scram.client_first_message()))
     assert isinstance(challenge, bytes)
-    asked = scram.receive_server_first(challenge)
-    final = scram.client_final_message(scram_keys(PASSWORD, asked.salt, asked.iterations))
-    said = client.answer(messages.sasl_response(final))
-    return said if isinstance(said, bytes) else said["C"]
+    server_first = scram.receive_server_first(challenge)
+    final = scram.client_final_message(scram_keys(PASSWORD, server_first.salt, server_first.iterations))
+    result = client.answer(messages.sasl_response(final))
+    return result if isinstance(result, bytes) else result["C"]
 
 
-# Who is who ---------------------------------------------------------------------------------------------------------
+# Logins and queries -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -379,8 +377,10 @@ def config(authority: CertificateAuthority, tmp_path: Path) -> Config:
 
 
 @pytest.mark.parametrize("stored", ["password", "bytes", "verifier"])
-def test_roles(stored: str, config: Config, certificate: ServerCertificate, tls_backend: Any) -> None:
-    """A role has a password or the verifier of one, with an iteration count of its own."""
+def test_role_has_password_or_verifier(
+    stored: str, config: Config, certificate: ServerCertificate, tls_backend: Any
+) -> None:
+    """The iteration count is that of the verifier, otherwise that of the server."""
     secret = {"password": PASSWORD, "bytes": PASSWORD.encode(), "verifier": scram_verifier(PASSWORD, iterations=7)}
     with (
         ScramServer({"app": secret[stored]}, certificate, iterations=9, tls_backend=tls_backend) as server,
@@ -391,8 +391,10 @@ def test_roles(stored: str, config: Config, certificate: ServerCertificate, tls_
     assert (len(server.logins), server.refusals, server.errors) == (1, [], [])
 
 
-def test_queries(config: Config, certificate: ServerCertificate, tls_backend: Any) -> None:
-    """``select 1`` is answered as often as it is asked; anything else is an error that ends nothing."""
+def test_select_1_is_answered_and_other_queries_fail(
+    config: Config, certificate: ServerCertificate, tls_backend: Any
+) -> None:
+    """A query that fails does not end the session."""
     with (
         ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend) as server,
         Session.connect(config.replace(port=server.port)) as session,
@@ -404,15 +406,15 @@ def test_queries(config: Config, certificate: ServerCertificate, tls_backend: An
     assert server.errors == []
 
 
-def test_other_protocols_of_queries(certificate: ServerCertificate) -> None:
-    """The extended protocol is refused in words, and the connection ends."""
-    with ScramServer({"app": PASSWORD}, certificate) as server, raw(server) as client:
+def test_extended_query_protocol_is_refused(certificate: ServerCertificate) -> None:
+    """The server sends an error and closes the connection."""
+    with ScramServer({"app": PASSWORD}, certificate) as server, connect(server) as client:
         client.begin("app")
         scram = ScramClient("n")
         challenge = client.answer(messages.sasl_initial_response(PLAIN, scram.client_first_message()))
         assert isinstance(challenge, bytes)
-        asked = scram.receive_server_first(challenge)
-        final = scram.client_final_message(scram_keys(PASSWORD, asked.salt, asked.iterations))
+        server_first = scram.receive_server_first(challenge)
+        final = scram.client_final_message(scram_keys(PASSWORD, server_first.salt, server_first.iterations))
         client.stream.sendall(messages.sasl_response(final) + messages.frame(b"P", b"\0select 1\0\0\0"))
         kinds = []
         while (message := client.receive())[0]:
@@ -432,10 +434,10 @@ def test_libpq_logs_in(
     tls_backend: Any,
     tmp_path: Path,
 ) -> None:
-    """So does a client that we did not write, bound by the one type that it has."""
-    psycopg = pytest.importorskip("psycopg", reason="the client that this test needs")
+    """The binding type is tls-server-end-point, the only one that libpq supports."""
+    psycopg = pytest.importorskip("psycopg", reason="this test needs libpq")
     if psycopg.pq.version() < 170000:
-        pytest.skip("libpq has direct negotiation since 17")
+        pytest.skip("sslnegotiation=direct needs libpq 17")
     authority.write(tmp_path / "root.crt")
     bounds = {"minimum_version": version, "maximum_version": version}
     with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend, **bounds) as server:
@@ -459,8 +461,8 @@ def test_libpq_logs_in(
     assert server.errors == []
 
 
-def test_chain_is_presented(authority: CertificateAuthority, tls_backend: Any, config: Config) -> None:
-    """Intermediates are sent along, so that a client with the root alone can verify."""
+def test_intermediate_certificates_are_sent(authority: CertificateAuthority, tls_backend: Any, config: Config) -> None:
+    """A client that has only the root certificate can verify the server."""
     chained = authority.intermediate().issue("localhost", "127.0.0.1")
     with (
         ScramServer({"app": PASSWORD}, chained, tls_backend=tls_backend) as server,
@@ -470,19 +472,19 @@ def test_chain_is_presented(authority: CertificateAuthority, tls_backend: Any, c
     assert server.errors == []
 
 
-# Life and death -----------------------------------------------------------------------------------------------------
+# Connections --------------------------------------------------------------------------------------------------------
 
 
-def settled(condition: Callable[[], bool]) -> bool:
-    """Wait for what a server's thread is about to do."""
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    """Wait up to ten seconds until a condition that a server thread changes is true; return its value."""
     deadline = time.monotonic() + 10
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.001)
     return condition()
 
 
-def test_clients_that_leave_are_no_error(certificate: ServerCertificate, tls_backend: Any) -> None:
-    """Before TLS, after it, in mid-message, or because of the certificate: whoever leaves has left."""
+def test_disconnects_are_not_errors(certificate: ServerCertificate, tls_backend: Any) -> None:
+    """A client may disconnect before TLS, after TLS, inside a message, or because it refuses the certificate."""
     before = threading.active_count()
     with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend) as server:
         socket.create_connection((server.host, server.port)).close()
@@ -495,24 +497,24 @@ def test_clients_that_leave_are_no_error(certificate: ServerCertificate, tls_bac
             assert sock.recv(1) == b"S"
             with pytest.raises(ssl.SSLCertVerificationError):
                 ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
-        with raw(server) as client:
+        with connect(server) as client:
             client.begin("app")
-        with raw(server) as client:
+        with connect(server) as client:
             client.stream.sendall(b"\0\0")
-        with raw(server) as client:
+        with connect(server) as client:
             client.begin("app")
             client.stream.sendall(b"p\0\0")
-            with suppress(OSError):  # it does not wait for an answer
+            with suppress(OSError):  # the server may close first
                 client.stream.unwrap()
         assert server.connections == 6
-        assert settled(lambda: threading.active_count() == before + 1)
+        assert becomes_true(lambda: threading.active_count() == before + 1)
     assert (server.logins, server.refusals, server.errors) == ([], [], [])
-    assert settled(lambda: threading.active_count() == before)  # a thread that is done may still be on its way out
+    assert becomes_true(lambda: threading.active_count() == before)  # a thread ends shortly after its connection
 
 
 @pytest.mark.parametrize("stage", ["tcp", "tls", "sasl"])
-def test_closing_ends_what_waits(stage: str, certificate: ServerCertificate, tls_backend: Any) -> None:
-    """A server that is closed waits for nobody, and leaves no thread."""
+def test_stop_ends_waiting_connections(stage: str, certificate: ServerCertificate, tls_backend: Any) -> None:
+    """`stop` does not wait for clients, and ends all threads."""
     before = threading.active_count()
     with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend, timeout=600) as server:
         sock = socket.create_connection((server.host, server.port), timeout=10)
@@ -522,54 +524,54 @@ def test_closing_ends_what_waits(stage: str, certificate: ServerCertificate, tls
             sock = stream
         if stage == "sasl":
             Client(sock).begin("app")
-        assert settled(lambda: threading.active_count() == before + 2)
+        assert becomes_true(lambda: threading.active_count() == before + 2)
     sock.close()
-    assert settled(lambda: threading.active_count() == before)  # a thread that is done may still be on its way out
+    assert becomes_true(lambda: threading.active_count() == before)  # a thread ends shortly after its connection
     assert server.errors == []
 
 
-def test_every_wait_is_bounded(certificate: ServerCertificate, tls_backend: Any) -> None:
-    """A client that says nothing is hung up on, and that is an error."""
+def test_silent_client_times_out(certificate: ServerCertificate, tls_backend: Any) -> None:
+    """The server closes the connection and records a `TimeoutError`."""
     with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend, timeout=0.2) as server:
-        with raw(server) as client:
+        with connect(server) as client:
             client.begin("app")
             assert client.stream.recv(1) == b""
-        assert settled(lambda: bool(server.errors))
+        assert becomes_true(lambda: bool(server.errors))
     assert [type(error) for error in server.errors] == [TimeoutError]
 
 
-def test_what_is_no_tls_is_an_error(certificate: ServerCertificate, tls_backend: Any) -> None:
-    """A client in the clear is hung up on; garbage in place of a handshake is a failure of TLS."""
+def test_client_without_tls_is_an_error(certificate: ServerCertificate, tls_backend: Any) -> None:
+    """The server closes the connection. Invalid bytes in place of a ClientHello are a TLS error."""
     with ScramServer({"app": PASSWORD}, certificate, tls_backend=tls_backend) as server:
         with socket.create_connection((server.host, server.port), timeout=10) as sock:
             sock.sendall(messages.startup([("user", "app")]))
             assert sock.recv(1) == b""
-        assert settled(lambda: len(server.errors) == 1)
+        assert becomes_true(lambda: len(server.errors) == 1)
         assert "did not request TLS" in str(server.errors[0])
         with socket.create_connection((server.host, server.port), timeout=10) as sock:
             sock.sendall(SSL_REQUEST + b"\x16 is no record at all")
             with suppress(ConnectionResetError):
                 while sock.recv(100):
                     pass
-        assert settled(lambda: len(server.errors) == 2)
-    told = str(server.errors[1]).lower().replace("_", " ")
-    assert "wrong version number" in told or "packet length too long" in told  # versions of OpenSSL differ
+        assert becomes_true(lambda: len(server.errors) == 2)
+    message = str(server.errors[1]).lower().replace("_", " ")
+    assert "wrong version number" in message or "packet length too long" in message  # depends on the OpenSSL version
 
 
-def test_startup_that_is_none(certificate: ServerCertificate) -> None:
-    """A CancelRequest is taken in silence; another protocol, and a login without a name, are refused."""
+def test_invalid_startup_packets_are_refused(certificate: ServerCertificate) -> None:
+    """Another protocol version and a missing user name are refused. A CancelRequest gets no response."""
     with ScramServer({"app": PASSWORD}, certificate) as server:
-        with raw(server) as client:
+        with connect(server) as client:
             client.stream.sendall(messages.cancel_request(1, b"1234"))
             assert client.receive() == (b"", b"")
         assert server.refusals == []
-        with raw(server) as client:
+        with connect(server) as client:
             client.stream.sendall(struct.pack("!iI", 9, 2 << 16) + b"\0")
             assert messages.parse_fields(client.receive()[1])["C"] == "0A000"
-        with raw(server) as client:
+        with connect(server) as client:
             client.stream.sendall(messages.startup([]))
             assert messages.parse_fields(client.receive()[1])["C"] == "28000"
-        with raw(server) as client:
+        with connect(server) as client:
             client.begin("app")
             assert client.answer(messages.query("select 1"))["C"] == "08P01"  # type: ignore[index, call-overload]
     assert len(server.refusals) == 3
@@ -589,8 +591,8 @@ def test_startup_that_is_none(certificate: ServerCertificate) -> None:
         ({"roles": {"app": "SCRAM-SHA-256$4096:abc$def:ghi"}}, "is malformed"),
     ],
 )
-def test_arguments_that_make_no_sense(options: dict[str, Any], text: str, certificate: ServerCertificate) -> None:
-    """What cannot work is refused before anything listens, and no password is shown."""
+def test_invalid_arguments_are_refused(options: dict[str, Any], text: str, certificate: ServerCertificate) -> None:
+    """The constructor raises the error, and the message shows no password."""
     arguments: dict[str, Any] = {"roles": {"app": PASSWORD}, "certificate": certificate, **options}
     with pytest.raises(ConfigError, match=text) as caught:
         ScramServer(**arguments)
@@ -598,16 +600,16 @@ def test_arguments_that_make_no_sense(options: dict[str, Any], text: str, certif
     assert "def" not in str(caught.value)
 
 
-def test_engine_is_found(certificate: ServerCertificate) -> None:
-    """Whoever names no exporter gets the standard library; whoever names nothing gets all that there is."""
-    pytest.importorskip("OpenSSL", reason="the tls_backend that this test needs")
+def test_default_backend_is_openssl_unless_bindings_exclude_tls_exporter(certificate: ServerCertificate) -> None:
+    """Only ``openssl`` supports tls-exporter."""
+    pytest.importorskip("OpenSSL", reason="this test needs pyOpenSSL")
     assert ScramServer({}, certificate).tls_backend == "openssl"
     assert ScramServer({}, certificate, channel_bindings=["tls-exporter"]).tls_backend == "openssl"
     assert ScramServer({}, certificate, channel_bindings=["tls-unique"]).tls_backend == "stdlib"
 
 
-def test_without_pyopenssl() -> None:
-    """Without pyOpenSSL there are the other two bindings, and asking for the exporter says what to install."""
+def test_tls_exporter_without_pyopenssl_is_refused_with_remedy() -> None:
+    """Without pyOpenSSL, the default backend is ``stdlib``, which supports the other two types."""
     program = (
         "import sys; sys.modules['OpenSSL'] = None\n"
         "from importlib import util; find = util.find_spec\n"
@@ -618,14 +620,14 @@ def test_without_pyopenssl() -> None:
         "try: ScramServer({}, certificate, channel_bindings=['tls-exporter'])\n"
         "except ImportError as exc: print(exc)"
     )
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(  # noqa: S603 - a program of this test
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("stdlib\n")
     assert "pip install 'babar-tls[openssl]'" in done.stdout
 
 
-# What is parsed -----------------------------------------------------------------------------------------------------
+# Parsing ------------------------------------------------------------------------------------------------------------
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -633,13 +635,11 @@ VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"
 
 @given(st.dictionaries(NAMES, VALUES))
 def test_startup_round_trip(parameters: dict[str, str]) -> None:
-    """What a client puts into a StartupMessage comes out of it."""
     assert parse_startup(messages.startup(parameters.items())) == parameters
 
 
 @given(st.binary(max_size=60), st.sampled_from([b"", struct.pack("!I", messages.PROTOCOL_3_0)]))
-def test_any_startup(body: bytes, code: bytes) -> None:
-    """Any bytes are parameters or refused."""
+def test_arbitrary_startup_raises_only_refused_error(body: bytes, code: bytes) -> None:
     packet = struct.pack("!I", 4 + len(code + body)) + code + body
     try:
         parsed = parse_startup(packet)
@@ -650,14 +650,13 @@ def test_any_startup(body: bytes, code: bytes) -> None:
 
 @given(st.text(st.characters(codec="ascii", exclude_characters="\0")), st.binary())
 def test_sasl_initial_response_round_trip(mechanism: str, response: bytes) -> None:
-    """What a client puts into a SASLInitialResponse comes out of it."""
     payload = messages.sasl_initial_response(mechanism, response)[5:]
     assert parse_sasl_initial_response(payload) == (mechanism, response)
 
 
 @given(st.binary(max_size=60))
-def test_any_sasl_initial_response(payload: bytes) -> None:
-    """Any bytes are a mechanism and a response, which are all of it, or refused."""
+def test_arbitrary_sasl_initial_response_raises_only_refused_error(payload: bytes) -> None:
+    """The mechanism and the response together are the whole message."""
     try:
         mechanism, response = parse_sasl_initial_response(payload)
     except RefusedError:
@@ -667,8 +666,8 @@ def test_any_sasl_initial_response(payload: bytes) -> None:
 
 
 @given(st.from_regex(r"[A-Za-z0-9.-]+", fullmatch=True), st.binary())
-def test_gs2_flags(binding_type: str, rest: bytes) -> None:
-    """The flag ends at the first comma, whatever follows (RFC 5802 §7)."""
+def test_gs2_flag_ends_at_first_comma(binding_type: str, rest: bytes) -> None:
+    """The rest of the message has no effect (RFC 5802 §7)."""
     assert gs2_flag(f"p={binding_type},,".encode() + rest) == ("p", binding_type)
     assert gs2_flag(b"n,," + rest) == ("n", None)
     assert gs2_flag(b"y,," + rest) == ("y", None)
@@ -676,7 +675,7 @@ def test_gs2_flags(binding_type: str, rest: bytes) -> None:
 
 @given(st.binary(min_size=1, max_size=40), st.binary(min_size=1, max_size=40), st.integers(1, 20))
 def test_verifier_round_trip(password: bytes, salt: bytes, iterations: int) -> None:
-    """A verifier says what its password says."""
+    """A verifier has the salt, the iteration count and the keys that it was made from."""
     secret = parse_verifier(scram_verifier(password, salt=salt, iterations=iterations))
     assert secret is not None
     keys = scram_keys(password, salt, iterations)
@@ -685,8 +684,8 @@ def test_verifier_round_trip(password: bytes, salt: bytes, iterations: int) -> N
 
 
 @given(st.data())
-def test_any_verifier(data: st.DataObject) -> None:
-    """A verifier with a character changed is another verifier of full length, or none."""
+def test_changed_verifier_is_complete_or_refused(data: st.DataObject) -> None:
+    """After a change, parsing returns `None` or a secret whose keys have 32 bytes."""
     text = scram_verifier("x", iterations=1)
     position = data.draw(st.integers(0, len(text)))
     changed = text[:position] + data.draw(st.text(max_size=2)) + text[position + data.draw(st.integers(0, 2)) :]
@@ -697,8 +696,8 @@ def test_any_verifier(data: st.DataObject) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_secrets_of_anybody(user: str) -> None:
-    """Nobody's keys are anybody's: of a role that does not exist they are new each time, the salt is not."""
+def test_mock_secret_has_constant_salt_and_new_keys(user: str) -> None:
+    """For a role that does not exist, the salt is the same in each login, and the keys are random."""
     secrets = Secrets({}, 1)
     one, two = secrets.of(user), secrets.of(user)
     assert one.salt == two.salt
@@ -706,8 +705,7 @@ def test_secrets_of_anybody(user: str) -> None:
     assert one.keys.stored_key != two.keys.stored_key
 
 
-def test_secrets_are_not_shown() -> None:
-    """A secret's text has neither key."""
+def test_repr_of_secret_shows_no_key() -> None:
     secret = parse_verifier(scram_verifier("x", iterations=1))
     assert secret is not None
     assert base64.b64encode(secret.keys.stored_key).decode() not in repr(secret)
