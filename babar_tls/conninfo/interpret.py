@@ -150,13 +150,14 @@ def interpret(
     fields.update(read_hosts(settings))
     fields.update(read_tls_options(settings, environ if allow_files else None))
     own = _read_each({name: setting for name, setting in settings.items() if setting.value}, _OWN_FIELDS)
-    if ALIAS in settings:
-        fields.update(_read_alias(settings, {**fields, **own}))
-    if "tls_mode" in own:  # it replaces sslmode, which has set tls_fallback too
-        fields.pop("tls_fallback", None)
-    for name in _OWN_FIELDS.keys() & settings.keys():  # an empty value selects the default
+    own_names = _OWN_FIELDS.keys() & settings.keys()
+    # An empty value selects the default. tls_mode replaces sslmode, which has set tls_fallback too.
+    for name in own_names | ({"tls_fallback"} if "tls_mode" in own_names else set()):
         fields.pop(name, None)
     fields.update(own)
+    if ALIAS in settings:
+        alias = _read_alias(settings, fields)
+        fields.update({name: field for name, field in alias.items() if name not in own_names})
     if allow_files and not fields.keys() & {"password", "passfile"}:
         path = default_file(".pgpass", "pgpass.conf", environ)
         if exists(path):

@@ -62,10 +62,19 @@ def resolve(conninfo: str, *, allow_files: bool = True, environ: Mapping[str, st
 
 
 def _add(settings: dict[str, Setting], more: Mapping[str, Setting]) -> None:
-    """Add the settings of a farther source, except for those that a nearer source has set."""
-    decided = settings.keys() | {KEYWORDS[name].refines for name in settings if KEYWORDS[name].replaces}
+    """Add the settings of a farther source, except for those that a nearer source has set.
+
+    The keyword of libpq does not count if a nearer source has a keyword that replaces it, nor a keyword of this library
+    if a nearer source has the one that it refines. Two keywords of this library do not affect each other.
+    """
+    nearer = frozenset(settings)
+    decided = nearer | {KEYWORDS[name].refines for name in nearer if KEYWORDS[name].replaces}
     settings.update(
-        {name: setting for name, setting in more.items() if not {name, KEYWORDS[name].refines} & decided - {None}}
+        {
+            name: setting
+            for name, setting in more.items()
+            if name not in decided and KEYWORDS[name].refines not in nearer
+        }
     )
 
 

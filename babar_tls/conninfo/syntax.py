@@ -62,7 +62,7 @@ def parse(conninfo: str) -> dict[str, str]:
 
 def quote(value: str) -> str:
     """Return a value in the syntax of a keyword string, in quotes if necessary."""
-    if value and not re.search(f"[{_SPACES}'\\\\]", value):
+    if value and not re.search(f"[{_SPACES}'\\\\;]", value):
         return value
     return "'" + re.sub(r"(['\\])", r"\\\1", value) + "'"
 

@@ -23,7 +23,7 @@ _E = TypeVar("_E", bound="Enum")
 
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")
 _DECIMAL = re.compile(r"[0-9]{1,1000}\.[0-9]{1,1000}")
-_EXACT = 2**53  # larger floats are whole
+_EXACT = 2**53  # from here on a float may stand for another whole number
 _BOOLEANS = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
 
 
@@ -59,7 +59,7 @@ def seconds(setting: Setting) -> float:
     if not _DECIMAL.fullmatch(setting.value):
         return integer(setting)
     value = float(setting.value)
-    return int(setting.value.partition(".")[0]) if value > _EXACT else value
+    return int(setting.value.partition(".")[0]) if value >= _EXACT else value
 
 
 def positive(setting: Setting) -> int | None:

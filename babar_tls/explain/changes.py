@@ -140,7 +140,7 @@ def _changed(conninfo: str, allow_files: bool, values: Mapping[str, str]) -> Con
     authority = _URI.match(conninfo)
     if authority:
         has_query = "?" in conninfo[authority.end() :]
-        separator = "" if conninfo.endswith(("?", "&")) else "&" if has_query else "?"
+        separator = "?" if not has_query else "" if conninfo.endswith(("?", "&")) else "&"
     changed = f"{conninfo}{separator}{written_like(conninfo, values)}"
     try:
         # If a keyword string ends in "=" or a backslash, what follows becomes a part of its last value.

@@ -236,6 +236,7 @@ BIND = "channel_binding=require"
         ("postgresql://h", [SCRAM, BIND]),
         ("postgresql://u:p?w@h/db", [SCRAM, BIND]),
         ("postgresql://h/?", [SCRAM, BIND]),
+        ("postgresql://h/d&", [SCRAM, BIND]),
         ("postgresql://h/?sslmode=require", [VERIFY.replace(" ", "&"), SCRAM, BIND]),
         ("postgresql://h/?sslmode=require&channel_binding=require&", [VERIFY.replace(" ", "&")]),
         ("", [SCRAM, BIND]),

@@ -108,6 +108,12 @@ FIELDS = [
         {"channel_binding_type": "tls-exporter", "channel_binding": ChannelBinding.REQUIRE},
     ),
     ("scram_channel_binding=''", {"channel_binding": ChannelBinding.DISABLE}),
+    (
+        "sslmode=disable tls_mode='' scram_channel_binding=tls-exporter",
+        {"channel_binding": ChannelBinding.REQUIRE, "channel_binding_type": "tls-exporter"},
+    ),
+    ("channel_binding_type='' scram_channel_binding=tls-exporter", {"channel_binding": ChannelBinding.REQUIRE}),
+    ("sslmode=prefer tls_mode=''", {"tls_verify": TlsVerify.NONE}),
     ("tls_mode=prefer tls_fallback=1", {"tls_mode": TlsMode.PREFER, "tls_fallback": True}),
     ("sslmode=prefer tls_mode=require tls_verify=ca", {"tls_verify": TlsVerify.CA}),
     ("tls_backend=openssl tls_server_name=n", {"tls_backend": "openssl", "tls_server_name": "n"}),

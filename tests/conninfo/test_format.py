@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXT = st.text(
-    st.sampled_from("ab='\\ \t\n,%@/:?&#é\u00a0\u2028\U0001f418")
+    st.sampled_from("ab='\\ \t\n;,%@/:?&#é\u00a0\u2028\U0001f418")
     | st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
     max_size=12,
 )
@@ -212,12 +212,16 @@ def test_string_of_defaults_contains_every_field() -> None:
         ({"tls_client_cert": "/c", "tls_client_key": "t:k"}, ["tls_client_cert=/c", "tls_client_key=t:k"]),
         ({"server_settings": {"work_mem": "4 MB"}}, [r"server_settings='work_mem=\'4 MB\''"]),
         ({"keepalives": False, "keepalives_idle": 7}, ["keepalives=0", "keepalives_idle=7"]),
+        ({"application_name": "x;user=y"}, ["application_name='x;user=y'"]),
+        ({"connect_timeout": 2**53 + 1}, ["connect_timeout=9007199254740993.0"]),
         ({"channel_binding_type": "tls-exporter"}, ["channel_binding_type=tls-exporter"]),
     ],
 )
 def test_fields_are_written_as_keywords(fields: dict[str, Any], texts: list[str]) -> None:
     """A field is written as libpq's keyword, or under its own name if libpq has no keyword for it."""
-    string = f" {Config(user='u', **fields).to_conninfo()} "
+    config = Config(user="u", **fields)
+    string = f" {config.to_conninfo()} "
+    assert Config.from_conninfo(string) == config
     assert [text for text in texts if f" {text} " not in string] == []
 
 

@@ -249,6 +249,13 @@ def test_environ_replaces_the_environment_of_the_process(monkeypatch: pytest.Mon
         ("sslmode=disable", "tls_mode=require", {"tls_mode": TlsMode.REQUIRE, "tls_verify": TlsVerify.FULL}),
         ("sslmode=require", "tls_verify=full", {"tls_mode": TlsMode.REQUIRE, "tls_verify": TlsVerify.FULL}),
         ("sslrootcert=/theirs", "tls_root_cert_path=/mine", {"tls_root_cert_path": "/mine"}),
+        (
+            "tls_default_roots=0",
+            "tls_root_cert_path=/mine",
+            {"tls_root_cert_path": "/mine", "tls_default_roots": False},
+        ),
+        ("tls_verify=ca", "tls_mode=allow", {"tls_mode": TlsMode.ALLOW, "tls_verify": TlsVerify.CA}),
+        ("tls_mode=allow", "tls_verify=full", {"tls_mode": TlsMode.ALLOW, "tls_verify": TlsVerify.FULL}),
         ("sslrootcert=/theirs", "sslmode=verify-ca", {"tls_root_cert_path": "/theirs", "tls_verify": TlsVerify.CA}),
     ],
 )
