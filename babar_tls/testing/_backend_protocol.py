@@ -44,10 +44,10 @@ class RefusedError(Exception):
 
 
 def parse_startup(packet: bytes) -> dict[str, str] | None:
-    """Parse a StartupMessage that includes its length; return `None` for a CancelRequest.
+    """Parse a StartupMessage, including its length; return `None` for a CancelRequest.
 
     Raises:
-        RefusedError: The packet is neither, or has another protocol version.
+        RefusedError: The packet is malformed, or its protocol version is not supported.
     """
     if len(packet) < 8 or struct.unpack_from("!I", packet)[0] != len(packet):
         raise RefusedError(PROTOCOL_VIOLATION, "invalid length of startup packet")
@@ -125,7 +125,7 @@ def answer_queries(peer: ScriptedPeer) -> None:
             send_fatal(peer, "0A000", "this server supports only simple queries")
             return
         if _SELECT_ONE.fullmatch(payload):
-            int4 = struct.pack("!ihihih", 0, 0, 23, 4, -1, 0)  # no table, no column; the type, its size; text
+            int4 = struct.pack("!ihihih", 0, 0, 23, 4, -1, 0)  # no table or column; type, size; no modifier; text
             peer.send_message(b"T", struct.pack("!h", 1) + b"?column?\0" + int4)
             peer.send_message(b"D", struct.pack("!hi", 1, 1) + b"1")
             peer.send_message(b"C", b"SELECT 1\0")

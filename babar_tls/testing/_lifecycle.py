@@ -1,4 +1,4 @@
-"""The base class of everything that is started and stopped."""
+"""The base class of servers that are started and stopped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Startable(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start it and return once it accepts connections."""
+        """Start the server and return once it accepts connections."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Stop it and release its resources; may be called repeatedly."""
+        """Stop the server and release its resources; may be called repeatedly."""
 
     def __enter__(self) -> Self:
         self.start()

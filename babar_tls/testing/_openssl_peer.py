@@ -1,4 +1,4 @@
-"""A scripted peer whose TLS is that of pyOpenSSL, because `ssl` has no exporter."""
+"""A scripted peer that uses TLS of pyOpenSSL, because `ssl` has no exporter."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SUPERUSER = "postgres"
 
 DEFAULT_SETTINGS = {
-    # The data are discarded: nothing waits for the disk, and processes that no test needs do not run.
+    # The data are discarded, so the server need not wait for the disk. Unneeded background processes are disabled.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -49,7 +49,7 @@ class Role:
 
 
 def as_role(role: str | Role | None) -> Role:
-    """Return the `Role` that a password, `None` or a `Role` stands for."""
+    """Convert a password, or `None` for no password, to a `Role`; return a `Role` unchanged."""
     return role if isinstance(role, Role) else Role(password=role)
 
 

@@ -108,7 +108,7 @@ def write_file(path: Path, data: bytes, account: Account | None) -> None:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Delay Ctrl-C until the block ends: a child process that is not yet recorded would outlive this process."""
+    """Delay Ctrl-C until the block ends, because a child process that is not yet recorded would keep running."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or not callable(signal.getsignal(signal.SIGINT)):
         yield
@@ -129,8 +129,8 @@ class ReapedFolder:
     `remove` removes it, at the latest when the interpreter exits. If this process dies before that, even by SIGKILL, a
     separate process (`_reaper`) stops the watched process and removes the folder.
 
-    The folder is in the usual place for temporary files, or in ``/tmp`` if the account cannot enter that place or the
-    path would be too long for a Unix socket.
+    The folder is in the directory for temporary files, or in ``/tmp`` if the account cannot enter that directory or
+    the path would be too long for a Unix socket.
 
     Args:
         prefix: The start of the folder's name.
@@ -157,7 +157,7 @@ class ReapedFolder:
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
                 cwd="/",
-                start_new_session=True,  # Ctrl-C in the terminal must not end it
+                start_new_session=True,  # Ctrl-C in the terminal must not end the reaper
             )
         except OSError:
             shutil.rmtree(self.path, ignore_errors=True)
@@ -170,7 +170,7 @@ class ReapedFolder:
         return os.getpid() == self._owner
 
     def watch(self, pid: int) -> None:
-        """Let the reaper stop this process too; replaces the process of an earlier call."""
+        """Make the reaper stop the process `pid` too; replaces the process of an earlier call."""
         # A broken pipe means that the reaper was killed. `remove` works without it.
         if self._reaper.stdin is not None:
             with contextlib.suppress(BrokenPipeError):

@@ -55,7 +55,7 @@ class Secrets:
 
     Args:
         roles: Password or verifier by name; `None` for a role without a password.
-        iterations: The iteration count of verifiers that are made from passwords, and of mock secrets.
+        iterations: The iteration count for passwords and for mock secrets.
 
     Raises:
         ConfigError: A password is empty, a verifier is malformed, or the count is out of range.

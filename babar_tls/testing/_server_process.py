@@ -47,7 +47,7 @@ class PostgresStartError(PostgresError):
 class ServerProcess(Startable):
     """A server process and its temporary folder.
 
-    The process runs in a session of its own, which a terminal's Ctrl-C does not reach. It runs under an unprivileged
+    The process runs in its own session, so Ctrl-C in the terminal does not interrupt it. It runs under an unprivileged
     account if this process is root. `stop` ends it, at the latest when the interpreter exits. If this process is
     killed, the reaper of the folder ends it.
 
@@ -56,12 +56,12 @@ class ServerProcess(Startable):
         port: Its TCP port.
         root_cert_path: A file with the certificate to trust, readable by all accounts.
         version: The server's version, for example ``17.10``.
-        log_path: The server's log; `log` works after the file is gone.
+        log_path: The server's log file; `log` still works after the file is removed.
     """
 
     NAME: ClassVar[str]
     FOLDER_PREFIX: ClassVar[str]
-    PORT_TAKEN: ClassVar[str]  # text of the log if another process has the port
+    PORT_TAKEN: ClassVar[str]  # text in the log if another process uses the port
     STOP_SIGNALS: ClassVar[tuple[signal.Signals, ...]]  # in the order in which they are tried
     SOCKET_NAME: ClassVar[str] = ""  # the longest path of a Unix socket, relative to the folder
 
@@ -125,7 +125,7 @@ class ServerProcess(Startable):
             atexit.unregister(self.stop)
 
     def log(self) -> str:
-        """Return what the server has logged so far; after `stop`, its whole log."""
+        """Return the log of the server; still available after `stop`."""
         return self._final_log if self._folder is None else self._read_log()
 
     @abstractmethod
@@ -142,7 +142,7 @@ class ServerProcess(Startable):
 
     @abstractmethod
     def _is_ready(self, process: subprocess.Popen[bytes], log: str) -> bool:
-        """Return True if the server accepts connections; `log` is what it has logged since this start."""
+        """Return True if the server accepts connections; `log` is the log since this start."""
 
     def _write_file(self, path: Path, data: bytes) -> None:
         write_file(path, data, self._account)
@@ -160,13 +160,13 @@ class ServerProcess(Startable):
             log_start = len(self.log())
             process = self._spawn(self._command, self._environment)
             is_ready = self._wait_until_ready(process, log_start, deadline)
-            # If ::1 is free and 127.0.0.1 is taken, PostgreSQL starts all the same and logs that it could not bind.
+            # If ::1 is free and 127.0.0.1 is in use, PostgreSQL starts and only logs that it could not bind.
             if self.PORT_TAKEN not in self.log()[log_start:]:
                 if is_ready:
                     return
                 raise self._start_error(f"{self.NAME} exited with status {process.returncode} while starting")
             self._stop_process()
-        raise self._start_error(f"{self.NAME} found its TCP port taken {_PORT_ATTEMPTS} times in a row")
+        raise self._start_error(f"{self.NAME} could not bind a free TCP port in {_PORT_ATTEMPTS} attempts")
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], log_start: int, deadline: float) -> bool:
         """Return True when the server is ready, False if it exited."""
@@ -217,12 +217,12 @@ class ServerProcess(Startable):
     def _log_tail(self) -> str:
         return "\n".join(f"  {line}" for line in self.log().splitlines()[-_QUOTED_LOG_LINES:]) or "  (empty)"
 
-    def _start_error(self, what: str) -> PostgresStartError:
-        return PostgresStartError(f"{what}; the last lines of its log are:\n{self._log_tail()}")
+    def _start_error(self, failure: str) -> PostgresStartError:
+        return PostgresStartError(f"{failure}; the last lines of its log are:\n{self._log_tail()}")
 
 
 def _free_port() -> int:
-    """Return a TCP port that is free at the moment."""
+    """Return a TCP port that is currently free."""
     with socket.create_server((HOST, 0)) as probe:
         port: int = probe.getsockname()[1]
         return port

@@ -1,8 +1,7 @@
 """The server's end of a TLS connection, and its channel bindings.
 
-The rules for channel bindings are implemented here and in `_end_point_hash` a second time, from the RFCs and for the
-server. They do not use `babar_tls.protocol.channel_binding`, because no test would find a mistake in code that both
-ends share.
+This module and `_end_point_hash` implement the channel bindings of the RFCs independently of the client. They do not
+use `babar_tls.protocol.channel_binding`, because tests cannot find a mistake in code that both ends share.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def accept_tls(peer: ScriptedPeer, certificate: ServerCertificate, *, backend: s
     """Establish TLS with a client.
 
     Args:
-        peer: The connection, as it was accepted.
+        peer: The accepted connection, before TLS.
         certificate: The server's certificate.
         backend: ``openssl`` (pyOpenSSL), or ``stdlib``, which has no exporter.
         options: `minimum_version` and `maximum_version`, as for `ScriptedPeer.start_tls`.

@@ -1,4 +1,4 @@
-"""A man in the middle for PostgreSQL, whose certificate the client accepts."""
+"""A man in the middle for PostgreSQL, with a certificate that the client accepts."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _PLUS = b"SCRAM-SHA-256-PLUS"
 
 
 class TlsInterceptor(ScriptedServer):
-    """A proxy that terminates TLS between clients and a PostgreSQL server, and records what they send.
+    """A proxy that terminates TLS between clients and a PostgreSQL server, and records the data of both.
 
-    Clients that use TLS but do not verify the server, or that verify it with a CA from which the attacker has a
-    certificate, do not notice it unless they bind their authentication to the channel.
+    Without channel binding, a client does not detect the proxy if it does not verify the server, or if the proxy has a
+    certificate from a CA that the client trusts.
 
     Args:
         upstream_host: The host of the real server.
@@ -68,7 +68,7 @@ class TlsInterceptor(ScriptedServer):
                 raise ConnectionError("the upstream server does not offer TLS")
             with stream:
                 stream.settimeout(self._timeout)
-                assert peer.tls is not None  # noqa: S101 - for the type checker: the server was told to
+                assert peer.tls is not None  # noqa: S101 - for the type checker: `start_tls` has succeeded
                 self._relay(peer.tls, stream)
 
     def _relay(self, client: ssl.SSLSocket, server: ssl.SSLSocket) -> None:
@@ -95,7 +95,7 @@ class TlsInterceptor(ScriptedServer):
 
 
 def _read_available(source: ssl.SSLSocket) -> bytes | None:
-    """Read without waiting; return `None` at the end of the stream. A record without data gives empty bytes."""
+    """Read without waiting; return `None` at the end of the stream, and empty bytes if a record has no data."""
     timeout = source.gettimeout()
     source.setblocking(False)
     received = bytearray()

@@ -44,7 +44,7 @@ class PeerDisconnected(ConnectionError):
 
 
 class ScriptedPeer:
-    """One accepted connection, as a script sees it.
+    """An accepted connection, the argument of a script.
 
     Every wait ends with `TimeoutError` after the server's timeout, and with `PeerDisconnected` when the client
     disconnects.
@@ -70,7 +70,7 @@ class ScriptedPeer:
             return self.socket.recv(limit)
 
     def receive_exactly(self, count: int) -> bytes:
-        """Receive `count` bytes and no more: the bytes that follow may belong to TLS."""
+        """Receive exactly `count` bytes, because the bytes after them may belong to TLS."""
         received = bytearray()
         while len(received) < count:
             chunk = self.receive(count - len(received))
@@ -119,7 +119,7 @@ class ScriptedPeer:
         """
         with _disconnects():
             context = server_context(certificate, **options)
-            # In two steps: if the handshake fails, `close` must still find the socket.
+            # `self.socket` is set before the handshake, so that `close` closes the socket if the handshake fails.
             self.socket = wrap(context, self.socket, server_side=True)
             self.socket.do_handshake()
 
@@ -276,7 +276,7 @@ class ScriptedServer(Startable):
 
 @contextlib.contextmanager
 def _disconnects() -> Iterator[None]:
-    """Raise `PeerDisconnected` for the errors that mean that the client disconnected."""
+    """Map errors that mean that the client disconnected to `PeerDisconnected`."""
     try:
         yield
     except OSError as exc:

@@ -34,16 +34,15 @@ def find_program() -> str | None:
 class PgBouncer(ServerProcess):
     """PgBouncer in front of a `PostgresServer`, as a context manager or between `start` and `stop`.
 
-    Clients log in over TLS and with SCRAM-SHA-256: every role that has a SCRAM password when this starts, to any
-    database. PgBouncer verifies the server (verify-full), and logs in there with the SCRAM keys that the client's proof
-    reveals.
+    Clients log in over TLS with SCRAM-SHA-256. Every role that has a SCRAM password when PgBouncer starts can log in to
+    any database. PgBouncer verifies the server (verify-full), and logs in with the SCRAM keys from the client's proof.
 
     Args:
         server: A running server with TLS.
-        certificate: PgBouncer's certificate. Default: a P-256 certificate for localhost and 127.0.0.1, from a CA of its
-            own, so that clients cannot mistake PgBouncer for the server.
+        certificate: PgBouncer's certificate. Default: a P-256 certificate for localhost and 127.0.0.1, from a
+            separate CA, so that a client that trusts only the server's CA refuses PgBouncer.
         settings: Settings of the section ``[pgbouncer]``, by name.
-        program: The path of PgBouncer. Default: that which `find_program` finds.
+        program: The path of PgBouncer. Default: the result of `find_program`.
         startup_timeout: How long it may take to accept connections, in seconds.
 
     Attributes:
@@ -53,7 +52,7 @@ class PgBouncer(ServerProcess):
         certificate: PgBouncer's certificate; `None` before `start` if the default is used.
         version: Its version, for example ``1.18.0``.
 
-    `port`, `root_cert_path` and `version` exist once it has been started.
+    `port`, `root_cert_path` and `version` exist once PgBouncer has been started.
     """
 
     NAME = "PgBouncer"

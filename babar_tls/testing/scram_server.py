@@ -98,8 +98,8 @@ class ScramServer(ScriptedServer):
     ``y`` (the server did not offer channel binding) is refused (RFC 5802 §6).
 
     Args:
-        roles: By name a password, a verifier (``SCRAM-SHA-256$…``), or `None` for no password: then every login fails
-            as it does for a role that does not exist.
+        roles: By name, a password, a verifier (``SCRAM-SHA-256$…``), or `None` for no password. Without a password,
+            every login fails, as for a role that does not exist.
         certificate: The server's certificate.
         mechanisms: The mechanisms to offer.
         channel_bindings: The binding types to accept. Default: all that the TLS library can provide.
@@ -151,7 +151,7 @@ class ScramServer(ScriptedServer):
         _check_names(f"channel binding type for the TLS backend {self.tls_backend}", channel_bindings or (), possible)
         self._bindings = frozenset(possible if channel_bindings is None else channel_bindings)
         if self.tls_backend == "openssl":
-            # The caller must see the ImportError, not the thread of the first connection.
+            # Raise ImportError here, not in the thread of the first connection.
             importlib.import_module("babar_tls.testing._openssl_peer")
 
     def _converse(self, peer: ScriptedPeer) -> None:
@@ -207,10 +207,10 @@ def _default_backend(channel_bindings: Collection[str] | None) -> str:
     return "openssl" if "tls-exporter" in channel_bindings else "stdlib"
 
 
-def _check_names(what: str, names: Collection[str], known: Collection[str]) -> None:
+def _check_names(kind: str, names: Collection[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
-            raise ConfigError(f"unknown {what}: {name!r}", remedy=f"Known: {', '.join(known)}.")
+            raise ConfigError(f"unknown {kind}: {name!r}", remedy=f"Known: {', '.join(known)}.")
 
 
 def _refusal(message: str, user: str) -> RefusedError:
