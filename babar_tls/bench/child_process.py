@@ -80,7 +80,7 @@ class ChildProcess:
                 try:
                     pipe.close()
                 except OSError:
-                    pass  # the child ended first, so the buffered data cannot be written
+                    pass  # the child has already exited, so the buffered data cannot be written
         try:
             self._process.wait(_TIMEOUT)
         except BaseException as exc:

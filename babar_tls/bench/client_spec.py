@@ -27,8 +27,8 @@ class Spec:
         driver: `OURS`, `FLOOR`, or the name of another driver in `babar_tls.bench.peers.PEERS`.
         style: ``blocking`` or ``asyncio``.
         backend: The TLS library, of this library and of the floor.
-        direct: Whether TLS begins with the first byte, without SSLRequest.
-        key_cache: Whether SCRAM keys are cached; None for the default, and for drivers without this setting.
+        direct: True if TLS begins with the first byte, without SSLRequest.
+        key_cache: True if SCRAM keys are cached; None for the default, and for drivers without this setting.
     """
 
     driver: str = OURS

@@ -33,7 +33,7 @@ class Kind(NamedTuple):
         label: A label for people.
         unit: The unit of the scaled value.
         scale: The factor for the value in the document.
-        less_is_better: Whether a smaller value is better.
+        less_is_better: True if a smaller value is better.
     """
 
     key: str

@@ -61,7 +61,7 @@ def busy_seconds() -> float | None:
     Return None on systems without ``/proc/stat``.
     """
     with suppress(OSError, ValueError, AttributeError):
-        times = _STATISTICS.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]  # they include those of guests
+        times = _STATISTICS.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]  # user time includes guest time
         return sum(int(ticks) for i, ticks in enumerate(times) if i not in _IDLE) / os.sysconf("SC_CLK_TCK")
     return None
 

@@ -98,7 +98,7 @@ class CountingProxy(_Proxy):
         self._counts: list[list[int]] = []
 
     def take(self) -> int:
-        """Return the round trips so far on all connections since the last call; later ones on them do not count."""
+        """Return the number of round trips since the last call; these connections are not counted any longer."""
         with self._lock:
             counts, self._counts = self._counts, []
             return sum(count for (count,) in counts)
@@ -130,7 +130,7 @@ class DelayProxy(_Proxy):
     """A proxy that delays each direction by half a round trip, and does not limit the throughput.
 
     A proxy cannot delay TCP's handshake, which the operating system performs. The first bytes of the client are delayed
-    by one more round trip instead, so that the sum is right.
+    by one more round trip instead, so that the total is correct.
 
     Args:
         host: The address of the server.

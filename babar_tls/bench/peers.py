@@ -35,10 +35,10 @@ class Peer(NamedTuple):
         module: The module to import.
         package: The requirement to install with pip.
         styles: The client class for each style that the driver supports.
-        direct: Whether it supports direct TLS (no SSLRequest).
-        binds: Whether it uses SCRAM-SHA-256-PLUS when the server offers it.
-        requires_binding: Whether it can refuse a server that does not offer SCRAM-SHA-256-PLUS.
-        streams: Whether it supports COPY TO.
+        direct: True if it supports direct TLS (no SSLRequest).
+        binds: True if it uses SCRAM-SHA-256-PLUS when the server offers it.
+        requires_binding: True if it can refuse a server that does not offer SCRAM-SHA-256-PLUS.
+        streams: True if it supports COPY TO.
     """
 
     module: str

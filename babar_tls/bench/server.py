@@ -1,4 +1,4 @@
-"""The server that a workload connects to: an embedded one, also behind a pooler, or the one of a connection string."""
+"""The server of a workload: an embedded server, with or without a pooler, or the server of a connection string."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 POOLERS = ("pgbouncer",)
 
 _LOOPBACK = "127.0.0.1"
-_SPARE = 5  # connections to the server that the pooler leaves to others
+_SPARE = 5  # server connections that are reserved for other clients than the pooler
 
 
 class Server(NamedTuple):
@@ -33,7 +33,7 @@ def strict_config(*, binds: bool = True, **fields: Any) -> Config:
     """Return a `Config` that verifies the server in full and accepts one way to authenticate.
 
     Args:
-        binds: Whether channel binding is required. TLS that a pooler terminates cannot be bound; then SCRAM without
+        binds: True to require channel binding. TLS that a pooler terminates cannot be bound; then SCRAM without
             channel binding is required.
         fields: Host, user, password, database, and `tls_root_cert_path` if the default roots are not used.
     """

@@ -46,7 +46,7 @@ def ratio(measured: float | None, reference: float | None) -> float | None:
 
 
 def ratios(case: dict[str, Any], reference: dict[str, Any] | None) -> dict[str, float | None]:
-    """Return how many times the medians of `reference` the medians of `case` are, for both clocks."""
+    """Return the medians of `case` divided by those of `reference`, for both clocks."""
     return {
         clock: ratio(case[clock]["median"], reference[clock]["median"] if reference else None)
         for clock in ("wall", "cpu")

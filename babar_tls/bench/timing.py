@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 Advance = Callable[[int], object]
 #: The CPU time of the process in nanoseconds, threads of native code included.
 PROCESS: Callable[[], int] = time.process_time_ns
-#: The CPU time of the thread, where the system has such a clock; a progress bar's does not count.
+#: The CPU time of the thread, where the system has such a clock. It excludes the thread of a progress bar.
 THREAD: Callable[[], int] = getattr(time, "thread_time_ns", PROCESS)
 
 
 _SEED = 0
 _INTERVAL = 0.001  # seconds
-_IDLE = 200_000  # nanoseconds of CPU time in an interval, in which waiting itself uses some
+_IDLE = 200_000  # nanoseconds of CPU time in an interval; waiting also uses CPU time
 _TIMEOUT = 0.1  # seconds
 
 
@@ -49,7 +49,7 @@ def settle() -> None:
 
 @dataclass(frozen=True)
 class Sample:
-    """The seconds that a call has measured itself, if only a part of the call counts."""
+    """Times in seconds that a call has measured, for calls of which only a part is measured."""
 
     wall: float
     cpu: float
@@ -96,9 +96,9 @@ class Series:
 def time_cases(cases: Sequence[Case], rounds: int, advance: Advance = no_progress) -> dict[str, Series]:
     """Run every case once in each round, after one round that does not count.
 
-    Each round has another random order, and each run the same sequence of orders. In a fixed order a case would always
-    follow the same one, and what that one leaves behind (cold caches, running threads) would count for it: in one
-    experiment up to a quarter of the CPU time of a connect.
+    Each round has another random order, and each run the same sequence of orders. In a fixed order, a case would always
+    follow the same one, and would be charged for its effects (cold caches, running threads). In one experiment these
+    were up to a quarter of the CPU time of a connect.
 
     The garbage collector runs between rounds only.
 

@@ -52,7 +52,7 @@ class Workload:
         return options["rounds"] or (self.quick_rounds if options["quick"] else self.rounds)
 
     def run(self, options: Mapping[str, Any], advance: Advance) -> dict[str, Any]:
-        """Measure with these command-line options; an option that is None has its default."""
+        """Measure with these command-line options; an option that is None selects its default."""
         names = [*self.shared_options, *(option.name for option in self.options)]
         given = {name: options[name] for name in names if options[name] is not None}
         return self.measure(rounds=self.choose_rounds(options), advance=advance, **given)

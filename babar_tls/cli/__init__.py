@@ -78,12 +78,12 @@ def _report(error: Exception, *, as_json: bool) -> int:
 
 
 def _silence_stdout() -> int:
-    """Redirect standard output to nothing: Python's flush at exit would fail, because its reader has closed it."""
+    """Redirect standard output to the null device, because the flush at exit would fail on the closed pipe."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):
         return READER_GONE  # not a file: nothing is flushed at exit
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, descriptor)
+    os.close(null_device)
     return READER_GONE

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(NamedTuple):
-    """An answer that is good or bad, and its text."""
+    """An answer, marked as good or bad."""
 
     good: bool
     text: str
@@ -28,7 +28,7 @@ class Fact(NamedTuple):
     """One row of the table.
 
     Attributes:
-        label: What the row is about.
+        label: The heading of the row.
         answer: Returns a backend's cell.
         depends_on_release: The answer depends on the installed releases, not only on the backend.
     """

@@ -47,7 +47,7 @@ class ServerView(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """A connection of one backend in one style as client and server describe it, or its error."""
+    """The result of a connect with one backend in one style: the reports of client and server, or the error."""
 
     backend: str
     style: str
@@ -99,7 +99,7 @@ class Refusal(NamedTuple):
 
 
 class Interception(NamedTuple):
-    """What a man in the middle can read if authentication is not bound to the channel."""
+    """The data that a man in the middle reads if authentication is not bound to the channel."""
 
     query: str
     verified: str
@@ -129,7 +129,7 @@ class Demonstration:
 
     @property
     def failures(self) -> list[str]:
-        """The unexpected results, in plain words."""
+        """The unexpected results, as messages for the user."""
         found = [
             f"{item.backend}, {item.style}: client and server do not agree, or the server was not fully verified"
             for item in self.connections
@@ -224,13 +224,13 @@ class Demonstration:
         )
 
     def _working_backends(self) -> list[str]:
-        """Return the backends without an error: the others would only fail again."""
+        """Return the backends that have connected without an error."""
         failed = {item.backend for item in self.connections if item.error}
         return [backend for backend in self.backends if backend not in failed]
 
 
 def connect(config: Config, style: str) -> tuple[float, SecurityReport, ServerView]:
-    """Connect; return the seconds and the connection as client and server describe it."""
+    """Connect; return the duration in seconds, and the reports of client and server."""
     seconds, security, row = asyncio.run(_connect_asyncio(config)) if style == "asyncio" else _connect(config)
     ssl, version, cipher, bits = row
     return seconds, security, ServerView(ssl == "t", version, cipher, None if bits is None else int(bits))
@@ -258,7 +258,7 @@ def try_connect(config: Config) -> Error | None:
 
 
 def is_same_cipher(first: str | None, second: str | None) -> bool:
-    """Return True if two names, of RFC 8446, OpenSSL or rustls, are those of one cipher suite."""
+    """Return True if two names (of RFC 8446, OpenSSL or rustls) denote the same cipher suite."""
     return first is not None and second is not None and _normalized(first) == _normalized(second)
 
 

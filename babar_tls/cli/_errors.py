@@ -49,7 +49,7 @@ class MissingExtra(Error, ImportError):
     """A package that the command needs is not installed."""
 
 
-# The first match counts. Subclasses precede their bases; AuthError precedes ServerError, as a wrong password is both.
+# The first match is used. Subclasses precede their bases; AuthError precedes ServerError, as a wrong password is both.
 _STATUSES: tuple[tuple[int, tuple[type[Error], ...]], ...] = (
     (2, (UsageError, MissingExtra, ConfigError, BackendUnavailable)),
     (5, (CertificateError,)),
@@ -108,8 +108,8 @@ def extra_needed(what: str, alternative: str = "") -> Iterator[None]:
     """Report a package that is not installed, with the extra that installs it.
 
     Args:
-        what: What needs the package.
-        alternative: What can be done instead of installing the extra ``demo``.
+        what: The feature that needs the package.
+        alternative: Another remedy than to install the extra ``demo``.
 
     Raises:
         MissingExtra: A package is not installed.
@@ -132,7 +132,7 @@ def file_error(what: str, exc: Exception) -> ConfigError:
 
 
 def require_rich() -> None:
-    """Check before the work that tables can be drawn.
+    """Check that tables can be drawn, before the command does its work.
 
     Raises:
         MissingExtra: rich is not installed.

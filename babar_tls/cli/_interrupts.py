@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Interrupts:
     """A context in which the first Ctrl-C raises `KeyboardInterrupt` and later ones are ignored.
 
-    A second Ctrl-C would interrupt the cleanup. After `defer`, only `check` raises the exception: in a callback from C,
-    with which pyOpenSSL verifies certificates, it would be printed and lost.
+    A second Ctrl-C would interrupt the cleanup. After `defer`, only `check` raises the exception,
+    because an exception in a callback from C (pyOpenSSL verifies certificates in one) would be printed and lost.
 
     Outside the main thread, or if SIGINT has another handler, the context has no effect.
     """

@@ -56,7 +56,7 @@ def render(name: str, verifiers: Iterable[tuple[str | None, str]], facts: dict[s
 
 
 def check_destination(path: str, *, force: bool) -> None:
-    """Check before the work that `path` can be written.
+    """Check that `path` can be written, before the verifiers are computed.
 
     Raises:
         UsageError: The file exists and `force` is not given, or it is not a regular file.
@@ -75,7 +75,7 @@ def check_destination(path: str, *, force: bool) -> None:
 
 @contextmanager
 def destination(path: str | None, *, force: bool) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears when it is complete, and not at all after a failure.
+    """Open a file for writing; it gets its name when it is complete, and is removed after a failure.
 
     Args:
         path: The name; only the owner can read the file. `None` for standard output.

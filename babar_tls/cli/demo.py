@@ -26,7 +26,7 @@ Required packages: pip install 'babar-tls[demo]'. The exit status is 1 if a resu
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser: it has none."""
+    """Add no arguments: this command has none."""
 
 
 def run(options: argparse.Namespace) -> int:

@@ -142,7 +142,7 @@ def _facts(options: argparse.Namespace) -> dict[str, object]:
 
 
 class _Problems:
-    """The invalid rows: the first few, and their number."""
+    """The first few invalid rows, and the number of all."""
 
     def __init__(self) -> None:
         self._first: list[Problem] = []

@@ -78,7 +78,7 @@ def _usable(document: DocumentBuilder, authority: CertificateAuthority, paramete
                 try:
                     handshake = _Handshake(get_backend(name), case, certificates[key], parameters)
                     handshake.run()
-                except Exception as exc:  # each backend has its own exceptions, and the next way can succeed
+                except Exception as exc:  # each backend has its own exceptions, and the next combination can succeed
                     failures.append(exc)
                 else:
                     found.append(handshake)
@@ -131,7 +131,7 @@ class _Handshake:
             timed(stream.receive_data, response)
         negotiated, group = stream.facts and stream.facts.group, self.case["group"]
         self.case.update(negotiated=negotiated, flights=flights)
-        # Some backends do not report the group, which is certain if one side allowed no other.
+        # Some backends do not report the group. It is known if one side allows only one group.
         is_certain = negotiated is None and self.case["chosen_by"] != "both"
         if group is not None and negotiated != group and not is_certain:
             raise ConfigError(f"{negotiated} was negotiated instead")

@@ -53,7 +53,7 @@ BULK = 96
 FLOOR_CYCLES = 32 * 4 + 2
 
 _COMPRESSIONS = 2  # of one iteration: the inner and the outer hash
-_SMALL = 500  # operations in one sample, where the clock is too coarse for one
+_SMALL = 500  # operations in one sample, because the clock is too coarse for a single one
 _PASSWORD, _SALT = b"correct horse battery staple", b"sixteen bytes ok"
 _HELPER = "compiled helper"
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..client_spec import Spec
 
 
-_WARMUP = 10  # sessions, so that modules and caches which are loaded at the first use do not count
+_WARMUP = 10  # sessions that are not measured, because the first ones load modules and fill caches
 _SPARE = 20  # connections
 
 

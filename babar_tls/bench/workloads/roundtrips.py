@@ -62,7 +62,7 @@ def measure(
 
 
 def _count(spec: Spec, config: Config, loop: Loop, rounds: int) -> dict[str, Any]:
-    """Connect once and `rounds` times more through a new proxy, which to the client is an unknown server."""
+    """Connect once and `rounds` times more through a new proxy, so that the client has no cached facts."""
     counted, reported = [], []
     with CountingProxy(config.hostaddr or config.host, config.port) as proxy:
         client = make(spec, through_port(config, proxy.port))
