@@ -55,12 +55,12 @@ class SessionBase:
 
     @property
     def config(self) -> Config:
-        """The configuration that the session was made from."""
+        """The configuration with which the session was opened."""
         return self._config
 
     @property
     def host(self) -> Host:
-        """The host that was accepted, of `config.targets`."""
+        """The host of `config.targets` to which the session is connected."""
         return self._accepted.targets[0]
 
     @property
@@ -70,17 +70,17 @@ class SessionBase:
 
     @property
     def security(self) -> SecurityReport:
-        """The report of what was negotiated and proven."""
+        """The report of the session's negotiated and verified security properties."""
         return self._security
 
     @property
     def backend_pid(self) -> int:
-        """The server process that serves this session."""
+        """The ID of the server process of this session."""
         return self._process_id
 
     @property
     def closed(self) -> bool:
-        """True if the session was closed, or broke."""
+        """True if the session was closed, or has failed."""
         return self._closed
 
     def __repr__(self) -> str:
@@ -181,7 +181,7 @@ class Copy:
     def __init__(self, exchange: Generator[Request | list[bytes], Any, None], owner: object) -> None:
         self._exchange = exchange
         self.owner = weakref.ref(owner)
-        self.items: Iterator[bytes] = iter(())  # received, and not yet handed out
+        self.items: Iterator[bytes] = iter(())  # received, and not yet returned
         self.begun = False
         self.ended = False
 
@@ -217,7 +217,7 @@ class Copy:
 
 
 class CopyIterator:
-    """The common part of the iterators over a copy. It keeps the session alive."""
+    """The common part of the iterators over a copy. An iterator keeps a reference to its session."""
 
     def __init__(self, session: SessionBase, sql: str) -> None:
         self._session = session

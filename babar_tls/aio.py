@@ -1,4 +1,4 @@
-"""`AsyncSession`: a ready connection, for asyncio."""
+"""`AsyncSession`: a session with operations for asyncio."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["AsyncSession", "connect_async"]
 
 @clears_locals
 async def connect_async(target: str | Config = "", /, **overrides: Any) -> AsyncSession:
-    """Connect from asyncio: the short form of `AsyncSession.connect`.
+    """Connect to a server and return the session: the short form of `AsyncSession.connect`.
 
     Args:
         target: A `Config`, or a libpq URI or keyword string.
@@ -39,11 +39,11 @@ async def connect_async(target: str | Config = "", /, **overrides: Any) -> Async
 
 
 class AsyncSession(SessionBase):
-    """A ready session: secured, authenticated, waiting for a query. Create one with `AsyncSession.connect`.
+    """An open session: secured, authenticated and ready for queries. Create one with `AsyncSession.connect`.
 
     It belongs to the event loop on which it was opened, and one task at a time may use it; other tasks may call
-    `cancel` and `close`. A failure that leaves the state of the conversation in doubt closes the session, and so does
-    cancelling a task that is inside a query.
+    `cancel` and `close`. A failure that leaves the state of the conversation in doubt closes the session. So does the
+    cancellation of a task during an operation.
     """
 
     _connection: AsyncioConnection
@@ -56,50 +56,50 @@ class AsyncSession(SessionBase):
     @classmethod
     @clears_locals
     async def connect(cls, config: Config) -> AsyncSession:
-        """Connect, negotiate, verify, authenticate, in a separate thread.
+        """Connect, negotiate TLS, verify the server and authenticate, in a separate thread.
 
-        Cancelling it leaves nothing behind. `Config.connect_timeout` limits all of it for each host, except that a
-        host name is looked up without a limit if no thread can be started for it.
+        Cancellation ends the attempt and closes its socket. `Config.connect_timeout` limits the time for each host.
+        Only the resolution of a host name has no limit if no thread can be started for it.
 
         Raises:
             ConfigError: A file that `config` names cannot be used.
             BackendUnavailable: The TLS library is not installed.
-            IoError: The server cannot be reached; `TimeoutError`, `TlsError`, `CertificateError` are kinds of it.
-            TargetSessionError: No host has a session as `target_session_attrs` requires it.
-            AuthError: Authentication failed, or policy forbade what the server requested.
-            ServerError: The server refused: no such database, too many connections.
-            ProtocolError: The other end is not a PostgreSQL server, or it is an attacker.
+            IoError: The server cannot be reached; subclasses are `TimeoutError`, `TlsError` and `CertificateError`.
+            TargetSessionError: No host provides the session that `target_session_attrs` requires.
+            AuthError: Authentication failed, or policy forbids the method that the server requested.
+            ServerError: The server refused the connection: no such database, too many connections.
+            ProtocolError: The peer is not a PostgreSQL server, or an attacker changed its messages.
         """
         meter = Meter(config.connect_timeout)
         ready = await connect_threads.run(lambda connect: establish(config, meter, connect), meter, _discard)
         return cls(config, ready)
 
     async def query(self, sql: str) -> list[Row]:
-        """Run SQL by the simple protocol; values are text, `None` is NULL.
+        """Run SQL with the simple query protocol. Values are text; NULL is `None`.
 
         Returns:
             The rows of the last statement that returns any.
 
         Raises:
-            ServerError: The server reported an error; the session stays usable unless it was FATAL.
+            ServerError: The server reported an error; the session stays usable unless the error is FATAL or PANIC.
             ConfigError: The text contains a NUL.
             Closed: The session is closed, or was closed by another task.
-            IoError: The connection broke; the session is closed now.
+            IoError: The connection failed; the session is closed.
             Error: The session belongs to another event loop, or was opened before a fork.
         """
         async with _Turn(self):
             return await self._connection.drive(self._query(sql))
 
     def copy_to(self, sql: str) -> AsyncIterator[bytes]:
-        """Run a ``COPY … TO STDOUT``; yield each CopyData message as the server framed it.
+        """Run a ``COPY … TO STDOUT``; yield the content of each CopyData message.
 
-        The iterator may be dropped at any time: the copy is cancelled by the next operation of the session.
+        The iterator may be dropped at any time. The next operation of the session then cancels the copy.
 
         Raises:
             ServerError: The server reported an error.
             ConfigError: The statement was not a ``COPY … TO STDOUT``.
             Closed: The session is closed, or was closed by another task.
-            IoError: The connection broke; the session is closed now.
+            IoError: The connection failed; the session is closed.
             Error: The session belongs to another event loop, or was opened before a fork.
         """
         return _CopyIterator(self, sql)
@@ -108,7 +108,7 @@ class AsyncSession(SessionBase):
     async def cancel(self) -> None:
         """Send a cancel request for the running query on a separate connection, over TLS if this session uses TLS.
 
-        If it was in time, the query fails with SQLSTATE 57014.
+        If it arrives in time, the query fails with SQLSTATE 57014.
 
         Raises:
             Error: The request could not be delivered.
@@ -116,7 +116,7 @@ class AsyncSession(SessionBase):
         await deliver_cancel_async(self._cancel_request())
 
     async def close(self) -> None:
-        """End the session and close the connection; closing twice is allowed, and nothing is raised.
+        """End the session and close the connection. It may be called again, and raises no error.
 
         An operation that runs in another task raises `Closed`.
         """
@@ -136,7 +136,7 @@ class AsyncSession(SessionBase):
 
 
 def _discard(ready: Ready) -> None:
-    """Close a session that no task has taken."""
+    """Close a connection whose task was cancelled before it received the session."""
     ready.connection.close(TERMINATE)
 
 
@@ -151,7 +151,7 @@ class _Turn:
         session._check_usable()
         if asyncio.get_running_loop() is not session._connection.loop:
             raise Error(
-                "the session belongs to another event loop, on which it was opened",
+                "the session was opened on another event loop",
                 remedy="Open a session on each event loop, or run the operation on the session's own loop.",
             )
         if session._running:
@@ -172,7 +172,7 @@ class _CopyIterator(CopyIterator, AsyncIterator[bytes]):
     async def __anext__(self) -> bytes:
         session, copy = self._session, self._copy
         while True:
-            for item in copy.items:  # one item costs no more than this; a turn is taken for each batch
+            for item in copy.items:  # fast path: only the next batch needs a turn
                 return item
             if copy.ended:
                 raise StopAsyncIteration

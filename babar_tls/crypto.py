@@ -34,7 +34,7 @@ __all__ = [
     "tls_server_end_point",
 ]
 
-_SALT_BYTES = 16  # as PostgreSQL's own verifiers
+_SALT_BYTES = 16  # as in PostgreSQL's own verifiers
 _MAX_ITERATIONS = (1 << 31) - 1
 
 
@@ -45,7 +45,7 @@ def implementation() -> str:
 
 @clears_locals
 def pbkdf2_hmac_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
-    """Compute one block (32 bytes) of PBKDF2-HMAC-SHA-256 (RFC 8018 §5.2). Release the GIL meanwhile.
+    """Compute one block (32 bytes) of PBKDF2-HMAC-SHA-256 (RFC 8018 §5.2). The GIL is released meanwhile.
 
     Raises:
         ConfigError: `password` or `salt` is not bytes, or `iterations` is not between 1 and 2³¹ - 1.
@@ -59,7 +59,7 @@ def pbkdf2_hmac_sha256(password: bytes, salt: bytes, iterations: int) -> bytes:
 
 @clears_locals
 def pbkdf2_hmac_sha256_many(jobs: Iterable[tuple[bytes, bytes, int]]) -> list[bytes]:
-    """Compute independent derivations, several at a time if the CPU supports it. Release the GIL meanwhile.
+    """Compute independent derivations, several at a time if the CPU supports it. The GIL is released meanwhile.
 
     Args:
         jobs: Password, salt and iterations of each derivation; lengths and iterations may differ.
@@ -128,7 +128,7 @@ def scram_verifiers(
         raise ConfigError("salts must not be empty: PostgreSQL does not accept a verifier with an empty salt")
     if len(salts) != len(passwords):
         raise ConfigError(
-            f"there are {len(passwords)} passwords and {len(salts)} salts", remedy="Pass a salt for each."
+            f"there are {len(passwords)} passwords and {len(salts)} salts", remedy="Pass one salt for each password."
         )
     jobs = [(saslprep(password), salt, iterations) for password, salt in zip(passwords, salts, strict=True)]
     return [
@@ -153,14 +153,14 @@ def tls_server_end_point(der: bytes) -> bytes:
 def derive_within(
     password: bytes, salt: bytes, iterations: int, seconds: float | None, cancelled: Callable[[], bool] | None = None
 ) -> ScramKeys | None:
-    """Derive keys from a prepared password, for a server that chose the iterations and may be hostile.
+    """Derive keys from a prepared password, within a time limit: a hostile server may choose the iterations.
 
     Args:
         password: The output of SASLprep.
         salt: The server's salt.
         iterations: The server's iteration count.
         seconds: The time limit, `None` for no limit.
-        cancelled: A function that is called from time to time; True ends the derivation.
+        cancelled: A function that is called repeatedly; if it returns True, the derivation ends.
 
     Returns:
         The keys, or `None` if the derivation was cancelled.

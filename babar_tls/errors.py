@@ -1,6 +1,6 @@
-"""The error classes. The class states which side or part failed; the attributes have the details.
+"""The error classes. The class states what failed; the attributes contain the details.
 
-The tree::
+The hierarchy::
 
 Error:
      ├─ ConfigError (ValueError)              the configuration is invalid or contradicts itself
@@ -166,7 +166,7 @@ class Unreachable(IoError):
 
 
 class TimeoutError(IoError, builtins.TimeoutError):  # noqa: A001 - the builtin is a base: `except TimeoutError` works
-    """`connect_timeout` has passed; the message has the phase."""
+    """`connect_timeout` has passed; the message names the phase."""
 
 
 class Closed(IoError):
@@ -245,7 +245,7 @@ class ServerError(Error):
     """The server reported an error (ErrorResponse).
 
     The attributes hold the server's text as it was sent. A server that is not authenticated may send anything: control
-    characters, forged lines of a log. In `str(error)` such characters are escaped and long texts are cut.
+    characters, forged log lines. In `str(error)` such characters are escaped and long texts are cut.
 
     Attributes:
         severity: ``FATAL``, ``ERROR`` or ``PANIC``.
@@ -253,7 +253,7 @@ class ServerError(Error):
         message: The server's primary message.
         detail: Its detail, or `None`.
         hint: Its hint, or `None`.
-        position: Where in the query, counted in characters from 1, or `None`.
+        position: The position of the error in the query, counted in characters from 1, or `None`.
     """
 
     def __init__(self, fields: Mapping[str, str], *, remedy: str | None = None) -> None:

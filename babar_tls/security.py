@@ -15,19 +15,19 @@ __all__ = ["SecurityReport"]
 
 @dataclass(frozen=True, kw_only=True)
 class SecurityReport:
-    """The security properties of a session. Every field is a fact of this connection, not of its configuration.
+    """The security properties of a session. The fields describe this connection, not its configuration.
 
     Attributes:
-        tls: Whether the connection is encrypted.
+        tls: True if the connection is encrypted.
         backend: The name of the TLS backend, `None` without TLS.
         backend_version: The version of the TLS backend.
         tls_version: ``TLSv1.2`` or ``TLSv1.3``.
         cipher: The cipher suite, in the backend's spelling.
         group: The key-exchange group, `None` if the backend does not report it.
         alpn: The protocol selected by ALPN.
-        negotiation: How TLS began: ``postgres`` (SSLRequest) or ``direct``.
+        negotiation: The start of TLS: ``postgres`` (SSLRequest) or ``direct``.
         server_name: The name that was sent and, with `verified` ``full``, verified.
-        verified: The verification of the certificate: ``full``, ``ca`` or ``none``.
+        verified: The extent to which the certificate was verified: ``full``, ``ca`` or ``none``.
         pin: The pinned fingerprint that the certificate matches, `None` without pins.
         trusted_roots: The sources of the trusted roots: files, directories, ``truststore``, and the setting that
             names them; empty if nothing was verified, or the backend does not report them.
@@ -40,7 +40,7 @@ class SecurityReport:
         channel_binding_type: The type of channel binding, `None` without channel binding.
         channel_binding_hash: The hash function of ``tls-server-end-point``.
         scram_iterations: The number of PBKDF2 iterations that the server requires.
-        server_authenticated: Whether the server's SCRAM signature proved that it has the password's verifier.
+        server_authenticated: True if the server's SCRAM signature proved that it has the password's verifier.
         round_trips: The number of network round trips until the session was ready, including TCP.
         timings: Seconds by phase: ``resolve``, ``tcp``, ``negotiate``, ``tls``, ``auth``, ``ready``.
     """

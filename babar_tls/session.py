@@ -1,4 +1,4 @@
-"""`Session`: a ready connection, blocking."""
+"""`Session`: a session with blocking operations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 @clears_locals
 def connect(target: str | Config = "", /, **overrides: Any) -> Session:
-    """Connect, blocking: the short form of `Session.connect`.
+    """Connect to a server and return the session: the short form of `Session.connect`.
 
     Args:
         target: A `Config`, or a libpq URI or keyword string.
@@ -40,7 +40,7 @@ def connect(target: str | Config = "", /, **overrides: Any) -> Session:
 
 
 class Session(SessionBase):
-    """A ready session: secured, authenticated, waiting for a query. Create one with `Session.connect`.
+    """An open session: secured, authenticated and ready for queries. Create one with `Session.connect`.
 
     One thread at a time may use it. `cancel` and `close` may be called from other threads and from signal handlers. A
     failure that leaves the state of the conversation in doubt closes the session.
@@ -58,47 +58,47 @@ class Session(SessionBase):
     @classmethod
     @clears_locals
     def connect(cls, config: Config) -> Session:
-        """Connect, negotiate, verify, authenticate.
+        """Connect, negotiate TLS, verify the server and authenticate.
 
-        `Config.connect_timeout` limits all of it for each host, except that a host name is looked up without a limit if
-        no thread can be started for it.
+        `Config.connect_timeout` limits the time for each host. Only the resolution of a host name has no limit if no
+        thread can be started for it.
 
         Raises:
             ConfigError: A file that `config` names cannot be used.
             BackendUnavailable: The TLS library is not installed.
-            IoError: The server cannot be reached; `TimeoutError`, `TlsError`, `CertificateError` are kinds of it.
-            TargetSessionError: No host has a session as `target_session_attrs` requires it.
-            AuthError: Authentication failed, or policy forbade what the server requested.
-            ServerError: The server refused: no such database, too many connections.
-            ProtocolError: The other end is not a PostgreSQL server, or it is an attacker.
+            IoError: The server cannot be reached; subclasses are `TimeoutError`, `TlsError` and `CertificateError`.
+            TargetSessionError: No host provides the session that `target_session_attrs` requires.
+            AuthError: Authentication failed, or policy forbids the method that the server requested.
+            ServerError: The server refused the connection: no such database, too many connections.
+            ProtocolError: The peer is not a PostgreSQL server, or an attacker changed its messages.
         """
         return cls(config, establish(config, Meter(config.connect_timeout), BlockingConnection))
 
     def query(self, sql: str) -> list[Row]:
-        """Run SQL by the simple protocol; values are text, `None` is NULL.
+        """Run SQL with the simple query protocol. Values are text; NULL is `None`.
 
         Returns:
             The rows of the last statement that returns any.
 
         Raises:
-            ServerError: The server reported an error; the session stays usable unless it was FATAL.
+            ServerError: The server reported an error; the session stays usable unless the error is FATAL or PANIC.
             ConfigError: The text contains a NUL.
             Closed: The session is closed, or was closed by another thread.
-            IoError: The connection broke; the session is closed now.
+            IoError: The connection failed; the session is closed.
             Error: The session was opened before a fork.
         """
         return self._take_turn(self._query(sql))
 
     def copy_to(self, sql: str) -> Iterator[bytes]:
-        """Run a ``COPY … TO STDOUT``; yield each CopyData message as the server framed it.
+        """Run a ``COPY … TO STDOUT``; yield the content of each CopyData message.
 
-        The iterator may be dropped at any time: the copy is cancelled by the next operation of the session.
+        The iterator may be dropped at any time. The next operation of the session then cancels the copy.
 
         Raises:
             ServerError: The server reported an error.
             ConfigError: The statement was not a ``COPY … TO STDOUT``.
             Closed: The session is closed, or was closed by another thread.
-            IoError: The connection broke; the session is closed now.
+            IoError: The connection failed; the session is closed.
             Error: The session was opened before a fork.
         """
         return _CopyIterator(self, sql)
@@ -107,7 +107,7 @@ class Session(SessionBase):
     def cancel(self) -> None:
         """Send a cancel request for the running query on a separate connection, over TLS if this session uses TLS.
 
-        If it was in time, the query fails with SQLSTATE 57014.
+        If it arrives in time, the query fails with SQLSTATE 57014.
 
         Raises:
             Error: The request could not be delivered.
@@ -116,7 +116,7 @@ class Session(SessionBase):
         deliver_cancel(request, Meter(request.config.connect_timeout))
 
     def close(self) -> None:
-        """End the session and close the connection; closing twice is allowed, and nothing is raised.
+        """End the session and close the connection. It may be called again, and raises no error.
 
         An operation that runs in another thread, or that a signal handler has interrupted, raises `Closed`.
         """
@@ -140,10 +140,11 @@ class Session(SessionBase):
         self.close()
 
     def _take_turn(self, operation: Exchange[_T]) -> _T:
-        """Run one operation at a time; close the session after what leaves the conversation in doubt, such as Ctrl-C.
+        """Run an operation if none is running. Close the session if it leaves the state of the conversation in doubt.
 
-        Interrupts may come at any moment: right after `acquire`, before there is an owner, and while another interrupt
-        is handled. So the conversation is in doubt until the opposite is known.
+        An interrupt (Ctrl-C) has this effect. It may be raised at any point: right after `acquire`, before `_owner` is
+        set, and while another interrupt is handled. So the session is closed unless the operation is known to be
+        complete.
         """
         self._check_usable()
         this_thread = threading.get_ident()
@@ -176,7 +177,7 @@ class Session(SessionBase):
                         self._owner = None
                     finally:
                         self._lock.release()
-                    if self._closed:  # another thread may have closed it, which could not own the connection
+                    if self._closed:  # perhaps by another thread, which could not get the lock
                         self.close()
         return result
 
@@ -187,7 +188,7 @@ class _CopyIterator(CopyIterator, Iterator[bytes]):
     def __next__(self) -> bytes:
         session, copy = self._session, self._copy
         while True:
-            for item in copy.items:  # one item costs no more than this; a turn is taken for each batch
+            for item in copy.items:  # fast path: only the next batch needs a turn
                 return item
             if copy.ended or not session._take_turn(session._more(copy)):
                 raise StopIteration

@@ -1,1 +1,1 @@
-"""Explanations in plain words: the consequences of a configuration, its weaknesses and those of a connection."""
+"""Explanations of the consequences and weaknesses of a configuration, and of the weaknesses of a connection."""

@@ -1,7 +1,7 @@
 """Changes of a connection string that remove its weaknesses.
 
 A later parameter of a string replaces an earlier one with the same name, and the string overrides a service file and
-environment variables. So a change is an addition at the end of the string, or a parameter to remove.
+environment variables. So a change appends parameters to the string, or removes parameters from it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _TryValues: TypeAlias = Callable[[Mapping[str, str]], Config | None]
 
 _URI = re.compile("postgres(ql)?://(?:[^@/]*@)?")
-#: With one of these, which have no libpq equivalent, sslmode has no effect or only a part of it.
+#: Keywords that libpq does not have. If one of them is set, sslmode has no effect or only a part of its effect.
 _OWN_TLS_KEYWORDS = {"tls_mode", "tls_verify", "tls_fallback", "tls_root_cert_path", "tls_default_roots"}
 
 
@@ -58,8 +58,8 @@ def find_changes(conninfo: str, config: Config, *, allow_files: bool = True) -> 
 
     Args:
         conninfo: The connection string.
-        config: What it means.
-        allow_files: As of `Config.from_conninfo`.
+        config: The configuration that results from it.
+        allow_files: See `Config.from_conninfo`.
     """
     settings = resolve(conninfo, allow_files=allow_files)
     own = parse(conninfo)
@@ -71,7 +71,7 @@ def find_changes(conninfo: str, config: Config, *, allow_files: bool = True) -> 
             changed = try_values(parameters)
             if changed is None or weakness in find_weaknesses(changed):
                 values = {}
-        # An empty value counts as not given. It is added where a service file may contain the parameter too.
+        # An empty value has the effect of a missing parameter. Removal is not enough if a service file may set it too.
         is_removable = "service" not in settings
         remove = [keyword for keyword, value in values.items() if is_removable and keyword in own and not value]
         add = {keyword: value for keyword, value in values.items() if keyword not in remove}
@@ -135,7 +135,7 @@ def _binding(config: Config, settings: Mapping[str, Setting], try_values: _TryVa
 
 
 def _changed(conninfo: str, allow_files: bool, values: Mapping[str, str]) -> Config | None:
-    """Return the `Config` of the string with these values at its end, `None` if it is refused."""
+    """Return the `Config` of the string with these values at its end, None if it is refused."""
     separator = " "
     authority = _URI.match(conninfo)
     if authority:
@@ -143,7 +143,7 @@ def _changed(conninfo: str, allow_files: bool, values: Mapping[str, str]) -> Con
         separator = "?" if not has_query else "" if conninfo.endswith(("?", "&")) else "&"
     changed = f"{conninfo}{separator}{written_like(conninfo, values)}"
     try:
-        # If a keyword string ends in "=" or a backslash, what follows becomes a part of its last value.
+        # If a keyword string ends in "=" or a backslash, the added text becomes a part of its last value.
         if parse(changed) != {**parse(conninfo), **values}:
             return None
         return Config.from_conninfo(changed, allow_files=allow_files)

@@ -1,4 +1,4 @@
-"""A live connection's `SecurityReport` in plain words."""
+"""Descriptions and warnings for the `SecurityReport` of a connection."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _ADVICE = {Remedy.VERIFY: "Use sslmode=verify-full.", Remedy.BIND: "Use channel_
 
 
 def describe_verification(security: SecurityReport) -> str:
-    """Return what was verified of the server's certificate."""
+    """Describe the verification of the server's certificate."""
     if security.verified == "full":
         return f"certificate chain and name {security.server_name} verified"
     return "certificate chain verified, name not verified" if security.verified == "ca" else "not verified"
 
 
 def describe_binding(security: SecurityReport) -> str:
-    """Return the channel binding that authentication used."""
+    """Describe the channel binding of the authentication."""
     if not security.channel_bound:
         return "not bound"
     return ", ".join(filter(None, (f"bound with {security.channel_binding_type}", security.channel_binding_hash)))
@@ -57,7 +57,7 @@ def _authentication_warnings(security: SecurityReport, *, local: bool) -> list[s
         return [f"The password itself was sent to the server, {how}: use scram-sha-256 in pg_hba.conf."]
     if iterations is not None and iterations < _MIN_ITERATIONS:
         return [
-            f"The server uses only {iterations} SCRAM iterations, so that a stolen verifier is cheap to attack: set "
+            f"The server uses only {iterations} SCRAM iterations, which makes guesses at a stolen verifier fast: set "
             f"scram_iterations to {_MIN_ITERATIONS} or more, then set the password again."
         ]
     return []

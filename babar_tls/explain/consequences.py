@@ -109,7 +109,9 @@ _MODES = {
     TlsMode.PREFER: "If the server offers TLS; otherwise everything is sent in plain text.",
     TlsMode.REQUIRE: "Always: without TLS the connection fails.",
 }
-_FALLBACK = "If the server offers TLS; in plain text if it offers none, if TLS fails or if the server refuses."
+_FALLBACK = (
+    "If the server offers TLS; in plain text if it does not, if TLS fails or if the server refuses the connection."
+)
 
 
 def _encryption(config: Config) -> str:
@@ -129,7 +131,7 @@ def _backend(config: Config) -> str:
 
 
 def _backend_fault(config: Config) -> str:
-    """Return why the backend cannot be used, an empty text if it can.
+    """Return the reason why the backend cannot be used; an empty text if it can be used.
 
     Raises:
         BackendUnavailable: The backend's name is unknown.
@@ -147,7 +149,7 @@ def _backend_fault(config: Config) -> str:
 
 
 def _lacks(config: Config, capabilities: Capabilities) -> Iterator[str]:
-    """Yield what the configuration requires and the backend cannot do."""
+    """Yield the features that the configuration requires and the backend does not support."""
     yield from (lack.what for lack in lacks(config.tls_parameters, capabilities))
     unproven = config.tls_verify is TlsVerify.NONE and not capabilities.unverified_proven
     if config.tls_pins and unproven:
@@ -219,7 +221,7 @@ def _credentials(config: Config) -> str:
 
 
 def _from_file(config: Config, path: str) -> str:
-    """Return whether the password file has a password; a file that would cause a log entry is not opened."""
+    """Describe the password from the password file. A file that would cause a log entry is not opened."""
     try:
         mode = Path(path).stat().st_mode
     except (OSError, ValueError):

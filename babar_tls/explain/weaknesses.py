@@ -22,7 +22,7 @@ class Remedy(Enum):
 
 
 class Weakness(NamedTuple):
-    """A weakness in plain words; `remedy` is `None` where no parameter removes it."""
+    """A weakness, described for users; `remedy` is `None` if no parameter removes it."""
 
     text: str
     remedy: Remedy | None
@@ -40,16 +40,17 @@ def find_weaknesses(config: Config) -> list[Weakness]:
     if config.channel_binding is not ChannelBinding.REQUIRE and (password or is_allowed(config, "scram-sha-256")):
         found.append(_binding_weakness(config))
     if config.tls_key_log_path is not None:
-        text = f"TLS secrets are written to {config.tls_key_log_path}: every reader of it can decrypt the connection."
+        path = config.tls_key_log_path
+        text = f"TLS secrets are written to {path}: everyone who can read this file can decrypt the connection."
         found.append(Weakness(text, Remedy.NO_KEY_LOG))
     return [weakness for weakness in found if weakness]
 
 
 def certificate_weakness(verify: TlsVerify, *, bound: bool) -> Weakness | None:
-    """Return what is weak where TLS verifies no more than `verify` of the server's certificate.
+    """Return the weakness of a connection whose certificate is verified to the extent of `verify`; None for FULL.
 
     Args:
-        verify: What is verified.
+        verify: The extent of the verification.
         bound: Authentication is bound to the TLS channel.
     """
     if verify is TlsVerify.FULL:
@@ -87,7 +88,7 @@ def _password_weakness(config: Config) -> Weakness | None:
     elif is_allowed(config, "md5") and not is_always_proven(config):
         text = "A server that is not verified can request an MD5 digest of the password, which allows guesses at it."
     elif is_allowed(config, "none") and config.tls_client_cert is None:
-        text = "A server that requests no authentication, and so proves nothing itself, is accepted."
+        text = "A server that requests no authentication, and therefore does not prove its identity, is accepted."
     else:
         return None
     return Weakness(text, Remedy.REQUIRE_SCRAM)

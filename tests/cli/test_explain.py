@@ -92,7 +92,7 @@ def test_output_hides_secrets_and_defaults(cli: Callable[..., Outcome]) -> None:
         (
             "host=h sslmode=prefer",
             "Encryption",
-            "in plain text if it offers none, if TLS fails or if the server refuses",
+            "in plain text if it does not, if TLS fails or if the server refuses the connection",
         ),
         ("host=h", "Encryption", "Always"),
         ("host=/run/postgresql", "Encryption", "does not leave this machine"),
