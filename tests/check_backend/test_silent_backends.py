@@ -64,12 +64,12 @@ def test_unproven_certificate_gets_no_channel_binding(
     config: Config, server: ScramServer, verify: TlsVerify, caplog: pytest.LogCaptureFixture
 ) -> None:
     unproven = config.replace(tls_verify=verify)
-    with pytest.raises(ChannelBindingUnsupported, match="proof that the server has the key"):
+    with pytest.raises(ChannelBindingUnsupported, match="proof that the server has the private key"):
         Session.connect(unproven.replace(channel_binding="require"))
     with Session.connect(unproven.replace(channel_binding="prefer")) as session:
         assert session.security.channel_binding_type is None
     assert [login.gs2_flag for login in server.logins] == ["n"]
-    assert "has the key" in caplog.text
+    assert "has the private key" in caplog.text
 
 
 def test_unproven_certificate_matches_no_pin(
@@ -77,7 +77,7 @@ def test_unproven_certificate_matches_no_pin(
 ) -> None:
     certificate = authority.issue("localhost")
     pin = f"sha256:{hashlib.sha256(certificate.der).hexdigest()}"
-    with pytest.raises(ConfigError, match="proof that the server has the key"):
+    with pytest.raises(ConfigError, match="proof that the server has the private key"):
         Session.connect(config.replace(tls_verify=TlsVerify.NONE, tls_pins=(pin,)))
     assert server.logins == []
 
