@@ -65,9 +65,10 @@ def _how_to_remove(char: str) -> str:
     return "Remove it: conninfo.strip()." if char.isspace() else "Remove this invisible character."
 
 
-def is_pasted(host: str) -> bool:
-    """Return True if a host name contains characters that copying or quoting may add."""
-    return _NOT_IN_A_HOST.search(host) is not None
+def pasted_character(host: str) -> str | None:
+    """Return the first character of a host name that copying or quoting may have added; None for a socket directory."""
+    found = None if host.startswith(("/", "@")) else _NOT_IN_A_HOST.search(host)
+    return None if found is None else found[0]
 
 
 def check_host(host: str) -> None:
@@ -76,10 +77,10 @@ def check_host(host: str) -> None:
     Raises:
         ConfigError: The name contains such a character.
     """
-    found = _NOT_IN_A_HOST.search(host)
-    if found is not None:
+    character = pasted_character(host)
+    if character is not None:
         raise ConfigError(
-            f"unexpected character U+{ord(found[0]):04X} in host",
+            f"unexpected character U+{ord(character):04X} in host",
             remedy="Remove it; quote values of a keyword string with ' only.",
         )
 

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .foreign_syntax import is_pasted
+from .foreign_syntax import pasted_character
 from .keywords import LIBPQ, OWN
 from .syntax import quote
 
@@ -53,15 +53,13 @@ def format_conninfo(hosts: tuple[Host, ...], fields: Mapping[str, Any], defaults
     for host in hosts:
         if "," in host.host or "," in (host.hostaddr or ""):
             raise _unwritable("host", "contains a comma")
-        if not host.is_unix_socket and is_pasted(host.host):
+        if pasted_character(host.host) is not None:
             raise _unwritable("host", "contains a quote, a space or an invisible character")
     pairs = {
         "host": ",".join(host.host for host in hosts),
-        "hostaddr": ",".join(host.hostaddr or "" for host in hosts),
+        "hostaddr": ",".join(host.hostaddr or "" for host in hosts) if any(host.hostaddr for host in hosts) else "",
         "port": ",".join(str(host.port) for host in hosts),
     }
-    if not any(host.hostaddr for host in hosts):
-        pairs["hostaddr"] = ""
     for name, value in fields.items():
         if name in _ALWAYS or value != defaults[name]:
             pairs[_WRITTEN_AS[name]] = _format(name, value)

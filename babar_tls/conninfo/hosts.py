@@ -55,8 +55,7 @@ def read_hosts(settings: Mapping[str, Setting]) -> dict[str, Field]:
     hosts = []
     for name, address, text in zip(names, addresses, ports, strict=True):
         port = integer(given["port"], text, PORTS) if text else _DEFAULT.port
-        if not name.startswith(("/", "@")):
-            check_host(name)
+        check_host(name)
         hosts.append(Host(name or address or _default_host(port), port, address or None))
     first = hosts[0]
     fields = {name: Field.by(setting, getattr(first, name)) for name, setting in given.items()}

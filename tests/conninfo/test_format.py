@@ -24,7 +24,7 @@ from babar_tls.config import (
 )
 from babar_tls.config.enums import AUTH_METHODS, CHANNEL_BINDING_TYPES
 from babar_tls.conninfo import paths
-from babar_tls.conninfo.foreign_syntax import is_pasted
+from babar_tls.conninfo.foreign_syntax import pasted_character
 from babar_tls.conninfo.keywords import KEYWORDS, LIBPQ
 from babar_tls.errors import ConfigError
 
@@ -40,7 +40,7 @@ WORD = TEXT.filter(bool)
 NAME = (
     WORD.map(lambda text: text.replace(",", ""))
     .map(lambda text: text[:1] + text[1:].replace("@", ""))
-    .filter(lambda text: text and (text.startswith(("/", "@")) or not is_pasted(text)))
+    .filter(lambda text: text and pasted_character(text) is None)
 )
 PATH = st.one_of(WORD, WORD.map(lambda text: "/" + text), st.just("/r\udcff"), st.just("token:key"), st.just("system"))
 ADDRESS = st.none() | st.ip_addresses().map(str)
@@ -207,6 +207,7 @@ def test_string_of_defaults_contains_every_field() -> None:
         ({"password": "it's \\"}, [r"password='it\'s \\'"]),
         ({"connect_timeout": None}, ["connect_timeout=0"]),
         ({"connect_timeout": 2.5}, ["connect_timeout=2.5"]),
+        ({"host": "@a;", "hostaddr": "192.0.2.7"}, ["host='@a;'", "hostaddr=192.0.2.7"]),
         ({"tls_mode": "disable"}, ["tls_mode=disable"]),
         ({"tls_root_cert_path": "/r", "tls_default_roots": False}, ["tls_root_cert_path=/r", "tls_default_roots=0"]),
         ({"tls_client_cert": "/c", "tls_client_key": "t:k"}, ["tls_client_cert=/c", "tls_client_key=t:k"]),
