@@ -34,7 +34,7 @@ def options() -> dict[str, object]:
     if WANTED == "0":
         return {}
     try:
-        import cffi  # noqa: F401
+        import cffi  # noqa: F401 - only to see if it is installed
     except ImportError:
         if WANTED == "require":
             raise

@@ -39,7 +39,7 @@ def make(kind: type[Error]) -> Error:
         options["reason"] = "expired"
     elif issubclass(kind, IoError):
         options["errno"] = 111
-    return kind(FIELDS if issubclass(kind, ServerError) else "no", **options)  # type: ignore[arg-type]
+    return kind(FIELDS if issubclass(kind, ServerError) else "no", **options)
 
 
 @pytest.mark.parametrize("kind", CLASSES)

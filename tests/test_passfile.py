@@ -116,7 +116,7 @@ def test_file_with_owner_access_only_is_used(mode: int, tmp_path: Path) -> None:
 def test_directory_and_pipe_are_ignored(make: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Opening a pipe does not block."""
     path = tmp_path / "pgpass"
-    make(path, 0o600)  # type: ignore[operator]
+    make(path, 0o600)
     with caplog.at_level(logging.WARNING, "babar_tls"):
         assert find_password(str(path), *CONNECTION) is None
     assert f'password file "{path}" is not a plain file' in caplog.text
@@ -201,7 +201,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture, path: str) -> str:
 
 def test_huge_file_is_read_up_to_a_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "pgpass", b"*:*:*:nobody:pw\n" * 1000)
-    with open(path, "r+b") as file:  # noqa: PTH123
+    with open(path, "r+b") as file:  # noqa: PTH123 - the path is a str
         file.truncate(3 << 30)
     tracemalloc.start()
     try:

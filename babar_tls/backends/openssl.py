@@ -209,7 +209,7 @@ class _Stream(TlsStream):
 def _fips() -> bool | None:
     """Return the FIPS mode that `cryptography` reports; None for versions that do not report it."""
     try:
-        from cryptography.hazmat.bindings._rust import openssl  # noqa: PLC0415
+        from cryptography.hazmat.bindings._rust import openssl  # noqa: PLC0415 - an optional package
 
         return bool(openssl.is_fips_enabled())
     except (ImportError, AttributeError):

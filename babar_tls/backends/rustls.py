@@ -219,7 +219,7 @@ def _decrypted(identity: Identity) -> Identity:
     if identity.password is None or find_spec("cryptography") is None:
         return identity
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - optional
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an optional package
 
     try:
         key = serialization.load_pem_private_key(identity.key, identity.password)

@@ -279,7 +279,7 @@ def md5_digest(user: bytes, password: bytes, salt: bytes) -> bytes:
     """
     try:
         inner = hashlib.new("md5", password + user).hexdigest().encode()  # noqa: S324 - the protocol requires it
-        return b"md5" + hashlib.new("md5", inner + salt).hexdigest().encode()  # noqa: S324
+        return b"md5" + hashlib.new("md5", inner + salt).hexdigest().encode()  # noqa: S324 - the protocol requires MD5
     except ValueError as exc:
         raise UnsupportedAuth(
             "server requested an md5 password, and this Python has no MD5 (FIPS mode?)",

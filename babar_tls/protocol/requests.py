@@ -90,8 +90,8 @@ class Inbox(Protocol):
 
     # The methods are documented in `MessageReader`.
 
-    def space(self) -> memoryview: ...  # noqa: D102
-    def received(self, count: int) -> None: ...  # noqa: D102
+    def space(self) -> memoryview: ...  # noqa: D102 - documented in `MessageReader`
+    def received(self, count: int) -> None: ...  # noqa: D102 - documented in `MessageReader`
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def hashed_paths(folder: str, infix: str = "r?") -> list[str]:
     hashed = re.compile(rf"[0-9a-fA-F]{{8}}\.{infix}[0-9]+")
     return [
         os.path.join(folder, name)  # noqa: PTH118 - paths are strings here
-        for name in sorted(os.listdir(folder))  # noqa: PTH208
+        for name in sorted(os.listdir(folder))  # noqa: PTH208 - names suffice, without a Path for each
         if hashed.fullmatch(name)
     ]
 

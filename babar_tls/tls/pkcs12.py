@@ -24,7 +24,7 @@ def read_pkcs12(data: bytes, name: str, password: Callable[[], bytes]) -> tuple[
     """
     try:
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - optional
-        from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: PLC0415 - an optional package
     except ImportError as exc:
         raise ConfigError(
             f'could not read certificate file "{name}": PKCS #12 requires the package cryptography',

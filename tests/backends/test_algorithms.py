@@ -42,7 +42,7 @@ def test_tls_12_suite_is_the_only_one_offered(
     usable = [code for code in offer.ciphers if code >> 8 != 0x13]  # those of TLS 1.3 mean nothing in a 1.2 hello
     assert (offer.versions, usable) == (("TLSv1.2",), [0xC030])
     pair = Pair(backend, asked, NAME, authority.issue(NAME, key="rsa2048")).handshake()
-    assert pair.server.cipher()[:2] == ("ECDHE-RSA-AES256-GCM-SHA384", "TLSv1.2")  # type: ignore[index]
+    assert pair.server.cipher()[:2] == ("ECDHE-RSA-AES256-GCM-SHA384", "TLSv1.2")
 
 
 def test_tls_13_suite_is_the_only_one_offered_or_refused(
@@ -185,7 +185,7 @@ def test_config_accepts_strings_and_sequences() -> None:
 def test_config_refuses_classes_of_suites(field: str, value: object) -> None:
     """An expression of OpenSSL for many suites is not definite. Each suite must be named."""
     with pytest.raises(ConfigError, match=field):
-        Config(user="app", **{field: value})  # type: ignore[arg-type]
+        Config(user="app", **{field: value})
 
 
 def test_suites_of_one_version_exclude_the_other_version() -> None:
@@ -198,7 +198,7 @@ def test_suites_of_one_version_exclude_the_other_version() -> None:
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl program is not installed")
 def test_openssl_names_are_those_of_openssl() -> None:
     """IANA's names of all suites for servers with RSA and ECDSA certificates."""
-    listed = subprocess.run(  # noqa: S603
+    listed = subprocess.run(  # noqa: S603 - a program that this test names
         [shutil.which("openssl"), "ciphers", "-stdname", "-v", "ALL"], check=True, capture_output=True, text=True
     ).stdout
     compared = 0

@@ -40,7 +40,7 @@ def _issued_by_a_leaf(authority: CertificateAuthority) -> ServerCertificate:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    impostor._key = load_pem_private_key(leaf.private_key_pem, None)  # type: ignore[assignment]
+    impostor._key = load_pem_private_key(leaf.private_key_pem, None)
     impostor._certificate = x509.load_der_x509_certificate(leaf.der)
     forged = impostor.issue(NAME)
     return dataclasses.replace(forged, certificate_pem=forged.certificate_pem + leaf.certificate_pem)
@@ -211,7 +211,7 @@ def _with_san(authority: CertificateAuthority, *names: Any) -> ServerCertificate
         if extension.oid != x509.SubjectAlternativeName.oid:
             builder = builder.add_extension(extension.value, extension.critical)
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    certificate = builder.sign(authority._key, hashes.SHA256())  # type: ignore[arg-type]
+    certificate = builder.sign(authority._key, hashes.SHA256())
     pem = certificate.public_bytes(Encoding.PEM)
     return dataclasses.replace(template, certificate_pem=pem, der=certificate.public_bytes(Encoding.DER))
 

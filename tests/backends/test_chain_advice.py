@@ -118,13 +118,13 @@ def test_expired_root_is_not_named_if_its_successor_is_trusted(backend: str, tmp
     builder = x509.CertificateBuilder(
         renewed.issuer,
         renewed.subject,
-        renewed.public_key(),  # type: ignore[arg-type]
+        renewed.public_key(),
         x509.random_serial_number(),
         NOW - 9 * DAY,
         NOW - DAY,
         list(renewed.extensions),
     )
-    old = builder.sign(root._key, hashes.SHA256()).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
+    old = builder.sign(root._key, hashes.SHA256()).public_bytes(Encoding.PEM)
     error = rejected(backend, root.issue(NAME, **PAST), tmp_path / "root.crt", old + root.root_pem)
     assert error.reason == "expired"
     assert "not at fault" not in str(error)

@@ -179,9 +179,9 @@ def test_password_may_be_text_bytes_or_a_callable(
     encrypted = client.private_key(**FORMS[form])
     common = {"certificate": client.certificate_pem, "root": client.root_pem}
     for password in (PASSWORD, PASSWORD.decode(), ask):
-        presented(backend, parameters, server, **common, key=encrypted, password=password)  # type: ignore[arg-type]
+        presented(backend, parameters, server, **common, key=encrypted, password=password)
     assert asked == [1]
-    presented(backend, parameters, server, **common, key=client.private_key_pem, password=ask)  # type: ignore[arg-type]
+    presented(backend, parameters, server, **common, key=client.private_key_pem, password=ask)
     assert asked == [1]
 
 
@@ -342,12 +342,12 @@ def test_no_file_and_no_descriptor_remains(  # noqa: PLR0917 - fixtures
             genuine(path, missing_ok=missing_ok)
 
         monkeypatch.setattr(memory_files.Path, "unlink", unlink)
-    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0  # noqa: PTH208
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0  # noqa: PTH208 - only the number of names is needed
     chosen = dataclasses.replace(parameters, alpn=("postgresql", str(memory)))
     source = {"certificate": client.certificate_pem, "key": client.private_key_pem}
     assert presented("stdlib", chosen, server, client.root_pem, **source) == client.der
     refused("stdlib", chosen, certificate=client.certificate_pem, key=server.private_key_pem)
-    after = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0  # noqa: PTH208
+    after = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0  # noqa: PTH208 - only the number of names is needed
     assert after == before
     assert list(tmp_path.iterdir()) == []
     assert set(modes) == (set() if memory else {0o600})

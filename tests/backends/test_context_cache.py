@@ -144,7 +144,7 @@ def test_environment_that_changes_while_a_context_is_built_is_noticed(
     parameters = TlsParameters(root_cert_path=str(unrelated))
     genuine, calls = os.environ.get, []
 
-    class Environment(dict):  # type: ignore[type-arg]
+    class Environment(dict):
         def get(self, name: str, default: str | None = None) -> str | None:
             value = genuine(name, default)
             if name == variable and disturbed.times == 0 and not calls:

@@ -140,7 +140,7 @@ def test_revoked_certificate_is_refused_with_every_form_of_list(
     path = tmp_path / "01234567.r0"
     old, new = older_list(authority), authority.revocation_list([server])
     where = {"crl_path": str(path)} if place == "file" else {"crl_dir": str(tmp_path)}
-    chosen = dataclasses.replace(parameters, **where)  # type: ignore[arg-type]
+    chosen = dataclasses.replace(parameters, **where)
     for first, second in ((old, new), (new, old)):
         path.write_bytes(join(first, second))
         if good:
@@ -171,7 +171,7 @@ def test_file_without_a_list_is_refused(
     (tmp_path / "01234567.r0").write_bytes(pem)
     path.write_bytes({"DER": der, "empty": b"", "a certificate": authority.root_pem}[content])
     where = {"crl_path": str(path)} if place == "file" else {"crl_dir": str(tmp_path)}
-    error = wrap(backend, dataclasses.replace(parameters, **where))  # type: ignore[arg-type]
+    error = wrap(backend, dataclasses.replace(parameters, **where))
     assert f'list file "{path}": ' in error.message
     assert "is DER" in error.message or content != "DER"
 

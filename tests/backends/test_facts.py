@@ -82,7 +82,7 @@ def test_certificates_are_reported_as_they_were_sent(
 def test_certificate_of_every_key_type_is_verified_and_reported(
     backend: str, key: str, parameters: TlsParameters, authority: CertificateAuthority
 ) -> None:
-    certificate = authority.issue(NAME, key=key)  # type: ignore[arg-type]
+    certificate = authority.issue(NAME, key=key)
     assert Pair(backend, parameters, NAME, certificate).handshake().client.facts.peer_certificate == certificate.der
 
 

@@ -132,7 +132,7 @@ class World:
         builder = made_of._valid(builder, None, None, days=300)
         builder = builder.add_extension(x509.BasicConstraints(True, None), True)
         builder = builder.add_extension(self.other._authority_key_identifier(), False)
-        signed = builder.sign(self.other._key, hashes.SHA256())  # type: ignore[arg-type]
+        signed = builder.sign(self.other._key, hashes.SHA256())
         return signed.public_bytes(serialization.Encoding.PEM)
 
     def limited(self, domain: str) -> CertificateAuthority:

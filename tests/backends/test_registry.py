@@ -50,7 +50,7 @@ backend_names()
 TlsConnection(get_backend("stdlib"), TlsParameters(verify=TlsVerify.NONE), "localhost").do_handshake()
 assert not libraries & set(sys.modules), libraries & set(sys.modules)
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)  # noqa: S603
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)  # noqa: S603 - a program that this test names
 
 
 def test_each_name_has_one_backend_object(backend: str) -> None:

@@ -43,7 +43,7 @@ def test_backend_without_revocation_refuses_lists(parameters: TlsParameters, tmp
         pytest.skip("the rustls backend is not installed")
     assert get_backend("rustls").capabilities.crls is False
     for place in ({"crl_path": str(tmp_path / "crl.pem")}, {"crl_dir": str(tmp_path)}):
-        chosen = dataclasses.replace(parameters, **place)  # type: ignore[arg-type]
+        chosen = dataclasses.replace(parameters, **place)
         with pytest.raises(ConfigError, match="cannot check certificate revocation lists") as caught:
             TlsConnection(get_backend("rustls"), chosen, NAME)
         assert "tls_backend='stdlib'" in (caught.value.remedy or "")
@@ -156,7 +156,7 @@ def test_certificate_in_a_list_file_or_directory_is_not_trusted(
     path.write_bytes(other.root_pem + other.revocation_list() + authority.revocation_list())
     (tmp_path / "00000000.0").write_bytes(other.root_pem)
     for place in ({"crl_path": str(path)}, {"crl_dir": str(tmp_path)}):
-        chosen = dataclasses.replace(parameters, **place)  # type: ignore[arg-type]
+        chosen = dataclasses.replace(parameters, **place)
         found = fault(backend, chosen, other.issue(NAME))
         assert found == ("untrusted", "unable to get local issuer certificate")
         assert fault(backend, chosen, authority.issue(NAME)) is None

@@ -50,7 +50,7 @@ def changed(
     builder = x509.CertificateBuilder(
         certificate.issuer,
         certificate.subject,
-        certificate.public_key(),  # type: ignore[arg-type]
+        certificate.public_key(),
         certificate.serial_number,
         certificate.not_valid_before_utc,
         certificate.not_valid_after_utc,
@@ -60,7 +60,7 @@ def changed(
             builder = builder.add_extension(extension.value, extension.critical)
     for value in new.values():
         builder = builder.add_extension(value, critical=True)
-    return builder.sign(issuer._key if issuer is not None else key, hashes.SHA256())  # type: ignore[arg-type]
+    return builder.sign(issuer._key if issuer is not None else key, hashes.SHA256())
 
 
 def leaf(ca: CertificateAuthority, **changes: Any) -> ServerCertificate:
@@ -82,7 +82,7 @@ def with_changes(ca: CertificateAuthority, **changes: Any) -> CertificateAuthori
 def holder(certificate: ServerCertificate) -> CertificateAuthority:
     """Return a CA that signs with the key of this certificate."""
     impostor = rsa()
-    impostor._key = load_pem_private_key(certificate.private_key_pem, None)  # type: ignore[assignment]
+    impostor._key = load_pem_private_key(certificate.private_key_pem, None)
     impostor._certificate = x509.load_der_x509_certificate(certificate.der)
     return impostor
 

@@ -33,7 +33,7 @@ def error_of(backend: str | None) -> type[Exception]:
     if backend == "rustls":
         import rtls
 
-        return rtls.SSLError  # type: ignore[no-any-return]
+        return rtls.SSLError
     return ssl.SSLCertVerificationError
 
 

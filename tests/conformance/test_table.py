@@ -25,7 +25,7 @@ def test_size() -> None:
     assert [batch[0] for batch in _BATCHES if len(set(map(str, batch))) != len(batch)] == []
     differing = [case for case in CASES if difference(case) is not None]
     rate = 1 - len(differing) / len(CASES)
-    print(f"{len(CASES)} cases, {len(differing)} of them differ on purpose: {rate:.1%} agreement")  # noqa: T201
+    print(f"{len(CASES)} cases, {len(differing)} of them differ on purpose: {rate:.1%} agreement")  # noqa: T201 - the summary of the test run
     assert rate > 0.9
 
 

@@ -85,7 +85,7 @@ class Spec:
 
     def but(self, **changes: object) -> Spec:
         """Return the same certificate with other fields."""
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        return dataclasses.replace(self, **changes)
 
     @property
     def pair(self) -> PrivateKey:
@@ -134,7 +134,7 @@ class World:
 
 def chain(*path: Spec, **fields: object) -> World:
     """Return the usual world: a path from the server's certificate to the root; the root is trusted and not sent."""
-    return dataclasses.replace(World(path[0], path[1:-1], path[-1:]), **fields)  # type: ignore[arg-type]
+    return dataclasses.replace(World(path[0], path[1:-1], path[-1:]), **fields)
 
 
 @functools.lru_cache(maxsize=256)

@@ -37,7 +37,7 @@ def deep(count: int) -> World:
 
 
 def also(world: World, **changes: object) -> World:
-    return dataclasses.replace(world, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(world, **changes)
 
 
 def with_root(changed: Spec) -> World:

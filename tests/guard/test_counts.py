@@ -67,7 +67,7 @@ def strace(*command: str, calls: Path) -> bool:
     program = shutil.which("strace")
     if program is None:
         return False
-    run = subprocess.run(  # noqa: S603
+    run = subprocess.run(  # noqa: S603 - a program that this test names
         [program, "-f", "-c", "-o", str(calls), *command],
         check=False,
         capture_output=True,
@@ -171,7 +171,7 @@ def instructions(*command: str) -> int:
     program = shutil.which("valgrind")
     if program is None:
         pytest.skip("valgrind is not installed")
-    run = subprocess.run(  # noqa: S603
+    run = subprocess.run(  # noqa: S603 - a program that this test names
         [program, "--tool=callgrind", "--callgrind-out-file=/dev/null", *command],
         check=False,
         capture_output=True,
@@ -201,7 +201,7 @@ def derive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("a C compiler is not installed")
     program = tmp_path_factory.mktemp("guard") / "derive"
     sources = [str(path) for path in NATIVE.glob("*.c") if not path.name.startswith("_")]
-    subprocess.run([compiler, "-O2", "-std=c99", str(HERE / "derive.c"), *sources, "-o", str(program)], check=True)  # noqa: S603
+    subprocess.run([compiler, "-O2", "-std=c99", str(HERE / "derive.c"), *sources, "-o", str(program)], check=True)  # noqa: S603 - a program that this test names
     return program
 
 
@@ -216,7 +216,7 @@ def test_sha_kernel_has_few_other_instructions(derive: Path) -> None:
     disassembler = shutil.which("objdump")
     if disassembler is None:
         pytest.skip("objdump is not installed")
-    listing = subprocess.run(  # noqa: S603
+    listing = subprocess.run(  # noqa: S603 - a program that this test names
         [disassembler, "-d", "--no-show-raw-insn", str(derive)], check=True, capture_output=True, text=True
     ).stdout
     body = re.search(r"<babar_pbkdf2_iterate_shani>:\n(.*?)\n\n", listing, re.DOTALL)

@@ -98,7 +98,7 @@ def cancel_at_each_step(work: Callable[[], Coroutine[Any, Any, Any]], make: Call
             assert stepper.reached
         assert asyncio.all_tasks() == {asyncio.current_task()}
         deadline = asyncio.get_running_loop().time() + 20  # the server times out after ten seconds
-        while (now := descriptors()) != before and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+        while (now := descriptors()) != before and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - descriptors send no event
             await asyncio.sleep(0.001)  # the server is in this process and closes after the client
         assert now == before
         return stepper.reached

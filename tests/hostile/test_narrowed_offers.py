@@ -138,7 +138,7 @@ def test_unverified_connect_does_not_narrow_verified_ones(
             connect(unverified, "blocking")
         seen, group_server.offers = group_server.offers[-1], []
         connect(verified, "blocking")
-    everything = offer_of(get_backend(backend)).groups  # type: ignore[union-attr]
+    everything = offer_of(get_backend(backend)).groups
     assert seen == group_server.offers[-1] or group == "prime256v1"
     if backend == "openssl":  # which has post-quantum groups
         assert group_server.offers == [everything]
@@ -152,7 +152,7 @@ def test_unverified_connect_never_loses_post_quantum_groups(config: Config, cert
         unverified = trusting(config, server, "openssl", tls_verify=TlsVerify.NONE)
         for _ in range(3):
             connect(unverified, "blocking")
-    assert set(group_server.offers) == {offer_of(get_backend("openssl")).groups}  # type: ignore[union-attr]
+    assert set(group_server.offers) == {offer_of(get_backend("openssl")).groups}
 
 
 def test_other_trust_settings_and_names_do_not_share_groups(
@@ -229,7 +229,7 @@ def test_refused_narrow_offer_is_repeated_with_all_groups(
     *, config: Config, style: str, backend: str, certificate: ServerCertificate, refusal: str, negotiation: str
 ) -> None:
     group_server = GroupServer(certificate, "secp384r1")
-    everything = offer_of(get_backend(backend)).groups  # type: ignore[union-attr]
+    everything = offer_of(get_backend(backend)).groups
     with ScriptedServer(group_server) as server:
         wanted = trusting(config, server, backend, tls_negotiation=negotiation)
         for _ in range(2):
@@ -247,7 +247,7 @@ def test_refused_first_guess_is_repeated_with_all_groups(
     config: Config, style: str, certificate: ServerCertificate, refusal: str
 ) -> None:
     group_server = GroupServer(certificate, "", REFUSALS[refusal])
-    everything = offer_of(get_backend("stdlib")).groups  # type: ignore[union-attr]
+    everything = offer_of(get_backend("stdlib")).groups
     with ScriptedServer(group_server) as server:
         for _ in range(2):
             connect(trusting(config, server, "stdlib"), style)
@@ -258,7 +258,7 @@ def test_refused_first_guess_is_repeated_with_all_groups(
 def test_server_with_any_single_group_accepts_each_connect(
     config: Config, style: str, backend: str, certificate: ServerCertificate, group: str
 ) -> None:
-    offered = offer_of(get_backend(backend)).groups  # type: ignore[union-attr]
+    offered = offer_of(get_backend(backend)).groups
     if group.lower().replace("prime256v1", "secp256r1") not in offered:
         pytest.skip("the backend does not have the group")
     group_server = GroupServer(certificate, group)

@@ -196,11 +196,11 @@ class LoopWithoutReaders(asyncio.SelectorEventLoop):
 
     async def sock_recv(self, sock: Any, count: int) -> bytes:
         future = self.create_future()
-        self._add_reader(sock.fileno(), lambda: future.done() or future.set_result(None))  # type: ignore[attr-defined]
+        self._add_reader(sock.fileno(), lambda: future.done() or future.set_result(None))
         try:
             await future
         finally:
-            self._remove_reader(sock.fileno())  # type: ignore[attr-defined]
+            self._remove_reader(sock.fileno())
         return bytes(sock.recv(count))
 
 

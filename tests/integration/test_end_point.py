@@ -136,7 +136,7 @@ def test_hash_unknown_to_the_server_is_not_bound(lax_server: PostgresServer, sig
     With OpenSSL's default security level the server does not even load such a certificate.
     """
     key, algorithm = UNKNOWN_TO_OPENSSL[signature]
-    issued = CertificateAuthority(key=key).issue("localhost", "127.0.0.1")  # type: ignore[arg-type]
+    issued = CertificateAuthority(key=key).issue("localhost", "127.0.0.1")
     lax_server.set_certificate(renamed(issued, bytes.fromhex(algorithm)))
     config = lax_server.config(tls_verify="none", tls_root_cert_path=None, tls_default_roots=True)
     with connected(config, "blocking") as session:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -250,7 +248,7 @@ def test_password_file_is_read_for_each_host(tls_server: PostgresServer, style: 
 )
 @pytest.mark.parametrize("style", STYLES)
 def test_server_of_another_user_is_refused_before_anything_is_sent(tls_server: PostgresServer, style: str) -> None:
-    owner = pwd.getpwuid(os.stat(tls_server.data_dir).st_uid).pw_name  # noqa: PTH116
+    owner = tls_server.data_dir.owner()
     config = config_for(tls_server).replace(host=str(tls_server.socket_dir), port=tls_server.port, require_peer=owner)
     with connected(config, style) as session:
         assert session.query("select 1") == [("1",)]

@@ -30,7 +30,7 @@ GROUP = "X25519MLKEM768"
 def test_post_quantum_group_is_selected_in_the_first_hello(
     backend: str, style: str, negotiation: str, tmp_path: Path
 ) -> None:
-    SSL = pytest.importorskip("OpenSSL.SSL", reason="the server needs pyOpenSSL with OpenSSL 3.5")  # noqa: N806
+    SSL = pytest.importorskip("OpenSSL.SSL", reason="the server needs pyOpenSSL with OpenSSL 3.5")  # noqa: N806 - the name of pyOpenSSL's module
     if SSL.OPENSSL_VERSION_NUMBER < 0x30500000:
         pytest.skip("the OpenSSL of the server does not support ML-KEM")
     offer = offer_of(get_backend(backend))
@@ -50,8 +50,8 @@ def test_post_quantum_group_is_selected_in_the_first_hello(
             tls_backend=backend,
             tls_root_cert_path=str(root),
             tls_default_roots=False,
-            tls_negotiation=negotiation,  # type: ignore[arg-type]
-            channel_binding="require",  # type: ignore[arg-type]
+            tls_negotiation=negotiation,
+            channel_binding="require",
         )
         with connected(config, style) as session:
             security = session.security

@@ -401,14 +401,14 @@ def test_scram_keys_are_cached_unless_disabled(
     tls_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, style: str
 ) -> None:
     derived = []
-    real = babar_tls._native.functions.pbkdf2_hmac_sha256  # type: ignore[attr-defined]
+    real = babar_tls._native.functions.pbkdf2_hmac_sha256
 
     def counting(*args: Any, **kwargs: Any) -> bytes:
         derived.append(args)
         return bytes(real(*args, **kwargs))
 
-    monkeypatch.setattr(babar_tls._native.functions, "pbkdf2_hmac_sha256", counting)  # type: ignore[attr-defined]
-    monkeypatch.setattr("babar_tls.net.blocking.key_cache", babar_tls.net.key_cache.KeyCache())  # type: ignore[attr-defined]
+    monkeypatch.setattr(babar_tls._native.functions, "pbkdf2_hmac_sha256", counting)
+    monkeypatch.setattr("babar_tls.net.blocking.key_cache", babar_tls.net.key_cache.KeyCache())
     for cached, expected in ((True, 1), (False, 4)):
         for _ in range(3):
             config = tls_server.config(user="scram_role", password=PASSWORD, scram_key_cache=cached)
@@ -420,7 +420,7 @@ def test_scram_keys_are_cached_unless_disabled(
 def test_scram_keys_replace_password(tls_server: PostgresServer, style: str) -> None:
     verifier = tls_server.sql("select rolpassword from pg_authid where rolname = 'scram_role'").strip()
     iterations, salt = verifier.split("$")[1].split(":")
-    keys = babar_tls.crypto.scram_keys(PASSWORD, _decode(salt), int(iterations))  # type: ignore[attr-defined]
+    keys = babar_tls.crypto.scram_keys(PASSWORD, _decode(salt), int(iterations))
     config = tls_server.config(
         user="scram_role",
         password=None,
@@ -438,7 +438,7 @@ def _decode(text: str) -> bytes:
 
 
 def test_server_accepts_verifier_of_scram_verifier(tls_server: PostgresServer) -> None:
-    verifier = babar_tls.crypto.scram_verifier("kölsch", iterations=1000)  # type: ignore[attr-defined]
+    verifier = babar_tls.crypto.scram_verifier("kölsch", iterations=1000)
     tls_server.sql(f"create role made_here login password '{verifier}'")
     with Session.connect(tls_server.config(user="made_here", password="kölsch")) as session:
         assert session.security.scram_iterations == 1000

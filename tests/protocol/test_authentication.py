@@ -389,7 +389,7 @@ def test_too_many_iterations_are_refused_before_the_derivation() -> None:
 @pytest.mark.parametrize(("iterations", "limit"), [(1, 2), (4095, 4096), (99_999, 100_000)])
 def test_too_few_iterations_are_refused_before_a_proof_is_sent(iterations: int, limit: int) -> None:
     server = peer(iterations=1)
-    few = lambda sent: request(11, server.challenge(sent).replace(b",i=1", b",i=%d" % iterations))  # noqa: E731
+    few = lambda sent: request(11, server.challenge(sent).replace(b",i=1", b",i=%d" % iterations))  # noqa: E731 - one expression, used once
     driver = talk(server.offer, few, server.welcome)
     error = refused(driver, AuthError, f"fewer than scram_min_iterations={limit}", scram_min_iterations=limit)
     assert "scram_min_iterations" in str(error.remedy)

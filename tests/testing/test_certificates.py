@@ -234,16 +234,16 @@ def test_secrets_stay_out_of_repr(authorities: dict[str, CertificateAuthority], 
 @pytest.mark.parametrize("password", [None, b"secret"])
 def test_key_forms(authorities: dict[str, CertificateAuthority], key: str, password: bytes | None) -> None:
     """A private key comes in the forms that files have, and is the same key in all of them."""
-    certificate = authorities["p256"].issue("localhost", key=key)  # type: ignore[arg-type]
+    certificate = authorities["p256"].issue("localhost", key=key)
     numbers = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     wanted = parse(certificate).public_key().public_bytes(*numbers)
     for form in ("pkcs8", "traditional"):
         for der, load in ((False, serialization.load_pem_private_key), (True, serialization.load_der_private_key)):
             if form == "traditional" and (key == "ed25519" or (der and password)):
                 with pytest.raises(ValueError, match=r"not supported|invalid"):
-                    certificate.private_key(form, der=der, password=password)  # type: ignore[arg-type]
+                    certificate.private_key(form, der=der, password=password)
                 continue
-            data = certificate.private_key(form, der=der, password=password)  # type: ignore[arg-type]
+            data = certificate.private_key(form, der=der, password=password)
             assert load(data, password).public_key().public_bytes(*numbers) == wanted
     bundle = pkcs12.load_pkcs12(certificate.pkcs12(password), password)
     assert bundle.cert is not None

@@ -178,7 +178,7 @@ def unprivileged_python() -> tuple[str, pwd.struct_passwd]:
         check = [interpreter, "-c", "import sys, babar_tls; assert sys.version_info >= (3, 11)"]
         try:
             options = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-            if subprocess.run(check, cwd=ROOT, capture_output=True, check=False, **options).returncode == 0:  # noqa: S603
+            if subprocess.run(check, cwd=ROOT, capture_output=True, check=False, **options).returncode == 0:  # noqa: S603 - a program that this test names
                 return interpreter, nobody
         except OSError:
             continue

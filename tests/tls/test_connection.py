@@ -43,7 +43,7 @@ def parameters(authority: CertificateAuthority, tmp_path: Path) -> TlsParameters
 
 def test_errors_of_this_library_are_not_translated(authority: CertificateAuthority, parameters: TlsParameters) -> None:
     class Stream(stdlib._Stream):
-        library_errors = (OSError,)  # type: ignore[assignment]
+        library_errors = (OSError,)
 
     pair = Pair(backend_with(Stream), parameters, NAME, authority.issue("other.example.com"))
     with pytest.raises(CertificateError) as caught:
