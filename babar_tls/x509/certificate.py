@@ -1,6 +1,6 @@
-"""Parse the fields of a certificate (RFC 5280 §4.1, §4.2.1): its public key, and whether it may sign certificates.
+"""Parse the fields and extensions of a certificate (RFC 5280 §4.1, §4.2.1).
 
-`names` parses the subject's names, `signature_algorithm` the signature algorithm. Nothing is verified here.
+`names` parses the subject's names, and `signature_algorithm` parses the signature algorithm. Nothing is verified here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Fields(NamedTuple):
     extensions: bytes | None
 
     def find_extensions(self, *identifiers: bytes) -> dict[bytes, Element]:
-        """Return the values of those extensions that the certificate has, by identifier.
+        """Return the values of the extensions with these `identifiers` that the certificate has, by identifier.
 
         Raises:
             DerError: An extension is malformed or occurs twice (RFC 5280 §4.2; OpenSSL rejects such a certificate).
@@ -129,7 +129,7 @@ def split_certificate(der: bytes, *, strict: bool = False) -> tuple[Element, Ele
         DerError: `der` is not a certificate.
     """
     if len(der) > _MAX_CERTIFICATE:
-        raise DerError("larger than any certificate")
+        raise DerError(f"more than {_MAX_CERTIFICATE} bytes")
     certificate = only_element(der, strict=strict)
     parts = tuple(elements(certificate.content, strict=strict))
     if certificate.tag != _SEQUENCE or [part.tag for part in parts[:2]] != [_SEQUENCE, _SEQUENCE] or len(parts) != 3:
@@ -155,7 +155,7 @@ def read_fields(der: bytes) -> Fields:
 
 
 def public_key_info(der: bytes) -> bytes:
-    """Return the SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), of which a public-key pin is the hash (RFC 7469 §2.4).
+    """Return the SubjectPublicKeyInfo (RFC 5280 §4.1.2.7). A public-key pin is its hash (RFC 7469 §2.4).
 
     Raises:
         DerError: `der` is not a certificate.
@@ -195,7 +195,7 @@ def parse_certificate(der: bytes) -> Certificate:
 
 
 def _is_authority(value: Element) -> bool:
-    """Return cA of basic constraints. OpenSSL rejects anything other than cA and pathLenConstraint."""
+    """Return cA of basic constraints. OpenSSL rejects any field other than cA and pathLenConstraint."""
     parts = list(elements(value.content))
     authority = parts.pop(0).content if parts and parts[0].tag == _BOOLEAN else b"\0"
     length = parts.pop(0) if parts and parts[0].tag == _INTEGER else None

@@ -1,7 +1,7 @@
 """Parse elements of tag, length and value: BER (X.690 §8), and DER (§10), which has one encoding for each value.
 
 OpenSSL accepts BER where RFC 5280 requires DER. Certificates and keys are therefore parsed as BER. A stricter parser
-would reject what the TLS library accepts, and could treat an encrypted key as unencrypted. This does not weaken
+would reject data that the TLS library accepts, and could treat an encrypted key as unencrypted. This does not weaken
 security: an element has the same tag and content in every encoding, and pins and fingerprints are computed from the
 bytes that were sent.
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: The bit of a tag that marks content that consists of elements.
+#: The bit of a tag that is set if the content consists of elements.
 CONSTRUCTED = 0x20
 _MULTI_BYTE_TAG, _INDEFINITE = 0x1F, 0x80
 _END_OF_CONTENTS = b"\0\0"
@@ -27,7 +27,7 @@ _MAX_DEPTH = 16  # OpenSSL allows 30 levels in an element and 5 in a string
 
 
 class DerError(ValueError):
-    """Data that does not consist of elements, or not of the expected elements."""
+    """The data does not consist of elements, or does not consist of the expected elements."""
 
 
 class Element(NamedTuple):
@@ -50,7 +50,7 @@ class Element(NamedTuple):
 
 
 def elements(data: bytes, *, strict: bool = False) -> Iterator[Element]:
-    """Yield the elements of which `data` consists.
+    """Yield the elements of `data`.
 
     Args:
         data: The content of an element, or a file.
@@ -108,7 +108,7 @@ def _parts(element: Element, depth: int) -> Iterator[bytes]:
 
 
 def _element(data: bytes, start: int, depth: int) -> tuple[Element, int]:
-    """Return the element that begins at `start`, and its end."""
+    """Return the element that begins at `start`, and the position of its end."""
     tag, position = _tag(data, start)
     if position >= len(data):
         raise DerError("truncated element")

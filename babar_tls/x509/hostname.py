@@ -9,8 +9,8 @@
 * ``*.`` matches exactly one label, the leftmost. The labels may contain any characters.
 * A name that contains a NUL is an error, unless an earlier name matches.
 
-With RFC 9525 only alternative names of the required kind are compared. The other rules are the same. Both are stricter
-than libpq in two points: ``*.com`` is not a pattern, and no pattern matches an address.
+With RFC 9525 only alternative names of the required kind are compared. The other rules are the same. Both sets of rules
+are stricter here than in libpq: ``*.com`` is not a pattern, and no pattern matches an address.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _SHOWN = 80
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490 §3.1, UTS #46 §2.3
 #: Characters that IDNA 2003 replaces or removes and IDNA 2008 does not (UTS #46 §7).
 _DEVIATIONS = frozenset("\u00df\u03c2\u200c\u200d")
-_BAD_LENGTH = "a label is empty or too long, or the name is"
+_BAD_LENGTH = "the name or one of its labels is empty or too long"
 _REMEDY = "Use the A-label (xn--…) of this name."
 
 
@@ -31,7 +31,7 @@ def ascii_name(host: str) -> str:
     """Return the name in the form of DNS, SNI and certificates: labels in other scripts become A-labels.
 
     The package ``idna`` converts the labels by IDNA 2008 (RFC 5891, after the mapping of UTS #46). If it is not
-    installed, only those names are converted for which IDNA 2003 has the same result.
+    installed, a name is converted only if IDNA 2003 has the same result.
 
     Raises:
         ConfigError: The name is not a valid host name.

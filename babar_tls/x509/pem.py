@@ -23,11 +23,11 @@ _BOM = b"\xef\xbb\xbf"  # of UTF-8; OpenSSL ignores it at the start of a file an
 _BLANKS = bytes(range(1, 33))  # OpenSSL removes these at the end of a line
 _BEGIN = re.compile(rb"-----BEGIN ([^\r]*)-----")
 _GAP = rb"[^A-Za-z0-9\n]"
-#: Labels that can be read. Any separator matches, because labels that are almost correct are matched too.
+#: Labels that can be read. Any separator matches, so that labels that are almost correct also match.
 _KIND = rb"(?:(?:X509|TRUSTED)_+)?CERTIFICATE|X509_+CRL|(?:[A-Z]+_+)?PRIVATE_+KEY".replace(b"_", _GAP)
 _KNOWN = re.compile(rb"(?:(?:X509|TRUSTED) )?CERTIFICATE|X509 CRL|(?:[A-Z]+ )?PRIVATE KEY")
 _NEARLY_KNOWN = re.compile(rb"%b*(?:%b)%b*" % (_GAP, _KIND, _GAP), re.IGNORECASE)
-#: Labels of certificates or lists in a form that cannot be read. Ignoring them would lose their contents.
+#: Labels of certificates or lists in a form that cannot be read. If they were ignored, their contents would be missing.
 _UNREAD = re.compile(rb"X509|CERT|CRL|REVOCATION|PKCS.*7|CMS", re.IGNORECASE | re.DOTALL)
 _PASSED_OVER = re.compile(rb".*REQUEST|ATTRIBUTE CERTIFICATE")
 #: A line that is almost the beginning or the end of a block: dashes missing, wrong case, indented or quoted.
@@ -71,7 +71,7 @@ class Block(NamedTuple):
         return b"-----BEGIN " + label + b"-----\n" + self.body + b"-----END " + label + b"-----\n"
 
     def der(self) -> bytes:
-        """Return the decoded body: one DER element; in a TRUSTED CERTIFICATE its trust settings may follow.
+        """Return the decoded body: one DER element. In a TRUSTED CERTIFICATE the trust settings may follow it.
 
         Raises:
             PemError: The block is damaged.
@@ -113,7 +113,7 @@ def encode(label: str, der: bytes) -> bytes:
 
 
 def _read(data: bytes) -> Iterator[Block]:
-    opened: tuple[bytes, int, int] | None = None  # label, start of the body, line
+    opened: tuple[bytes, int, int] | None = None  # the label, the start of the body, and the line number
     outside = 0  # end of the last block
     for start, end, number in _lines_with_dashes(data):
         line = data[start:end].rstrip(_BLANKS)
@@ -159,7 +159,7 @@ def _lines_with_dashes(data: bytes) -> Iterator[tuple[int, int, int]]:
 def _check_text(line: bytes, number: int) -> None:
     """Reject a line outside of blocks that resembles the beginning or the end of a block."""
     if line.startswith(b"-----END "):
-        raise PemError(number, "the end of a block without its beginning")
+        raise PemError(number, "the end of a block has no beginning")
     if b"-----BEGIN " in line or b"-----END " in line or _WORD_AFTER_DASHES.match(line):
         if b"\r" in line:
             raise PemError(number, "lines end in CR only: convert the file to LF")
@@ -185,7 +185,7 @@ def _check_label(label: bytes, number: int) -> None:
 
 def _why_not_the_end(line: bytes, label: bytes, first: int) -> str:
     if line.startswith(_end_line(label).encode("latin-1")):
-        return f"{_end_line(label)} is followed by other text: files were joined without a line feed between them"
+        return f"{_end_line(label)} is followed by other text. Files were joined without a line feed"
     return f"the block that begins in line {first} is cut off: {_end_line(label)} is missing"
 
 

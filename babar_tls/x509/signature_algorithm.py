@@ -1,6 +1,6 @@
 """Parse the signature algorithm of a certificate, which determines the hash of its channel binding (RFC 5929 §4.1).
 
-The C helper parses it by the same rules: it must be DER (see `der`).
+It must be DER (see `der`). The C helper applies the same rules.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ def assert_nothing_flows(pair: Pair) -> None:
 def test_invalid_host_name_is_refused_before_data_is_sent(
     backend: str, hostname: str, parameters: TlsParameters
 ) -> None:
-    with pytest.raises(ConfigError, match="is not a host name: a label is empty or too long"):
+    with pytest.raises(ConfigError, match="is not a host name: the name or one of its labels is empty or too long"):
         TlsConnection(get_backend(backend), parameters, hostname)
 
 

@@ -48,7 +48,7 @@ FAULTS: dict[str, tuple[bytes, int, str]] = {
     "cut off in the first line": (BEGIN[:-3], 4, "fill its line"),
     "cut off in the last line": (BEGIN + b"\nMAFi\n" + END[:-1], 6, "cut off"),
     "cut off, then a whole one": (BEGIN + b"\nMAFi\n" + B, 6, "line 4 is cut off"),
-    "no beginning": (b"MAFi\n" + END + b"\n", 5, "without its beginning"),
+    "no beginning": (b"MAFi\n" + END + b"\n", 5, "has no beginning"),
     "another label at the end": (BEGIN + b"\nMAFi\n-----END CERTIFICATE-----\n", 6, "cut off"),
     "joined without a line feed": (B.rstrip() + B, 6, "joined without a line feed"),
     "text behind the end": (B.rstrip() + b" # a list\n", 6, "followed by other text"),
