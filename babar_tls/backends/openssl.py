@@ -86,7 +86,7 @@ class OpenSslBackend(TlsBackend):
         material.load_into_openssl(partial(_load, context))
         if parameters.wants_crls:
             store = context.get_cert_store()
-            if store is None:  # for mypy: a context always has one
+            if store is None:  # for mypy only: a context always has a store
                 raise ConfigError("this OpenSSL does not have a store for certificate revocation lists")
             store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
         identity = material.identity

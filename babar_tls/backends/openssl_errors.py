@@ -123,7 +123,7 @@ def unusable_certificate_error() -> CertificateError:
 
 
 def ssl_error(reason: str, *, established: bool) -> TlsError:
-    """Return the error for anything else that libssl reports.
+    """Return the error for any other error of libssl.
 
     Args:
         reason: OpenSSL's reason as a macro (``TLSV1_ALERT_UNKNOWN_CA``) or as text, possibly empty.
@@ -140,7 +140,7 @@ def ssl_error(reason: str, *, established: bool) -> TlsError:
         )
     if not reason:
         return TlsError(
-            "SSL error: the connection has failed, and OpenSSL has no name for the reason",
+            "SSL error: the connection has failed for a reason that OpenSSL does not name",
             remedy="An alert that this OpenSSL version does not support may be the cause. See the server's log.",
         )
     if "ASN1" in reason and not established:

@@ -86,10 +86,10 @@ class RustlsBackend(TlsBackend):
         if parameters.is_verified:
             # rtls passes certificates that are not self-signed to webpki as intermediates, not as anchors.
             for anchor in material.trust_anchors("rustls", with_intermediates=True):
-                with suppress(ValueError):  # webpki cannot read it
+                with suppress(ValueError):  # webpki cannot parse it
                     builder.add_root_cert_from_der(anchor.der)
                     anchors += 1
-        builder.set_check_hostname(not anchors)  # rtls requires it without roots, and accepts no chain then
+        builder.set_check_hostname(not anchors)  # without roots rtls requires this, and accepts no chain
         identity = material.identity
         if identity is not None:
             _set_identity(builder, _decrypted(identity))
@@ -164,7 +164,7 @@ class _Stream(TlsStream):
         self._flush()
 
     def _flush(self) -> None:
-        """Read the output of rustls, whose buffer is small."""
+        """Read the output of rustls. Its buffer is small."""
         while self._connection.wants_write():
             self._outgoing += self._connection.write_tls()
 
@@ -201,7 +201,7 @@ def _connection(builder: RustlsConfigBuilder, sni: str | None) -> RustlsClientCo
 
 
 def _cipher_name(suite: str) -> str:
-    """Return OpenSSL's name of a suite, which PostgreSQL uses too."""
+    """Return OpenSSL's name of a suite. PostgreSQL uses the same names."""
     return "TLS_" + suite.removeprefix("TLS13_") if suite.startswith("TLS13_") else openssl_name(suite)
 
 
@@ -209,7 +209,7 @@ def _suites(parameters: TlsParameters, names: Sequence[str]) -> list[str]:
     known = {_cipher_name(suite): suite for suite in _SUITES}
     check_tls12_suites(parameters, names, known, "rustls")
     tls13 = [name for name in names if name.startswith("TLS_")]
-    if tls13:  # rtls adds those that are missing
+    if tls13:  # rtls adds the missing suites
         check_tls13_suites(tls13, [name for name in known if name.startswith("TLS_")], "rustls (by way of rtls)")
     return [known[name] for name in names]
 

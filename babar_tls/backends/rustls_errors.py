@@ -41,10 +41,10 @@ _CODES = {
     "EndEntityUsedAsCa": INVALID_CA,
 }
 
-#: Remedies for codes for which rustls rejects more than OpenSSL.
+#: Remedies for codes with which rustls rejects certificates that OpenSSL accepts.
 _REMEDIES = {
     SIGNATURE_FAILURE: "A signature in the chain is wrong, or it was made with an RSA key of less than 2048 bits, "
-    f"which rustls does not support. {_OTHER} reports which of the two it is.",
+    f"which rustls does not support. {_OTHER} reports which of these is the cause.",
     CHAIN_TOO_LONG: f"rustls accepts six intermediate certificates, {_OTHER} a hundred.",
     CRITICAL_EXTENSION: "A certificate of the chain has a critical extension that rustls does not support. "
     f"{_OTHER} supports more of them, such as certificate policies.",
@@ -69,7 +69,7 @@ _OWN = {
         f"-addext basicConstraints=critical,CA:FALSE does not). {_OTHER} accepts this one.",
     ),
     "UnsupportedCertVersion": (
-        f"{_CHAIN} is of X.509 version 1 or 2, which rustls does not accept",
+        f"{_CHAIN} has X.509 version 1 or 2, which rustls does not accept",
         f"Issue a certificate of version 3 (with extensions, such as subjectAltName). {_OTHER} accepts this one; a "
         "certificate of version 1 has only a common name, which needs tls_common_name.",
     ),
@@ -156,7 +156,7 @@ def rejected_identity(text: str, identity: Identity) -> ConfigError:
     """Return the error for a client certificate or key that rustls did not load."""
     if "KeyMismatch" in text:
         return identity.unusable("key values mismatch")
-    if "invalid peer certificate" in text:  # rustls has the same text for the client certificate
+    if "invalid peer certificate" in text:  # rustls uses this text for the client certificate too
         fault = rejected_certificate(text)
         why = fault.message.removeprefix("SSL error: certificate verify failed: ").replace(
             _CHAIN, "it, or a certificate after it,"
@@ -171,10 +171,10 @@ def rejected_identity(text: str, identity: Identity) -> ConfigError:
 
 
 def rustls_error(text: str, *, established: bool) -> TlsError:
-    """Return the error for anything else that rustls reports.
+    """Return the error for any other error of rustls.
 
     Args:
-        text: Its text.
+        text: The text of rustls.
         established: The handshake was complete.
     """
     alert = _ALERT.search(text)
@@ -188,8 +188,8 @@ def rustls_error(text: str, *, established: bool) -> TlsError:
         return ssl_error("UNSUPPORTED_PROTOCOL", established=established)
     if any(mark in text for mark in _TOO_LARGE):
         return TlsError(
-            "SSL error: the server sent a handshake message of more than 64 KiB, which rustls does not accept; it is "
-            "probably its certificate chain",
+            "SSL error: the server sent a handshake message of more than 64 KiB, which rustls does not accept. "
+            "The message is probably its certificate chain",
             remedy="The server should send its own certificate and the intermediates above it, and no others. "
             f"{_OTHER} accepts 100 KiB.",
         )

@@ -85,7 +85,7 @@ class StdlibBackend(TlsBackend):
             with open_key_log(parameters.key_log_path) as path:
                 context.keylog_filename = path
         if parameters.watch_certificate_request:
-            # The context of truststore wraps another, which creates the connections.
+            # The context of truststore wraps another context, which creates the connections.
             inner: Any = getattr(context, "_ctx", context)
             inner._msg_callback = _note_request
         return context

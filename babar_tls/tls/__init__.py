@@ -1,1 +1,1 @@
-"""TLS over memory, shared by all backends: the contract, the connection, the files that contexts are made from."""
+"""TLS over memory, shared by all backends: the contract, the connection, and the files of contexts."""

@@ -1,6 +1,6 @@
 """TLS alerts (RFC 8446 §6) by number and by name, and the errors for them.
 
-TLS libraries have different spellings for the names, and do not have all of them. Errors use IANA's names.
+TLS libraries spell the names differently, and some names are missing in them. Errors use IANA's names.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _error(name: str, *, established: bool, after_certificate: bool) -> TlsError
         )
     if name == "no_application_protocol":
         return TlsError(
-            f"SSL error: the server refuses the ALPN protocol 'postgresql' (alert {words})",
+            f"SSL error: the server does not accept the ALPN protocol 'postgresql' (alert {words})",
             remedy="PostgreSQL never sends this alert. A proxy such as Traefik or Caddy may send it: add 'postgresql' "
             "to the ALPN protocols that the proxy accepts, or connect to PostgreSQL directly. Otherwise another "
             "service uses this port.",

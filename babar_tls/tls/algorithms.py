@@ -1,8 +1,8 @@
-"""Key-exchange groups and cipher suites: their names, and the selection that a configuration makes.
+"""Key-exchange groups and cipher suites: their names, and their selection by a configuration.
 
 Groups have IANA's names (RFC 8446 §4.2.7). TLS libraries have other spellings (``prime256v1``, ``P-256``,
-``secp256r1``). The cipher suites of TLS 1.3 (RFC 8446 §B.4) are not those of older versions. If a configuration names
-suites, but none of a TLS version, this version is not offered.
+``secp256r1``). TLS 1.3 has its own cipher suites (RFC 8446 §B.4). If a configuration names suites, but none for a
+TLS version, this version is not offered.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def select(parameters: TlsParameters) -> Selection:
         newest = TlsVersion.TLSV1_2
     if oldest is TlsVersion.TLSV1_3 and newest is TlsVersion.TLSV1_2:
         raise ConfigError(
-            "tls_ciphers names no cipher suite of a TLS version that is allowed",
+            "tls_ciphers contains no cipher suite for an allowed TLS version",
             remedy="TLS 1.3 has separate suites (TLS_AES_256_GCM_SHA384, …). Add some to tls_ciphers, or change "
             "tls_min_version or tls_max_version.",
         )
@@ -145,7 +145,7 @@ def is_post_quantum(name: str) -> bool:
 
 
 def unknown_group(name: str, backend: str) -> ConfigError:
-    """Return the error for a group that a TLS library cannot be restricted to."""
+    """Return the error for a group to which a TLS library cannot be restricted."""
     return ConfigError(
         f"the {backend} backend cannot be restricted to the key-exchange group {name!r}",
         remedy="`babar-tls backends` shows the groups that each backend offers. Some groups cannot be selected. Others "
@@ -154,9 +154,9 @@ def unknown_group(name: str, backend: str) -> ConfigError:
 
 
 def check_tls12_suites(parameters: TlsParameters, names: Iterable[str], enabled: Container[str], backend: str) -> None:
-    """Check that a TLS library has enabled every suite that it was given.
+    """Check that a TLS library has enabled every suite that the configuration selects.
 
-    OpenSSL ignores unknown names, and some names mean a class of suites.
+    OpenSSL ignores unknown names, and some names stand for a class of suites.
 
     Raises:
         ConfigError: A suite is missing.
@@ -167,15 +167,15 @@ def check_tls12_suites(parameters: TlsParameters, names: Iterable[str], enabled:
 
 
 def check_tls13_suites(names: Iterable[str], offered: Iterable[str], library: str) -> None:
-    """Check that all suites of TLS 1.3 are given to a TLS library that cannot choose among them.
+    """Check that all TLS 1.3 suites are selected for a TLS library that cannot choose among them.
 
     Raises:
-        ConfigError: Some suites that the library offers are not given.
+        ConfigError: Some suites that the library offers are not selected.
     """
     if set(names) != set(offered):
         raise ConfigError(
             f"{library} cannot choose among the cipher suites of TLS 1.3",
-            remedy=f"Name all that it offers ({', '.join(sorted(offered))}) or none (tls_max_version=TLSv1.2), or use "
+            remedy=f"Name all ({', '.join(sorted(offered))}), or set tls_max_version=TLSv1.2 and name none, or use "
             "tls_backend='openssl' with pyOpenSSL 25.2 or later.",
         )
 
@@ -188,8 +188,8 @@ def unknown_cipher(parameters: TlsParameters, missing: Iterable[str], backend: s
         missing: The missing suites by OpenSSL's names.
         backend: The name of the backend.
     """
-    lacking = set(missing)
-    given = [name for name in parameters.ciphers if openssl_name(name) in lacking or name.upper() in lacking]
+    absent = set(missing)
+    given = [name for name in parameters.ciphers if openssl_name(name) in absent or name.upper() in absent]
     return ConfigError(
         f"the {backend} backend does not have the cipher suite {', '.join(given)}",
         remedy="tls_ciphers must contain names of single suites: TLS_AES_256_GCM_SHA384, "

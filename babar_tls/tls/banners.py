@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-#: SSH servers send their version first (RFC 4253 §4.2). The S may have been read as the answer to SSLRequest.
+#: SSH servers send their version first (RFC 4253 §4.2). The first S may have been read as the response to SSLRequest.
 _SERVICES = (
     (re.compile(rb"S?SH-[12]\.\d+-"), "an SSH server"),
     (re.compile(rb"HTTP/\d"), "an HTTP server"),
@@ -19,6 +19,6 @@ def describe_service(data: bytes) -> str | None:
     """Return the kind of server that sends these bytes first, or None if it is unknown.
 
     Args:
-        data: The first bytes that were received, or those after an ``S``.
+        data: The first bytes that were received, or the bytes after an ``S``.
     """
     return next((name for pattern, name in _SERVICES if pattern.match(data)), None)

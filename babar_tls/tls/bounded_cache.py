@@ -31,7 +31,7 @@ class BoundedCache(Generic[_K, _V]):
         _caches.add(self)
 
     def __len__(self) -> int:
-        """Return the number of entries, including expired entries that were not looked up since."""
+        """Return the number of entries, including expired entries that have not been looked up since they expired."""
         return len(self._entries)
 
     def get(self, key: _K) -> _V | None:
@@ -76,7 +76,7 @@ class BoundedCache(Generic[_K, _V]):
     def _reset_after_fork(self) -> None:
         """Replace the lock if a thread of the parent holds it, and copy the entries.
 
-        That thread may be changing the order of the entries, but each entry is complete at any time. The entries are
+        That thread may have been changing the order of the entries, but each entry is always complete. The entries are
         kept, because otherwise each child would have to create its contexts and derive its keys again.
         """
         if self._lock.locked():

@@ -1,7 +1,7 @@
-"""Add to an error the certificate of the rejected chain that is at fault, its file, and the trusted certificates.
+"""Add the certificate at fault in a rejected chain, its file and the trusted certificates to an error.
 
-TLS libraries report little about this. `ssl` and pyOpenSSL expose the certificates that the server sent. This module
-finds those that are not valid at this time, among these and the trusted certificates. rustls does not expose a chain
+TLS libraries report little about this. `ssl` and pyOpenSSL expose the certificates that the server sent. Among these
+and the trusted certificates, this module finds those that are not valid now. rustls does not expose a chain
 that webpki has rejected. This module makes no decision about trust: the TLS library has already rejected the chain.
 """
 
@@ -126,9 +126,9 @@ def _source(source: str) -> str:
 def _not_valid_now(
     sent: Sequence[KnownCertificate], trusted: Sequence[KnownCertificate], now: float
 ) -> list[KnownCertificate]:
-    """Return the certificates that may be in the path and are not valid now, those nearest to the root first.
+    """Return the certificates that may be in the path and are not valid now, nearest to the root first.
 
-    A certificate is not at fault if another certificate with the same name is valid, because the other one was used.
+    A certificate is not at fault if another certificate with the same name is valid, because that one was used.
     """
     found: list[KnownCertificate] = []
     step = list(sent[:1])
@@ -165,7 +165,7 @@ def remedy_for_root(root: KnownCertificate, reason: str) -> str:
         return f'Check this machine\'s clock, and whether "{root.path}" is the right file.'
     if not root.certificate.may_sign:
         return (
-            f'The server needs a new certificate, which must also be put in "{root.path}". If it should be '
+            f'The server needs a new certificate. Also store it in "{root.path}". If the present one should be '
             "valid, check this machine's clock."
         )
     return (

@@ -1,4 +1,4 @@
-"""Load the client certificate and its private key, from any form of file or bytes, for any TLS library.
+"""Load the client certificate and its private key, from files or bytes in any format, for any TLS library.
 
 The result always has the same form: certificates in PEM, the client's first, and one private key in PEM. An encrypted
 key is not decrypted here. The TLS library decrypts it with the password. Without a password OpenSSL would prompt on the
@@ -32,7 +32,7 @@ _KEYS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE 
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 _ENCRYPTED = re.compile(rb"^Proc-Type:[ \t]*4,[ \t]*ENCRYPTED", re.MULTILINE)
 _SEQUENCE, _INTEGER, _OCTETS = 0x30, 0x02, 0x04
-#: Labels of keys in DER, by the tags of the first two elements and whether others follow.
+#: Labels of keys in DER. The key has the tags of the first two elements, and True if other elements follow.
 _KEY_LABELS = {
     (_INTEGER, _SEQUENCE, True): "PRIVATE KEY",  # RFC 5958 §2
     (_INTEGER, _INTEGER, True): "RSA PRIVATE KEY",  # RFC 8017 §A.1.2
@@ -50,7 +50,7 @@ _KEY_MODE_REMEDY = (
 
 @dataclass(frozen=True, repr=False)
 class Identity:
-    """A client certificate and its key, in the form for a TLS library.
+    """A client certificate and its key, in the format for a TLS library.
 
     Attributes:
         chain: The client certificate and its intermediates, PEM.
@@ -126,10 +126,10 @@ def identity_files(source: ClientCertificate) -> Iterator[str]:
 
 
 def needed_password(source: ClientCertificate, key_name: str) -> bytes:
-    """Return the password of an encrypted key. If it is a callable, call it.
+    """Return the password of an encrypted key. If the password is a callable, call it.
 
     Raises:
-        ConfigError: There is no password.
+        ConfigError: The password is missing or empty, or is not str or bytes.
     """
     password = source.password() if callable(source.password) else source.password
     if isinstance(password, str):
@@ -173,7 +173,7 @@ def _read_key(place: str | bytes, *, certificate: bool = False) -> bytes:
         raise ConfigError(f'private key file "{place}" is not a regular file') from None
     except (OSError, ValueError) as exc:
         raise _unusable_key(place, getattr(exc, "strerror", None) or str(exc)) from exc
-    # A key that belongs to root may be readable by a group: distributions share keys between services in this way.
+    # A group may read a key that root owns, because distributions share keys between services in this way.
     forbidden = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO if status.st_uid == 0 else stat.S_IRWXG | stat.S_IRWXO
     if os.name != "nt" and status.st_mode & forbidden:
         raise ConfigError(
@@ -184,7 +184,7 @@ def _read_key(place: str | bytes, *, certificate: bool = False) -> bytes:
 
 
 def _is_pkcs12(data: bytes, name: str) -> bool:
-    """Return True for a PFX (RFC 7292 §4), which begins with version 3. Recognize a damaged file by its name."""
+    """Return True for a PFX (RFC 7292 §4), which begins with version 3. A damaged file is recognized by its name."""
     try:
         version, *rest = elements(only_element(data).content)
     except ValueError:  # DerError, or no element at all
@@ -218,7 +218,7 @@ def _is_der(data: bytes) -> bool:
 
 
 def _pem_key(data: bytes, name: str) -> tuple[bytes, bool]:
-    """Return the first key, as OpenSSL does, as one block of PEM, and whether it is encrypted."""
+    """Return the first key (OpenSSL also uses the first) as one block of PEM, and True if it is encrypted."""
     try:
         found = [] if _is_der(data) else list(blocks(data, *_KEYS, "OPENSSH PRIVATE KEY"))
     except PemError as exc:

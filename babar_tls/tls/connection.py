@@ -1,4 +1,4 @@
-"""One TLS connection, over memory: the part that is the same for all TLS libraries.
+"""One TLS connection over memory. This part is the same for all TLS libraries.
 
 The stream of a backend (`contract`) does the cryptography. The connection has these rules:
 
@@ -6,7 +6,7 @@ The stream of a backend (`contract`) does the cryptography. The connection has t
   alert for the server.
 * No data is read or written before the handshake is complete and the certificate and its host name are verified. The
   name is compared as soon as the library exposes the certificate. If it does not match, the data that the library has
-  written since then is not sent. The handshake then fails on the server too.
+  written since then is not sent. The handshake then also fails on the server.
 * If the server closes the connection without close_notify, reading raises `Closed` after the last plaintext.
 """
 
@@ -45,7 +45,7 @@ class TlsConnection:
 
     Args:
         backend: The TLS library.
-        parameters: What to verify and what to offer.
+        parameters: The verification, and the values to offer.
         server_hostname: The name or address to verify. A name is also sent as SNI.
         binding_type: The channel binding data to add to the facts: ``tls-exporter`` or ``tls-unique``.
 
@@ -149,7 +149,7 @@ class TlsConnection:
             raise
 
     def receive_eof(self) -> None:
-        """Note that the server has closed the connection."""
+        """Record that the server has closed the connection."""
         self._eof = True
 
     def data_to_send(self) -> bytes:
@@ -231,10 +231,10 @@ class TlsConnection:
         self._stream.close()
 
     def _check_chain(self) -> None:
-        """Check the host name and the anchors once, as soon as the library exposes the certificates.
+        """Check the host name and the anchors once, when the library first exposes the certificates.
 
-        On a fault the client's last flight is replaced by an alert. The library has written this flight before (TLS
-        1.2) or at (TLS 1.3) the completion of the handshake. The alert is not encrypted, because the libraries cannot
+        On a fault an alert replaces the client's last flight. The library writes this flight before the handshake is
+        complete (TLS 1.2) or when it completes (TLS 1.3). The alert is not encrypted, because the libraries cannot
         encrypt an alert from their caller. OpenSSL servers accept this until they receive the last flight.
         """
         chain = self._stream.peer_chain()
@@ -308,7 +308,7 @@ class TlsConnection:
 class _LeafCheck:
     """Compare a host name with the server's certificate.
 
-    It does not refer to the connection: a stream that keeps it does not create a reference cycle.
+    It does not refer to the connection, so that a stream that keeps it does not create a reference cycle.
 
     Attributes:
         fault: The result of the last comparison.

@@ -1,15 +1,15 @@
 """Cache the contexts of TLS libraries.
 
 Building a context parses all trusted certificates: about 20 ms with the bundle of a distribution. The key of a context
-consists of its backend, its `TlsParameters` and the stamps (`file_stamps`) of its files. The next connection therefore
-uses a file that has changed.
+consists of its backend, its `TlsParameters` and the stamps (`file_stamps`) of its files. The next
+connection therefore uses the new content of a file that has changed.
 
-A context is stored only if its files did not change from before to after it was built. Otherwise it is built again, up
-to a limit. If the files change each time, the last context is used for one connection and not stored: it may have been
-built from old and new files, each of which was read completely.
+A context is stored only if its files did not change while it was built. Otherwise it is built again, up to a limit. If
+the files change each time, the last context is used for one connection and not stored, because it may have been built
+from old and new files. Each file was read completely.
 
-A hashed directory may contain hundreds of files. For a look-up they are stamped at most once a second, or if the
-directory itself has changed. Before a context is stored they are stamped again.
+A hashed directory may contain hundreds of files. For a look-up they are stamped at most once a second, and when
+the directory itself has changed. They are stamped again before a context is stored.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Snapshot(NamedTuple):
     """The files of a context at one time.
 
     Attributes:
-        key: Their part of the key of a context.
+        key: The stamps that are part of the key of a context.
         stamps: The stamps of all files, including those in hashed directories.
         links: The stamps of the symbolic links that lead to them.
     """
@@ -168,7 +168,7 @@ def _build(backend: TlsBackend, parameters: TlsParameters, material: TlsMaterial
 def _check_groups(backend: TlsBackend, parameters: TlsParameters, context: Any) -> None:
     """Check that a context that is restricted to some groups offers exactly these groups.
 
-    TLS libraries accept the names of groups that they do not offer, or do not offer in the allowed versions.
+    Some TLS libraries accept the names of groups that they do not offer, or not in the allowed versions.
     """
     stream = backend.create_stream(context, None, lambda _: None)
     no_offer: tuple[type[Exception], ...] = (ValueError, *stream.library_errors)

@@ -2,9 +2,9 @@
 
 A backend adapts one library. It transfers bytes and reports facts. The connection (`tls.connection`) contains the part
 that is the same for all libraries: it compares host names, stores failures and detects the end of the connection. A
-fact that the library does not expose is `None`. Facts that security depends on are False unless a backend reports them.
+fact that the library does not expose is `None`. Facts on which security depends are False by default.
 
-All bytes are passed in memory and never through a socket, so that a backend works for blocking and asyncio callers.
+All bytes are passed in memory and never through a socket. A backend therefore works for blocking and asyncio callers.
 These methods of a `TlsStream` are called by one thread at a time, but not always by the same thread:
 
 ==================  =============================================================================================
@@ -93,8 +93,8 @@ class StreamFacts(NamedTuple):
         cipher: The cipher suite by OpenSSL's name.
         alpn: The protocol that the server selected, `None` if it selected none.
         possession_proven: The server has proven that it holds the key of its certificate (RFC 8446 §4.4.3, RFC 5246
-            §7.4.3), and the library has verified the proof. Otherwise the certificate may be a copy: it is not used for
-            channel binding, it matches no pin, and no facts about the server are cached.
+            §7.4.3), and the library has verified the proof. Otherwise the certificate may be a copy. It is then not
+            used for channel binding, it matches no pin, and no facts about the server are cached.
         certificate_requested: The server requested a client certificate; `None` if the library does not report it.
     """
 
@@ -182,8 +182,8 @@ class TlsStream(ABC):
 
         It may be called at any time after ``do_handshake()``, even if that raised. The result is empty until the
         library exposes the certificates. The connection then compares the host name. If the library exposes them before
-        the handshake is complete, the comparison precedes the client's last flight of TLS 1.2. Otherwise the backend
-        should call ``check_leaf`` within the handshake.
+        the handshake is complete, the connection compares before it sends the client's last flight of TLS 1.2.
+        Otherwise the backend should call ``check_leaf`` during the handshake.
         """
 
     @abstractmethod
@@ -234,7 +234,7 @@ class TlsBackend(ABC):
         """Return the state that connections with the same parameters share. It is cached, and used by several threads.
 
         Args:
-            parameters: What to verify and what to offer.
+            parameters: The verification, and the values to offer.
             material: The certificates, revocation lists and keys that the parameters name.
 
         Raises:

@@ -19,7 +19,7 @@ _DER = b"\x30"  # the tag of a SEQUENCE
 
 
 def revocation_lists(parameters: TlsParameters) -> list[FileBlock]:
-    """Return the lists that `parameters` name. If a directory is empty, no certificate is covered by a list.
+    """Return the lists that `parameters` name. An empty directory has no list, so that every certificate is rejected.
 
     Raises:
         ConfigError: A file is missing, unreadable or damaged, or does not contain a list.

@@ -30,7 +30,7 @@ _DISTRIBUTION_BUNDLES = (
 
 @dataclass(frozen=True)
 class DefaultRoots:
-    """The location of the default roots: a bundle, hashed directories, or both; and the source of this information."""
+    """The location of the default roots (a bundle, hashed directories, or both), and the source of the location."""
 
     cafile: str | None
     capath: str | None
@@ -38,13 +38,13 @@ class DefaultRoots:
 
     @classmethod
     def from_environment(cls) -> DefaultRoots | None:
-        """Return the roots that environment variables name, or None if they are not set."""
+        """Return the roots that the environment variables name, or None if these are not set."""
         cafile, capath = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
         return cls(cafile or None, capath or None, _ENVIRONMENT) if cafile or capath else None
 
     @property
     def is_environment(self) -> bool:
-        """True if SSL_CERT_FILE or SSL_CERT_DIR names them."""
+        """True if SSL_CERT_FILE or SSL_CERT_DIR names the roots."""
         return self.source == _ENVIRONMENT
 
     @property
@@ -86,7 +86,7 @@ def roots_for(parameters: TlsParameters) -> DefaultRoots | None:
     """Return the default roots if `parameters` use them. Return None if they are missing but not required.
 
     Raises:
-        ConfigError: There are no certificates to verify the server with.
+        ConfigError: No certificates are available to verify the server.
     """
     if not parameters.default_roots:
         return None
@@ -105,7 +105,7 @@ def root_files(parameters: TlsParameters) -> tuple[str | None, ...]:
     try:
         roots = roots_for(parameters)
     except ConfigError:
-        roots = None  # Windows has a store instead; on other systems creating the context raises
+        roots = None  # Windows has a store instead; on other systems, creating the context raises the error
     if roots is None:
         return (parameters.root_cert_path,)
     return parameters.root_cert_path, roots.cafile, *roots.folders

@@ -55,7 +55,7 @@ def not_tls_error(head: bytes = b"") -> TlsError:
     service = describe_service(head) if not begins_a_record else None
     if service is not None:
         return TlsError(
-            f"SSL error: the server does not speak TLS: {service} listens there",
+            f"SSL error: the server does not speak TLS: this is the port of {service}",
             remedy="Set host and port to those of the PostgreSQL server.",
         )
     return TlsError(

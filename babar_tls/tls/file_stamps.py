@@ -1,8 +1,8 @@
 """Stamps of files, and a record of the files that were read while a context was built.
 
-A stamp identifies a file and its content: device, inode, size, times of modification and change, mode and owner. While
-a context is built, a path may lead to another file for a moment. `read_file` therefore records the stamp of the file
-that it has open, and `ContextCache` compares the stamps.
+A stamp identifies a file and its content by device, inode, size, times of modification and change, mode and owner.
+While a context is built, a path may lead to another file for a moment. `read_file` therefore records the stamp of the
+file that it has open, and `ContextCache` compares the stamps.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def note_read(identity: Hashable) -> None:
 
 @contextmanager
 def recorded_reads() -> Iterator[set[Hashable]]:
-    """Yield a set to which the stamps of all files are added that this thread reads inside the ``with``."""
+    """Yield a set. The stamps of all files that this thread reads inside the ``with`` are added to it."""
     reads: set[Hashable] = set()
     token = _reads.set(reads)
     try:

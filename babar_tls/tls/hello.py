@@ -1,6 +1,6 @@
 """Parse the ClientHello and ServerHello of a TLS handshake (RFC 8446 §4.1, RFC 5246 §7.4.1).
 
-They are not encrypted. `client_offer` parses the first flight of a backend to find out what it offers.
+They are not encrypted. `client_offer` parses the first flight of a backend to determine its offer.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def client_offer(flight: bytes) -> ClientOffer:
     """Parse the ClientHello at the start of a client's first flight.
 
     Raises:
-        ValueError: The flight does not begin with a ClientHello, or this is damaged.
+        ValueError: The flight does not begin with a ClientHello, or the ClientHello is damaged.
     """
     message = _Cursor(_handshake_bytes(flight))
     if message.take(1) != _CLIENT_HELLO:
@@ -146,7 +146,7 @@ def server_choice(body: bytes) -> ServerChoice:
 
 
 def _handshake_bytes(flight: bytes) -> bytes:
-    """Return the content of the handshake records at the start. A long ClientHello has several records."""
+    """Return the content of the handshake records at the start. A long ClientHello consists of several records."""
     content = bytearray()
     while len(flight) > _RECORD_HEADER and flight[0] == HANDSHAKE_RECORD:
         end = _RECORD_HEADER + int.from_bytes(flight[3:5], "big")

@@ -1,7 +1,7 @@
 """Find the key-exchange group of a handshake in the messages from the server.
 
 These messages are not encrypted, but the handshake authenticates them: after a successful handshake, the values parsed
-here are those that the TLS library has used. The group is therefore available for every library, even if the library
+here are the values that the TLS library has used. The group is therefore known for every library, even if the library
 does not report it.
 """
 
@@ -25,9 +25,9 @@ _CHANGE_CIPHER_SPEC = 20
 _SERVER_HELLO, _CERTIFICATE, _SERVER_KEY_EXCHANGE, _SERVER_HELLO_DONE = 2, 11, 12, 14
 _NAMED_CURVE = 3  # RFC 8422 §5.4
 _TLS13 = 0x0304
-_LONGEST_MESSAGE = 1 << 16  # of messages that are parsed; longer ones are certificates, which are skipped
+_LONGEST_MESSAGE = 1 << 16  # the limit for parsed messages; longer ones are certificates, which are skipped
 _KEPT = 1 << 17  # bytes that are kept before they are parsed
-_TAIL = 64  # bytes kept of the start (for a banner) and of the end (for an alert)
+_TAIL = 64  # bytes that are kept of the start (for a banner) and of the end (for an alert)
 _FATAL_ALERT = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02\x02(.)", re.DOTALL)  # a separate record (RFC 8446 §6)
 _ECDHE_CHACHA20 = (0xCCA8, 0xCCA9, 0xCCAC)  # RFC 7905 §2, including ECDHE-PSK
 

@@ -23,7 +23,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 for _name in ("O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
     _FLAGS |= getattr(os, _name, 0)
 _MODE = 0o600
-_ROOT = 0  # can read every file in any case
+_ROOT = 0  # root can read every file anyway
 _NOT_REGULAR = "it is not a regular file"
 
 
@@ -78,7 +78,7 @@ def _open(path: str) -> Iterator[int]:
         if number == errno.ENXIO:  # a pipe without a reader, or a socket
             raise _unusable(path, _NOT_REGULAR) from exc
         if number in (errno.ELOOP, errno.EMLINK) and Path(path).is_symlink():
-            raise _unusable(path, _NOT_REGULAR, "It is a symbolic link: name the file itself.") from exc
+            raise _unusable(path, _NOT_REGULAR, "It is a symbolic link. Set tls_key_log_path to its target.") from exc
         raise _unusable(path, getattr(exc, "strerror", None) or str(exc)) from exc
     try:
         _check(path, os.fstat(descriptor))
@@ -93,7 +93,7 @@ def _check(path: str, status: os.stat_result) -> None:
     if os.name == "nt":
         return
     if status.st_uid not in (os.geteuid(), _ROOT):
-        raise _unusable(path, "it belongs to another user", "Remove it, or name another file.")
+        raise _unusable(path, "it belongs to another user", "Remove it, or set tls_key_log_path to another file.")
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise _unusable(path, "it has group or world access", f"chmod 600 {path}")
 

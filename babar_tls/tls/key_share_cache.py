@@ -6,7 +6,7 @@ its ``ssl_ecdh_curve`` is P-256. The next connect to such a server offers only t
 offer), for ten minutes. A backend without post-quantum groups offers P-256 to unknown servers, because PostgreSQL of
 any version accepts it.
 
-A narrowed offer must not weaken a connection, and must not make it fail:
+A narrowed offer must neither weaken a connection nor make it fail:
 
 * A selected group is stored after the server was verified and the session is ready. It is used only by connects that
   verify the same server in the same way (`Server`). An unverified server, which may be a man in the middle, cannot
@@ -37,13 +37,13 @@ _FIRST_GUESS = "secp256r1"
 
 
 class Server(NamedTuple):
-    """The key of the cache: a server with one configuration. Configurations share no cached groups.
+    """The key of the cache: a server and one configuration. Different configurations share no cached groups.
 
     Attributes:
         backend: The TLS library.
         address: Host, address and port of the connection.
         name: The name that is verified.
-        parameters: What to verify, the trusted roots, and what to offer.
+        parameters: The verification, the trusted roots, and the values to offer.
         pins: The accepted fingerprints of the certificate.
     """
 
@@ -74,7 +74,7 @@ class KeyShareCache:
     def learn(self, server: Server, group: str | None) -> None:
         """Store the group that a server selected with HelloRetryRequest.
 
-        The caller has verified the certificate or a pin, and the proof that the server holds the certificate's key.
+        The caller has verified the certificate or a pin, and the proof that the server has the certificate's key.
         """
         if group is not None and not server.parameters.groups and _is_selectable(server.backend, group):
             self._selected.put(server, group, time() + _LIFETIME)

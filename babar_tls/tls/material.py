@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class TlsMaterial:
     """The contents of the files of one context. Each part is read from its files when it is first used.
 
-    TLS libraries receive contents and not paths. They therefore all reject the same files.
+    TLS libraries receive contents and not paths. Therefore they all reject the same files.
 
     Args:
         parameters: The parameters that name the files.
@@ -48,7 +48,7 @@ class TlsMaterial:
 
     @cached_property
     def roots(self) -> Roots:
-        """The certificates to trust, empty if nothing is verified.
+        """The certificates to trust; empty if the server is not verified.
 
         Raises:
             ConfigError: A file is missing, unreadable, not a regular file or damaged, or there are no certificates.
@@ -82,7 +82,7 @@ class TlsMaterial:
         Args:
             library: The name of the library, for messages.
             with_intermediates: Add intermediates whose issuer has the name of an anchor. Use it only for a library that
-                verifies their signatures. A library that ends a chain at them would trust forged intermediates.
+                verifies their signatures. A library that ends a chain at one would trust forged intermediates.
 
         Raises:
             ConfigError: A certificate is damaged, or has trust settings.

@@ -1,4 +1,4 @@
-"""Bytes under a path, for a TLS library that reads only files."""
+"""Provide bytes as a file, for a TLS library that reads only files."""
 
 from __future__ import annotations
 

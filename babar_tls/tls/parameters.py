@@ -30,7 +30,7 @@ class ClientCertificate:
 
     certificate: str | bytes = field(repr=False)
     key: str | bytes | None = field(default=None, repr=False)
-    # A callable may not be hashable, but it is compared.
+    # Excluded from the hash, because a callable may not be hashable. It is still compared.
     password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False, hash=False)
 
 
@@ -59,13 +59,13 @@ class TlsParameters:
         min_version: Oldest TLS version to accept.
         max_version: Newest TLS version to offer, `None` for the newest that the TLS library has.
         alpn: Protocols to offer, in order.
-        send_server_name: Send SNI (names only: RFC 6066 §3 has none for addresses).
+        send_server_name: Send SNI (for names only: RFC 6066 §3 does not allow addresses).
         common_name: Compare names by the rules of libpq: if the certificate has no alternative name of the required
             kind, the subject's common name is compared. Ignored if `Capabilities.common_names` is False.
         os_roots: Use the operating system's verifier (truststore) instead of a file of default roots.
         client_certificate: The certificate to present if the server requests one.
-        crl_path: PEM file of revocation lists. With it, or `crl_dir`, every certificate of the chain must be covered
-            by one.
+        crl_path: PEM file of revocation lists. If this or `crl_dir` is set, a list must cover every certificate of
+            the chain.
         crl_dir: Hashed directory of revocation lists (``abcdef01.r0``).
         key_log_path: File to which the secrets of connections are appended (``SSLKEYLOGFILE``).
         watch_certificate_request: Report `TlsFacts.certificate_requested`.

@@ -96,7 +96,7 @@ def hashed_paths(folder: str, infix: str = "r?") -> list[str]:
 def load_with_openssl(
     found: Iterable[FileBlock], load: Callable[[str], None], unusable: Callable[[str, str], ConfigError]
 ) -> None:
-    """Load certificates and lists into OpenSSL. If that fails, find the block at fault.
+    """Load certificates and lists into OpenSSL. On an error, find the block at fault.
 
     Args:
         found: The certificates and lists.

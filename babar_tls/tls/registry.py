@@ -99,7 +99,7 @@ def offer_of(backend: TlsBackend, *groups: str) -> ClientOffer | None:
 
 def _load(name: str) -> TlsBackend:
     class_name, remedy = _BUILT_IN.get(
-        name, ("", f"An installed package offers it through the entry point {ENTRY_POINT_GROUP!r}.")
+        name, ("", f"Update or remove the package that adds it to the entry point group {ENTRY_POINT_GROUP!r}.")
     )
     entry_point = None if class_name else _entry_points().get(name)
     if not class_name and entry_point is None:
@@ -114,7 +114,11 @@ def _load(name: str) -> TlsBackend:
             backend = getattr(import_module(f"babar_tls.backends.{name}"), class_name)()
         if not isinstance(backend, TlsBackend):
             raise TypeError(f"it is a {type(backend).__name__}, not a TlsBackend")
-    except (ImportError, AttributeError, TypeError) as exc:  # no such module or class, or the class is incomplete
+    except (
+        ImportError,
+        AttributeError,
+        TypeError,
+    ) as exc:  # the module or class is missing or incomplete
         raise BackendUnavailable(f"TLS backend {name!r} cannot be used: {exc}", remedy=remedy) from exc
     return backend
 

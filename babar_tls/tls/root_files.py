@@ -1,7 +1,7 @@
 """Read the trusted certificates of a context from their files.
 
 TLS libraries receive the contents and not the paths. They therefore all reject the same files, and never read a device
-or a pipe. `TrustedRoots` describes the certificates that are really trusted, even if the files change later.
+or a pipe. `TrustedRoots` describes the certificates that are in use, even if the files change later.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Roots:
         certificates: The certificates, in order, without duplicates.
         lists: The certificate revocation lists in the same files. OpenSSL uses them too.
         system_store: The store or the verifier of the operating system is used in addition.
-        report: The origin and the number of the certificates; `None` if nothing is verified.
+        report: The origin and the number of the certificates; `None` if the server is not verified.
     """
 
     certificates: tuple[FileBlock, ...] = ()
@@ -98,7 +98,7 @@ def read_roots(parameters: TlsParameters, *, system_store: bool = True) -> Roots
 
 
 def trusted_roots(parameters: TlsParameters) -> TrustedRoots | None:
-    """Return the trusted roots of a context with these parameters; None if it verifies nothing."""
+    """Return the trusted roots of a context with these parameters; None if the server is not verified."""
     return read_roots(parameters).report
 
 
@@ -118,7 +118,7 @@ def _read_defaults(defaults: DefaultRoots, *, with_lists: bool) -> Iterator[File
     except ConfigError as exc:
         if defaults.is_environment:
             exc.remedy = (
-                f"The environment variable {variable} names it: correct the file, or change or unset the variable."
+                f"The environment variable {variable} names it. Correct the file, or change or unset the variable."
             )
         raise
 
@@ -141,7 +141,7 @@ def _read_file(path: str) -> list[FileBlock]:
 
 
 def _read_folder(folder: str, *, with_lists: bool) -> Iterator[FileBlock]:
-    """Yield the blocks of all files in a hashed directory. OpenSSL would read each file when it needs it."""
+    """Yield the blocks of all files in a hashed directory. OpenSSL would read each file only when needed."""
     try:
         paths = hashed_paths(folder, "r?" if with_lists else "")
     except (OSError, ValueError):
@@ -171,7 +171,7 @@ def _require_folders(defaults: DefaultRoots) -> None:
         if not os.path.isdir(folder):  # noqa: PTH112 - Path raises if the name is too long
             raise ConfigError(
                 f'root certificate directory "{folder}" does not exist',
-                remedy="The environment variable SSL_CERT_DIR names it: change or unset the variable."
+                remedy="The environment variable SSL_CERT_DIR names it. Change or unset the variable."
                 if defaults.is_environment
                 else None,
             )

@@ -1,4 +1,4 @@
-"""Refuse a configuration that requires features which a backend does not support, before the backend is called.
+"""Refuse a configuration that requires unsupported features of a backend, before the backend is called.
 
 The connection, `explain` and `check_backend` use the same function, so that their results are equal.
 """
@@ -34,7 +34,7 @@ class Lack(NamedTuple):
 
 
 def lacks(parameters: TlsParameters, capabilities: Capabilities) -> Iterator[Lack]:
-    """Yield the features that the parameters require and the capabilities exclude."""
+    """Yield the features that the parameters require and the capabilities do not include."""
     if parameters.wants_os_roots and not capabilities.os_roots:
         yield Lack(
             "use the operating system's verifier (truststore)",
@@ -57,7 +57,8 @@ def lacks(parameters: TlsParameters, capabilities: Capabilities) -> Iterator[Lac
     if len(parameters.groups) > 1 and capabilities.selects_groups == "one":
         names = ", ".join(parameters.groups)
         yield Lack(
-            f"be restricted to a list of key-exchange groups ({names}), only to one", "Name one in tls_groups, or none."
+            f"be restricted to a list of key-exchange groups ({names}), only to one",
+            "Set tls_groups to one group, or leave it out.",
         )
     if parameters.ciphers and capabilities.selects_ciphers == "no":
         yield Lack("be restricted to cipher suites", f"{_OTHER}, or leave out tls_ciphers.")

@@ -1,14 +1,14 @@
 """Select the trust anchors from the trusted certificates, for TLS libraries that do not check anchors.
 
 webpki, the verifier of rustls, uses only the name, the key and the name constraints of an anchor. It would accept an
-anchor that has expired, that is a server's certificate, or that is only for clients. OpenSSL checks the certificate at
-the end of a chain like the others. With these rules for anchors the results are the same:
+anchor that has expired, that is a server's certificate, or that is only for clients. OpenSSL applies the same checks to
+the certificate at the end of a chain as to the others. With these rules for anchors the results are the same:
 
 * A root is self-signed. An intermediate is an anchor if an anchor without name constraints has issued it, by name and
-  key identifier: webpki would not apply its issuer's constraints. Its signature is not verified.
-* An anchor is valid now, and an extended key usage, if it has one, contains serverAuth.
+  key identifier, because webpki would not apply the constraints of its issuer. Its signature is not verified.
+* An anchor is valid now. If it has an extended key usage, that contains serverAuth.
 * An intermediate that is an anchor may sign certificates. A self-signed certificate that may not (CA:FALSE, a key usage
-  without keyCertSign) authenticates only itself; `misused_anchor` is the check for that.
+  without keyCertSign) authenticates only itself. `misused_anchor` checks that.
 
 Only the TLS library verifies the chain that a server sends.
 """
@@ -41,7 +41,7 @@ class Anchors(NamedTuple):
 
     Attributes:
         certificates: The anchors, roots first.
-        valid_until: The time in seconds since 1970 until which these are the anchors.
+        valid_until: The time in seconds since 1970 after which the selection may change.
     """
 
     certificates: tuple[Certificate, ...]

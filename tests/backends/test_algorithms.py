@@ -76,7 +76,7 @@ def test_unknown_suite_is_refused_by_name(backend: str, name: str, parameters: T
 
 def test_suites_of_no_allowed_version_are_refused(backend: str, parameters: TlsParameters) -> None:
     asked = dataclasses.replace(parameters, ciphers=("ECDHE-RSA-AES256-GCM-SHA384",), min_version=TlsVersion.TLSV1_3)
-    with pytest.raises(ConfigError, match="names no cipher suite of a TLS version that is allowed"):
+    with pytest.raises(ConfigError, match="contains no cipher suite for an allowed TLS version"):
         TlsConnection(get_backend(backend), asked, NAME)
 
 
