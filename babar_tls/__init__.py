@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .aio import *
     from .config import *
     from .errors import *
+    from .net.secure_socket import *
+    from .net.secure_stream import *
+    from .net.secure_transport import *
     from .security import *
     from .session import *
     from .tls.contract import *
@@ -37,6 +40,9 @@ _MODULES = (
     "tls.registry",
     "session",
     "aio",
+    "net.secure_stream",
+    "net.secure_transport",
+    "net.secure_socket",
 )
 
 

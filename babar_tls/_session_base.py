@@ -6,6 +6,8 @@ with its own connection.
 
 from __future__ import annotations
 
+import dataclasses
+import secrets
 import warnings
 import weakref
 from types import MappingProxyType
@@ -14,20 +16,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .config import Config
 from .config.host import Host
 from .errors import Busy, Closed, ConfigError, Error, ServerError
+from .net.secure_stream import SecureStream, no_key
+from .protocol.greeting import greeting
 from .protocol.messages import TERMINATE
 from .protocol.query import copy_out, simple_query
 from .protocol.requests import CancelRunning
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Generator, Iterator, Mapping
 
     from .net.establish import Ready
     from .protocol.query import Row
     from .protocol.requests import Exchange, Request
     from .security import SecurityReport
+    from .tls.connection import TlsConnection
+
+
+_DRIVER_KEY = 4  # bytes of the key in protocol 3.0; some drivers accept no other size
 
 
 class _Connection(Protocol):
+    def hand_over(self) -> tuple[socket.socket, TlsConnection | None]: ...
     def close(self, farewell: bytes = b"") -> None: ...
     def close_copy(self) -> None: ...
 
@@ -119,14 +129,44 @@ class SessionBase:
             ConfigError: The server sent no key for cancel requests.
         """
         if not self._secret_key:
-            raise ConfigError(
-                "the server sent no key for cancel requests",
-                remedy="A pooler between client and server may not support it.",
-            )
+            raise no_key()
         where = self.host
         if self._address is not None:  # the name may have several addresses
             where = Host(where.host, where.port, self._address)
         return CancelRunning(self._accepted, where, self._process_id, self._secret_key, self._security.tls)
+
+    def _release(self) -> SecureStream:
+        """End the session and return its connection. Called when no operation is in progress.
+
+        Raises:
+            Busy: A copy is unfinished.
+            Closed: The session was closed by another thread.
+        """
+        if self._copy is not None and not self._copy.ended:
+            raise busy()
+        cancel_running = None
+        if self._secret_key:
+            request = self._cancel_request()
+            cancel_running = dataclasses.replace(request, config=_without_password(request.config))
+        driver_key = secrets.token_bytes(_DRIVER_KEY) if self._secret_key else b""
+        start = greeting(self._params, self._process_id, driver_key)
+        sock, tls = self._connection.hand_over()
+        self._closed = True
+        stream = SecureStream(
+            socket=sock,
+            tls=tls,
+            greeting=start + self._reader.pending,
+            security=self._security,
+            host=self.host,
+            params=self.params,
+            process_id=self._process_id,
+            driver_key=driver_key,
+            cancel_running=cancel_running,
+        )
+        if self._interruption.requested:
+            stream.close()
+            raise Closed("the session was closed by another thread")
+        return stream
 
     def _query(self, sql: str) -> Exchange[list[Row]]:
         """Run a query, after the last copy has ended."""
@@ -222,6 +262,11 @@ class CopyIterator:
     def __init__(self, session: SessionBase, sql: str) -> None:
         self._session = session
         self._copy = Copy(copy_out(sql, session._reader, session._params), self)
+
+
+def _without_password(config: Config) -> Config:
+    """Return the configuration for cancel requests, which need no password. A driver may keep it for long."""
+    return config.replace(password=None, passfile=None, scram_client_key=None, scram_server_key=None)
 
 
 def as_config(target: str | Config, overrides: Mapping[str, Any]) -> Config:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .config import Config
+    from .net.secure_stream import SecureStream
     from .protocol.query import Row
 
 __all__ = ["AsyncSession", "connect_async"]
@@ -115,6 +116,19 @@ class AsyncSession(SessionBase):
         """
         await deliver_cancel_async(self._cancel_request())
 
+    def detach(self) -> SecureStream:
+        """End the session and return its connection, for the use of another driver.
+
+        Afterwards the session only supports `cancel`, and the caller closes the connection.
+
+        Raises:
+            Busy: An operation or a copy is unfinished.
+            Closed: The session is closed.
+            Error: The session belongs to another event loop, or was opened before a fork.
+        """
+        self._check_turn()
+        return self._release()
+
     async def close(self) -> None:
         """End the session and close the connection. It may be called again, and raises no error.
 
@@ -125,6 +139,17 @@ class AsyncSession(SessionBase):
             self._connection.close_copy()
         else:
             self._finish(TERMINATE)
+
+    def _check_turn(self) -> None:
+        """Refuse an operation if the session cannot be used, here or now."""
+        self._check_usable()
+        if asyncio.get_running_loop() is not self._connection.loop:
+            raise Error(
+                "the session was opened on another event loop",
+                remedy="Open a session on each event loop, or run the operation on the session's own loop.",
+            )
+        if self._running:
+            raise busy()
 
     async def __aenter__(self) -> AsyncSession:
         return self
@@ -147,16 +172,8 @@ class _Turn:
         self._session = session
 
     async def __aenter__(self) -> None:
-        session = self._session
-        session._check_usable()
-        if asyncio.get_running_loop() is not session._connection.loop:
-            raise Error(
-                "the session was opened on another event loop",
-                remedy="Open a session on each event loop, or run the operation on the session's own loop.",
-            )
-        if session._running:
-            raise busy()
-        session._running = True
+        self._session._check_turn()
+        self._session._running = True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

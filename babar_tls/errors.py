@@ -13,6 +13,7 @@ Error:
      │       ├─ TlsRefused                    the server does not offer TLS
      │       ├─ CertificateError              the server's certificate was not accepted
      │       └─ ClientCertificateError        the server did not accept the client certificate
+     ├─ IntegrationError                      a driver does not behave as its integration expects
      ├─ Busy                                  another operation of the session is in progress
      ├─ TargetSessionError                    the session is not of the kind that target_session_attrs requires
      ├─ ProtocolError                         the server violated the protocol
@@ -55,6 +56,7 @@ __all__ = [
     "Closed",
     "ConfigError",
     "Error",
+    "IntegrationError",
     "InvalidPassword",
     "IoError",
     "ProtocolError",
@@ -204,6 +206,10 @@ class CertificateError(TlsError):
 
 class ClientCertificateError(TlsError):
     """The server did not accept the client certificate, or requires one and none is configured."""
+
+
+class IntegrationError(Error):
+    """A driver does not behave as its integration expects, so nothing is sent. This version may not be supported."""
 
 
 class Busy(Error):

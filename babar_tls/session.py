@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .config import Config
+    from .net.secure_stream import SecureStream
     from .protocol.query import Row
     from .protocol.requests import Exchange
 
@@ -114,6 +115,25 @@ class Session(SessionBase):
         """
         request = self._cancel_request()
         deliver_cancel(request, Meter(request.config.connect_timeout))
+
+    def detach(self) -> SecureStream:
+        """End the session and return its connection, for the use of another driver.
+
+        Afterwards the session only supports `cancel`, and the caller closes the connection.
+
+        Raises:
+            Busy: An operation or a copy is unfinished.
+            Closed: The session is closed, or was closed by another thread.
+            Error: The session was opened before a fork.
+        """
+        self._check_usable()
+        if not self._lock.acquire(blocking=False):
+            raise busy()
+        try:
+            self._check_usable()
+            return self._release()
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """End the session and close the connection. It may be called again, and raises no error.

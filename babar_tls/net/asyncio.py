@@ -113,6 +113,20 @@ class AsyncioConnection:
             if tls is not None:
                 tls.close()
 
+    def hand_over(self) -> tuple[socket.socket, TlsConnection | None]:
+        """Release the socket and the TLS connection to another driver. Called on the loop, between operations.
+
+        Raises:
+            Closed: The connection is closed.
+            Error: Data has arrived outside an operation.
+        """
+        self._unwatch()
+        if self._early is not None:
+            raise Error("the session has received data that no operation has read", remedy="Run a query first.")
+        sock, tls = self._ready_socket(), self._tls
+        self._socket = self._tls = None
+        return sock, tls
+
     def close_copy(self) -> None:
         """Close only a forked child's copy of the socket, because the parent uses the connection."""
         sock, self._socket = self._socket, None

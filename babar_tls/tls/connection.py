@@ -194,6 +194,11 @@ class TlsConnection:
             raise self._failed(Closed("server closed the connection unexpectedly, without ending TLS"))
         return None
 
+    @property
+    def is_ended(self) -> bool:
+        """True if the next read reports close_notify or an error."""
+        return self._received_close_notify or self._failure is not None or self._eof
+
     def write(self, data: Buffer) -> None:
         """Encrypt all of `data`.
 

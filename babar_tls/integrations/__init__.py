@@ -1,0 +1,1 @@
+"""Connect drivers over a verified, channel-bound connection: one module for each driver."""

@@ -1,0 +1,365 @@
+"""asyncpg over a verified, channel-bound connection.
+
+::
+
+    from babar_tls.integrations import asyncpg
+
+    connection = await asyncpg.connect("postgresql://app@db.example.com/shop?sslmode=verify-full&channel_binding=require")
+    print(connection.security)
+    pool = asyncpg.create_pool("service=shop", min_size=2, max_size=20)
+
+babar-tls connects, verifies and logs in. Then `asyncpg.connect` runs with an event loop object whose
+``create_connection`` returns this connection. asyncpg's StartupMessage is not sent; it gets the server's greeting in
+response. Only public names of asyncpg are used. What is assumed of their behaviour is checked, and raises
+`IntegrationError` if it does not hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import struct
+from typing import TYPE_CHECKING, Any
+
+try:
+    import asyncpg
+except ImportError as exc:
+    raise ImportError("asyncpg is not installed: pip install 'babar-tls[asyncpg]'") from exc
+
+from .._session_base import as_config
+from ..aio import AsyncSession
+from ..diagnostics.tracebacks import clears_locals
+from ..errors import ConfigError, Error, IntegrationError, ServerError
+from ..net.secure_transport import SecureTransport
+from ..protocol.messages import PROTOCOL_3_0, TERMINATE
+from ._driver_errors import add_driver_class
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from ..config import Config
+    from ..net.secure_stream import SecureStream
+    from ..security import SecurityReport
+
+__all__ = ["Connection", "connect", "connector", "create_pool"]
+
+#: Parameters of `asyncpg.connect` that cannot be honoured, with the parameter to use.
+_REPLACED = {
+    "dsn": "Pass the connection string as the first argument.",
+    "ssl": "babar-tls negotiates TLS: set tls_mode and tls_verify, or sslmode in the connection string.",
+    "direct_tls": 'Set tls_negotiation="direct", or sslnegotiation=direct in the connection string.',
+    "service": "Set service=… in the connection string.",
+    "servicefile": "Set servicefile=… in the connection string.",
+    "krbsrvname": "Authentication by GSSAPI is not supported.",
+    "gsslib": "Authentication by GSSAPI is not supported.",
+}
+_STARTUP_HEADER = struct.Struct("!II")
+
+
+class Connection(asyncpg.Connection):
+    """An `asyncpg.Connection` with a security report.
+
+    Attributes:
+        security: The security properties of the connection. A connection from a pool has it too.
+    """
+
+    __slots__ = ("security",)
+
+    security: SecurityReport
+
+
+@clears_locals
+async def connect(
+    target: str | Config = "",
+    /,
+    *,
+    timeout: float | None = 60,  # noqa: ASYNC109 - the parameter of asyncpg
+    connection_class: type[asyncpg.Connection] = Connection,
+    record_class: type[asyncpg.Record] = asyncpg.Record,
+    server_settings: Mapping[str, str] | None = None,
+    command_timeout: float | None = None,
+    statement_cache_size: int = 100,
+    max_cached_statement_lifetime: int = 300,
+    max_cacheable_statement_size: int = 15360,
+    loop: asyncio.AbstractEventLoop | None = None,
+    **overrides: Any,
+) -> Connection:
+    """Connect with babar-tls and return an asyncpg connection.
+
+    Args:
+        target: A `Config`, or a libpq URI or keyword string.
+        timeout: Seconds until the connection must be ready. `Config.connect_timeout` also applies, for each host.
+        connection_class: A subclass of `Connection`, or a subclass of `asyncpg.Connection` with a ``__dict__``.
+        record_class: As for `asyncpg.connect`.
+        server_settings: As for `asyncpg.connect`; added to those of `target`.
+        command_timeout: As for `asyncpg.connect`.
+        statement_cache_size: As for `asyncpg.connect`.
+        max_cached_statement_lifetime: As for `asyncpg.connect`.
+        max_cacheable_statement_size: As for `asyncpg.connect`.
+        loop: The running event loop.
+        **overrides: Fields of `Config` that replace those of `target`.
+
+    Returns:
+        An instance of `connection_class`, whose `security` is set.
+
+    Raises:
+        Error: As `AsyncSession.connect`. An error that the server reported is also an instance of asyncpg's class for
+            it, for example `asyncpg.InvalidPasswordError`.
+        TimeoutError: The connection was not ready within `timeout`.
+        IntegrationError: This version of asyncpg is not supported.
+        TypeError: A parameter of `asyncpg.connect` is not supported, or `connection_class` has no place for `security`.
+    """
+    running = asyncio.get_running_loop()
+    if loop is not None and loop is not running:
+        raise TypeError("loop must be the running event loop")
+    connection_class = _checked(connection_class)
+    config = _with_settings(_as_config(target, overrides), server_settings or {})
+    async with asyncio.timeout(timeout):
+        try:
+            session = await AsyncSession.connect(config)
+        except ServerError as error:
+            driver_error = _driver_error(error)
+            add_driver_class(error, type(driver_error), vars(driver_error))
+            raise
+        stream = session.detach()
+        try:
+            connection: Connection = await asyncpg.connect(
+                host=stream.host.host,
+                port=stream.host.port,
+                user=config.user,
+                database=config.database or config.user,
+                password="",
+                passfile="",
+                ssl=False,
+                direct_tls=False,
+                target_session_attrs="any",
+                krbsrvname="postgres",
+                gsslib="gssapi",
+                loop=_ConnectionLoop(running, stream),
+                timeout=None,
+                command_timeout=command_timeout,
+                connection_class=connection_class,
+                record_class=record_class,
+                statement_cache_size=statement_cache_size,
+                max_cached_statement_lifetime=max_cached_statement_lifetime,
+                max_cacheable_statement_size=max_cacheable_statement_size,
+            )
+        except BaseException:
+            stream.close(TERMINATE)
+            raise
+    connection.security = stream.security
+    return connection
+
+
+def connector(target: str | Config | Callable[[], Any], /, **options: Any) -> Callable[..., Awaitable[Connection]]:
+    """Return a callable with the signature of `asyncpg.connect`, for libraries that accept one.
+
+    Examples are ``asyncpg.create_pool(connect=…)`` and SQLAlchemy's ``async_creator``. The callable ignores ``dsn``,
+    ``host``, ``port``, ``user``, ``password``, ``passfile``, ``ssl`` and ``direct_tls``, because `target` determines
+    them. Other arguments replace `options`.
+
+    Args:
+        target: A `Config`, a connection string, or a callable that returns either, or an awaitable of either. It is
+            called for each connection.
+        **options: Arguments of `connect`.
+    """
+    source = target if callable(target) else _as_config(target, _overrides(options))
+
+    async def connect_to_target(*_dsn: Any, **arguments: Any) -> Connection:
+        resolved: Any = source
+        if callable(source):
+            resolved = source()
+            if inspect.isawaitable(resolved):
+                resolved = await resolved
+        given = {name: value for name, value in arguments.items() if name not in _DETERMINED}
+        return await connect(resolved, **{**options, **given})
+
+    return connect_to_target
+
+
+def create_pool(
+    target: str | Config | Callable[[], Any] = "",
+    /,
+    *,
+    min_size: int = 10,
+    max_size: int = 10,
+    max_queries: int = 50000,
+    max_inactive_connection_lifetime: float = 300.0,
+    setup: Callable[[Any], Awaitable[None]] | None = None,
+    init: Callable[[Any], Awaitable[None]] | None = None,
+    reset: Callable[[Any], Awaitable[None]] | None = None,
+    connection_class: type[asyncpg.Connection] = Connection,
+    record_class: type[asyncpg.Record] = asyncpg.Record,
+    **options: Any,
+) -> asyncpg.Pool:
+    """Return an `asyncpg.Pool` whose connections `connect` opens.
+
+    Args:
+        target: A `Config`, a connection string, or a callable that returns either, or an awaitable of either.
+        min_size: As for `asyncpg.create_pool`.
+        max_size: As for `asyncpg.create_pool`.
+        max_queries: As for `asyncpg.create_pool`.
+        max_inactive_connection_lifetime: As for `asyncpg.create_pool`, in seconds.
+        setup: As for `asyncpg.create_pool`.
+        init: As for `asyncpg.create_pool`.
+        reset: As for `asyncpg.create_pool`.
+        connection_class: As for `connect`.
+        record_class: As for `asyncpg.create_pool`.
+        **options: Further arguments of `connect`; ``init_size`` and ``loop`` are passed to `asyncpg.create_pool`.
+
+    Raises:
+        ConfigError: `target` is invalid.
+        TypeError: As for `connect`.
+    """
+    for_pool = {name: options.pop(name) for name in ("init_size", "loop") if name in options}
+    return asyncpg.create_pool(
+        connect=connector(target, **options),
+        min_size=min_size,
+        max_size=max_size,
+        max_queries=max_queries,
+        max_inactive_connection_lifetime=max_inactive_connection_lifetime,
+        setup=setup,
+        init=init,
+        reset=reset,
+        connection_class=_checked(connection_class),
+        record_class=record_class,
+        **for_pool,
+    )
+
+
+#: Arguments that a pool or a library passes on, and that the target determines.
+_DETERMINED = {"dsn", "host", "port", "user", "password", "passfile", "ssl", "direct_tls"}
+#: Arguments of `connect` that are not fields of `Config`.
+_OPTIONS = {name for name, each in inspect.signature(connect).parameters.items() if each.kind is each.KEYWORD_ONLY}
+
+
+def _overrides(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _OPTIONS}
+
+
+def _as_config(target: str | Config, overrides: Mapping[str, Any]) -> Config:
+    for name, remedy in _REPLACED.items():
+        if name in overrides:
+            raise TypeError(f"connect() got an unexpected keyword argument {name!r}. {remedy}")
+    return as_config(target, overrides)
+
+
+def _checked(connection_class: type[asyncpg.Connection]) -> type[asyncpg.Connection]:
+    """Return the class to instantiate.
+
+    Raises:
+        TypeError: It is not a connection class, or its instances have no place for the attribute `security`.
+    """
+    if connection_class is asyncpg.Connection:
+        return Connection
+    if not (isinstance(connection_class, type) and issubclass(connection_class, asyncpg.Connection)):
+        raise TypeError("connection_class must be a subclass of babar_tls.integrations.asyncpg.Connection")
+    if not issubclass(connection_class, Connection) and not connection_class.__dictoffset__:
+        raise TypeError(
+            f"{connection_class.__name__} has no place for the attribute security: derive it from "
+            "babar_tls.integrations.asyncpg.Connection"
+        )
+    return connection_class
+
+
+def _with_settings(config: Config, settings: Mapping[str, str]) -> Config:
+    """Return the configuration with asyncpg's `server_settings`, which take precedence."""
+    if not settings:
+        return config
+    fields: dict[str, Any] = {name: settings[name] for name in ("application_name", "options") if name in settings}
+    others = {name: value for name, value in settings.items() if name not in fields}
+    encoding = others.pop("client_encoding", "utf8")
+    if encoding.lower().replace("-", "").replace("_", "") not in ("utf8", "unicode"):
+        raise ConfigError("asyncpg supports only the client_encoding UTF8", remedy="Remove it from server_settings.")
+    return config.replace(**fields, server_settings={**dict(config.settings), **others})
+
+
+def _driver_error(error: ServerError) -> Exception:
+    """Return the error that asyncpg would raise for the same message of the server."""
+    fields = {"S": error.severity, "V": error.severity, "C": error.code, "M": error.message}
+    fields |= {code: text for code, text in (("D", error.detail), ("H", error.hint)) if text is not None}
+    driver_error: Exception = asyncpg.PostgresError.new(fields)
+    return driver_error
+
+
+class _ConnectionLoop:
+    """The event loop of one asyncpg connection: where asyncpg connects, it gets the stream.
+
+    asyncpg connects once, and once more for each cancel request. All other attributes are those of the real loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stream: SecureStream) -> None:
+        self._loop = loop
+        self._stream = stream
+        self._transport: SecureTransport | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    # asyncpg looks tasks up by the loop: `asyncio.current_task(loop)`.
+
+    def __eq__(self, other: object) -> bool:
+        return self._loop == (other._loop if isinstance(other, _ConnectionLoop) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._loop)
+
+    async def create_connection(self, *arguments: Any, **keywords: Any) -> Any:
+        return await self._hand_out(arguments, keywords, 3)  # factory, host, port
+
+    async def create_unix_connection(self, *arguments: Any, **keywords: Any) -> Any:
+        return await self._hand_out(arguments, keywords, 2)  # factory, path
+
+    async def _hand_out(self, arguments: tuple[Any, ...], keywords: dict[str, Any], expected: int) -> Any:
+        """Return the stream in the form of a transport; after the first call, deliver a cancel request.
+
+        A failure to deliver it must be raised here: asyncpg ignores later ones, and would wait for ever.
+        """
+        if keywords or len(arguments) != expected:
+            raise _unsupported(f"connects with {len(arguments)} arguments and {sorted(keywords)}")
+        protocol = arguments[0]()
+        if self._transport is None:
+            self._transport = SecureTransport(self._stream, protocol, _check_startup)
+            await self._transport.open(self._loop)
+            return self._transport, protocol
+        await self._stream.cancel_async()
+        transport = _CancelTransport(self._loop, protocol, self._stream)
+        protocol.connection_made(transport)
+        return transport, protocol
+
+
+class _CancelTransport(asyncio.Transport):
+    """The transport for a cancel request that has been delivered: it checks what asyncpg writes, and sends nothing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol, stream: SecureStream) -> None:
+        super().__init__({"socket": stream.socket})
+        self._loop = loop
+        self._protocol = protocol
+        self._stream = stream
+
+    def write(self, data: Any) -> None:
+        if not self._stream.is_cancel_request(bytes(data)):
+            raise _unsupported("opens connections for other purposes than cancel requests")
+        self._loop.call_soon(self._protocol.connection_lost, None)
+
+    def is_closing(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass  # there is no connection
+
+    def abort(self) -> None:
+        pass  # there is no connection
+
+
+def _check_startup(data: bytes) -> None:
+    """Refuse what is not one StartupMessage."""
+    if len(data) < _STARTUP_HEADER.size or _STARTUP_HEADER.unpack_from(data) != (len(data), PROTOCOL_3_0):
+        raise _unsupported("does not begin with one StartupMessage of protocol 3.0")
+
+
+def _unsupported(behaviour: str) -> Error:
+    return IntegrationError(
+        f"asyncpg {asyncpg.__version__} {behaviour}",
+        remedy="babar-tls supports asyncpg 0.30 to 0.32: install one of these versions.",
+    )
