@@ -6,7 +6,6 @@ with its own connection.
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 import warnings
 import weakref
@@ -122,8 +121,11 @@ class SessionBase:
                 remedy="Open a session in each process.",
             )
 
-    def _cancel_request(self) -> CancelRunning:
+    def _cancel_request(self, config: Config | None = None) -> CancelRunning:
         """Return the cancel request for the running query.
+
+        Args:
+            config: The configuration of its connection, by default that of the session.
 
         Raises:
             ConfigError: The server sent no key for cancel requests.
@@ -133,7 +135,7 @@ class SessionBase:
         where = self.host
         if self._address is not None:  # the name may have several addresses
             where = Host(where.host, where.port, self._address)
-        return CancelRunning(self._accepted, where, self._process_id, self._secret_key, self._security.tls)
+        return CancelRunning(config or self._accepted, where, self._process_id, self._secret_key, self._security.tls)
 
     def _release(self) -> SecureStream:
         """End the session and return its connection. Called when no operation is in progress.
@@ -144,11 +146,10 @@ class SessionBase:
         """
         if self._copy is not None and not self._copy.ended:
             raise busy()
-        cancel_running = None
-        if self._secret_key:
-            request = self._cancel_request()
-            cancel_running = dataclasses.replace(request, config=_without_password(request.config))
-        driver_key = secrets.token_bytes(_DRIVER_KEY) if self._secret_key else b""
+        cancel_running, driver_key = None, b""
+        if self._secret_key:  # a cancel request needs no password, and the driver keeps it for long
+            cancel_running = self._cancel_request(self._accepted.without_password())
+            driver_key = secrets.token_bytes(_DRIVER_KEY)
         start = greeting(self._params, self._process_id, driver_key)
         sock, tls = self._connection.hand_over()
         self._closed = True
@@ -262,11 +263,6 @@ class CopyIterator:
     def __init__(self, session: SessionBase, sql: str) -> None:
         self._session = session
         self._copy = Copy(copy_out(sql, session._reader, session._params), self)
-
-
-def _without_password(config: Config) -> Config:
-    """Return the configuration for cancel requests, which need no password. A driver may keep it for long."""
-    return config.replace(password=None, passfile=None, scram_client_key=None, scram_server_key=None)
 
 
 def as_config(target: str | Config, overrides: Mapping[str, Any]) -> Config:

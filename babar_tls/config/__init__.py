@@ -180,6 +180,14 @@ class Config(ConfigFields):
             add_sources(error, fields.values())
             raise
 
+    def without_password(self) -> Config:
+        """Return a copy without the password, the password file and the SCRAM keys, for connections without login."""
+        copy = object.__new__(Config)
+        copy.__dict__.update(self.__dict__)
+        for name in ("password", "passfile", "scram_client_key", "scram_server_key"):
+            copy._set(name, None)
+        return copy
+
     @clears_locals
     def to_conninfo(self) -> str:
         """Return a keyword string of this configuration: ``Config.from_conninfo(config.to_conninfo()) == config``.
