@@ -59,6 +59,7 @@ ORDER = (
     "protocol.negotiation",
     "protocol.policy",
     "protocol.server_errors",
+    "protocol.startup",
     "protocol.authentication",
     "protocol.query",
     "protocol.target_session",

@@ -13,6 +13,8 @@ from ..protocol.negotiation import server_name
 from ..security import SecurityReport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..config import Config
     from ..protocol.handshake import Established
     from .blocking import BlockingConnection, Connector
@@ -33,15 +35,17 @@ class Ready(NamedTuple):
     security: SecurityReport
 
 
-def establish(config: Config, meter: Meter, connect: Connector) -> Ready:
+def establish(config: Config, meter: Meter, connect: Connector, startup: Sequence[tuple[str, str]] = ()) -> Ready:
     """Connect to the hosts of `config` in turn, until a session is ready.
 
     Args:
         config: The configuration.
         meter: The clock of the connect, which is running.
         connect: Creates the connection for one host.
+        startup: Startup parameters, which replace those of the configuration on every host.
 
     Raises:
+        ConfigError: `startup` is invalid, or contradicts the configuration.
         Error: The failure of the last attempt.
     """
     candidates = search(config)
@@ -49,7 +53,7 @@ def establish(config: Config, meter: Meter, connect: Connector) -> Ready:
     while True:
         connection = connect(_with_password(candidate.config), meter)
         try:
-            established = connection.drive(handshake(connection.config, candidate.wanted))
+            established = connection.drive(handshake(connection.config, candidate.wanted, startup))
             connection.keep_keys()
             verified = established.verified is not TlsVerify.NONE or established.pin is not None
             connection.learn_group(verified=verified)

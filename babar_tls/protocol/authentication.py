@@ -20,7 +20,7 @@ from .scram import ScramClient
 from .server_errors import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..config import Config
     from ..tls.contract import TlsFacts
@@ -76,17 +76,26 @@ class Authenticated(NamedTuple):
     channel_binding_hash: str | None = None
     scram_iterations: int | None = None
     server_authenticated: bool = False
+    notices: tuple[bytes, ...] = ()
 
 
-def authenticate(config: Config, facts: TlsFacts | None, reader: MessageReader) -> Exchange[Authenticated]:
+def authenticate(
+    config: Config, facts: TlsFacts | None, reader: MessageReader, parameters: Iterable[tuple[str, str]]
+) -> Exchange[Authenticated]:
     """Send the StartupMessage and respond to the server's requests until it sends AuthenticationOk.
+
+    Args:
+        config: The configuration.
+        facts: The facts that the TLS backend reports, `None` without TLS.
+        reader: The message reader of the connection.
+        parameters: The parameters of the StartupMessage.
 
     Raises:
         AuthError: The server refused the client, policy forbids the request, or a signature is wrong.
         ServerError: The server refused the connection for another reason.
         ProtocolError: The server violated the protocol.
     """
-    return _Authentication(config, facts, reader).run()
+    return _Authentication(config, facts, reader).run(messages.startup(parameters))
 
 
 class _Authentication:
@@ -107,8 +116,8 @@ class _Authentication:
             _SASL_FINAL: self._sasl_final,
         }
 
-    def run(self) -> Exchange[Authenticated]:
-        startup = messages.startup(startup_parameters(self._config))
+    def run(self, startup: bytes) -> Exchange[Authenticated]:
+        notices: list[bytes] = []
         self._pipelined = self._policy.only_mechanism() if self._has_secret() else None
         if self._pipelined is None:
             yield Send(startup, Phase.AUTH)
@@ -119,12 +128,14 @@ class _Authentication:
             if kind == b"R":
                 yield from self._answer(payload)
                 if self._state is AuthState.FINISHED:
-                    return self._result
+                    return self._result._replace(notices=tuple(notices))
             elif kind == b"E":
                 raise self._refusal(messages.parse_fields(payload))
             elif kind == b"v":
                 raise ProtocolError(messages.invalid_negotiation(payload), remedy=_NOT_NEGOTIATED)
-            elif kind != b"N":
+            elif kind == b"N":
+                notices.append(payload)
+            else:
                 raise ProtocolError(f"expected authentication request from server, but received {messages.shown(kind)}")
 
     def _answer(self, payload: bytes) -> Exchange[None]:
@@ -258,17 +269,6 @@ class _Authentication:
             or (self._mechanism.flag == "y" and self._state is AuthState.SASL_STARTED)
         )
         return refusal(fields, about_binding=bound, password_proven=self._state is AuthState.SERVER_PROVEN)
-
-
-def startup_parameters(config: Config) -> list[tuple[str, str]]:
-    """Return the parameters of the StartupMessage; text is UTF-8 in both directions."""
-    parameters = {"client_encoding": "UTF8"}
-    for name in ("user", "database", "application_name", "options"):
-        value = getattr(config, name)
-        if value is not None:
-            parameters[name] = value
-    parameters.update(config.settings)
-    return list(parameters.items())
 
 
 def md5_digest(user: bytes, password: bytes, salt: bytes) -> bytes:

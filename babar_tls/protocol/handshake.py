@@ -31,9 +31,12 @@ from .message_reader import MessageReader
 from .negotiation import Attempt, attempts, matching_pin, negotiate, secure, start_tls, verified
 from .requests import Exchange, Phase, Receive, Send
 from .server_errors import CANNOT_CONNECT_NOW, refusal
+from .startup import startup_parameters
 from .target_session import check_session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..config import Config, TargetSessionAttrs, TlsVerify
     from ..config.host import Host
     from ..tls.contract import TlsFacts
@@ -53,6 +56,8 @@ class Established:
         process_id: The server process, for cancel requests.
         secret_key: The key for cancel requests.
         reader: The message reader, including any bytes that were received after ReadyForQuery.
+        notices: The payloads of the NoticeResponses before ReadyForQuery, in order. Those in front of AuthenticationOk
+            were sent before the server authenticated itself.
     """
 
     facts: TlsFacts | None
@@ -64,19 +69,24 @@ class Established:
     process_id: int
     secret_key: bytes = field(repr=False)
     reader: MessageReader = field(repr=False)
+    notices: list[bytes] = field(default_factory=list, repr=False)
 
 
-def handshake(config: Config, wanted: TargetSessionAttrs | None = None) -> Exchange[Established]:
+def handshake(
+    config: Config, wanted: TargetSessionAttrs | None = None, startup: Iterable[tuple[str, str]] = ()
+) -> Exchange[Established]:
     """Connect and log in.
 
     Args:
         config: The configuration, for one host.
         wanted: The required kind of session, by default `config.target_session_attrs`.
+        startup: Startup parameters, which replace those of the configuration (see `startup_parameters`).
 
     Raises:
+        ConfigError: `startup` is invalid, or contradicts the configuration.
         Error: The failure of the last attempt that the mode allows.
     """
-    established = yield from _establish(config)
+    established = yield from _establish(config, startup_parameters(config, startup))
     established.reader.expect_target_session()  # limits apply until the connect is complete
     try:
         yield from check_session(wanted or config.target_session_attrs, established.parameters, established.reader)
@@ -87,7 +97,7 @@ def handshake(config: Config, wanted: TargetSessionAttrs | None = None) -> Excha
     return established
 
 
-def _establish(config: Config) -> Exchange[Established]:
+def _establish(config: Config, parameters: list[tuple[str, str]]) -> Exchange[Established]:
     plan = attempts(config)
     failures: list[Error] = []
     for attempt in plan:
@@ -99,7 +109,7 @@ def _establish(config: Config) -> Exchange[Established]:
             unrequested = yield from negotiate(config, attempt)
             if unrequested is not None:
                 facts = yield from start_tls(config, unrequested)
-            authenticated = yield from authenticate(config, facts, reader)
+            authenticated = yield from authenticate(config, facts, reader, parameters)
             return (yield from _await_ready(config, facts, authenticated, reader))
         except Error as error:
             is_last = attempt is plan[-1] or authenticated is not None
@@ -146,6 +156,7 @@ def _await_ready(
 ) -> Exchange[Established]:
     parameters: dict[str, str] = {}
     process_id, secret_key = 0, b""
+    notices = [*authenticated.notices]
     while True:
         kind, payload = yield from next_message(reader, Phase.READY)
         if kind == b"S":
@@ -164,8 +175,11 @@ def _await_ready(
                 process_id=process_id,
                 secret_key=secret_key,
                 reader=reader,
+                notices=notices,
             )
         elif kind == b"E":
             raise refusal(messages.parse_fields(payload))
-        elif kind != b"N":
+        elif kind == b"N":
+            notices.append(payload)
+        else:
             raise ProtocolError(f"the server sent {kind!r} before ReadyForQuery")

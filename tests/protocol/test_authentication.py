@@ -26,10 +26,10 @@ from babar_tls.errors import (
     TimeoutError,
     UnsupportedAuth,
 )
-from babar_tls.protocol.authentication import md5_digest, startup_parameters
+from babar_tls.protocol.authentication import md5_digest
 from babar_tls.protocol.channel_binding import tls_server_end_point
 from babar_tls.protocol.handshake import handshake
-from babar_tls.protocol.messages import frame, ssl_request, startup
+from babar_tls.protocol.messages import frame, ssl_request
 
 from .configs import PASSWORD, make
 from .script import (
@@ -446,27 +446,6 @@ def test_refused_y_flag_is_a_channel_binding_error() -> None:
 
 
 # Other messages ----------------------------------------------------------------------------------------------------
-
-
-def test_startup_message_has_the_configured_parameters() -> None:
-    """They are encoded in UTF-8. The database is sent only if it is configured."""
-    assert startup_parameters(make()) == [("client_encoding", "UTF8"), ("user", "app")]
-    config = make(
-        database="d", application_name="ä", options="-c x=y", server_settings={"search_path": "s", "DateStyle": "ISO"}
-    )
-    expected = [
-        ("client_encoding", "UTF8"),
-        ("user", "app"),
-        ("database", "d"),
-        ("application_name", "ä"),
-        ("options", "-c x=y"),
-        ("DateStyle", "ISO"),
-        ("search_path", "s"),
-    ]
-    assert startup_parameters(config) == expected
-    driver = talk(WELCOME)
-    driver.run(handshake(config))
-    assert driver.sent[1] == startup(expected)
 
 
 def test_notices_are_ignored() -> None:
