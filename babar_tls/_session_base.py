@@ -58,6 +58,7 @@ class SessionBase:
         self._params = established.parameters
         self._process_id = established.process_id
         self._secret_key = established.secret_key
+        self._protocol_version = established.protocol_version
         self._security = ready.security
         self._copy: Copy | None = None
         self._closed = False
@@ -86,6 +87,11 @@ class SessionBase:
     def backend_pid(self) -> int:
         """The ID of the server process of this session."""
         return self._process_id
+
+    @property
+    def protocol_version(self) -> str:
+        """The negotiated version of PostgreSQL's protocol: ``3.0`` or ``3.2``."""
+        return self._protocol_version
 
     @property
     def closed(self) -> bool:

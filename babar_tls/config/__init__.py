@@ -19,6 +19,7 @@ from .enums import (
     ChannelBinding,
     ClientCertMode,
     LoadBalanceHosts,
+    ProtocolVersion,
     TargetSessionAttrs,
     TlsMode,
     TlsNegotiation,
@@ -39,6 +40,7 @@ __all__ = [
     "Config",
     "Host",
     "LoadBalanceHosts",
+    "ProtocolVersion",
     "TargetSessionAttrs",
     "TlsMode",
     "TlsNegotiation",
@@ -69,6 +71,9 @@ class Config(ConfigFields):
         application_name: Name of the application in ``pg_stat_activity``.
         options: Command-line options for the server (``-c statement_timeout=5s``).
         server_settings: Further startup parameters; stored as a sorted tuple of pairs.
+        min_protocol_version: Oldest version of PostgreSQL's protocol to accept.
+        max_protocol_version: Version of the protocol to request. A server that does not support it selects an older
+            one. Some poolers and old servers refuse requests of later versions than 3.0.
         connect_timeout: Seconds until the session must be ready, for each host; `None` for no limit.
         keepalives: Enable TCP keepalive.
         keepalives_idle: Seconds without traffic before the first keepalive; `None` for the system's default.

@@ -46,7 +46,12 @@ def check_transport(config: ConfigFields) -> None:
 
 
 def check_startup(config: ConfigFields) -> None:
-    """Check the parameters of the StartupMessage."""
+    """Check the parameters and the versions of the StartupMessage."""
+    if config.min_protocol_version.number > config.max_protocol_version.number:
+        raise ConfigError(
+            '"min_protocol_version" is greater than "max_protocol_version"',
+            remedy="Set max_protocol_version=latest, or leave out min_protocol_version.",
+        )
     for name in ("user", "database", "application_name", "options", "require_peer"):
         value = getattr(config, name)
         if value is not None:

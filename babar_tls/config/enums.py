@@ -62,6 +62,22 @@ class TlsVersion(Enum):
     TLSV1_3 = "TLSv1.3"
 
 
+class ProtocolVersion(Enum):
+    """A version of PostgreSQL's frontend/backend protocol; the values are libpq's spelling."""
+
+    V3_0 = "3.0"
+    """Every server supports it."""
+    V3_2 = "3.2"
+    """PostgreSQL 18 and later: cancel requests with long keys, which cannot be guessed."""
+    LATEST = "latest"
+    """The latest version that this library supports."""
+
+    @property
+    def number(self) -> int:
+        """The version as messages contain it: the major version times 65536, plus the minor version."""
+        return 3 << 16 if self is ProtocolVersion.V3_0 else 3 << 16 | 2
+
+
 class ClientCertMode(Enum):
     """The policy for presenting a client certificate, as libpq's ``sslcertmode``."""
 

@@ -11,6 +11,7 @@ from .enums import (
     ChannelBinding,
     ClientCertMode,
     LoadBalanceHosts,
+    ProtocolVersion,
     TargetSessionAttrs,
     TlsMode,
     TlsNegotiation,
@@ -43,6 +44,8 @@ class ConfigFields:
     application_name: str | None = None
     options: str | None = None
     server_settings: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    min_protocol_version: ProtocolVersion = ProtocolVersion.V3_0
+    max_protocol_version: ProtocolVersion = ProtocolVersion.V3_0
     connect_timeout: float | None = 10.0
     keepalives: bool = True
     keepalives_idle: int | None = None

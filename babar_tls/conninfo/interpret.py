@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.enums import (
     CHANNEL_BINDING_TYPES,
     ChannelBinding,
+    ProtocolVersion,
     TlsMode,
     TlsVersion,
 )
@@ -66,8 +67,6 @@ _OWN_FIELDS = {keyword.name: keyword.name for keyword in OWN}
 #: The values that libpq accepts for keywords without a field.
 _KNOWN = {
     "gssencmode": ("disable", "prefer", "require"),
-    "min_protocol_version": ("3.0", "3.2", "latest"),
-    "max_protocol_version": ("3.0", "3.2", "latest"),
 }
 
 #: The values of keywords without a field that this library supports.
@@ -75,7 +74,6 @@ _SUPPORTED = {
     "client_encoding": ("", "auto", "utf8", "utf-8", "unicode"),
     "replication": ("", "0", "false", "off", "no"),
     "gssencmode": ("disable", "prefer"),
-    "min_protocol_version": ("3.0",),
 }
 
 
@@ -144,6 +142,9 @@ def interpret(
     fields = _read_each(settings, _LIBPQ_FIELDS)
     if "connect_timeout" in fields and fields["connect_timeout"].value <= 0:
         fields["connect_timeout"] = Field.by(settings["connect_timeout"], None)
+    oldest = fields.get("min_protocol_version")
+    if oldest and oldest.value is not ProtocolVersion.V3_0 and "max_protocol_version" not in fields:
+        fields["max_protocol_version"] = Field.by(settings["min_protocol_version"], ProtocolVersion.LATEST)
     fallback_name = settings.get("fallback_application_name")
     if fallback_name and fallback_name.value and "application_name" not in fields:
         fields["application_name"] = Field.by(fallback_name, fallback_name.value)
@@ -225,12 +226,6 @@ def _check_unsupported(settings: Mapping[str, Setting]) -> None:
     for keyword, known in _KNOWN.items():
         if keyword in settings:
             values.word(settings[keyword], known)
-    oldest, newest = settings.get("min_protocol_version"), settings.get("max_protocol_version")
-    if oldest and newest and newest.value == "3.0" != oldest.value:
-        raise ConfigError(
-            '"min_protocol_version" is greater than "max_protocol_version"',
-            remedy="Leave out min_protocol_version: this library supports version 3.0.",
-        )
     for keyword, supported in _SUPPORTED.items():
         setting = settings.get(keyword)
         if setting and setting.value.lower() not in supported:

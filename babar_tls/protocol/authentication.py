@@ -18,13 +18,15 @@ from .requests import Derive, Exchange, Phase, ScramKeys, Send, fill
 from .saslprep import saslprep
 from .scram import ScramClient
 from .server_errors import refusal
+from .startup import Negotiated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from ..config import Config
     from ..tls.contract import TlsFacts
     from .message_reader import MessageReader
+    from .startup import Startup
 
 
 class AuthState(StrEnum):
@@ -60,15 +62,11 @@ _UNSUPPORTED = {
     8: ("gss", "GSSAPI"),
     9: ("sspi", "SSPI"),
 }
-_NOT_NEGOTIATED = (
-    "PostgreSQL sends NegotiateProtocolVersion only if the client requests a later protocol version or an option. This "
-    "library requests version 3.0. Check which server listens on this port, and whether a proxy changes the request."
-)
 _KNOWN = frozenset([_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL, *_UNSUPPORTED])
 
 
 class Authenticated(NamedTuple):
-    """The method that authenticated the client, and whether the server authenticated itself."""
+    """The method that authenticated the client, whether the server authenticated itself, and the other results."""
 
     method: str = "none"
     gs2_flag: str | None = None
@@ -77,10 +75,11 @@ class Authenticated(NamedTuple):
     scram_iterations: int | None = None
     server_authenticated: bool = False
     notices: tuple[bytes, ...] = ()
+    protocol: Negotiated = Negotiated(messages.PROTOCOL_3_0)
 
 
 def authenticate(
-    config: Config, facts: TlsFacts | None, reader: MessageReader, parameters: Iterable[tuple[str, str]]
+    config: Config, facts: TlsFacts | None, reader: MessageReader, startup: Startup
 ) -> Exchange[Authenticated]:
     """Send the StartupMessage and respond to the server's requests until it sends AuthenticationOk.
 
@@ -88,22 +87,24 @@ def authenticate(
         config: The configuration.
         facts: The facts that the TLS backend reports, `None` without TLS.
         reader: The message reader of the connection.
-        parameters: The parameters of the StartupMessage.
+        startup: The StartupMessage.
 
     Raises:
         AuthError: The server refused the client, policy forbids the request, or a signature is wrong.
         ServerError: The server refused the connection for another reason.
         ProtocolError: The server violated the protocol.
     """
-    return _Authentication(config, facts, reader).run(messages.startup(parameters))
+    return _Authentication(config, facts, reader, startup).run()
 
 
 class _Authentication:
     _result = Authenticated()
 
-    def __init__(self, config: Config, facts: TlsFacts | None, reader: MessageReader) -> None:
+    def __init__(self, config: Config, facts: TlsFacts | None, reader: MessageReader, startup: Startup) -> None:
         self._config = config
         self._reader = reader
+        self._startup = startup
+        self._negotiated: Negotiated | None = None
         self._policy = Policy(config, facts)
         self._state = AuthState.STARTED
         self._mechanism: Mechanism | None = None
@@ -116,7 +117,8 @@ class _Authentication:
             _SASL_FINAL: self._sasl_final,
         }
 
-    def run(self, startup: bytes) -> Exchange[Authenticated]:
+    def run(self) -> Exchange[Authenticated]:
+        startup = self._startup.message
         notices: list[bytes] = []
         self._pipelined = self._policy.only_mechanism() if self._has_secret() else None
         if self._pipelined is None:
@@ -128,15 +130,23 @@ class _Authentication:
             if kind == b"R":
                 yield from self._answer(payload)
                 if self._state is AuthState.FINISHED:
-                    return self._result._replace(notices=tuple(notices))
+                    protocol = self._negotiated or Negotiated(self._startup.requested)
+                    return self._result._replace(notices=tuple(notices), protocol=protocol)
             elif kind == b"E":
                 raise self._refusal(messages.parse_fields(payload))
             elif kind == b"v":
-                raise ProtocolError(messages.invalid_negotiation(payload), remedy=_NOT_NEGOTIATED)
+                self._negotiate(payload)
             elif kind == b"N":
                 notices.append(payload)
             else:
                 raise ProtocolError(f"expected authentication request from server, but received {messages.shown(kind)}")
+
+    def _negotiate(self, payload: bytes) -> None:
+        if self._negotiated is not None:
+            raise ProtocolError("received duplicate protocol negotiation message")
+        if self._state is not AuthState.STARTED:  # libpq accepts it
+            raise ProtocolError("received a protocol negotiation message after an authentication request")
+        self._negotiated = self._startup.negotiate(payload)
 
     def _answer(self, payload: bytes) -> Exchange[None]:
         length = 4 + len(payload)

@@ -31,7 +31,7 @@ from .message_reader import MessageReader
 from .negotiation import Attempt, attempts, matching_pin, negotiate, secure, start_tls, verified
 from .requests import Exchange, Phase, Receive, Send
 from .server_errors import CANNOT_CONNECT_NOW, refusal
-from .startup import startup_parameters
+from .startup import Startup, version_text
 from .target_session import check_session
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Established:
         process_id: The server process, for cancel requests.
         secret_key: The key for cancel requests.
         reader: The message reader, including any bytes that were received after ReadyForQuery.
+        protocol_version: The negotiated version of the protocol: ``3.0`` or ``3.2``.
+        unsupported_options: The protocol options (``_pq_.``) of `startup` that the server does not support.
         notices: The payloads of the NoticeResponses before ReadyForQuery, in order. Those in front of AuthenticationOk
             were sent before the server authenticated itself.
     """
@@ -69,6 +71,8 @@ class Established:
     process_id: int
     secret_key: bytes = field(repr=False)
     reader: MessageReader = field(repr=False)
+    protocol_version: str = "3.0"
+    unsupported_options: tuple[str, ...] = ()
     notices: list[bytes] = field(default_factory=list, repr=False)
 
 
@@ -80,13 +84,13 @@ def handshake(
     Args:
         config: The configuration, for one host.
         wanted: The required kind of session, by default `config.target_session_attrs`.
-        startup: Startup parameters, which replace those of the configuration (see `startup_parameters`).
+        startup: Startup parameters, which replace those of the configuration (see `startup.startup_parameters`).
 
     Raises:
         ConfigError: `startup` is invalid, or contradicts the configuration.
         Error: The failure of the last attempt that the mode allows.
     """
-    established = yield from _establish(config, startup_parameters(config, startup))
+    established = yield from _establish(config, Startup(config, startup))
     established.reader.expect_target_session()  # limits apply until the connect is complete
     try:
         yield from check_session(wanted or config.target_session_attrs, established.parameters, established.reader)
@@ -97,7 +101,7 @@ def handshake(
     return established
 
 
-def _establish(config: Config, parameters: list[tuple[str, str]]) -> Exchange[Established]:
+def _establish(config: Config, startup: Startup) -> Exchange[Established]:
     plan = attempts(config)
     failures: list[Error] = []
     for attempt in plan:
@@ -109,7 +113,7 @@ def _establish(config: Config, parameters: list[tuple[str, str]]) -> Exchange[Es
             unrequested = yield from negotiate(config, attempt)
             if unrequested is not None:
                 facts = yield from start_tls(config, unrequested)
-            authenticated = yield from authenticate(config, facts, reader, parameters)
+            authenticated = yield from authenticate(config, facts, reader, startup)
             return (yield from _await_ready(config, facts, authenticated, reader))
         except Error as error:
             is_last = attempt is plan[-1] or authenticated is not None
@@ -156,13 +160,13 @@ def _await_ready(
 ) -> Exchange[Established]:
     parameters: dict[str, str] = {}
     process_id, secret_key = 0, b""
-    notices = [*authenticated.notices]
+    protocol, notices = authenticated.protocol, [*authenticated.notices]
     while True:
         kind, payload = yield from next_message(reader, Phase.READY)
         if kind == b"S":
             parameters.update(map(messages.parse_parameter_status, [payload, *reader.take(b"S")]))
         elif kind == b"K":
-            process_id, secret_key = messages.parse_backend_key_data(payload)
+            process_id, secret_key = messages.parse_backend_key_data(payload, protocol.version)
         elif kind == b"Z":
             messages.parse_ready_for_query(payload)
             return Established(
@@ -175,6 +179,8 @@ def _await_ready(
                 process_id=process_id,
                 secret_key=secret_key,
                 reader=reader,
+                protocol_version=version_text(protocol.version),
+                unsupported_options=protocol.unsupported,
                 notices=notices,
             )
         elif kind == b"E":

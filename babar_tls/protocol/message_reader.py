@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import ProtocolError
 from ..tls.banners import describe_service
-from .messages import MAX_CANCEL_KEY, Message, shown
+from .messages import Message, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -59,8 +59,7 @@ class Limits(NamedTuple):
 STARTUP = Limits(
     {
         b"R": MAX_SASL_LENGTH,
-        **dict.fromkeys((b"E", b"N", b"S", b"v"), MAX_ERROR_LENGTH),
-        b"K": 4 + 4 + MAX_CANCEL_KEY,
+        **dict.fromkeys((b"E", b"N", b"S", b"v", b"K"), MAX_ERROR_LENGTH),
         b"Z": 4 + 1,
     },
     total_bytes=1 << 20,

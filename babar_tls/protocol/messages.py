@@ -1,4 +1,4 @@
-"""Messages of frontend/backend protocol 3.0: encode those that the client sends, decode those that the server sends.
+"""Messages of frontend/backend protocol 3: encode those that the client sends, decode those that the server sends.
 
 https://www.postgresql.org/docs/current/protocol-message-formats.html
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..diagnostics.escaping import visible
 from ..errors import ConfigError, ProtocolError
 
 if TYPE_CHECKING:
@@ -17,10 +16,8 @@ if TYPE_CHECKING:
 PROTOCOL_3_0 = 196608
 _SSL_REQUEST_CODE = 80877103
 _CANCEL_REQUEST_CODE = 80877102
-#: The maximum length of the key in a BackendKeyData, in bytes.
-MAX_CANCEL_KEY = 256
-
-_LONGEST_OPTION = 60  # characters of a name in an error message
+#: The length of the key in a BackendKeyData of protocol 3.0, and the maximum in later versions, in bytes.
+_CANCEL_KEY, _MAX_CANCEL_KEY = 4, 256
 
 _HEADER = struct.Struct("!cI")
 _INT32 = struct.Struct("!I")
@@ -50,10 +47,10 @@ def cancel_request(process_id: int, secret_key: bytes) -> bytes:
     return struct.pack("!III", 12 + len(secret_key), _CANCEL_REQUEST_CODE, process_id) + secret_key
 
 
-def startup(parameters: Iterable[tuple[str, str]]) -> bytes:
-    """Encode a StartupMessage."""
+def startup(parameters: Iterable[tuple[str, str]], version: int = PROTOCOL_3_0) -> bytes:
+    """Encode a StartupMessage that requests this version of the protocol."""
     body = "".join(f"{name}\0{value}\0" for name, value in parameters).encode()
-    return struct.pack("!II", 9 + len(body), PROTOCOL_3_0) + body + b"\0"
+    return struct.pack("!II", 9 + len(body), version) + body + b"\0"
 
 
 def frame(kind: bytes, payload: bytes = b"") -> bytes:
@@ -141,41 +138,25 @@ def parse_parameter_status(payload: bytes) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def invalid_negotiation(payload: bytes) -> str:
-    """Return the error text for a NegotiateProtocolVersion.
-
-    The message is always invalid, because this client requests version 3.0 and no option. The texts are those of
-    libpq's pqGetNegotiateProtocolVersion3.
-    """
-    problem = "message too short"
-    if len(payload) >= 8:
-        version, count = struct.unpack_from("!ii", payload)
-        name, terminator, _ = payload[8:].partition(b"\0")
-        shown_name = visible(text(name), limit=_LONGEST_OPTION)
-        if version > PROTOCOL_3_0:
-            problem = "server requested downgrade to a higher-numbered version"
-        elif version < PROTOCOL_3_0:
-            problem = "server requested downgrade to pre-3.0 protocol version"
-        elif count < 0:
-            problem = "server reported negative number of unsupported parameters"
-        elif count == 0:
-            problem = "server negotiated but asks for no changes"
-        elif terminator and not name.startswith(b"_pq_."):
-            problem = f'server reported unsupported parameter name without a "_pq_." prefix ("{shown_name}")'
-        elif terminator:
-            problem = f'server reported an unsupported parameter that was not requested ("{shown_name}")'
-    return f"received invalid protocol negotiation message: {problem}"
-
-
-def parse_backend_key_data(payload: bytes) -> tuple[int, bytes]:
-    """Parse a BackendKeyData: process ID and secret key.
+def parse_backend_key_data(payload: bytes, version: int = PROTOCOL_3_0) -> tuple[int, bytes]:
+    """Parse a BackendKeyData of this version of the protocol: process ID and secret key.
 
     Raises:
         ProtocolError: The message is malformed.
     """
-    if not 8 <= len(payload) <= 4 + MAX_CANCEL_KEY:
+    if len(payload) < 4:
         raise ProtocolError("the server sent a malformed BackendKeyData")
-    return _INT32.unpack_from(payload)[0], payload[4:]
+    key = payload[4:]
+    problem = None
+    if version == PROTOCOL_3_0 and len(key) != _CANCEL_KEY:
+        problem = "not allowed in protocol version 3.0 (must be 4 bytes)"
+    elif len(key) < _CANCEL_KEY:
+        problem = "is too short (minimum 4 bytes)"
+    elif len(key) > _MAX_CANCEL_KEY:
+        problem = "is too long (maximum 256 bytes)"
+    if problem is not None:
+        raise ProtocolError(f"received invalid BackendKeyData message: cancel key with length {len(key)} {problem}")
+    return _INT32.unpack_from(payload)[0], key
 
 
 def parse_ready_for_query(payload: bytes) -> bytes:

@@ -76,6 +76,11 @@ _TEXTS = [
         "reason.",
     ),
     (
+        "unsupported frontend protocol",
+        "The server or pooler supports only an older version of the protocol, and does not negotiate it. Set "
+        "max_protocol_version=3.0, or leave it out together with min_protocol_version.",
+    ),
+    (
         "could not determine server certificate signature algorithm|could not find digest for NID",
         "The server's OpenSSL does not determine a hash function for channel binding with this certificate. Use a "
         "certificate that is signed with RSA or ECDSA and SHA-256, or set channel_binding=disable.",
@@ -126,7 +131,7 @@ def refusal(fields: dict[str, str], *, about_binding: bool = False, password_pro
 
 
 def _remedy(code: str, text: str) -> str | None:
-    if code in ("28000", "XX000"):
+    if code in ("28000", "XX000", "0A000"):
         for known, remedy in _KNOWN:
             if known.search(text):
                 return remedy

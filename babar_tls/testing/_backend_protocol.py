@@ -10,13 +10,15 @@ import re
 import struct
 from typing import TYPE_CHECKING
 
-from babar_tls.protocol.messages import PROTOCOL_3_0
+from babar_tls.config.enums import ProtocolVersion
 
 if TYPE_CHECKING:
     from babar_tls.testing.peers import ScriptedPeer
 
 
 PROTOCOL_VIOLATION = "08P01"
+_OLDEST, _NEWEST = ProtocolVersion.V3_0.number, ProtocolVersion.V3_2.number
+_SHORT_KEY, _LONG_KEY = 4, 32  # bytes, as in PostgreSQL 18
 _CANCEL_REQUEST = 80877102
 _SELECT_ONE = re.compile(rb"\s*select\s+1\s*;?\s*\0", re.IGNORECASE)
 _AUTHENTICATION_OK = 0
@@ -54,15 +56,32 @@ def parse_startup(packet: bytes) -> dict[str, str] | None:
     code = struct.unpack_from("!I", packet, 4)[0]
     if code == _CANCEL_REQUEST:
         return None
-    if code != PROTOCOL_3_0:
+    if code >> 16 != _OLDEST >> 16:
         version = f"{code >> 16}.{code & 0xFFFF}"
-        raise RefusedError("0A000", f"unsupported frontend protocol {version}: server supports 3.0 to 3.0")
+        raise RefusedError("0A000", f"unsupported frontend protocol {version}: server supports 3.0 to 3.2")
     parts = packet[8:].split(b"\0")
     fields = parts[:-2]
     if parts[-2:] != [b"", b""] or len(fields) % 2 or not all(fields[::2]):
         raise RefusedError(PROTOCOL_VIOLATION, "invalid startup packet layout: expected terminator as last byte")
     texts = [field.decode("utf-8", "replace") for field in fields]
     return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def negotiate_version(peer: ScriptedPeer, packet: bytes, newest: int = _NEWEST) -> int:
+    """Return the version of the protocol for a valid StartupMessage, and send NegotiateProtocolVersion if needed.
+
+    Args:
+        peer: The connection.
+        packet: The StartupMessage, including its length.
+        newest: The newest version that the server supports.
+    """
+    requested = int.from_bytes(packet[4:8], "big")
+    unsupported = [name for name in packet[8:].split(b"\0")[:-2:2] if name.startswith(b"_pq_.")]
+    version = min(requested, newest)
+    if version != requested or unsupported:
+        names = b"".join(name + b"\0" for name in unsupported)
+        peer.send_message(b"v", struct.pack("!II", version, len(unsupported)) + names)
+    return version
 
 
 def parse_sasl_initial_response(payload: bytes) -> tuple[str, bytes]:
@@ -106,12 +125,14 @@ def _error(severity: str, sqlstate: str, message: str) -> bytes:
     return b"".join(f"{code}{text}\0".encode() for code, text in fields.items()) + b"\0"
 
 
-def get_ready(peer: ScriptedPeer) -> None:
-    """Send AuthenticationOk and the messages up to ReadyForQuery."""
+def get_ready(peer: ScriptedPeer, version: int = _OLDEST) -> None:
+    """Send AuthenticationOk and the messages up to ReadyForQuery, in this version of the protocol."""
     send_request(peer, _AUTHENTICATION_OK)
     for name, value in _PARAMETERS.items():
         peer.send_message(b"S", f"{name}\0{value}\0".encode())
-    peer.send_message(b"K", struct.pack("!I", os.getpid()) + os.urandom(4))
+    peer.send_message(
+        b"K", struct.pack("!I", os.getpid()) + os.urandom(_LONG_KEY if version >= _NEWEST else _SHORT_KEY)
+    )
     peer.send_message(b"Z", b"I")
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from babar_tls.config.enums import CHANNEL_BINDING_TYPES
+from babar_tls.config.enums import CHANNEL_BINDING_TYPES, ProtocolVersion
 from babar_tls.errors import AuthError, ConfigError, ProtocolError
 from babar_tls.protocol import scram
 from babar_tls.testing._backend_protocol import (
@@ -26,6 +26,7 @@ from babar_tls.testing._backend_protocol import (
     RefusedError,
     answer_queries,
     get_ready,
+    negotiate_version,
     parse_sasl_initial_response,
     parse_startup,
     receive_sasl_response,
@@ -106,6 +107,7 @@ class ScramServer(ScriptedServer):
         iterations: PBKDF2 iterations of passwords, and of roles that do not exist.
         minimum_version: The oldest TLS version.
         maximum_version: The newest.
+        max_protocol_version: The newest version of PostgreSQL's protocol, ``3.0`` or ``3.2``.
         tls_backend: ``openssl`` (pyOpenSSL, needed for tls-exporter) or ``stdlib``. Default: ``openssl`` if it is
             installed or `channel_bindings` names tls-exporter.
         host: The address to listen on.
@@ -131,6 +133,7 @@ class ScramServer(ScriptedServer):
         iterations: int = 4096,
         minimum_version: ssl.TLSVersion | None = None,
         maximum_version: ssl.TLSVersion | None = None,
+        max_protocol_version: Literal["3.0", "3.2"] = "3.2",
         tls_backend: Literal["stdlib", "openssl"] | None = None,
         host: str = "127.0.0.1",
         timeout: float = 10.0,
@@ -142,6 +145,8 @@ class ScramServer(ScriptedServer):
         self._secrets = Secrets(roles, iterations)
         self._certificate = certificate
         self._mechanisms = tuple(mechanisms)
+        _check_names("protocol version", [max_protocol_version], ("3.0", "3.2"))
+        self._newest = ProtocolVersion(max_protocol_version).number
         self._versions = {"minimum_version": minimum_version, "maximum_version": maximum_version}
         _check_names("mechanism", self._mechanisms, _MECHANISMS)
         if not self._mechanisms:
@@ -158,16 +163,18 @@ class ScramServer(ScriptedServer):
         tls = accept_tls(peer, self._certificate, backend=self.tls_backend, **self._versions)
         user = ""
         try:
-            startup = parse_startup(tls.peer.receive_startup())
+            packet = tls.peer.receive_startup()
+            startup = parse_startup(packet)
             if startup is None:
                 return  # CancelRequest
             user = startup.get("user", "")
+            version = negotiate_version(tls.peer, packet, self._newest)
             self._authenticate(tls, user)
         except RefusedError as exc:
             self.refusals.append(ScramRefusal(user, exc.sqlstate, exc.message))
             send_fatal(tls.peer, exc.sqlstate, exc.message)
             return
-        get_ready(tls.peer)
+        get_ready(tls.peer, version)
         answer_queries(tls.peer)
 
     def _authenticate(self, tls: ServerTls, user: str) -> None:

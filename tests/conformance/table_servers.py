@@ -216,6 +216,19 @@ def versions(server: str, setup: str) -> list[Case]:
     ]
 
 
+def protocols(server: str) -> list[Case]:
+    """Return the limits of protocol versions in the client; the server is older than version 3.2."""
+    limits = [(None, "3.0"), (None, "3.2"), (None, "latest"), ("3.0", None), ("3.0", "latest")]
+    limits += [("3.2", None), ("3.2", "3.2"), ("latest", "latest"), ("3.2", "3.0"), ("", None), ("3.1", None)]
+    return [
+        Case(
+            tcp(server, user=user, sslmode=mode, min_protocol_version=low, max_protocol_version=high),
+            (server,),
+        )
+        for user, mode, (low, high) in product(("scram_any", "reject_ssl"), ("prefer", "allow", "require"), limits)
+    ]
+
+
 TLS = {
     "hba": hba("tls"),
     "credentials": credentials("tls"),
@@ -226,6 +239,7 @@ TLS = {
     "sockets": sockets("tls"),
     "client certificates": client_certificates("tls"),
     "nonsense": nonsense("tls"),
+    "protocols": protocols("tls"),
 }
 PLAIN = {
     "hba": hba_short("plain"),

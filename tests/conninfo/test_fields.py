@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls.config import ChannelBinding, ClientCertMode, Config, Host, TlsMode, TlsVerify, TlsVersion
+from babar_tls.config import (
+    ChannelBinding,
+    ClientCertMode,
+    Config,
+    Host,
+    ProtocolVersion,
+    TlsMode,
+    TlsVerify,
+    TlsVersion,
+)
 from babar_tls.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -99,6 +108,15 @@ FIELDS = [
     ("sslsni=10", {"tls_sni": True}),
     ("ssl_min_protocol_version=tlsv1.3", {"tls_min_version": TlsVersion.TLSV1_3}),
     ("ssl_max_protocol_version=TLSV1.2", {"tls_max_version": TlsVersion.TLSV1_2}),
+    ("max_protocol_version=3.2", {"max_protocol_version": ProtocolVersion.V3_2}),
+    (
+        "min_protocol_version=3.0 max_protocol_version=latest",
+        {"max_protocol_version": ProtocolVersion.LATEST},
+    ),
+    (  # as in libpq, a later minimum selects the latest maximum
+        "min_protocol_version=3.2",
+        {"min_protocol_version": ProtocolVersion.V3_2, "max_protocol_version": ProtocolVersion.LATEST},
+    ),
     ("sslcrl=/c", {"tls_crl_path": "/c"}),
     ("sslcrldir=/d", {"tls_crl_dir": "/d"}),
     ("sslpassword=x", {"tls_client_key_password": "x"}),

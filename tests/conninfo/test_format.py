@@ -16,6 +16,7 @@ from babar_tls.config import (
     Config,
     Host,
     LoadBalanceHosts,
+    ProtocolVersion,
     TargetSessionAttrs,
     TlsMode,
     TlsNegotiation,
@@ -66,6 +67,8 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "application_name": st.none() | TEXT,
     "options": st.none() | TEXT,
     "server_settings": st.dictionaries(SETTING, TEXT, max_size=3),
+    "min_protocol_version": st.sampled_from(ProtocolVersion),
+    "max_protocol_version": st.sampled_from(ProtocolVersion),
     "connect_timeout": st.none() | st.floats(1e-9, 1e9) | st.integers(1, 2**70),
     "keepalives": st.booleans(),
     "keepalives_idle": POSITIVE,
@@ -185,11 +188,11 @@ def test_round_trip_of_each_field(data: st.DataObject) -> None:
 #: The string of `Config(user="u")`.
 DEFAULTS = (
     "host=localhost hostaddr='' port=5432 target_session_attrs=any load_balance_hosts=disable user=u dbname='' "
-    "password='' passfile='' application_name='' options='' connect_timeout=10 requirepeer='' tls_mode=require "
-    "tls_verify=full sslnegotiation=postgres sslsni=1 tls_root_cert_path='' tls_default_roots=1 tls_common_name=0 "
-    "tls_client_cert='' tls_client_key='' sslcertmode=allow tls_crl_path='' tls_crl_dir='' "
-    "ssl_min_protocol_version=TLSv1.2 ssl_max_protocol_version='' tls_fallback=0 channel_binding=prefer "
-    "require_auth=''"
+    "password='' passfile='' application_name='' options='' min_protocol_version=3.0 max_protocol_version=3.0 "
+    "connect_timeout=10 requirepeer='' tls_mode=require tls_verify=full sslnegotiation=postgres sslsni=1 "
+    "tls_root_cert_path='' tls_default_roots=1 tls_common_name=0 tls_client_cert='' tls_client_key='' "
+    "sslcertmode=allow tls_crl_path='' tls_crl_dir='' ssl_min_protocol_version=TLSv1.2 ssl_max_protocol_version='' "
+    "tls_fallback=0 channel_binding=prefer require_auth=''"
 )
 
 

@@ -222,7 +222,7 @@ def test_negotiated_protocol_version_is_an_error(
         ):
             pass
     assert replies[0][:1] == b"v"
-    assert "This library requests version 3.0" in str(caught.value.remedy)
+    assert "proxy changes the StartupMessage" in str(caught.value.remedy)
 
 
 def _receive(sock: socket.socket, count: int) -> bytes:

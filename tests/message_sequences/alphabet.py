@@ -62,6 +62,7 @@ def _final(signature: bytes) -> bytes:
 
 OK = request(0)
 PROCESS_ID, SECRET_KEY = 4711, b"key!"
+LONG_KEY = bytes(range(32))
 PARAMETER = ("server_version", "17.10")
 _PARAMETER_STATUS = frame(b"S", "\0".join(PARAMETER).encode() + b"\0")
 _KEY_DATA = frame(b"K", struct.pack("!I", PROCESS_ID) + SECRET_KEY)
@@ -109,7 +110,10 @@ ALPHABET = (
     Symbol("ParameterStatus", _PARAMETER_STATUS),
     Symbol("BackendKeyData", _KEY_DATA),
     Symbol("ReadyForQuery", _READY),
-    Symbol("NegotiateProtocolVersion", frame(b"v", struct.pack("!II", 196608, 0))),
+    Symbol("BackendKeyData with a long key", frame(b"K", struct.pack("!I", PROCESS_ID) + LONG_KEY)),
+    Symbol("NegotiateProtocolVersion 3.0", frame(b"v", struct.pack("!II", 0x30000, 0))),
+    Symbol("NegotiateProtocolVersion 3.2", frame(b"v", struct.pack("!II", 0x30002, 0))),
+    Symbol("NegotiateProtocolVersion, an option", frame(b"v", struct.pack("!II", 0x30000, 1) + b"_pq_.option\0")),
     Symbol("unknown type", frame(b"q", b"junk")),
     Symbol("truncated AuthenticationOk", OK[:-2]),
     Symbol("AuthenticationOk with length 3", b"R" + struct.pack("!II", 3, 0)),

@@ -20,6 +20,8 @@ The rules:
 * A second connection is made only by ``allow`` and by ``prefer`` with fallback, after an ErrorResponse before
   AuthenticationOk or, in the latter case, after a failed TLS handshake; and never after 57P03 or after an error that
   says that the channel binding does not match.
+* The StartupMessage requests the maximum version of the protocol. The server may select an older version that is
+  allowed, once and before its first authentication request. The key for cancel requests has four bytes in version 3.0.
 """
 
 from __future__ import annotations
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from .situations import Situation
 
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
+V3_0, V3_2 = 0x30000, 0x30002
 _METHODS = frozenset(["password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none"])
 _STARTUP_PARAMETERS = frozenset([b"user", b"client_encoding"])
 _KEYS = ScramKeys(CLIENT_KEY, STORED_KEY, SERVER_KEY)
@@ -138,6 +141,9 @@ class Rules:
         self.pin_fails = self.pinned and not (channel.possession_proven and channel.certificate == PINNED_CERTIFICATE)
         self.server_is_trusted = situation.verify in ("full", "own authority", "none, pinned")
         certificate = situation.client_certificate
+        oldest, newest = situation.protocol
+        self.requested = V3_0 if newest == "3.0" else V3_2
+        self.allows_older = oldest == "3.0" and newest != "3.0"
         self.client_certificate_fails = certificate.required and not (certificate.given and certificate.requested)
         self._mechanisms: dict[tuple[bool, tuple[str, ...]], Mechanism | str] = {}
 
@@ -219,6 +225,7 @@ class Oracle:
         self.auth_message = b""
         self._parameters: tuple[tuple[str, str], ...] = ()
         self._key_data = 0, b""
+        self._version = self._rules.requested
 
     def copy(self) -> Oracle:
         """Return an oracle with the same state."""
@@ -343,6 +350,8 @@ class Oracle:
             "parameters": dict(self._parameters),
             "process_id": self._key_data[0],
             "secret_key": self._key_data[1],
+            "protocol_version": "3.0" if self._version == V3_0 else "3.2",
+            "unsupported_options": (),
         }
         for name, value in others.items():
             if getattr(established, name) != value:
@@ -379,6 +388,8 @@ class Oracle:
                 self._error_response(payload)
             elif kind == b"N":
                 continue
+            elif kind == b"v":
+                self._negotiate(payload)
             elif self._stage == "starting":
                 self._start(kind, payload)
             elif kind == b"R" and len(payload) >= 4:
@@ -408,12 +419,21 @@ class Oracle:
         payload, self._buffer = self._buffer[5 : 1 + length], self._buffer[1 + length :]
         return kind, payload
 
+    def _negotiate(self, payload: bytes) -> None:
+        is_first = self._stage == "authenticating" and self._method is None and self._version == self._rules.requested
+        if is_first and self._rules.allows_older and payload == struct.pack("!II", V3_0, 0):
+            self._version = V3_0
+        else:
+            self._fail("the server sent an invalid NegotiateProtocolVersion")
+
     def _start(self, kind: bytes, payload: bytes) -> None:
         if kind == b"S":
             name, value, _ = payload.decode().split("\0")
             self._parameters += ((name, value),)
         elif kind == b"K":
             self._key_data = struct.unpack("!I", payload[:4])[0], payload[4:]
+            if self._version == V3_0 and len(payload) != 8:
+                self._fail("the server sent a long key")
         elif kind == b"Z":
             self._stage = "ready"
         else:
@@ -536,7 +556,11 @@ class Oracle:
         length, version = struct.unpack("!II", data[:8])
         pairs = data[8 : max(length - 2, 8)].split(b"\0")
         parameters = dict(zip(pairs[::2], pairs[1::2], strict=False))
-        if version >> 16 != 3 or set(parameters) != _STARTUP_PARAMETERS or parameters[b"user"] != USER.encode():
+        if (
+            version != self._rules.requested
+            or set(parameters) != _STARTUP_PARAMETERS
+            or parameters[b"user"] != USER.encode()
+        ):
             raise Violation(f"{_name(data)} sent in place of StartupMessage")
         only = self._rules.pipelined(encrypted=self.encrypted)
         if data[length:]:

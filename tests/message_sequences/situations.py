@@ -134,11 +134,16 @@ DIMENSIONS: dict[str, dict[str, Any]] = {
         "missing": ClientCertificate(required=True, requested=True),
         "request unknown": ClientCertificate(required=True, given=True, requested=None),
     },
+    "protocol": {
+        "3.0": ("3.0", "3.0"),
+        "3.0 to 3.2": ("3.0", "3.2"),
+        "3.2": ("3.2", "latest"),
+    },
 }
 
 _CORE = ("channel_binding", "require_auth", "transport", "channel")
 #: The number of situations after which the value of a rotating dimension changes.
-_STRIDES = {"verify": 1, "credentials": 7, "pipelining": 1, "client_certificate": 1}
+_STRIDES = {"verify": 1, "credentials": 7, "pipelining": 1, "client_certificate": 1, "protocol": 1}
 #: The order of values within a rotation. Values that end most connections early are rare.
 _ROTATIONS = {
     "verify": ("full", "none", "own authority", "default authorities", "none, pinned"),
@@ -154,6 +159,7 @@ _ROTATIONS = {
         *("not required",) * 5,
         "request unknown",
     ),
+    "protocol": ("3.0", "3.0 to 3.2", "3.0", "3.2", "3.0", "3.0 to 3.2", "3.0"),
 }
 
 #: Answers to SSLRequest and TLS handshakes after which a connection cannot continue.
@@ -192,6 +198,7 @@ class Situation:
     credentials: str = "password"
     pipelining: bool = True
     client_certificate: ClientCertificate = field(default_factory=ClientCertificate)
+    protocol: tuple[str, str] = ("3.0", "3.0")
 
     def config(self) -> Config:
         """Return the configuration under test.
@@ -208,6 +215,8 @@ class Situation:
             "tls_verify": {"full": "full", "own authority": "ca", "default authorities": "ca"}.get(self.verify, "none"),
             "tls_client_cert_mode": "require" if self.client_certificate.required else "allow",
             "channel_binding": self.channel_binding,
+            "min_protocol_version": self.protocol[0],
+            "max_protocol_version": self.protocol[1],
         }
         return Config(
             host=SOCKET_DIRECTORY if mode == "unix" else HOST,

@@ -11,6 +11,7 @@ from babar_tls.protocol import authentication, handshake, negotiation, policy
 from babar_tls.protocol.authentication import AuthState
 from babar_tls.protocol.policy import Policy
 from babar_tls.protocol.scram import SCRAM_SHA_256, ScramClient
+from babar_tls.protocol.startup import Negotiated, Startup
 
 from .explorer import explore
 from .situations import REFUSALS, Situation, situation
@@ -84,6 +85,14 @@ def _raise_key_error_for_errors(patch: Patch) -> None:
     patch.setattr("babar_tls.protocol.messages.parse_fields", raise_key_error)
 
 
+def _accept_each_negotiation(patch: Patch) -> None:
+    patch.setattr(Startup, "negotiate", lambda *_: Negotiated(3 << 16))
+
+
+def _ignore_negotiation(patch: Patch) -> None:
+    patch.setattr(Startup, "negotiate", lambda self, _payload: Negotiated(self.requested))
+
+
 @pytest.mark.parametrize(
     ("mutate", "chosen", "depth", "expected"),
     [
@@ -105,6 +114,8 @@ def _raise_key_error_for_errors(patch: Patch) -> None:
         (_retry_after_each_error, situation(transport="fallback"), 3, "another connection"),
         (_continue_without_tls, Situation(transport=REFUSALS["require, error"]), 0, "StartupMessage sent"),
         (_raise_key_error_for_errors, situation(), 1, "KeyError raised"),
+        (_accept_each_negotiation, situation(protocol="3.2"), 1, "invalid NegotiateProtocolVersion"),
+        (_ignore_negotiation, situation(protocol="3.0 to 3.2"), 2, "protocol_version is '3.2', not '3.0'"),
     ],
 )
 def test_deliberate_fault_is_found(

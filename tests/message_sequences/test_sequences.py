@@ -105,7 +105,7 @@ def test_selections_contain_each_possible_pair_of_values() -> None:
 
 
 def test_core_product_varies_other_dimensions() -> None:
-    for name in ("verify", "credentials", "pipelining", "client_certificate"):
+    for name in ("verify", "credentials", "pipelining", "client_certificate", "protocol"):
         counts = Counter(getattr(chosen, name) for chosen in core_product())
         assert min(counts[value] for value in DIMENSIONS[name].values()) >= 80
 

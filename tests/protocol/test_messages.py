@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import tracemalloc
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from babar_tls.protocol.messages import Message
 
 STARTUP_KINDS = b"RENSvKZ"
+PROTOCOL_3_2 = 0x30002
 
 
 def read_all(reader: MessageReader) -> list[Message]:
@@ -47,6 +49,7 @@ def ready_reader() -> MessageReader:
         (messages.cancel_request(0x01020304, b"\xaa\xbb\xcc\xdd"), "00000010 04d2162e 01020304 aabbccdd"),
         (messages.cancel_request(0xFFFFFFFF, b""), "0000000c 04d2162e ffffffff"),
         (messages.startup([]), "00000009 00030000 00"),
+        (messages.startup([], PROTOCOL_3_2), "00000009 00030002 00"),
         (messages.startup([("user", "é")]), "00000011 00030000 7573657200 c3a900 00"),
         (messages.password(b"pw"), "70 00000007 707700"),
         (messages.password(b""), "70 00000005 00"),
@@ -139,7 +142,7 @@ def test_unterminated_protocol_2_error_is_limited() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "longest"),
-    [(b"R", 65536), (b"N", 30000), (b"S", 30000), (b"v", 30000), (b"K", 264), (b"Z", 5)],
+    [(b"R", 65536), (b"N", 30000), (b"S", 30000), (b"v", 30000), (b"K", 30000), (b"Z", 5)],
 )
 def test_each_type_has_a_length_limit_before_ready(kind: bytes, longest: int) -> None:
     """One more byte is refused when the header arrives."""
@@ -332,12 +335,30 @@ def test_parameter_status_has_a_name_and_a_value() -> None:
 
 
 def test_backend_key_data_has_a_process_id_and_a_key() -> None:
-    """The key has 4 to 256 bytes."""
     assert messages.parse_backend_key_data(b"\0\0\0\x07" + b"key!") == (7, b"key!")
-    assert messages.parse_backend_key_data(b"\xff\xff\xff\xff" + b"k" * 256) == (0xFFFFFFFF, b"k" * 256)
-    for payload in (b"", b"\0\0\0\x07key", b"\0\0\0\x07" + b"k" * 257):
-        with pytest.raises(ProtocolError, match="malformed BackendKeyData"):
-            messages.parse_backend_key_data(payload)
+    for length in (4, 32, 256):
+        payload = b"\xff\xff\xff\xff" + b"k" * length
+        assert messages.parse_backend_key_data(payload, PROTOCOL_3_2) == (0xFFFFFFFF, b"k" * length)
+
+
+@pytest.mark.parametrize(
+    ("version", "length", "text"),
+    [
+        (messages.PROTOCOL_3_0, 3, "cancel key with length 3 not allowed in protocol version 3.0 (must be 4 bytes)"),
+        (messages.PROTOCOL_3_0, 32, "cancel key with length 32 not allowed in protocol version 3.0 (must be 4 bytes)"),
+        (PROTOCOL_3_2, 0, "cancel key with length 0 is too short (minimum 4 bytes)"),
+        (PROTOCOL_3_2, 257, "cancel key with length 257 is too long (maximum 256 bytes)"),
+    ],
+)
+def test_cancel_key_of_another_length_is_refused(version: int, length: int, text: str) -> None:
+    """The texts are those of libpq 18."""
+    with pytest.raises(ProtocolError, match=re.escape(f"received invalid BackendKeyData message: {text}")):
+        messages.parse_backend_key_data(bytes(4 + length), version)
+
+
+def test_backend_key_data_without_a_process_id_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="malformed BackendKeyData"):
+        messages.parse_backend_key_data(b"\0\0\0")
 
 
 @given(st.dictionaries(st.sampled_from("SVCMDHP"), st.text(max_size=20)))
