@@ -149,7 +149,7 @@ def test_remedy_for_oauth_names_scram(oauth_server: PostgresServer) -> None:
     with pytest.raises(UnsupportedAuth) as caught:
         Session.connect(oauth_server.config(user="token_role", password=PASSWORD))
     assert "OAuth authentication, which this library does not support" in str(caught.value.remedy)
-    assert "scram-sha-256 line in pg_hba.conf" in str(caught.value.remedy)
+    assert "scram-sha-256 line for the role to pg_hba.conf" in str(caught.value.remedy)
 
 
 def test_required_oauth_refuses_scram(oauth_server: PostgresServer) -> None:
