@@ -58,6 +58,7 @@ class SessionBase:
         self._params = established.parameters
         self._process_id = established.process_id
         self._secret_key = established.secret_key
+        self._notices = established.notices
         self._protocol_version = established.protocol_version
         self._security = ready.security
         self._copy: Copy | None = None
@@ -156,7 +157,7 @@ class SessionBase:
         if self._secret_key:  # a cancel request needs no password, and the driver keeps it for long
             cancel_running = self._cancel_request(self._accepted.without_password())
             driver_key = secrets.token_bytes(_DRIVER_KEY)
-        start = greeting(self._params, self._process_id, driver_key)
+        start = greeting(self._params, self._process_id, driver_key, self._notices)
         sock, tls = self._connection.hand_over()
         self._closed = True
         stream = SecureStream(
