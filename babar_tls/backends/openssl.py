@@ -23,7 +23,7 @@ from ..tls.algorithms import (
 from ..tls.contract import Capabilities, StreamFacts, TlsBackend, TlsStream
 from ..tls.errors import eof_error
 from ..tls.key_log import append_line
-from .openssl_errors import certificate_error, ssl_error, unusable_certificate_error
+from .openssl_errors import certificate_error, specific_reason, ssl_error, unusable_certificate_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -254,9 +254,9 @@ def _set_tls12_suites(context: SSL.Context, parameters: TlsParameters, names: Se
 
 
 def _reason_of(exc: Exception) -> str:
-    """Return OpenSSL's last reason, possibly empty."""
+    """Return OpenSSL's reason, possibly empty."""
     errors = exc.args[0] if exc.args else ()
-    return errors[-1][2] if errors and isinstance(errors, list) else ""
+    return specific_reason([reason for _, _, reason in errors]) if isinstance(errors, list) else ""
 
 
 def _load(context: SSL.Context, path: str) -> None:

@@ -6,9 +6,14 @@ errors are mapped to texts and remedies. Both backends therefore raise the same 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..errors import CertificateError, TlsError
 from ..tls.alerts import alert_error, alert_named_in
 from ..tls.errors import chain_error, damaged_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _REASONS = {
     9: "not-yet-valid",
@@ -85,6 +90,8 @@ _VERSION_REASONS = (
     "NO_PROTOCOLS_AVAILABLE",
     "VERSION_TOO_LOW",
 )
+#: OpenSSL 3.2 and later add this reason after the specific one. Python's ssl exposes only the last reason.
+_ANY_RECORD_REASON = "RECORD_LAYER_FAILURE"
 #: Reasons of the record layer for records that were changed in transit.
 _RECORD_REASONS = (
     "WRONG_VERSION_NUMBER",
@@ -93,7 +100,7 @@ _RECORD_REASONS = (
     "PACKET_LENGTH_TOO_LONG",
     "ENCRYPTED_LENGTH_TOO_LONG",
     "DATA_LENGTH_TOO_LONG",
-    "RECORD_LAYER_FAILURE",
+    _ANY_RECORD_REASON,
     "RECORD_TOO_SMALL",
     "LENGTH_TOO_SHORT",
     "BAD_RECORD_TYPE",
@@ -101,6 +108,8 @@ _RECORD_REASONS = (
     "DECRYPTION_FAILED",
     "DIGEST_CHECK_FAILED",
 )
+#: Those of them for records that failed authentication.
+_MAC_REASONS = ("BAD_RECORD_MAC", "DECRYPTION_FAILED", "DIGEST_CHECK_FAILED")
 
 
 def certificate_error(code: int, text: str) -> CertificateError:
@@ -120,6 +129,12 @@ def unusable_certificate_error() -> CertificateError:
         reason="invalid",
         remedy="The server needs a different certificate.",
     )
+
+
+def specific_reason(reasons: Sequence[str]) -> str:
+    """Return the reason that names the fault, from the texts in OpenSSL's error queue; empty if the queue is empty."""
+    is_general = len(reasons) > 1 and reasons[-1].upper().replace(" ", "_") == _ANY_RECORD_REASON
+    return reasons[-2 if is_general else -1] if reasons else ""
 
 
 def ssl_error(reason: str, *, established: bool) -> TlsError:
@@ -152,6 +167,10 @@ def ssl_error(reason: str, *, established: bool) -> TlsError:
             "intermediates above it, and no others.",
         )
     words = reason.lower().replace("_", " ")
+    if any(mark in reason for mark in _MAC_REASONS):
+        return damaged_error(words, is_bad_mac=True)
+    if _ANY_RECORD_REASON in reason:
+        return damaged_error(f"{words}, for example a bad record mac")
     if established or any(mark in reason for mark in _RECORD_REASONS):
         return damaged_error(words)
     return TlsError(f"SSL error: {words}")

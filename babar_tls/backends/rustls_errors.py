@@ -116,7 +116,8 @@ _ALERT = re.compile(r"received fatal alert: (?:the peer )?(\w+)(?:\((0x[0-9a-f]+
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_VERSION = ("ServerDoesNotSupportTls12Or13", "ServerTlsVersionIsDisabledByOurConfig", "protocol version")
 _NOT_TLS = ("InvalidContentType", "UnknownProtocolVersion", "MessageTooLarge", "InvalidEmptyPayload")
-_DAMAGED_RECORDS = ("cannot decrypt", "DecryptError", "peer sent oversized message")
+_NOT_AUTHENTIC = ("cannot decrypt", "DecryptError")
+_OVERSIZED = "peer sent oversized message"
 _TOO_LARGE = ("HandshakePayloadTooLarge", "CertificatePayloadTooLarge")
 #: Prefixes of the texts of rustls, which an identifier follows, and their meanings.
 _BEGINNINGS = {
@@ -193,7 +194,9 @@ def rustls_error(text: str, *, established: bool) -> TlsError:
             remedy="The server should send its own certificate and the intermediates above it, and no others. "
             f"{_OTHER} accepts 100 KiB.",
         )
-    if established or any(mark in text for mark in (*_NOT_TLS, *_DAMAGED_RECORDS)):
+    if any(mark in text for mark in _NOT_AUTHENTIC):
+        return damaged_error(f"bad record mac: {text}", is_bad_mac=True)
+    if established or any(mark in text for mark in (*_NOT_TLS, _OVERSIZED)):
         return damaged_error(text)
     for beginning, meaning in _BEGINNINGS.items():
         if text.startswith(beginning):

@@ -63,14 +63,16 @@ def not_tls_error(head: bytes = b"") -> TlsError:
     )
 
 
-def damaged_error(detail: str) -> TlsError:
+def damaged_error(detail: str, *, is_bad_mac: bool = False) -> TlsError:
     """Return the error for data that is not valid TLS, received after TLS has begun.
 
     Args:
         detail: The text of the TLS library.
+        is_bad_mac: The data is a record that failed authentication (RFC 8446 §5.2, ``bad_record_mac``).
     """
+    fault = "a record failed authentication" if is_bad_mac else "the data received is not valid TLS"
     return TlsError(
-        f"SSL error: the connection was damaged or attacked: the data received is not valid TLS ({detail})",
+        f"SSL error: the connection was damaged or attacked: {fault} ({detail})",
         remedy="Data was changed, inserted or removed between client and server. Connect again. If the error repeats, "
         "look for a faulty network device, a proxy, or a man in the middle.",
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from babar_tls import ClientCertificateError, Closed, TlsError, TlsVerify
 from babar_tls.backends import TlsParameters, get_backend
+from babar_tls.backends.openssl_errors import specific_reason
 from babar_tls.tls.alerts import alert_name, alert_named_in
 from babar_tls.tls.connection import TlsConnection
 
@@ -196,6 +198,31 @@ def test_damage_after_the_handshake_is_reported_as_damage(
     assert "damaged or attacked" in str(caught.value)
     assert "does not speak TLS" not in str(caught.value)
     assert caught.value.alert is None
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize("damage", ["content", "tag"])
+def test_record_that_fails_authentication_is_reported_as_bad_mac(
+    backend: str, version: str, damage: str, parameters: TlsParameters, authority: CertificateAuthority
+) -> None:
+    pair = established(backend, version, parameters, authority)
+    pair.server.write(b"some data of the server")
+    pair.client.receive_data(DAMAGE[damage](pair._from_server.read()))
+    with pytest.raises(TlsError, match="bad record mac") as caught:
+        pair.client.read_into(memoryview(bytearray(1000)))
+    if backend == "stdlib" and ssl.OPENSSL_VERSION_INFO >= (3, 2):
+        assert "record layer failure" in str(caught.value)  # Python's ssl has no other reason
+    else:
+        assert "a record failed authentication" in str(caught.value)
+
+
+def test_general_reason_of_the_record_layer_is_not_preferred() -> None:
+    """The errors of OpenSSL 3.2 and later have two entries, from the specific to the general."""
+    specific = "decryption failed or bad record mac"
+    assert specific_reason([specific, "record layer failure"]) == specific
+    assert specific_reason(["record layer failure"]) == "record layer failure"
+    assert specific_reason(["certificate verify failed"]) == "certificate verify failed"
+    assert specific_reason([]) == ""
 
 
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
