@@ -8,7 +8,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Closed, IntegrationError, TimeoutError
+from ..errors import Closed, Error, IntegrationError, TimeoutError
 from ..protocol.messages import PROTOCOL_3_0
 from .buffers import GATHERING, Flow, borrow, give_back
 from .sockets import stream_error
@@ -33,6 +33,10 @@ class SecureSocket:
 
     The methods are those of `socket.socket` that drivers use. They raise a `babar_tls.IoError`, which is an `OSError`.
 
+    Failure is permanent, because a driver that continued would read the response to an earlier request. This includes
+    timeouts and interrupts (Ctrl-C). Afterwards reading raises the same error again, and written data is discarded, as
+    a socket discards what it cannot deliver: a driver can send its Terminate message and close the connection.
+
     Args:
         stream: The connection. The socket owns it from now on.
         timeout: The maximum seconds that one operation waits for the network; `None` for no limit.
@@ -45,6 +49,13 @@ class SecureSocket:
         self._startup: bytes | None = b""  # what was received of the StartupMessage; None afterwards
         self._unread = memoryview(b"")  # the rest of the greeting
         self._flow = Flow()
+        self._failure: Error | None = None
+        self._is_ended = False  # the server has closed the connection
+
+    @property
+    def has_greeted(self) -> bool:
+        """True if the driver has sent its StartupMessage and read the greeting."""
+        return self._startup is None and not self._unread
 
     def recv(self, bufsize: int) -> bytes:
         """Return up to `bufsize` bytes; ``b""`` if the server has closed the connection.
@@ -66,43 +77,42 @@ class SecureSocket:
             TlsError: A record was damaged.
         """
         view = memoryview(buffer).cast("B")
-        if self._startup is not None:
-            raise IntegrationError("the driver reads before it has sent a StartupMessage")
-        if self._unread:
-            count = min(len(self._unread), len(view))
-            view[:count] = self._unread[:count]
-            self._unread = self._unread[count:]
-            return count
-        if self._tls is None:
-            return self._receive(view)
-        while (received := self._tls.read_into(view)) is None:
-            self._send(self._tls.data_to_send())  # reading may have produced output, such as a key update
-            ciphertext = borrow()
-            count = self._receive(ciphertext)
-            if count:
-                self._tls.receive_data(ciphertext[:count])
-            else:
-                self._tls.receive_eof()
-            give_back(ciphertext)
-        return received
+        try:
+            if (failure := self._refusal()) is not None:
+                raise failure
+            if self._startup is not None:
+                raise IntegrationError("the driver reads before it has sent a StartupMessage")
+            count = self._take_greeting(view) if self._unread else self._read(view)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        if count == 0 and view:
+            self._is_ended = True
+        return count
 
     def sendall(self, data: Buffer) -> None:
-        """Send all of `data`.
+        """Send all of `data`. After a failure, or after the server has closed the connection, discard it.
 
         Raises:
             IntegrationError: The first message is not a StartupMessage of protocol 3.0.
             TimeoutError: The server does not read.
             IoError: The connection broke.
         """
-        if self._startup is not None:
-            self._take_startup(bytes(data))
-            return
-        self._flow.restart()
-        if self._tls is None:
-            self._send(data)
-        else:
-            self._tls.write(data)
-            self._send(self._tls.data_to_send())
+        try:
+            if self._is_ended or self._refusal() is not None:
+                return
+            if self._startup is not None:
+                self._take_startup(bytes(data))
+                return
+            self._flow.restart()
+            if self._tls is None:
+                self._send(data)
+            else:
+                self._tls.write(data)
+                self._send(self._tls.data_to_send())
+        except BaseException as error:
+            self._fail(error)
+            raise
 
     def makefile(self, mode: str = "rwb", **_options: Any) -> io.BufferedRWPair:
         """Return a buffered file for reading and writing. Closing it does not close the socket."""
@@ -123,6 +133,21 @@ class SecureSocket:
         """Close the connection. May be called again, and raises no error."""
         self._stream.close()
 
+    def _refusal(self) -> Error | None:
+        """Return why the connection cannot be used, or None if it can."""
+        if self._failure is None and self._stream.is_forked:
+            self._failure = Error(
+                "the connection was opened before a fork: this process and its parent would share it",
+                remedy="Open connections in each process.",
+            )
+        return self._failure
+
+    def _fail(self, error: BaseException) -> None:
+        """Make the failure permanent."""
+        if self._failure is None:
+            interrupted = Closed("an interrupt has left the connection in an unknown state")
+            self._failure = error if isinstance(error, Error) else interrupted
+
     def _take_startup(self, data: bytes) -> None:
         """Collect the StartupMessage, which may arrive in parts."""
         message = (self._startup or b"") + data
@@ -138,13 +163,33 @@ class SecureSocket:
         self._startup = None
         self._unread = memoryview(self._stream.greeting)
 
+    def _take_greeting(self, view: memoryview) -> int:
+        count = min(len(self._unread), len(view))
+        view[:count] = self._unread[:count]
+        self._unread = self._unread[count:]
+        return count
+
+    def _read(self, view: memoryview) -> int:
+        if self._tls is None:
+            return self._receive(view)
+        while (received := self._tls.read_into(view)) is None:
+            self._send(self._tls.data_to_send())  # reading may have produced output, such as a key update
+            ciphertext = borrow()
+            count = self._receive(ciphertext)
+            if count:
+                self._tls.receive_data(ciphertext[:count])
+            else:
+                self._tls.receive_eof()
+            give_back(ciphertext)
+        return received
+
     def _receive(self, buffer: memoryview) -> int:
         if self._flow.is_thin():
             time.sleep(GATHERING)
         try:
             count = self._socket.recv_into(buffer)
         except OSError as exc:
-            raise self._failure(exc) from exc
+            raise self._translated(exc) from exc
         self._flow.received(count)
         return count
 
@@ -153,9 +198,9 @@ class SecureSocket:
             if data:
                 self._socket.sendall(data)
         except OSError as exc:
-            raise self._failure(exc) from exc
+            raise self._translated(exc) from exc
 
-    def _failure(self, exc: OSError) -> OSError:
+    def _translated(self, exc: OSError) -> OSError:
         if isinstance(exc, builtins.TimeoutError):
             return TimeoutError(
                 "timeout expired while waiting for the server", remedy="Raise the timeout, or check the network."
