@@ -26,12 +26,12 @@ try:
 except ImportError as exc:
     raise ImportError("asyncpg is not installed: pip install 'babar-tls[asyncpg]'") from exc
 
-from .._session_base import as_config
 from ..aio import AsyncSession
 from ..diagnostics.tracebacks import clears_locals
-from ..errors import ConfigError, Error, IntegrationError, ServerError
+from ..errors import Error, IntegrationError, ServerError
 from ..net.secure_transport import SecureTransport
 from ..protocol.messages import PROTOCOL_3_0, TERMINATE
+from ._driver_config import driver_config, with_settings
 from ._driver_errors import add_driver_class
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ async def connect(
     if loop is not None and loop is not running:
         raise TypeError("loop must be the running event loop")
     connection_class = _checked(connection_class)
-    config = _with_settings(_as_config(target, overrides), server_settings or {})
+    config = with_settings(driver_config(target, overrides, _REPLACED), server_settings or {}, "asyncpg")
     async with asyncio.timeout(timeout):
         try:
             session = await AsyncSession.connect(config)
@@ -163,7 +163,7 @@ def connector(target: str | Config | Callable[[], Any], /, **options: Any) -> Ca
             called for each connection.
         **options: Arguments of `connect`.
     """
-    source = target if callable(target) else _as_config(target, _overrides(options))
+    source = target if callable(target) else driver_config(target, _overrides(options), _REPLACED)
 
     async def connect_to_target(*_dsn: Any, **arguments: Any) -> Connection:
         resolved: Any = source
@@ -237,13 +237,6 @@ def _overrides(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in _OPTIONS}
 
 
-def _as_config(target: str | Config, overrides: Mapping[str, Any]) -> Config:
-    for name, remedy in _REPLACED.items():
-        if name in overrides:
-            raise TypeError(f"connect() got an unexpected keyword argument {name!r}. {remedy}")
-    return as_config(target, overrides)
-
-
 def _checked(connection_class: type[asyncpg.Connection]) -> type[asyncpg.Connection]:
     """Return the class to instantiate.
 
@@ -260,18 +253,6 @@ def _checked(connection_class: type[asyncpg.Connection]) -> type[asyncpg.Connect
             "babar_tls.integrations.asyncpg.Connection"
         )
     return connection_class
-
-
-def _with_settings(config: Config, settings: Mapping[str, str]) -> Config:
-    """Return the configuration with asyncpg's `server_settings`, which take precedence."""
-    if not settings:
-        return config
-    fields: dict[str, Any] = {name: settings[name] for name in ("application_name", "options") if name in settings}
-    others = {name: value for name, value in settings.items() if name not in fields}
-    encoding = others.pop("client_encoding", "utf8")
-    if encoding.lower().replace("-", "").replace("_", "") not in ("utf8", "unicode"):
-        raise ConfigError("asyncpg supports only the client_encoding UTF8", remedy="Remove it from server_settings.")
-    return config.replace(**fields, server_settings={**dict(config.settings), **others})
 
 
 def _driver_error(error: ServerError) -> Exception:

@@ -1,0 +1,50 @@
+"""The configuration of a driver's connection: the arguments of the driver, added to a `Config`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._session_base import as_config
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..config import Config
+
+
+def driver_config(target: str | Config, overrides: Mapping[str, Any], replaced: Mapping[str, str]) -> Config:
+    """Return the configuration for the arguments of a driver's `connect` function.
+
+    Args:
+        target: A `Config`, or a libpq URI or keyword string.
+        overrides: Fields of `Config`.
+        replaced: Parameters of the driver that cannot be honoured, with the parameter to use.
+
+    Raises:
+        TypeError: An override is not supported.
+        ConfigError: The configuration is invalid.
+    """
+    for name, remedy in replaced.items():
+        if name in overrides:
+            raise TypeError(f"connect() got an unexpected keyword argument {name!r}. {remedy}")
+    return as_config(target, overrides)
+
+
+def with_settings(config: Config, settings: Mapping[str, str], driver: str) -> Config:
+    """Return the configuration with the startup parameters that were given to a driver. They take precedence.
+
+    Raises:
+        ConfigError: A parameter is not supported, or `client_encoding` is not UTF-8.
+    """
+    if not settings:
+        return config
+    fields: dict[str, Any] = {name: settings[name] for name in ("application_name", "options") if name in settings}
+    others = {name: value for name, value in settings.items() if name not in fields}
+    encoding = others.pop("client_encoding", "utf8")
+    if encoding.lower().replace("-", "").replace("_", "") not in ("utf8", "unicode"):
+        raise ConfigError(
+            f"a connection with {driver} starts with the client_encoding UTF8, not {encoding}",
+            remedy="Remove client_encoding from the startup parameters.",
+        )
+    return config.replace(**fields, server_settings={**dict(config.settings), **others})
