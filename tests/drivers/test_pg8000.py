@@ -1,0 +1,340 @@
+"""pg8000 over the connections of babar-tls."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import pickle
+import signal
+import socket
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("pg8000", reason="needs the extra pg8000")
+
+import pg8000
+import pg8000.dbapi
+import pg8000.legacy
+import pg8000.native
+
+import babar_tls
+from babar_tls.integrations import pg8000 as secure
+from babar_tls.testing import TlsInterceptor
+
+from .relay import Relay
+
+if TYPE_CHECKING:
+    from babar_tls.testing import PostgresServer
+
+OPENERS = [
+    pytest.param(secure.connect, id="dbapi"),
+    pytest.param(secure.native, id="native"),
+    pytest.param(secure.legacy, id="legacy"),
+]
+
+
+def target(server: PostgresServer, **overrides: Any) -> babar_tls.Config:
+    return server.config(**{"user": "app", "password": "secret", "channel_binding": "require", **overrides})
+
+
+def descriptors() -> int:
+    """Return the number of open file descriptors, or 0 where the system does not tell."""
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
+def reason(error: BaseException) -> BaseException | None:
+    """Return the error of babar-tls: `error` itself, or its cause if pg8000 has converted it."""
+    return error if isinstance(error, babar_tls.Error) else error.__cause__
+
+
+def value(connection: Any, sql: str) -> Any:
+    if isinstance(connection, pg8000.native.Connection):
+        return connection.run(sql)[0][0]
+    cursor = connection.cursor()
+    cursor.execute(sql)
+    return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_every_interface_connects_over_bound_tls(server: PostgresServer, backend: str, opener: Any) -> None:
+    with opener(target(server, tls_backend=backend)) as connection:
+        assert value(connection, "select ssl from pg_stat_ssl where pid = pg_backend_pid()") is True
+        assert connection.security.channel_binding_type is not None
+        assert connection.security.backend == backend
+        assert connection.parameter_statuses["server_version"].startswith(server.version)
+
+
+def test_classes_are_those_of_pg8000(server: PostgresServer) -> None:
+    for opener, module in ((secure.connect, pg8000.dbapi), (secure.native, pg8000.native), (secure.legacy, pg8000)):
+        with opener(target(server)) as connection:
+            assert type(connection) is module.Connection
+
+
+def test_conninfo_with_overrides(server: PostgresServer) -> None:
+    conninfo = server.conninfo(user="app", password="secret", channel_binding="require")
+    with secure.connect(conninfo, application_name="shop", database="template1") as connection:
+        row = value(connection, "select current_setting('application_name') || ' in ' || current_database()")
+        assert row == "shop in template1"
+
+
+def test_unix_socket(server: PostgresServer) -> None:
+    config = babar_tls.Config(
+        host=str(server.socket_dir),
+        port=server.port,
+        user="app",
+        password="secret",
+        database="postgres",
+        tls_mode="disable",
+    )
+    with secure.connect(config) as connection:
+        assert value(connection, "select 1") == 1
+        assert not connection.security.tls
+
+
+def test_large_values_and_copy(server: PostgresServer, backend: str) -> None:
+    with secure.native(target(server, tls_backend=backend)) as connection:
+        text = "x" * 3_000_000
+        assert connection.run("select cast(:text as text)", text=text) == [[text]]
+        connection.run("create temporary table numbers (n int)")
+        connection.run("copy numbers from stdin", stream=[f"{n}\n" for n in range(10_000)])
+        received = io.BytesIO()
+        connection.run("copy numbers to stdout", stream=received)
+        assert received.getvalue().split() == [b"%d" % n for n in range(10_000)]
+
+
+def test_notifications_and_notices(server: PostgresServer) -> None:
+    with secure.native(target(server)) as connection:
+        connection.run("listen topic")
+        connection.run("notify topic, 'hello'")
+        connection.run("do $$ begin raise notice 'noticed'; end $$")
+        connection.run("select 1")
+        assert [entry[1:] for entry in connection.notifications] == [("topic", "hello")]
+        assert connection.notices[0][b"M"] == b"noticed"
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_refused_password_is_an_error_of_both_libraries(server: PostgresServer, opener: Any) -> None:
+    with pytest.raises(babar_tls.InvalidPassword) as caught:
+        opener(target(server, password="wrong-7"))
+    error: Any = caught.value
+    assert isinstance(error, pg8000.ProgrammingError)
+    assert isinstance(error, pg8000.native.DatabaseError)
+    assert error.args[0]["C"] == "28P01"
+    assert "password authentication failed" in error.args[0]["M"]
+    assert 'password authentication failed for user "app"' in str(error)
+    assert "wrong-7" not in repr(error)
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - the test made the bytes
+    assert isinstance(copy, pg8000.ProgrammingError)
+    assert str(copy) == str(error)
+
+
+def test_missing_database_and_missing_entry(server: PostgresServer) -> None:
+    with pytest.raises(pg8000.DatabaseError) as caught:
+        secure.connect(target(server, database="nowhere"))
+    assert caught.value.args[0]["C"] == "3D000"
+    previous = "host all all all scram-sha-256"
+    server.set_hba(["hostssl all all all reject"])
+    try:
+        with pytest.raises(pg8000.InterfaceError) as refused:  # the class of pg8000.connect for SQLSTATE 28000
+            secure.legacy(target(server))
+        assert refused.value.args[0]["C"] == "28000"
+    finally:
+        server.set_hba([previous, "local all all scram-sha-256"])
+
+
+def test_refused_port_is_an_interface_error(server: PostgresServer) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(babar_tls.Unreachable) as caught:
+            secure.connect(target(server, port=unused.getsockname()[1]))
+    error = caught.value
+    assert isinstance(error, pg8000.InterfaceError)
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - the test made the bytes
+    assert copy.errno == error.errno is not None
+
+
+def test_certificate_of_another_authority_is_refused(server: PostgresServer, backend: str) -> None:
+    with pytest.raises(babar_tls.CertificateError) as caught:
+        secure.connect(target(server, tls_backend=backend, tls_root_cert_path=None, tls_default_roots=True))
+    assert isinstance(caught.value, pg8000.InterfaceError)
+
+
+@pytest.mark.parametrize("name", ["ssl_context", "sock", "unix_sock", "source_address", "replication"])
+def test_parameters_that_cannot_be_honoured_are_refused(server: PostgresServer, name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name}.*\\. "):
+        secure.connect(target(server), **{name: None})
+
+
+def test_startup_parameters(server: PostgresServer) -> None:
+    parameters = {"DateStyle": "German", "application_name": b"jobs", "client_encoding": "UTF-8"}
+    with secure.connect(target(server), startup_params=parameters, tcp_keepalive=False) as connection:
+        assert value(connection, "select current_setting('DateStyle')") == "German, DMY"
+        assert value(connection, "select current_setting('application_name')") == "jobs"
+    with pytest.raises(babar_tls.ConfigError, match="client_encoding"):
+        secure.connect(target(server), startup_params={"client_encoding": "latin1"})
+
+
+def test_connection_keeps_no_password(server: PostgresServer) -> None:
+    with secure.connect(target(server)) as connection:
+        connection_text = repr([vars(connection), vars(connection._usock), connection._usock._stream])
+        assert connection.password is None
+        assert "secret" not in connection_text
+
+
+def test_timeout_ends_the_connection(server: PostgresServer, backend: str) -> None:
+    connection = secure.connect(target(server, tls_backend=backend), timeout=0.3)
+    with pytest.raises(pg8000.InterfaceError, match="network error") as caught:
+        value(connection, "select pg_sleep(30), 'late'")
+    assert isinstance(reason(caught.value), TimeoutError)
+    with pytest.raises(pg8000.InterfaceError):  # and not the response to the first query
+        value(connection, "select 'next'")
+    connection.close()
+    with pytest.raises(babar_tls.ConfigError):
+        secure.connect(target(server), timeout=0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the test sends a signal to a thread")
+def test_interrupt_ends_the_connection(server: PostgresServer, backend: str) -> None:
+    connection = secure.native(target(server, tls_backend=backend))
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        connection.run("select pg_sleep(30)")
+    timer.join()
+    with pytest.raises(pg8000.InterfaceError) as caught:
+        connection.run("select 1")
+    assert "interrupt" in str(reason(caught.value))
+    connection.close()
+
+
+def test_terminated_session_reports_the_reason(server: PostgresServer, backend: str) -> None:
+    connection = secure.native(target(server, tls_backend=backend))
+    pid = connection.run("select pg_backend_pid()")[0][0]
+    server.sql(f"select pg_terminate_backend({pid}, 5000)")
+    with pytest.raises(pg8000.Error):
+        connection.run("select 1")
+    with pytest.raises(pg8000.InterfaceError, match="network error"):
+        connection.run("select 1")
+    connection.close()
+
+
+@pytest.mark.parametrize("fault", ["fin", "rst", "flipped"])
+def test_broken_connection_raises_an_error_and_closes(server: PostgresServer, backend: str, fault: str) -> None:
+    with Relay(server) as relay:
+        connection = secure.native(target(server, port=relay.port, tls_backend=backend))
+        relay.fault = fault
+        with pytest.raises(pg8000.InterfaceError, match="network error") as caught:
+            connection.run("select 1")
+        assert isinstance(reason(caught.value), babar_tls.IoError)
+        connection.close()
+
+
+def test_dropped_connection_closes_its_socket(server: PostgresServer, backend: str) -> None:
+    connection = secure.connect(target(server, tls_backend=backend))
+    number = connection._usock.fileno()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del connection
+        gc.collect()
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(number)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_child_process_cannot_use_or_end_the_connection(server: PostgresServer) -> None:
+    with secure.native(target(server)) as connection:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # other tests may have left threads
+            child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                connection.run("select 1")
+            except pg8000.InterfaceError:
+                connection.close()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert connection.run("select 'alive'") == [["alive"]]
+
+
+def test_connects_and_refusals_leave_no_descriptor(server: PostgresServer, backend: str) -> None:
+    config = target(server, tls_backend=backend)
+    wrong = config.replace(password="wrong")
+    secure.connect(config).close()
+    before = descriptors()
+    for attempt in range(120):
+        if attempt % 5:
+            secure.legacy(config).close()
+        else:
+            with pytest.raises(pg8000.ProgrammingError):
+                secure.legacy(wrong)
+    assert descriptors() <= before
+
+
+class _Faulty(pg8000.native.Connection):  # type: ignore[misc]  # pg8000 is untyped
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError("the constructor has failed")
+
+
+class _Ignoring(pg8000.native.Connection):  # type: ignore[misc]  # pg8000 is untyped
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+class _Asking(pg8000.native.Connection):  # type: ignore[misc]  # pg8000 is untyped
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **{**keywords, "ssl_context": None})
+
+
+class _Other(pg8000.native.Connection):  # type: ignore[misc]  # pg8000 is untyped
+    def __init__(self, user: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error"),
+    [
+        (_Faulty, RuntimeError),
+        (_Ignoring, babar_tls.IntegrationError),
+        (_Asking, babar_tls.IntegrationError),
+        (_Other, babar_tls.IntegrationError),
+    ],
+)
+def test_unknown_behaviour_of_pg8000_is_refused(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, behaviour: Any, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(pg8000.native, "Connection", behaviour)
+    before = descriptors()
+    with pytest.raises(error):
+        secure.native(target(server))
+    assert descriptors() <= before
+
+
+def test_nothing_is_sent_in_plain_text(server: PostgresServer, backend: str) -> None:
+    with Relay(server) as relay:
+        with secure.native(target(server, port=relay.port, tls_backend=backend)) as connection:
+            connection.run("select 'needle'")
+        assert relay.sent[:8] == bytes.fromhex("0000000804d2162f")  # one SSLRequest, then the ClientHello
+        assert relay.sent[8] == 22
+        assert relay.sent.count(bytes.fromhex("0000000804d2162f")) == 1
+        assert b"needle" not in relay.sent
+        assert b"app" not in relay.sent
+
+
+def test_interceptor_is_detected(server: PostgresServer) -> None:
+    certificate = server.ca.issue("127.0.0.1")
+    with (
+        TlsInterceptor("127.0.0.1", server.port, certificate) as interceptor,
+        pytest.raises(babar_tls.ChannelBindingRefused),
+    ):
+        secure.connect(target(server, port=interceptor.port))
