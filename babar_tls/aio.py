@@ -13,6 +13,7 @@ from .net import connect_threads
 from .net.asyncio import AsyncioConnection, deliver_cancel_async
 from .net.deadline import Meter
 from .net.establish import Ready, establish
+from .net.password_async import fetch_password_async
 from .protocol.messages import TERMINATE
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ class AsyncSession(SessionBase):
         """Connect, negotiate TLS, verify the server and authenticate, in a separate thread.
 
         Cancellation ends the attempt and closes its socket. `Config.connect_timeout` limits the time for each host.
-        Only the resolution of a host name has no limit if no thread can be started for it.
+        Only the resolution of a host name has no limit if no thread can be started for it. The callable in
+        `Config.password` is called first, in a separate thread; an awaitable that it returns is awaited here.
 
         Raises:
-            ConfigError: A file that `config` names cannot be used.
+            ConfigError: A file that `config` names cannot be used, or the callable did not return a password.
             BackendUnavailable: The TLS library is not installed.
             IoError: The server cannot be reached; subclasses are `TimeoutError`, `TlsError` and `CertificateError`.
             TargetSessionError: No host provides the session that `target_session_attrs` requires.
@@ -72,7 +74,10 @@ class AsyncSession(SessionBase):
             ProtocolError: The peer is not a PostgreSQL server, or an attacker changed its messages.
         """
         meter = Meter(config.connect_timeout)
-        ready = await connect_threads.run(lambda connect: establish(config, meter, connect), meter, _discard)
+        fetched = await fetch_password_async(config, meter)
+        ready = await connect_threads.run(
+            lambda connect: establish(config, meter, connect, fetched=fetched), meter, _discard
+        )
         return cls(config, ready)
 
     async def query(self, sql: str) -> list[Row]:

@@ -18,6 +18,7 @@ Error:
      ├─ TargetSessionError                    the session is not of the kind that target_session_attrs requires
      ├─ ProtocolError                         the server violated the protocol
      ├─ AuthError                             authentication failed
+     │   ├─ PasswordUnavailable               the callable in Config.password raised an exception
      │   ├─ UnsupportedAuth                   the server requires a method that is not supported or that policy forbids
      │   ├─ ChannelBindingError               channel binding is required and not possible, or the binding is wrong
      │   │   └─ ChannelBindingUnsupported     this backend, TLS version or certificate does not support the binding
@@ -59,6 +60,7 @@ __all__ = [
     "IntegrationError",
     "InvalidPassword",
     "IoError",
+    "PasswordUnavailable",
     "ProtocolError",
     "ServerError",
     "ServerSignatureError",
@@ -226,6 +228,10 @@ class ProtocolError(Error):
 
 class AuthError(Error):
     """Authentication failed or was refused by policy."""
+
+
+class PasswordUnavailable(AuthError):
+    """The callable in `Config.password` raised an exception, which is the ``__cause__``. No server was tried."""
 
 
 class UnsupportedAuth(AuthError):

@@ -42,7 +42,8 @@ class SecurityReport:
         scram_iterations: The number of PBKDF2 iterations that the server requires.
         server_authenticated: True if the server's SCRAM signature proved that it has the password's verifier.
         round_trips: The number of network round trips until the session was ready, including TCP.
-        timings: Seconds by phase: ``resolve``, ``tcp``, ``negotiate``, ``tls``, ``auth``, ``ready``.
+        timings: Seconds by phase: ``resolve``, ``tcp``, ``negotiate``, ``tls``, ``auth``, ``ready``; and
+            ``password`` if `Config.password` is a callable that was called.
     """
 
     tls: bool

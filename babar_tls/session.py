@@ -11,6 +11,7 @@ from .diagnostics.tracebacks import clears_locals
 from .net.blocking import BlockingConnection, deliver_cancel
 from .net.deadline import Meter
 from .net.establish import Ready, establish
+from .net.password import fetch_password
 from .protocol.messages import TERMINATE
 
 if TYPE_CHECKING:
@@ -62,10 +63,10 @@ class Session(SessionBase):
         """Connect, negotiate TLS, verify the server and authenticate.
 
         `Config.connect_timeout` limits the time for each host. Only the resolution of a host name has no limit if no
-        thread can be started for it.
+        thread can be started for it. It cannot interrupt the callable in `Config.password`, which is called here first.
 
         Raises:
-            ConfigError: A file that `config` names cannot be used.
+            ConfigError: A file that `config` names cannot be used, or the callable did not return a password.
             BackendUnavailable: The TLS library is not installed.
             IoError: The server cannot be reached; subclasses are `TimeoutError`, `TlsError` and `CertificateError`.
             TargetSessionError: No host provides the session that `target_session_attrs` requires.
@@ -73,7 +74,8 @@ class Session(SessionBase):
             ServerError: The server refused the connection: no such database, too many connections.
             ProtocolError: The peer is not a PostgreSQL server, or an attacker changed its messages.
         """
-        return cls(config, establish(config, Meter(config.connect_timeout), BlockingConnection))
+        meter = Meter(config.connect_timeout)
+        return cls(config, establish(config, meter, BlockingConnection, fetched=fetch_password(config, meter)))
 
     def query(self, sql: str) -> list[Row]:
         """Run SQL with the simple query protocol. Values are text; NULL is `None`.

@@ -120,7 +120,9 @@ class Floor(Client):
     def _derive_keys(self, salt: bytes, iterations: int) -> ScramKeys:
         keys = self._keys.get((salt, iterations)) if self.spec.key_cache else None
         if keys is None:
-            keys = self._keys[salt, iterations] = scram_keys(self.config.password or "", salt, iterations)
+            password = self.config.password
+            text = password if isinstance(password, str | bytes) else ""
+            keys = self._keys[salt, iterations] = scram_keys(text, salt, iterations)
         return keys
 
 

@@ -194,9 +194,9 @@ def _only_host(config: Config) -> str:
     return config.host
 
 
-def _quoted(part: str | bytes | None) -> str:
-    """Percent-encode one part of a connection string."""
-    return quote(part or "", safe="")
+def _quoted(part: object) -> str:
+    """Percent-encode one part of a connection string; nothing for a value that is not text."""
+    return quote(part if isinstance(part, str | bytes) else "", safe="")
 
 
 PEERS = {

@@ -123,7 +123,7 @@ def _named_server(dsn: str) -> Server:
         hostaddr=given.hostaddr,
         port=given.port,
         user=given.user,
-        password=password if isinstance(password, str) else password.decode(),
+        password=password.decode() if isinstance(password, bytes) else password,
         database=given.database or given.user,
         tls_root_cert_path=given.tls_root_cert_path,
     )

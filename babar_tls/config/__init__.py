@@ -66,7 +66,9 @@ class Config(ConfigFields):
         load_balance_hosts: The order in which hosts and their addresses are tried.
         user: Role to log in as; by default the operating system's user name.
         database: Database to connect to; by default the server uses the name of the user.
-        password: `str`, or the exact `bytes` to use. `repr` does not show it.
+        password: `str`, or the exact `bytes` to use. `repr` does not show it. Or a callable that returns one of them,
+            for passwords that expire; with `AsyncSession` it may return an awaitable. It is called once at the start
+            of each connect, and its result is not stored.
         passfile: libpq's password file. Without a `password`, each connection attempt reads it.
         application_name: Name of the application in ``pg_stat_activity``.
         options: Command-line options for the server (``-c statement_timeout=5s``).

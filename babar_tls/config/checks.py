@@ -117,9 +117,7 @@ def check_tls(config: ConfigFields) -> None:
 
 
 def _check_client_certificate(config: ConfigFields) -> None:
-    password = config.tls_client_key_password
-    if not callable(password):
-        _check_secret("tls_client_key_password", password, "str, bytes or a callable that returns one")
+    _check_secret("tls_client_key_password", config.tls_client_key_password)
     if config.tls_client_cert is None and config.tls_client_key is not None:
         raise ConfigError(
             "tls_client_key is set without tls_client_cert",
@@ -132,12 +130,12 @@ def _check_client_certificate(config: ConfigFields) -> None:
         )
 
 
-def _check_secret(name: str, secret: object, expected: str) -> None:
-    if secret is None:
+def _check_secret(name: str, secret: object) -> None:
+    if secret is None or callable(secret):
         return
     is_wrapped = hasattr(secret, "get_secret_value")
     remedy = f"Pass its text: {name}=secret.get_secret_value()." if is_wrapped else f"Pass {name} as str or bytes."
-    check_type(name, secret, str | bytes, expected, remedy)
+    check_type(name, secret, str | bytes, "str, bytes or a callable that returns one", remedy)
     if isinstance(secret, str) and has_surrogates(secret):
         raise ConfigError(f"{name} contains a lone surrogate", remedy=f"Pass the exact bytes: Config({name}=b'…').")
 
@@ -173,7 +171,7 @@ def check_authentication(config: ConfigFields) -> None:
             "scram_client_key and scram_server_key must be set together",
             remedy="Set both scram_client_key and scram_server_key, or neither.",
         )
-    _check_secret("password", config.password, "str or bytes")
+    _check_secret("password", config.password)
     for name in ("scram_min_iterations", "scram_max_iterations"):
         value = getattr(config, name)
         if not is_number(value) or not value >= 1:

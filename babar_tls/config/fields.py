@@ -22,7 +22,7 @@ from .enums import (
 from .host import Host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from ..tls.contract import TlsBackend
 
@@ -39,7 +39,10 @@ class ConfigFields:
     load_balance_hosts: LoadBalanceHosts = LoadBalanceHosts.DISABLE
     user: str = ""
     database: str | None = None
-    password: str | bytes | None = field(default=None, repr=False)
+    # Excluded from the hash, because a callable may not be hashable. It is still compared.
+    password: str | bytes | Callable[[], str | bytes | Awaitable[str | bytes]] | None = field(
+        default=None, repr=False, hash=False
+    )
     passfile: str | None = None
     application_name: str | None = None
     options: str | None = None
@@ -68,7 +71,9 @@ class ConfigFields:
     tls_ciphers: tuple[str, ...] = ()
     tls_client_cert: str | bytes | None = field(default=None, repr=False)
     tls_client_key: str | bytes | None = field(default=None, repr=False)
-    tls_client_key_password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False)
+    tls_client_key_password: str | bytes | Callable[[], str | bytes] | None = field(
+        default=None, repr=False, hash=False
+    )
     tls_client_cert_mode: ClientCertMode = ClientCertMode.ALLOW
     tls_crl_path: str | None = None
     tls_crl_dir: str | None = None

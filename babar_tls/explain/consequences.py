@@ -215,6 +215,8 @@ def _client_certificate(config: Config) -> str:
 def _credentials(config: Config) -> str:
     if config.scram_client_key is not None:
         return "with the given SCRAM keys"
+    if callable(config.password):
+        return "with a password from a callable"
     if config.password is not None:
         return "with the given password"
     return "without a password" if config.passfile is None else _from_file(config, config.passfile)

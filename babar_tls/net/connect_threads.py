@@ -79,11 +79,19 @@ class _Outcome(Generic[_T]):
 class _Attempt(Generic[_T]):
     """One job in a separate thread, and the task that waits for it."""
 
-    def __init__(self, job: Callable[[Connector], _T], meter: Meter, discard: Callable[[_T], object] | None) -> None:
+    def __init__(
+        self,
+        job: Callable[[Connector], _T],
+        meter: Meter,
+        discard: Callable[[_T], object] | None,
+        *,
+        outside: bool = False,
+    ) -> None:
         self.interruption = Interruption()
         self.loop = asyncio.get_running_loop()
         self._caller = threading.current_thread()
         self._job = job
+        self._is_outside = outside
         self._meter = meter
         self._outcome: _Outcome[_T] | None = _Outcome(discard)
         self._waiting: Waiting[_Attempt[Any]] = Waiting(self)
@@ -158,6 +166,8 @@ class _Attempt(Generic[_T]):
         outcome = self._outcome
         if outcome is None:
             return
+        if self._is_outside:
+            self.turn.leave()
         try:
             if not self.interruption.requested:
                 outcome.result = self._job(self._connect)
@@ -197,19 +207,26 @@ def _hold(_outcome: _Outcome[Any]) -> None:
     """Do nothing. The event loop keeps a reference to the argument until it has called this function."""
 
 
-async def run(job: Callable[[Connector], _T], meter: Meter, discard: Callable[[_T], object] | None = None) -> _T:
+async def run(
+    job: Callable[[Connector], _T],
+    meter: Meter,
+    discard: Callable[[_T], object] | None = None,
+    *,
+    outside: bool = False,
+) -> _T:
     """Run a job that connects, in a separate thread and in a copy of the caller's context.
 
     Args:
         job: Called in the thread, with the function that creates its connections.
         meter: The clock of the connect.
         discard: Releases a result that is not taken. Called in any thread.
+        outside: Run the job outside the gate, because it waits for something else than its connection.
 
     Raises:
         IoError: No thread can be started.
         Error: The error of the job.
     """
-    return await _Attempt(job, meter, discard).run()
+    return await _Attempt(job, meter, discard, outside=outside).run()
 
 
 def _watch() -> None:

@@ -12,6 +12,7 @@ _LONGEST_TIMEOUT = 1_000_000.0  # seconds; the operating system counts milliseco
 _LEAST_SECONDS_FOR_AN_ADDRESS = 1.0
 
 _WAITING_FOR = {
+    Phase.PASSWORD: "waiting for the callable in password",
     Phase.RESOLVE: "looking up the host name",
     Phase.TCP: "opening the connection",
     Phase.NEGOTIATE: "waiting for the answer to SSLRequest",
@@ -27,7 +28,10 @@ _NO_ANSWER = (
     "example, waits for more bytes. Otherwise the server or the network is slow, or filters packets."
 )
 
-_NO_TIMINGS = {phase.value: 0.0 for phase in Phase if phase is not Phase.QUERY}
+_SLOW_CALLABLE = "No server was tried. The callable is slow, or blocks. Raise connect_timeout if it is only slow."
+_REMEDIES = {Phase.NEGOTIATE: _NO_ANSWER, Phase.PASSWORD: _SLOW_CALLABLE}
+
+_NO_TIMINGS = {phase.value: 0.0 for phase in Phase if phase not in (Phase.PASSWORD, Phase.QUERY)}
 
 
 class Meter:
@@ -92,6 +96,6 @@ def timeout_error(phase: Phase) -> TimeoutError:
     """Return the error for a deadline that passed in `phase`."""
     return TimeoutError(
         f"timeout expired ({_WAITING_FOR[phase]})",
-        remedy=_NO_ANSWER if phase is Phase.NEGOTIATE else _SLOW,
+        remedy=_REMEDIES.get(phase, _SLOW),
         errno=errno.ETIMEDOUT,
     )

@@ -35,7 +35,14 @@ class Ready(NamedTuple):
     security: SecurityReport
 
 
-def establish(config: Config, meter: Meter, connect: Connector, startup: Sequence[tuple[str, str]] = ()) -> Ready:
+def establish(
+    config: Config,
+    meter: Meter,
+    connect: Connector,
+    *,
+    startup: Sequence[tuple[str, str]] = (),
+    fetched: str | bytes | None = None,
+) -> Ready:
     """Connect to the hosts of `config` in turn, until a session is ready.
 
     Args:
@@ -43,6 +50,7 @@ def establish(config: Config, meter: Meter, connect: Connector, startup: Sequenc
         meter: The clock of the connect, which is running.
         connect: Creates the connection for one host.
         startup: Startup parameters, which replace those of the configuration on every host.
+        fetched: The password that the callable in `config.password` has returned.
 
     Raises:
         ConfigError: `startup` is invalid, or contradicts the configuration.
@@ -51,17 +59,19 @@ def establish(config: Config, meter: Meter, connect: Connector, startup: Sequenc
     candidates = search(config)
     candidate = next(candidates)
     while True:
-        connection = connect(_with_password(candidate.config), meter)
+        connection = connect(_with_password(candidate.config, fetched), meter)
         try:
             established = connection.drive(handshake(connection.config, candidate.wanted, startup))
             connection.keep_keys()
             verified = established.verified is not TlsVerify.NONE or established.pin is not None
             connection.learn_group(verified=verified)
+            connection.config = candidate.config  # without the password of this connect
             return Ready(connection, established, _report(connection, established))
         except Error as error:
             connection.close()
             if isinstance(error, InvalidPassword) and connection.config is not candidate.config:
-                error.remedy = f'password retrieved from file "{config.passfile}"\n{error.remedy}'
+                source = "a callable" if callable(config.password) else f'file "{config.passfile}"'
+                error.remedy = f"password retrieved from {source}\n{error.remedy}"
             candidate = candidates.throw(error)
             meter.restart(config.connect_timeout)
         except BaseException:
@@ -69,8 +79,14 @@ def establish(config: Config, meter: Meter, connect: Connector, startup: Sequenc
             raise
 
 
-def _with_password(config: Config) -> Config:
-    """Return the configuration with the password from its password file, if it needs one and the file has one."""
+def _with_password(config: Config, fetched: str | bytes | None) -> Config:
+    """Return the configuration with the password that was fetched, or with that from its password file, if any.
+
+    SCRAM keys of a fetched password are not stored. The next password is another one, so that they would only fill the
+    cache, and a token must not outlive its connect.
+    """
+    if callable(config.password):
+        return config.replace(password=fetched, passfile=None, scram_key_cache=False)
     if config.passfile is None or config.password is not None or config.scram_client_key is not None:
         return config
     password = config.find_password()

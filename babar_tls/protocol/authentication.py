@@ -10,7 +10,7 @@ import hashlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import AuthError, ProtocolError, ServerError, UnsupportedAuth
+from ..errors import AuthError, ConfigError, ProtocolError, ServerError, UnsupportedAuth
 from . import messages
 from .message_reader import MAX_AUTH_LENGTH
 from .policy import Mechanism, Policy
@@ -266,6 +266,11 @@ class _Authentication:
 
     def _password(self) -> bytes:
         password = self._config.password
+        if callable(password):
+            raise ConfigError(
+                "password is a callable, which was not called before the handshake",
+                remedy="Use Session.connect or AsyncSession.connect, which call it.",
+            )
         if not password:
             raise AuthError(
                 "fe_sendauth: no password supplied",

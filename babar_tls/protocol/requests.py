@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 class Phase(Enum):
     """The phases of a connect; the values are the keys of `SecurityReport.timings`."""
 
+    PASSWORD = "password"  # noqa: S105 - the name of a phase
     RESOLVE = "resolve"
     TCP = "tcp"
     NEGOTIATE = "negotiate"

@@ -27,7 +27,7 @@ def newest(server: PostgresServer) -> str:
 
 
 def ready(config: Config, *startup: tuple[str, str]) -> Ready:
-    return establish(config, Meter(config.connect_timeout), BlockingConnection, startup)
+    return establish(config, Meter(config.connect_timeout), BlockingConnection, startup=startup)
 
 
 @pytest.mark.parametrize("style", STYLES)

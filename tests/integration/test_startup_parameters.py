@@ -26,7 +26,7 @@ NOTIFYING = """
 
 
 def ready(config: Config, startup: list[tuple[str, str]]) -> Ready:
-    return establish(config, Meter(config.connect_timeout), BlockingConnection, startup)
+    return establish(config, Meter(config.connect_timeout), BlockingConnection, startup=startup)
 
 
 def test_supplied_parameters_reach_the_server(tls_server: PostgresServer) -> None:

@@ -50,7 +50,7 @@ def test_newest_common_version_is_negotiated(
     config: Config, supported: str, requested: str, channel_binding: str
 ) -> None:
     config = config.replace(max_protocol_version=requested, channel_binding=channel_binding)
-    result = establish(config, Meter(config.connect_timeout), BlockingConnection, [("_pq_.option", "1")])
+    result = establish(config, Meter(config.connect_timeout), BlockingConnection, startup=[("_pq_.option", "1")])
     with Session(config, result) as session:
         assert session.protocol_version == min(requested, supported)
         assert session.query("select 1") == [("1",)]
