@@ -18,7 +18,7 @@ Error:
      ├─ TargetSessionError                    the session is not of the kind that target_session_attrs requires
      ├─ ProtocolError                         the server violated the protocol
      ├─ AuthError                             authentication failed
-     │   ├─ PasswordUnavailable               the callable in Config.password raised an exception
+     │   ├─ PasswordUnavailable               a callable that returns a password raised an exception
      │   ├─ UnsupportedAuth                   the server requires a method that is not supported or that policy forbids
      │   ├─ ChannelBindingError               channel binding is required and not possible, or the binding is wrong
      │   │   └─ ChannelBindingUnsupported     this backend, TLS version or certificate does not support the binding
@@ -231,7 +231,10 @@ class AuthError(Error):
 
 
 class PasswordUnavailable(AuthError):
-    """The callable in `Config.password` raised an exception, which is the ``__cause__``. No server was tried."""
+    """The callable in `Config.password` or `Config.tls_client_key_password` raised an exception, the ``__cause__``.
+
+    The message names the type of the exception. It does not contain its text, in which there may be a secret.
+    """
 
 
 class UnsupportedAuth(AuthError):

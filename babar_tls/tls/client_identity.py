@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..config.files import NotRegularError
-from ..errors import ConfigError
+from ..errors import ConfigError, PasswordUnavailable
 from ..x509.certificate import public_key_info
 from ..x509.der import DerError, elements, first_element, only_element
 from ..x509.pem import PemError, blocks, encode
@@ -130,8 +130,18 @@ def needed_password(source: ClientCertificate, key_name: str) -> bytes:
 
     Raises:
         ConfigError: The password is missing or empty, or is not str or bytes.
+        PasswordUnavailable: The callable raised an exception.
     """
-    password = source.password() if callable(source.password) else source.password
+    password: object = source.password
+    if callable(password):
+        try:
+            password = password()
+        except Exception as exc:  # its text may contain a secret
+            raise PasswordUnavailable(
+                f'private key file "{key_name}" is encrypted, and the callable in tls_client_key_password raised '
+                f"{type(exc).__name__}",
+                remedy="See the cause of this error (__cause__).",
+            ) from exc
     if isinstance(password, str):
         password = password.encode()
     if not password or not isinstance(password, bytes):

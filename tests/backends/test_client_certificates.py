@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls import ClientCertificateError, ConfigError
+from babar_tls import ClientCertificateError, ConfigError, PasswordUnavailable
 from babar_tls.backends import TlsParameters, get_backend
 from babar_tls.testing import CertificateAuthority, ServerCertificate
 from babar_tls.tls import memory_files
@@ -288,8 +288,9 @@ def test_missing_or_wrong_password_is_an_error_without_a_prompt(
     error = refused(backend, parameters, certificate=client.certificate_pem, key=path, password="hunter2")
     assert error.message == f'could not load private key file "{path}": the password is wrong, or the key is damaged'
     assert "hunter2" not in repr(error) + str(error) + repr(error.__cause__)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(PasswordUnavailable, match="tls_client_key_password raised ZeroDivisionError") as caught:
         refused(backend, parameters, certificate=client.certificate_pem, key=path, password=lambda: 1 / 0)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("source", [{"certificate": "x", "key": "pkcs11:token=a"}, {"certificate": "PKCS11:token=a"}])
