@@ -285,6 +285,34 @@ def test_repr_and_str_show_no_secret() -> None:
         assert "dddd" not in shown
 
 
+class UnhashablePassword:
+    """A callable without a hash."""
+
+    __hash__ = None  # type: ignore[assignment]  # as of a class with __eq__
+
+    def __call__(self) -> str:
+        raise AssertionError("it was called")
+
+
+@pytest.mark.parametrize("name", ["password", "tls_client_key_password"])
+def test_callable_password_is_compared_and_never_called_or_shown(name: str) -> None:
+    one, other = UnhashablePassword(), UnhashablePassword()
+    config = Config(user="u", tls_client_cert="/c", **{name: one})
+    assert getattr(config, name) is one
+    assert config == config.replace(port=5432)
+    assert hash(config) == hash(config.replace(port=5432))
+    assert config != config.replace(**{name: other})
+    assert "UnhashablePassword" not in repr(config)
+
+
+def test_callable_password_replaces_other_sources() -> None:
+    """Like a password in the string, it makes the default password file unnecessary."""
+    password = UnhashablePassword()
+    environ = {"PGPASSWORD": "x", "PGPASSFILE": "/file"}
+    config = Config.from_conninfo("postgresql://u:y@h", environ=environ, password=password)
+    assert config.password is password
+
+
 def test_host_with_slash_or_at_sign_is_socket_directory() -> None:
     """If an address is given, the host is a hostname."""
     assert Config(user="u", host="/run/postgresql").targets[0].is_unix_socket

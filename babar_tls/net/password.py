@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def fetch_password(config: Config, meter: Meter) -> str | bytes | None:
-    """Return the password from the function in `config.password`; None if there is no function, or no need for it.
+    """Return the password from the function in `config.password`; None if it is not a function, or not needed.
 
     The function is called in this thread. The deadline cannot interrupt it.
 

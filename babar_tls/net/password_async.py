@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 async def fetch_password_async(config: Config, meter: Meter) -> str | bytes | None:
-    """Return the password from the function in `config.password`; None if there is no function, or no need for it.
+    """Return the password from the function in `config.password`; None if it is not a function, or not needed.
 
     The thread runs in a copy of the caller's context (`contextvars`), the awaitable in the context itself.
 

@@ -418,3 +418,13 @@ def test_password_file_is_searched(cli: Callable[..., Outcome], home: Path) -> N
         f"without a password: {home} is not a plain file"
         in explained(cli, f"host=h passfile={home}")["meaning"]["Authentication"]
     )
+
+
+def test_callable_password_is_stated_and_not_called() -> None:
+    def password() -> str:
+        raise AssertionError("it was called")
+
+    config = Config(user="app", password=password)
+    meaning = babar_tls.explain.consequences.find_consequences(config)["Authentication"]
+    assert meaning.startswith("User app, with a password from a callable.")
+    find_weaknesses(config)

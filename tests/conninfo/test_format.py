@@ -234,6 +234,7 @@ def test_fields_are_written_as_keywords(fields: dict[str, Any], texts: list[str]
     [
         ({"password": b"hunter2"}, "password"),
         ({"password": "hunter2\0"}, "password"),
+        ({"password": lambda: "hunter2"}, "password"),
         ({"tls_client_cert": b"hunter2"}, "tls_client_cert"),
         ({"tls_client_cert": "/c", "tls_client_key": b"hunter2:"}, "tls_client_key"),
         ({"tls_client_key_password": b"hunter2"}, "tls_client_key_password"),
