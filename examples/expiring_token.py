@@ -1,6 +1,6 @@
 """Log in with a password that expires: a token, as for AWS RDS (IAM), Azure Database and Google Cloud SQL.
 
-`TokenIssuer` stands in the place of the cloud provider. The embedded server cannot verify signatures, so the issuer
+`TokenIssuer` replaces the cloud provider. The embedded server cannot verify signatures, so the issuer
 sets the role's password to each token, with its lifetime. With AWS the function would be::
 
     rds = boto3.client("rds", config=botocore.config.Config(connect_timeout=3, read_timeout=3))

@@ -69,7 +69,8 @@ def establish(
             return Ready(connection, established, _report(connection, established))
         except Error as error:
             connection.close()
-            if isinstance(error, InvalidPassword) and connection.config is not candidate.config:
+            password = connection.config.password
+            if isinstance(error, InvalidPassword) and password not in (None, candidate.config.password):
                 source = "a callable" if callable(config.password) else f'file "{config.passfile}"'
                 error.remedy = f"password retrieved from {source}\n{error.remedy}"
             candidate = candidates.throw(error)
