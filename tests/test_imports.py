@@ -46,6 +46,8 @@ ORDER = (
     "conninfo.tls_options",
     "conninfo.interpret",
     "conninfo.format",
+    "conninfo.libpq_tls",
+    "conninfo.libpq",
     "conninfo",
     "config",
     "tls.contract",

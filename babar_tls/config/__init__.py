@@ -214,6 +214,26 @@ class Config(ConfigFields):
         return format_conninfo(self.targets, fields, DEFAULTS)
 
     @clears_locals
+    def to_libpq(self, version: int | None = None) -> dict[str, str]:
+        """Return libpq keywords, for psycopg and Django, with which libpq is at least as strict as this configuration.
+
+        ``psycopg.connect(**config.to_libpq(psycopg.pq.version()))`` connects to the same servers as the same role.
+        Every keyword is written that a ``PG*`` variable, a service or a default file could set to a less secure
+        value. An empty value is significant: pass the keywords as psycopg does, in a connection string. They contain
+        the password.
+
+        Args:
+            version: The version of libpq, the number of ``PQlibVersion`` and ``psycopg.pq.version()``: 160004 for
+                16.4. By default libpq 18.
+
+        Raises:
+            ConfigError: This version of libpq cannot represent some fields. The error names all of them.
+        """
+        from ..conninfo.libpq import format_libpq  # noqa: PLC0415 - only users of libpq need it
+
+        return format_libpq(self, version)
+
+    @clears_locals
     def replace(self, **changes: Any) -> Config:
         """Return a copy with changed fields.
 

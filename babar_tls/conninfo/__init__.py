@@ -6,7 +6,8 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
 
     syntax.parse ──► sources.resolve ──► interpret.interpret ──► fields of Config ──► format.format_conninfo
     (string to        (+ service file,    (values, hosts,                              (fields to string)
-     keywords)         environment)        TLS options)
+     keywords)         environment)        TLS options)                             └► libpq.format_libpq
+                                                                                       (fields to keywords of libpq)
 """
 
 from __future__ import annotations

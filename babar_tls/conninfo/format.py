@@ -50,23 +50,37 @@ def format_conninfo(hosts: tuple[Host, ...], fields: Mapping[str, Any], defaults
     Raises:
         ConfigError: A field has a value that a string cannot contain.
     """
+    pairs = format_hosts(hosts)
+    for name, value in fields.items():
+        if name in _ALWAYS or value != defaults[name]:
+            pairs[_WRITTEN_AS[name]] = format_field(name, value)
+    return " ".join(f"{keyword}={quote(text)}" for keyword, text in pairs.items())
+
+
+def format_hosts(hosts: tuple[Host, ...]) -> dict[str, str]:
+    """Return the values of ``host``, ``hostaddr`` and ``port``.
+
+    Raises:
+        ConfigError: A list of hosts cannot contain a name.
+    """
     for host in hosts:
         if "," in host.host or "," in (host.hostaddr or ""):
             raise _unwritable("host", "contains a comma")
         if pasted_character(host.host) is not None:
             raise _unwritable("host", "contains a quote, a space or an invisible character")
-    pairs = {
+    return {
         "host": ",".join(host.host for host in hosts),
         "hostaddr": ",".join(host.hostaddr or "" for host in hosts) if any(host.hostaddr for host in hosts) else "",
         "port": ",".join(str(host.port) for host in hosts),
     }
-    for name, value in fields.items():
-        if name in _ALWAYS or value != defaults[name]:
-            pairs[_WRITTEN_AS[name]] = _format(name, value)
-    return " ".join(f"{keyword}={quote(text)}" for keyword, text in pairs.items())
 
 
-def _format(name: str, value: Any) -> str:
+def format_field(name: str, value: Any) -> str:
+    """Return the value of a field of `Config` as the value of its keyword. None becomes an empty text.
+
+    Raises:
+        ConfigError: A string cannot contain the value. The error does not show it.
+    """
     text: object
     if name == "connect_timeout":
         text = _format_seconds(value)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: The oldest version of libpq that can require TLS 1.2 and channel binding.
+OLDEST_LIBPQ = 13
+
 
 @dataclass(frozen=True)
 class Keyword:
@@ -22,6 +25,7 @@ class Keyword:
         refines: The keyword of libpq that sets the same, or more. If a nearer source has that keyword, this one is
             ignored.
         replaces: If a nearer source has this keyword, the one in `refines` is ignored.
+        since: The first version of libpq, from `OLDEST_LIBPQ` on, that has the keyword.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Keyword:
     in_service_file: bool = True
     refines: str | None = None
     replaces: bool = True
+    since: int = OLDEST_LIBPQ
 
 
 #: The name of ``channel_binding`` in development versions of PostgreSQL 11, which old strings may still contain.
@@ -39,7 +44,7 @@ ALIAS = "scram_channel_binding"
 
 LIBPQ = (
     Keyword("service", "PGSERVICE", names_file=True, in_service_file=False),
-    Keyword("servicefile", "PGSERVICEFILE", names_file=True, in_service_file=False),
+    Keyword("servicefile", "PGSERVICEFILE", names_file=True, in_service_file=False, since=19),
     Keyword("user", "PGUSER", "user"),
     Keyword("password", "PGPASSWORD", "password", secret=True),
     Keyword("passfile", "PGPASSFILE", "passfile", names_file=True),
@@ -59,36 +64,36 @@ LIBPQ = (
     Keyword("keepalives_count", field="keepalives_count"),
     Keyword("tcp_user_timeout", field="tcp_user_timeout"),
     Keyword("sslmode", "PGSSLMODE"),
-    Keyword("sslnegotiation", "PGSSLNEGOTIATION", "tls_negotiation"),
+    Keyword("sslnegotiation", "PGSSLNEGOTIATION", "tls_negotiation", since=17),
     Keyword("sslcompression", "PGSSLCOMPRESSION"),
     Keyword("sslcert", "PGSSLCERT", names_file=True),
     Keyword("sslkey", "PGSSLKEY", names_file=True),
-    Keyword("sslcertmode", "PGSSLCERTMODE", "tls_client_cert_mode"),
+    Keyword("sslcertmode", "PGSSLCERTMODE", "tls_client_cert_mode", since=16),
     Keyword("sslpassword", field="tls_client_key_password", secret=True),
     Keyword("sslrootcert", "PGSSLROOTCERT", names_file=True),
     Keyword("sslcrl", "PGSSLCRL", names_file=True),
-    Keyword("sslcrldir", "PGSSLCRLDIR", names_file=True),
-    Keyword("sslsni", "PGSSLSNI", "tls_sni"),
+    Keyword("sslcrldir", "PGSSLCRLDIR", names_file=True, since=14),
+    Keyword("sslsni", "PGSSLSNI", "tls_sni", since=14),
     Keyword("requirepeer", "PGREQUIREPEER", "require_peer"),
-    Keyword("require_auth", "PGREQUIREAUTH", "require_auth"),
-    Keyword("min_protocol_version", "PGMINPROTOCOLVERSION", "min_protocol_version"),
-    Keyword("max_protocol_version", "PGMAXPROTOCOLVERSION", "max_protocol_version"),
+    Keyword("require_auth", "PGREQUIREAUTH", "require_auth", since=16),
+    Keyword("min_protocol_version", "PGMINPROTOCOLVERSION", "min_protocol_version", since=18),
+    Keyword("max_protocol_version", "PGMAXPROTOCOLVERSION", "max_protocol_version", since=18),
     Keyword("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION", "tls_min_version"),
     Keyword("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION", "tls_max_version"),
     Keyword("gssencmode", "PGGSSENCMODE"),
     Keyword("krbsrvname", "PGKRBSRVNAME"),
     Keyword("gsslib", "PGGSSLIB"),
-    Keyword("gssdelegation", "PGGSSDELEGATION"),
+    Keyword("gssdelegation", "PGGSSDELEGATION", since=17),
     Keyword("replication"),
     Keyword("target_session_attrs", "PGTARGETSESSIONATTRS", "target_session_attrs"),
-    Keyword("load_balance_hosts", "PGLOADBALANCEHOSTS", "load_balance_hosts"),
-    Keyword("scram_client_key", field="scram_client_key", secret=True),
-    Keyword("scram_server_key", field="scram_server_key", secret=True),
-    Keyword("oauth_issuer"),
-    Keyword("oauth_client_id"),
-    Keyword("oauth_client_secret", secret=True),
-    Keyword("oauth_scope"),
-    Keyword("sslkeylogfile", field="tls_key_log_path", names_file=True),
+    Keyword("load_balance_hosts", "PGLOADBALANCEHOSTS", "load_balance_hosts", since=16),
+    Keyword("scram_client_key", field="scram_client_key", secret=True, since=18),
+    Keyword("scram_server_key", field="scram_server_key", secret=True, since=18),
+    Keyword("oauth_issuer", since=18),
+    Keyword("oauth_client_id", since=18),
+    Keyword("oauth_client_secret", secret=True, since=18),
+    Keyword("oauth_scope", since=18),
+    Keyword("sslkeylogfile", field="tls_key_log_path", names_file=True, since=18),
 )
 
 #: Fields of `Config` that are keywords under their own names. They take precedence over libpq's keywords.
