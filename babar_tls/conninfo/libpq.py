@@ -86,7 +86,7 @@ def format_libpq(config: ConfigFields, version: int | None = None) -> dict[str, 
     version = _NEWEST if version is None else version
     if isinstance(version, bool) or not isinstance(version, int) or version < 80000:
         raise ConfigError(
-            f"{version!r} is not a version of libpq", remedy="Pass psycopg.pq.version(): 160004 stands for 16.4."
+            f"{version!r} is not a version of libpq", remedy="Pass psycopg.pq.version(): 160004 is version 16.4."
         )
     libpq = version // 10000
     if libpq < OLDEST_LIBPQ:

@@ -111,7 +111,8 @@ def format_verification(config: ConfigFields, problems: Problems) -> dict[str, s
             "use tls_crl_dir (openssl rehash)",
         )
     if config.tls_crl_dir is not None:
-        values["sslcrldir"] = problems.format_field("tls_crl_dir")
+        # With a file that cannot be read, libpq does not use the directory either. It uses no default file with one.
+        values |= {"sslcrl": "", "sslcrldir": problems.format_field("tls_crl_dir")}
         problems.require("tls_crl_dir", 14)
         if values["sslrootcert"] == "system":
             problems.refuse(

@@ -188,7 +188,7 @@ def test_default_configuration_verifies_with_the_system_store() -> None:
         ({"tls_client_cert": "/c", "tls_client_cert_mode": "disable"}, {"sslcert": NO_FILE, "sslcertmode": "disable"}),
         ({"tls_client_cert_mode": "require"}, {"sslcert": NO_FILE, "sslcertmode": "require"}),
         ({}, {"sslcert": NO_FILE, "sslcertmode": "disable", "sslcrl": NO_FILE, "sslcrldir": ""}),
-        ({"tls_crl_dir": "/crls"}, {"sslcrldir": "/crls"}),
+        ({"tls_crl_dir": "/crls"}, {"sslcrl": "", "sslcrldir": "/crls"}),
         ({"scram_client_key": b"c" * 32, "scram_server_key": b"s" * 32}, {"scram_client_key": "Y2Nj" * 10 + "Y2M="}),
         ({"keepalives": False, "keepalives_idle": 7}, {"keepalives": "0", "keepalives_idle": "7"}),
         (
