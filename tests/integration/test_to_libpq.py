@@ -41,7 +41,8 @@ if sys.argv[1] == "version":
     print(psycopg.pq.version())
 else:
     with psycopg.connect(**json.loads(sys.argv[2])) as connection:
-        print(json.dumps(connection.execute(sys.argv[3]).fetchone()))
+        used = {option.keyword.decode(): (option.val or b"").decode() for option in connection.pgconn.info}
+        print(json.dumps([connection.execute(sys.argv[3]).fetchone(), used]))
 """
 
 
@@ -75,8 +76,11 @@ class Libpq:
         return done.stdout
 
     def connect(self, keywords: dict[str, str], environment: Mapping[str, str] | None = None) -> list[Any]:
-        """Connect and return the row of `ROW`."""
-        row: list[Any] = json.loads(self.run("connect", json.dumps(keywords), ROW, environment=environment))
+        """Connect, check that libpq uses the values of these keywords, and return the row of `ROW`."""
+        row: list[Any]
+        row, used = json.loads(self.run("connect", json.dumps(keywords), ROW, environment=environment))
+        split = {"host", "hostaddr", "port"}  # psycopg connects to one host after the other
+        assert [name for name in keywords.keys() - split if used[name] != keywords[name]] == []
         return row
 
 
