@@ -236,7 +236,7 @@ def test_environment_changes_nothing(
     """A service fills the keywords that are not written, and hides the variables."""
     environment = hostile_environment(libpq, tmp_path, clients.issue(common_name="hostile", usage="client"))
     variables = {name: value for name, value in environment.items() if name != "PGSERVICE"}
-    keywords = server.config(**login, tls_server_name="localhost").to_libpq(libpq.version)
+    keywords = server.config(**login).to_libpq(libpq.version)
     expected = [True, "TLSv1.3", None, "scram_role", "postgres", "", '"$user", public', "4MB"]
     assert libpq.connect(keywords) == expected
     assert libpq.connect(keywords, environment) == expected
