@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,7 +38,8 @@ PROGRAM = """
 import json, sys
 import psycopg
 if sys.argv[1] == "version":
-    print(psycopg.pq.version())
+    names = [option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()]
+    print(json.dumps([psycopg.pq.version(), names]))
 else:
     with psycopg.connect(**json.loads(sys.argv[2])) as connection:
         used = {option.keyword.decode(): (option.val or b"").decode() for option in connection.pgconn.info}
@@ -57,10 +58,12 @@ class Libpq:
     Attributes:
         environment: The environment of the process.
         version: The number of ``PQlibVersion``.
+        keywords: The names of its keywords.
     """
 
     environment: dict[str, str]
     version: int = 0
+    keywords: list[str] = field(default_factory=list)
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
         done = subprocess.run(  # noqa: S603 - PROGRAM
@@ -93,7 +96,7 @@ def libpq(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         environment["PSYCOPG_IMPL"] = "python"
     found = Libpq(environment)
     try:
-        found.version = int(found.run("version"))
+        found.version, found.keywords = json.loads(found.run("version"))
     except Refused:
         pytest.skip(f"needs {request.param} libpq: apt-get install libpq5")
     return found
@@ -124,6 +127,10 @@ def write_certificate(certificate: ServerCertificate, folder: Path) -> tuple[str
     certificate.write(*paths)
     paths[1].chmod(0o600)
     return str(paths[0]), str(paths[1])
+
+
+def test_versions_of_keywords_are_those_of_libpq(libpq: Libpq) -> None:
+    assert set(libpq.keywords) == {each.name for each in LIBPQ if each.since <= libpq.version // 10000}
 
 
 def test_connection_is_encrypted_and_bound(libpq: Libpq, server: PostgresServer, login: dict[str, Any]) -> None:
