@@ -64,6 +64,9 @@ class Problems:
     def format_secret(self, name: str) -> str:
         """Return a password as text. libpq uses the bytes of its UTF-8 form."""
         secret = getattr(self._config, name)
+        if callable(secret):
+            self.refuse(name, "is a callable", f"call it, and replace {name} by the result for each connection")
+            return ""
         try:
             return format_field(name, secret.decode() if isinstance(secret, bytes) else secret)
         except (UnicodeDecodeError, ConfigError):
@@ -173,8 +176,5 @@ def format_client_certificate(config: ConfigFields, problems: Problems) -> dict[
     values["sslkey"] = problems.format_field(key, to_file)
     if ":" in os.path.splitdrive(values["sslkey"])[1]:
         problems.refuse(key, "contains a colon, which denotes a key in a token (sslkey)", "rename the file")
-    if callable(config.tls_client_key_password):
-        problems.refuse("tls_client_key_password", "is a callable", "set it to the password")
-    else:
-        values["sslpassword"] = problems.format_secret("tls_client_key_password")
+    values["sslpassword"] = problems.format_secret("tls_client_key_password")
     return values

@@ -226,6 +226,7 @@ def test_fields_are_written_as_keywords_of_libpq(fields: dict[str, Any], expecte
         ({"tls_client_cert": "/c", "tls_client_key_password": lambda: "hunter2"}, ["tls_client_key_password"]),
         ({"tls_client_cert": "/c", "tls_client_key_password": b"hunter2\xff"}, ["tls_client_key_password"]),
         ({"password": b"hunter2\xff"}, ["password"]),
+        ({"password": lambda: "hunter2"}, ["password"]),
         ({"password": "hunter2\0"}, ["password"]),
         ({"tls_crl_path": "/crl"}, ["tls_crl_path"]),
         ({"tls_crl_dir": "/crl", "tls_default_roots": True, "tls_root_cert_path": None}, ["tls_crl_dir"]),
