@@ -147,6 +147,12 @@ DIFFERENCES = (
         "received unencrypted data after SSL response",
     ),
     Difference(
+        "late negotiation of the protocol",
+        "The protocol does not allow it; libpq accepts NegotiateProtocolVersion until AuthenticationOk.",
+        lambda case: case.servers[:1] == ("old, late",),
+        "received a protocol negotiation message after an authentication request",
+    ),
+    Difference(
         "wildcard of a whole top-level domain",
         "A CA must not issue *.com, so such a certificate is not accepted.",
         lambda case: case.setup == "wildcard of two labels" and case.get("host") == "example.com",

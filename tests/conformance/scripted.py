@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from babar_tls.protocol.messages import frame
 from babar_tls.testing import ScriptedServer
 from babar_tls.testing._tls_contexts import SSL_REQUEST
 
@@ -52,20 +53,26 @@ class Conversation:
         self.peer.send_message(b"E", fields.encode())
         self.heard.append(f"refused {sqlstate}")
 
-    def log_in(self, **parameters: str) -> None:
-        """Let the client in and answer its queries until it goes."""
-        self.peer.send_message(b"R", struct.pack("!i", 0))
+    def log_in(self, *negotiation: bytes, key: bytes = b"key!", **parameters: str) -> None:
+        """Let the client in and answer its queries until it goes. The key is that for cancel requests.
+
+        Everything is sent at once, after the payloads of NegotiateProtocolVersion: if a message makes the client leave,
+        it depends on chance whether a later one can be sent.
+        """
         parameters = {
             "server_version": "17.0",
             "in_hot_standby": "off",
             "default_transaction_read_only": "off",
             **parameters,
         }
-        for name, value in parameters.items():
-            if value:
-                self.peer.send_message(b"S", f"{name}\0{value}\0".encode())
-        self.peer.send_message(b"K", struct.pack("!ii", 4711, 42))
-        self.peer.send(b"Z\0\0\0\x05I")
+        found = [
+            *(frame(b"v", payload) for payload in negotiation),
+            frame(b"R", struct.pack("!i", 0)),
+            *(frame(b"S", f"{name}\0{value}\0".encode()) for name, value in parameters.items() if value),
+            frame(b"K", struct.pack("!i", 4711) + key),
+            frame(b"Z", b"I"),
+        ]
+        self.peer.send(b"".join(found))
         self.heard.append("login")
         while True:
             kind, payload = self.peer.receive_message()
@@ -130,6 +137,21 @@ def _welcoming(**parameters: str) -> Script:
             talk.peer.send(b"N")
             talk.first()
         talk.log_in(**parameters)
+
+    return script
+
+
+def _negotiating(*payloads: bytes, key: bytes = b"key!", late: bool = False) -> Script:
+    """Refuse TLS, negotiate the protocol with these messages, after an authentication request if `late`, and log in."""
+
+    def script(talk: Conversation) -> None:
+        if talk.first() == b"SSLRequest":
+            talk.peer.send(b"N")
+            talk.first()
+        if late:
+            talk.peer.send_message(b"R", struct.pack("!i", 5) + b"salt")
+            talk.peer.receive_message()
+        talk.log_in(*payloads, key=key)
 
     return script
 
@@ -216,6 +238,29 @@ HOSTS: dict[str, Script] = {
     "standby": _welcoming(in_hot_standby="on"),
     "readonly": _welcoming(default_transaction_read_only="on"),
     "oldprimary": _welcoming(server_version="9.6.1", in_hot_standby="", default_transaction_read_only=""),
+}
+
+
+_OLDER = struct.pack("!ii", 0x30000, 0)
+#: NegotiateProtocolVersion and BackendKeyData, by name. The former have the right length, which libpq does not check.
+PROTOCOL: dict[str, Script] = {
+    "old": _negotiating(_OLDER),
+    "old, twice": _negotiating(_OLDER, _OLDER),
+    "old, late": _negotiating(_OLDER, late=True),
+    "same": _negotiating(struct.pack("!ii", 0x30002, 0)),
+    "skipped": _negotiating(struct.pack("!ii", 0x30001, 0)),
+    "newer": _negotiating(struct.pack("!ii", 0x30003, 0)),
+    "version 2": _negotiating(struct.pack("!ii", 0x20000, 0)),
+    "negative": _negotiating(struct.pack("!ii", 0x30000, -1)),
+    "an option": _negotiating(struct.pack("!ii", 0x30000, 1) + b"_pq_.option\0"),
+    "a setting": _negotiating(struct.pack("!ii", 0x30000, 1) + b"DateStyle\0"),
+    "empty": _negotiating(b""),
+    "no negotiation": _negotiating(),
+    "key of 32": _negotiating(key=bytes(32)),
+    "old, key of 32": _negotiating(_OLDER, key=bytes(32)),
+    "key of 256": _negotiating(key=bytes(256)),
+    "key of 257": _negotiating(key=bytes(257)),
+    "key of 3": _negotiating(key=bytes(3)),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from .cases import Case, tcp
-from .scripted import NEGOTIATION
+from .scripted import NEGOTIATION, PROTOCOL
 from .table_servers import MODES
 
 ATTRIBUTES = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
@@ -113,9 +113,19 @@ def negotiation() -> list[Case]:
     return found
 
 
+def protocol() -> list[Case]:
+    """Return every negotiation of the protocol version, with every range of versions in the client."""
+    limits = (("3.0", "3.0"), ("3.0", "3.2"), ("3.2", None))
+    return [
+        hosts(name, user="app", sslmode=mode, min_protocol_version=low, max_protocol_version=high)
+        for name, mode, (low, high) in product(PROTOCOL, ("disable", "prefer"), limits)
+    ]
+
+
 HOSTS = {
     "failures": failures(),
     "verification": verification(),
     "attributes": attributes(),
     "negotiation": negotiation(),
+    "protocol": protocol(),
 }

@@ -15,7 +15,7 @@ import pytest
 from babar_tls.testing import CertificateAuthority, PostgresServer, Role
 
 from .certificates import SHAPES, Authorities, subject_hash
-from .scripted import HOSTS, NEGOTIATION, ScriptLog
+from .scripted import HOSTS, NEGOTIATION, PROTOCOL, ScriptLog
 from .server_log import SETTINGS, ServerLog
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from babar_tls.testing import ServerCertificate
 
-_SCRIPTS = {**NEGOTIATION, **HOSTS}
+_SCRIPTS = {**NEGOTIATION, **HOSTS, **PROTOCOL}
 PASSWORD = "correct horse"
 POSTGRES15 = Path("/usr/lib/postgresql/15/bin")  # Debian's
 
