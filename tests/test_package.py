@@ -14,7 +14,11 @@ import pytest
 
 import babar_tls
 
-EXTRAS = {"native", "openssl", "rustls", "cli", "demo", "bench", "truststore", "all"}
+EXTRAS = {
+    *("native", "openssl", "rustls", "cli", "demo", "bench", "truststore"),
+    *("asyncpg", "pg8000", "sqlalchemy"),
+    "all",
+}
 
 
 def _requirements() -> dict[str, set[str]]:
