@@ -76,7 +76,7 @@ _TEXTS = [
         "reason.",
     ),
     (
-        "unsupported frontend protocol",
+        r"unsupported frontend protocol|bad packet header: '.{8}0003",  # the second is PgBouncer's
         "The server or pooler supports only an older version of the protocol, and does not negotiate it. Set "
         "max_protocol_version=3.0, or leave it out together with min_protocol_version.",
     ),
@@ -131,7 +131,7 @@ def refusal(fields: dict[str, str], *, about_binding: bool = False, password_pro
 
 
 def _remedy(code: str, text: str) -> str | None:
-    if code in ("28000", "XX000", "0A000"):
+    if code in ("28000", "XX000", "0A000", "08P01"):
         for known, remedy in _KNOWN:
             if known.search(text):
                 return remedy

@@ -321,3 +321,17 @@ def test_missing_program_is_an_error_with_the_command_to_install_it(
         PgBouncer(tls_server).start()
     with pytest.raises(PostgresError, match="cannot be run"):
         PgBouncer(tls_server, program="/nonexistent/pgbouncer").start()
+
+
+@both
+def test_pooler_negotiates_the_protocol_version_or_the_error_has_a_remedy(pooler: PgBouncer, style: str) -> None:
+    """PgBouncer 1.18 refuses later versions than 3.0."""
+    config = unbound(pooler, max_protocol_version="3.2")
+    try:
+        with connected(config, style) as session:
+            outcome = session.protocol_version
+    except ServerError as error:
+        outcome = str(error.remedy)
+    assert outcome in ("3.0", "3.2") or "max_protocol_version=3.0" in outcome
+    with connected(config.replace(max_protocol_version="3.0"), style) as session:
+        assert session.protocol_version == "3.0"

@@ -156,7 +156,13 @@ def test_cancel_request_contains_the_long_key() -> None:
     assert driver.sent == [struct.pack("!III", 12 + 256, 80877102, 4711) + key]
 
 
-def test_server_without_negotiation_gets_a_remedy() -> None:
-    answer = error("0A000", "unsupported frontend protocol 3.2: server supports 2.0 to 3.0")
-    caught = refused("unsupported frontend protocol 3.2", answer, kind=ServerError, **NEWER)
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("0A000", "unsupported frontend protocol 3.2: server supports 2.0 to 3.0"),
+        ("08P01", "bad packet header: '0000004000030002'"),  # PgBouncer 1.18
+    ],
+)
+def test_server_without_negotiation_gets_a_remedy(code: str, text: str) -> None:
+    caught = refused(text, error(code, text), kind=ServerError, **NEWER)
     assert "max_protocol_version=3.0" in str(caught.remedy)
