@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL
 from ..config import Config
 from ..conninfo.keywords import KEYWORDS
 from ..conninfo.syntax import quote
+from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 
 #: Percent-encoded characters of a Unix socket's directory or of an IPv6 zone. SQLAlchemy does not decode hosts.
 _ENCODED = re.compile("%(?:2F|25|40)", re.IGNORECASE)
-_HOST_AND_PORT = re.compile(r"\[(?P<address>[^\]]*)\](?::(?P<port1>\d*))?|(?P<name>[^:/@]*):(?P<port2>\d*)")
+_HOST_AND_PORT = re.compile(r"\[(?P<address>[^\]]*)\](?::(?P<port1>.*))?|(?P<name>[^:/@]*):(?P<port2>[^:]*)")
 
 
+@clears_locals
 def config_from_url(url: URL) -> Config:
     """Return the configuration of a URL. Its query parameters are keywords of connection strings.
 

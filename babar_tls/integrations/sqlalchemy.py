@@ -30,6 +30,7 @@ from sqlalchemy.dialects.postgresql.pg8000 import PGDialect_pg8000
 from sqlalchemy.engine import URL, make_url
 
 from ..config import Config
+from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
 from ._sqlalchemy_url import config_from_url, url_from_config
 
@@ -44,6 +45,7 @@ __all__ = ["AsyncDialect", "Dialect", "create_async_engine", "create_engine"]
 _CACHE_SIZE = "prepared_statement_cache_size"
 
 
+@clears_locals
 def create_engine(target: str | URL | Config = "", /, **options: Any) -> Engine:
     """Return an engine whose connections are those of `babar_tls.integrations.pg8000`.
 
@@ -60,6 +62,7 @@ def create_engine(target: str | URL | Config = "", /, **options: Any) -> Engine:
     return sqlalchemy.create_engine(url, config=config, **options)
 
 
+@clears_locals
 def create_async_engine(target: str | URL | Config = "", /, **options: Any) -> AsyncEngine:
     """Return an engine whose connections are those of `babar_tls.integrations.asyncpg`.
 
@@ -116,6 +119,7 @@ class Dialect(PGDialect_pg8000):
         """
         return [_configuration(self._config, url)], {}
 
+    @clears_locals
     def connect(self, *arguments: Any, **keywords: Any) -> Any:
         """Return a new connection of `pg8000.legacy`."""
         from .pg8000 import legacy  # noqa: PLC0415 - an application may have only one driver
@@ -172,7 +176,12 @@ def _resolve(target: str | URL | Config, driver: str) -> tuple[URL, Config | Non
         target = Config.from_conninfo(target)
     if isinstance(target, Config):
         return url_from_config(target, drivername), target
-    url = make_url(target)
+    try:
+        url = make_url(target)
+    except ValueError:  # of the port
+        raise ConfigError(
+            "the port in the URL is not a number", remedy="Write several hosts as ?host=a:5432&host=b:5433."
+        ) from None
     if url.drivername not in ("postgresql", "postgresql+babar", "postgresql+" + driver, drivername):
         raise ConfigError(
             f"the URL is for the dialect {url.drivername}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
@@ -81,6 +82,7 @@ def test_parameters_are_keywords_of_libpq_and_fields() -> None:
         "u@h/db?ssl=require",
         "u@h/db?statement_cache_size=0",
         "u@/db?host=a:1&host=b:2&port=3",
+        "u@/db?host=a:x&host=b",
     ],
 )
 def test_unknown_and_repeated_parameters_are_refused(rest: str) -> None:
@@ -167,6 +169,21 @@ def test_dialect_by_url() -> None:
 def test_url_of_another_driver_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="dialect"):
         secure.create_engine(url)
+
+
+@pytest.mark.parametrize("create", [secure.create_engine, secure.create_async_engine])
+@pytest.mark.parametrize("query", ["sslmode=always", "password=p"])
+def test_errors_contain_no_local_variables_with_the_password(create: Any, query: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        create(make_url(f"postgresql+babar://u:{'-'.join('geheim')}@h/db?{query}"))
+    text = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "-".join("geheim") not in text
+
+
+def test_several_hosts_in_place_of_one() -> None:
+    with pytest.raises(ConfigError, match="port") as caught:
+        secure.create_engine("postgresql+babar://u:geheim@a:1,b:2/db")
+    assert "geheim" not in str(caught.value)
 
 
 def test_url_and_config_that_contradict_each_other_are_refused() -> None:
