@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncDialect", "Dialect", "create_async_engine", "create_engine"]
 
+_DRIVERNAME = "postgresql+babar"
 #: The URL's parameter that SQLAlchemy's dialect for asyncpg reads itself.
 _CACHE_SIZE = "prepared_statement_cache_size"
 
@@ -171,23 +172,21 @@ class AsyncDialect(PGDialect_asyncpg):
 
 def _resolve(target: str | URL | Config, driver: str) -> tuple[URL, Config | None]:
     """Return the URL for SQLAlchemy, and the configuration unless the URL has it."""
-    drivername = f"postgresql+babar_{driver}"
     if isinstance(target, str) and "+" not in target.partition("://")[0]:
         target = Config.from_conninfo(target)
     if isinstance(target, Config):
-        return url_from_config(target, drivername), target
+        return url_from_config(target, _DRIVERNAME), target
     try:
         url = make_url(target)
     except ValueError:  # of the port
         raise ConfigError(
             "the port in the URL is not a number", remedy="Write several hosts as ?host=a:5432&host=b:5433."
         ) from None
-    if url.drivername not in ("postgresql", "postgresql+babar", "postgresql+" + driver, drivername):
+    if url.drivername not in ("postgresql", _DRIVERNAME, f"{_DRIVERNAME}_{driver}", f"postgresql+{driver}"):
         raise ConfigError(
-            f"the URL is for the dialect {url.drivername}",
-            remedy="Write postgresql+babar:// or postgresql://.",
+            f"the URL is for the dialect {url.drivername}", remedy=f"Write {_DRIVERNAME}:// or postgresql://."
         )
-    return url.set(drivername=drivername), None
+    return url.set(drivername=_DRIVERNAME), None
 
 
 def _configuration(config: Config | None, url: URL) -> Config:

@@ -258,9 +258,15 @@ class TlsTransport(Transport):
 
 
 def sealed(tls: TlsConnection | None, farewell: bytes) -> bytes:
-    """Return the bytes that end a connection properly: the farewell and, with TLS, close_notify."""
+    """Return the bytes that end a connection properly: the farewell and, with TLS, close_notify.
+
+    If TLS has failed, they are the alert for the server, if it was not sent yet.
+    """
     if tls is None:
         return farewell
-    tls.write(farewell)
+    try:
+        tls.write(farewell)
+    except Error:
+        pass  # the caller of the operation that failed has got the error
     tls.close_notify()
     return tls.data_to_send()

@@ -9,6 +9,7 @@ import pickle
 import signal
 import socket
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,6 +236,20 @@ def test_broken_connection_raises_an_error_and_closes(server: PostgresServer, ba
             connection.run("select 1")
         assert isinstance(reason(caught.value), babar_tls.IoError)
         connection.close()
+
+
+def test_server_gets_the_alert_for_a_damaged_record(server: PostgresServer, backend: str) -> None:
+    log_start = len(server.log())
+    with Relay(server) as relay:
+        connection = secure.native(target(server, port=relay.port, tls_backend=backend))
+        pid = connection.run("select pg_backend_pid()")[0][0]
+        relay.fault = "flipped"
+        with pytest.raises(pg8000.InterfaceError):
+            connection.run("select 1")
+        connection.close()
+        while server.sql(f"select pid from pg_stat_activity where pid = {pid}"):
+            time.sleep(0.01)
+    assert "bad record mac" in server.log()[log_start:]
 
 
 def test_dropped_connection_closes_its_socket(server: PostgresServer, backend: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -210,7 +211,22 @@ def test_disconnect_during_a_query_invalidates_the_connection(server: PostgresSe
         assert connection.scalar(sa.text("select 1")) == 1
 
 
-def test_isolation_levels_and_two_phase(engine: sa.Engine) -> None:
+def test_pool_hands_connections_from_thread_to_thread(engine: sa.Engine) -> None:
+    def work(number: int) -> Any:
+        with engine.connect() as connection:
+            return connection.scalar(sa.text("select :n * 2"), {"n": number})
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(work, range(200))) == [2 * number for number in range(200)]
+
+
+def test_server_side_cursor(engine: sa.Engine) -> None:
+    with engine.connect().execution_options(stream_results=True) as connection:
+        rows = connection.execute(sa.text("select n from generate_series(1, 2000) n"))
+        assert sum(row.n for row in rows) == 2001000
+
+
+def test_isolation_levels(engine: sa.Engine) -> None:
     with engine.connect().execution_options(isolation_level="SERIALIZABLE") as connection:
         assert connection.scalar(sa.text("show transaction_isolation")) == "serializable"
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -171,7 +171,9 @@ def test_url_of_another_driver_is_refused(url: str) -> None:
         secure.create_engine(url)
 
 
-@pytest.mark.parametrize("create", [secure.create_engine, secure.create_async_engine])
+@pytest.mark.parametrize(
+    "create", [secure.create_engine, secure.create_async_engine, sqlalchemy.create_engine, create_async_engine]
+)
 @pytest.mark.parametrize("query", ["sslmode=always", "password=p"])
 def test_errors_contain_no_local_variables_with_the_password(create: Any, query: str) -> None:
     with pytest.raises(ConfigError) as caught:
