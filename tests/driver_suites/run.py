@@ -74,8 +74,8 @@ def run(suite: Suite, side: Side, server: PostgresServer, folder: Path, only: It
     Raises:
         AssertionError: The suite did not run to its end; the message shows the end of its output.
     """
-    results, output = folder / f"{side}.jsonl", folder / f"{side}.log"
-    results.unlink(missing_ok=True)
+    name = side if only is None else f"{side}-again"
+    results, output = folder / f"{name}.jsonl", folder / f"{name}.log"
     parameters = {"side": side, "results": str(results), "only": None if only is None else sorted(only)}
     parameters |= {"backend": BACKEND} | suite.parameters
     command = [sys.executable, "-m", "pytest", "-p", "record", "-p", suite.plugin, *_plugins(suite)]
