@@ -19,22 +19,25 @@ from babar_tls.integrations import asyncpg as ours
 _original = asyncpg.connection.connect
 #: True while babar-tls opens a connection: it calls `asyncpg.connect`.
 _within = ContextVar("_within", default=False)
-_LIBPQ = {"host": "host", "port": "port", "user": "user", "password": "password", "database": "dbname"}
+_ADDRESS = {"host", "port"}  # one or several
+_FIELDS = {"user", "password", "database", "passfile", "target_session_attrs"}
 _OPTIONS = {name for name, each in inspect.signature(ours.connect).parameters.items() if each.kind is each.KEYWORD_ONLY}
 
 
 def _target(dsn: str | None, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """Return the connection string and the fields for these arguments, or `None` if babar-tls has no equivalent."""
-    given = {name: value for name, value in arguments.items() if name in _LIBPQ and value is not None}
+    if set(arguments) - _ADDRESS - _FIELDS - _OPTIONS:
+        return None
+    given = {name: value for name, value in arguments.items() if value is not None}
+    fields = {name: given[name] for name in _FIELDS & set(given)}
+    addresses = {name: given[name] for name in _ADDRESS & set(given)}
     if dsn is not None:
-        return dsn, given
-    words = {}
-    for name, value in given.items():
-        values = value if isinstance(value, (list, tuple)) else [value]
-        if not all(isinstance(each, (str, int)) for each in values):
-            return None
-        words[_LIBPQ[name]] = quote(",".join(map(str, values)))
-    return " ".join(f"{name}={value}" for name, value in words.items()), {}
+        return dsn, fields | addresses
+    words = []
+    for name, value in addresses.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        words.append(f"{name}={quote(','.join(map(str, values)))}")
+    return " ".join(words), fields
 
 
 async def connect(dsn: str | None = None, **arguments: Any) -> Any:
@@ -45,7 +48,7 @@ async def connect(dsn: str | None = None, **arguments: Any) -> Any:
     if not OURS:
         return await _original(dsn, **arguments)
     target = _target(dsn, arguments)
-    if target is None or set(arguments) - set(_LIBPQ) - _OPTIONS:
+    if target is None:
         count("bypasses")
         return await _original(dsn, **arguments)
     options = {name: value for name, value in arguments.items() if name in _OPTIONS}
