@@ -58,7 +58,7 @@ def main() -> None:
             with Session.connect(config) as session:
                 ((user,),) = session.query("select current_user")
                 method = session.security.auth_method
-                print(f"{user}, method {method}, tokens issued: {issuer.issued}")  # noqa: T201 - the result
+                print(f"{user}, method {method}, tokens issued: {issuer.issued}")
 
 
 if __name__ == "__main__":
