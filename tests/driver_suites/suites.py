@@ -27,7 +27,7 @@ class Suite:
         quick: The same for `make test`.
         left_out: Arguments of pytest: what neither runs, because it does not depend on the connection.
         minimum: The numbers of tests that must pass on each side: quick, whole.
-        connects: The numbers of connections that each side must open: quick, whole.
+        connects: The numbers of connections that each side must open, without bypasses: quick, whole.
         import_mode: As pytest's option of this name.
         pytest_plugins: Plugins of pytest that the suite needs.
         environment: Environment variables.
