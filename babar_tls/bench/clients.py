@@ -16,7 +16,7 @@ from .floor import Floor
 from .peers import PEERS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from typing import Self
 
     from .child_process import Job
@@ -123,10 +123,14 @@ def add_missing(document: DocumentBuilder, spec: Spec, exc: Exception) -> None:
 
 
 class Loop:
-    """An event loop for the clients that need one; a context manager."""
+    """An event loop for the clients that need one; a context manager.
 
-    def __init__(self) -> None:
-        self._runner = asyncio.Runner()
+    Args:
+        new_event_loop: Called to create the event loop, if it is not that of asyncio.
+    """
+
+    def __init__(self, new_event_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+        self._runner = asyncio.Runner(loop_factory=new_event_loop)
 
     def __enter__(self) -> Self:
         return self

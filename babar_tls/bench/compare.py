@@ -58,6 +58,8 @@ _KINDS = (
     Kind("cpu", "client CPU", "ms", 1e3),
     Kind("megabytes_per_second", "throughput", "MB/s", less_is_better=False),
     Kind("cpu_per_gigabyte", "client CPU for a gigabyte", "s"),
+    Kind("ratio", "time, x own TLS", ""),
+    Kind("cpu_ratio", "client CPU, x own TLS", ""),
     Kind("seconds", "all connects", "s"),
     Kind("cpu_per_connect", "client CPU for a connect", "ms", 1e3),
     Kind("stall", "stall of the event loop", "ms", 1e3),

@@ -16,7 +16,7 @@ _CPU_INFO = Path("/proc/cpuinfo")
 _MEMORY = Path("/proc/self/statm")
 _STATISTICS = Path("/proc/stat")
 _IDLE = (3, 4)  # columns of /proc/stat: idle, and waiting for disks
-_PACKAGES = ("asyncpg", "cffi", "pg8000", "psqlpy", "psycopg", "pyOpenSSL", "rtls")
+_PACKAGES = ("asyncpg", "cffi", "pg8000", "psqlpy", "psycopg", "pyOpenSSL", "rtls", "SQLAlchemy", "uvloop")
 
 
 def describe_machine() -> dict[str, Any]:

@@ -106,7 +106,7 @@ class _Asyncpg(_Driver):
             spec,
             config,
             module.connect,
-            host=_only_host(config),
+            host=only_host(config),
             database=config.database,
             ssl=ssl_context(config),
             direct_tls=spec.direct,
@@ -131,7 +131,7 @@ class _Pg8000(_Driver):
             spec,
             config,
             module.Connection,
-            host=_only_host(config),
+            host=only_host(config),
             database=config.database,
             ssl_context=ssl_context(config),
         )
@@ -160,7 +160,7 @@ class _Psqlpy(Client):
     def __init__(self, module: Any, spec: Spec, config: Config) -> None:
         super().__init__(spec, config)
         self._connect_pool = module.connect_pool
-        address = f"{_quoted(_only_host(config))}:{config.port}/{_quoted(config.database)}"
+        address = f"{_quoted(only_host(config))}:{config.port}/{_quoted(config.database)}"
         binding = "require" if binds(config) else "disable"
         self._keywords = {
             "dsn": f"postgres://{_quoted(config.user)}:{_quoted(config.password)}@{address}?channel_binding={binding}",
@@ -183,7 +183,7 @@ class _Psqlpy(Client):
         pool.close()
 
 
-def _only_host(config: Config) -> str:
+def only_host(config: Config) -> str:
     """Return the host, if it is also the address.
 
     Raises:

