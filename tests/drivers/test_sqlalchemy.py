@@ -190,6 +190,24 @@ def test_password_from_do_connect_event(server: PostgresServer) -> None:
     engine.dispose()
 
 
+def test_password_from_a_function_is_requested_for_each_connection(server: PostgresServer) -> None:
+    calls = []
+
+    def token() -> str:
+        calls.append(1)
+        return "secret"
+
+    for engine in (
+        create_engine(server.config(user="app", password=token), poolclass=sa.NullPool),
+        sa.create_engine(url(server, password=None), poolclass=sa.NullPool, connect_args={"password": token}),
+    ):
+        calls.clear()
+        for _ in range(2):
+            with engine.connect():
+                pass
+        assert len(calls) == 2
+
+
 def test_pool_replaces_terminated_connections(server: PostgresServer, backend: str) -> None:
     engine = sa.create_engine(url(server, tls_backend=backend), pool_pre_ping=True, pool_size=1)
     with engine.connect() as connection:

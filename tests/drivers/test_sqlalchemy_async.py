@@ -89,6 +89,14 @@ def test_config_as_target(server: PostgresServer) -> None:
     assert run(engine, lambda engine: scalar(engine, "select current_user")) == "app"
 
 
+def test_password_from_a_coroutine_function(server: PostgresServer) -> None:
+    async def token() -> str:
+        return "secret"
+
+    engine = create_async_engine(server.config(user="app", password=token))
+    assert run(engine, lambda engine: scalar(engine, "select current_user")) == "app"
+
+
 def test_engine_from_configuration(server: PostgresServer) -> None:
     settings = {"sqlalchemy.url": url(server).render_as_string(hide_password=False), "sqlalchemy.pool_size": "1"}
     engine = async_engine_from_config(settings)
