@@ -272,7 +272,7 @@ class _ConnectionLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop, stream: SecureStream) -> None:
         self._loop = loop
         self._stream = stream
-        self._transport: SecureTransport | None = None
+        self._has_connected = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
@@ -299,10 +299,11 @@ class _ConnectionLoop:
         if keywords or len(arguments) != expected:
             raise _unsupported(f"connects with {len(arguments)} arguments and {sorted(keywords)}")
         protocol = arguments[0]()
-        if self._transport is None:
-            self._transport = SecureTransport(self._stream, protocol, _check_startup)
-            await self._transport.open(self._loop)
-            return self._transport, protocol
+        if not self._has_connected:
+            self._has_connected = True
+            connection = SecureTransport(self._stream, protocol, _check_startup)
+            await connection.open(self._loop)
+            return connection, protocol  # not kept here, because it would refer to this object through the protocol
         await self._stream.cancel_async()
         transport = _CancelTransport(self._loop, protocol, self._stream)
         protocol.connection_made(transport)
