@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NO_FILE = "/dev/null/none"
 
 _MODES = {pair: name for name, pair in SSL_MODES.items()}
+_LONGEST_PATH = 1023  # bytes: MAXPGPATH without the NUL
 _OWN_FILE = "set tls_root_cert_path and tls_default_roots=False"
 
 
@@ -55,6 +56,13 @@ class Problems:
             return ""
         self.check_text(name, text)
         return text
+
+    def format_path(self, name: str, remedy: str = "change its value") -> str:
+        """Return the path in a field. libpq would truncate a longer one, and open another file."""
+        path = self.format_field(name, remedy)
+        if len(os.fsencode(path)) > _LONGEST_PATH:
+            self.refuse(name, f"is longer than {_LONGEST_PATH} bytes", "use a shorter path")
+        return path
 
     def check_text(self, field: str, text: str) -> None:
         """Add a problem if a text contains surrogates, which represent bytes of a file name (PEP 383)."""
@@ -117,6 +125,12 @@ def format_verification(config: ConfigFields, problems: Problems) -> dict[str, s
         # With a file that cannot be read, libpq does not use the directory either. It uses no default file with one.
         values |= {"sslcrl": "", "sslcrldir": problems.format_field("tls_crl_dir")}
         problems.require("tls_crl_dir", 14)
+        if os.pathsep in values["sslcrldir"]:
+            problems.refuse(
+                "tls_crl_dir",
+                f"contains {os.pathsep!r}, which separates directories (X509_LOOKUP_hash_dir)",
+                "rename the directory",
+            )
         if values["sslrootcert"] == "system":
             problems.refuse(
                 "tls_crl_dir", "is set, but libpq does not check revocation with sslrootcert=system", _OWN_FILE
@@ -130,7 +144,7 @@ def _format_roots(config: ConfigFields, problems: Problems) -> str:
             problems.refuse(
                 "tls_root_cert_path", "is a file named system, which means the default roots to libpq", "write ./system"
             )
-        return problems.format_field("tls_root_cert_path")
+        return problems.format_path("tls_root_cert_path")
     if config.tls_os_roots:
         problems.refuse("tls_os_roots", "is set, but libpq cannot use that verifier", _OWN_FILE)
     elif config.tls_root_cert_path is not None:
@@ -165,7 +179,7 @@ def format_client_certificate(config: ConfigFields, problems: Problems) -> dict[
     if config.tls_client_cert is None or mode is ClientCertMode.DISABLE:
         return values
     to_file = "write it to a file and set the path"
-    values["sslcert"] = problems.format_field("tls_client_cert", to_file)
+    values["sslcert"] = problems.format_path("tls_client_cert", to_file)
     if values["sslcert"].lower().endswith((".p12", ".pfx")):
         problems.refuse(
             "tls_client_cert",
@@ -173,7 +187,7 @@ def format_client_certificate(config: ConfigFields, problems: Problems) -> dict[
             "convert it to PEM (openssl pkcs12 -in FILE -out FILE.pem)",
         )
     key = "tls_client_cert" if config.tls_client_key is None else "tls_client_key"
-    values["sslkey"] = problems.format_field(key, to_file)
+    values["sslkey"] = problems.format_path(key, to_file)
     if ":" in os.path.splitdrive(values["sslkey"])[1]:
         problems.refuse(key, "contains a colon, which denotes a key in a token (sslkey)", "rename the file")
     values["sslpassword"] = problems.format_secret("tls_client_key_password")

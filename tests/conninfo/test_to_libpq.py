@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -229,6 +230,10 @@ def test_fields_are_written_as_keywords_of_libpq(fields: dict[str, Any], expecte
         ({"password": lambda: "hunter2"}, ["password"]),
         ({"password": "hunter2\0"}, ["password"]),
         ({"tls_crl_path": "/crl"}, ["tls_crl_path"]),
+        ({"tls_crl_dir": f"/crls{os.pathsep}b"}, ["tls_crl_dir"]),
+        ({"tls_root_cert_path": "/" + 1023 * "r"}, ["tls_root_cert_path"]),
+        ({"tls_client_cert": "/" + 1023 * "c"}, ["tls_client_cert"]),
+        ({"tls_client_cert": "/c", "tls_client_key": "/" + 511 * "ß" + "k"}, ["tls_client_key"]),
         ({"tls_crl_dir": "/crl", "tls_default_roots": True, "tls_root_cert_path": None}, ["tls_crl_dir"]),
         ({"channel_binding_type": "tls-exporter"}, ["channel_binding_type"]),
         (
