@@ -101,7 +101,7 @@ def format_libpq(config: ConfigFields, version: int | None = None) -> dict[str, 
         **format_client_certificate(config, problems),
         "dbname": config.database or config.user,
         "password": problems.format_secret("password"),
-        "passfile": problems.format_field("passfile") or NO_FILE,
+        "passfile": (problems.format_field("passfile") if _reads_passfile(config) else "") or NO_FILE,
         "connect_timeout": _format_timeout(config.connect_timeout),
         "options": _format_options(config, problems),
         "require_auth": _format_require_auth(config, problems),
@@ -134,6 +134,11 @@ def _format_others(config: ConfigFields, problems: Problems, done: Container[str
     return values
 
 
+def _reads_passfile(config: ConfigFields) -> bool:
+    """Return True if this library would read the password file, if there is one."""
+    return config.password is None and config.scram_client_key is None
+
+
 def _format_hosts(config: ConfigFields, problems: Problems) -> dict[str, str]:
     try:
         return format_hosts(tuple(_named(config, host, problems) for host in config.targets))
@@ -164,7 +169,7 @@ def _named(config: ConfigFields, host: Host, problems: Problems) -> Host:
                 "is set for a host without hostaddr",
                 "set host to this name, and hostaddr to the address",
             )
-        elif config.passfile is not None and config.password is None:
+        elif config.passfile is not None and _reads_passfile(config):
             problems.refuse(
                 "tls_server_name", "would be the name that libpq looks up in passfile", "set password, not passfile"
             )
@@ -199,19 +204,22 @@ def _format_require_auth(config: ConfigFields, problems: Problems) -> str:
     """
     allowed = config.allowed_auth
     methods = _METHODS if allowed is None else _METHODS & allowed
+    if config.password is None and config.scram_client_key is not None:
+        methods -= {"password", "md5"}  # the keys are not a password
     is_verified = config.tls_mode is TlsMode.REQUIRE and config.tls_verify is not TlsVerify.NONE
     is_local = all(host.is_unix_socket for host in config.targets)
     names_cleartext = allowed is not None and "password" in allowed and "!" not in (config.require_auth or "")
-    if not (is_verified or is_local or names_cleartext):
+    forbids_cleartext = "password" in methods and not (is_verified or is_local or names_cleartext)
+    if forbids_cleartext:
         methods -= {"password"}
     is_bound = config.channel_binding is ChannelBinding.REQUIRE and "scram-sha-256" in methods
     if not methods:
-        problems.refuse("require_auth", "allows no method that this library supports", "allow scram-sha-256")
+        problems.refuse("require_auth", "allows no method that this library would use", "allow scram-sha-256")
     elif is_bound:
         pass  # libpq accepts only SCRAM-SHA-256-PLUS
     elif allowed is not None:
         problems.require("require_auth", 16)
-    elif "password" not in methods:
+    elif forbids_cleartext:
         problems.require(
             "require_auth", 16, "has to forbid cleartext passwords, because the server may not be verified"
         )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OWN_ROOTS: dict[str, Any] = {"user": "u", "tls_root_cert_path": "/root.crt", "tls_default_roots": False}
+SCRAM_KEYS: dict[str, Any] = {"scram_client_key": b"c" * 32, "scram_server_key": b"s" * 32}
 
 #: Fields that libpq has in another form, or that have no effect on security.
 CHANGED = frozenset(
@@ -190,7 +191,9 @@ def test_default_configuration_verifies_with_the_system_store() -> None:
         ({"tls_client_cert_mode": "require"}, {"sslcert": NO_FILE, "sslcertmode": "require"}),
         ({}, {"sslcert": NO_FILE, "sslcertmode": "disable", "sslcrl": NO_FILE, "sslcrldir": ""}),
         ({"tls_crl_dir": "/crls"}, {"sslcrl": "", "sslcrldir": "/crls"}),
-        ({"scram_client_key": b"c" * 32, "scram_server_key": b"s" * 32}, {"scram_client_key": "Y2Nj" * 10 + "Y2M="}),
+        (SCRAM_KEYS, {"scram_client_key": "Y2Nj" * 10 + "Y2M="}),
+        ({**SCRAM_KEYS, "passfile": "/pass"}, {"passfile": NO_FILE, "require_auth": "scram-sha-256,none"}),
+        ({**SCRAM_KEYS, "password": "p"}, {"passfile": NO_FILE, "require_auth": "password,md5,scram-sha-256,none"}),
         ({"keepalives": False, "keepalives_idle": 7}, {"keepalives": "0", "keepalives_idle": "7"}),
         (
             {"tls_max_version": "TLSv1.3"},
@@ -241,6 +244,7 @@ def test_fields_are_written_as_keywords_of_libpq(fields: dict[str, Any], expecte
             ["scram_min_iterations", "scram_max_iterations"],
         ),
         ({"require_auth": "gss,oauth"}, ["require_auth"]),
+        ({**SCRAM_KEYS, "require_auth": "password,md5"}, ["require_auth"]),
         ({"server_settings": {"a b": "c"}}, ["server_settings"]),
         ({"host": "a,b"}, ["host"]),
         ({"host": "/r\udcff"}, ["host"]),
@@ -267,7 +271,7 @@ def test_error_names_every_field_that_libpq_cannot_represent(fields: dict[str, A
         ({"tls_client_cert_mode": "require"}, "tls_client_cert_mode", 16),
         ({"load_balance_hosts": "random"}, "load_balance_hosts", 16),
         ({"tls_key_log_path": "/keys"}, "tls_key_log_path", 18),
-        ({"scram_client_key": b"c" * 32, "scram_server_key": b"s" * 32}, "scram_client_key", 18),
+        (SCRAM_KEYS, "scram_client_key", 18),
         ({"target_session_attrs": "primary"}, "target_session_attrs", 14),
         ({"tls_crl_dir": "/crls"}, "tls_crl_dir", 14),
         ({"host": "@pg"}, "host", 14),

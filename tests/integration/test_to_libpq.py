@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 from babar_tls import ConfigError, Host
 from babar_tls.conninfo.keywords import LIBPQ
+from babar_tls.crypto import scram_keys
 from babar_tls.testing import CertificateAuthority, PostgresServer, ServerCertificate
 
 from .conftest import PASSWORD, ROLES
@@ -277,6 +279,25 @@ def test_cleartext_password_is_not_sent_to_unverified_server(libpq: Libpq, serve
     with pytest.raises(Refused, match="authentication method requirement"):
         libpq.connect(unverified.to_libpq(libpq.version))
     assert libpq.connect(unverified.replace(require_auth="password").to_libpq(libpq.version))[0]
+
+
+def test_password_file_is_not_read_with_scram_keys(libpq: Libpq, server: PostgresServer, tmp_path: Path) -> None:
+    """The file contains the right password. This library does not read it if it has keys."""
+    if libpq.version < 180000:
+        pytest.skip("needs the SCRAM keys of libpq 18")
+    verifier = server.sql("select rolpassword from pg_authid where rolname = 'scram_role'")
+    iterations, salt = verifier.split("$")[1].split(":")
+    derived = scram_keys(PASSWORD, base64.b64decode(salt), int(iterations))
+    keys = {"scram_client_key": derived.client_key, "scram_server_key": derived.server_key}
+    file = tmp_path / "pass"
+    file.touch(mode=0o600)
+    file.write_text(f"*:*:*:*:{PASSWORD}\n")
+    config = server.config(user="scram_role", password=None, passfile=file, **keys)
+    assert libpq.connect(config.to_libpq(libpq.version))[0]
+    keywords = config.replace(user="password_role").to_libpq(libpq.version)
+    for changes in ({}, {"require_auth": ""}):
+        with pytest.raises(Refused, match=r"no password supplied|authentication method requirement"):
+            libpq.connect({**keywords, **changes})
 
 
 def test_default_roots_are_those_of_openssl(libpq: Libpq, server: PostgresServer, login: dict[str, Any]) -> None:
