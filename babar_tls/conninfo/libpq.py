@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 
 _NEWEST = 180000
 
-#: Values of keywords without a field. GSSAPI encryption would replace TLS, and a service could set ``replication``.
+#: Values of keywords without a field. This library always sets ``client_encoding``. GSSAPI encryption would replace TLS,
+#: and a service could set ``replication``.
 _FIXED = {
+    "client_encoding": "UTF8",
     "gssencmode": "disable",
     "replication": "",
     "sslcompression": "0",
@@ -62,6 +64,9 @@ _WITHOUT_KEYWORD = {"tls_sni": False}
 
 #: Fields without a keyword that require something of TLS if they are set.
 _NO_KEYWORD = ("tls_pins", "tls_groups", "tls_ciphers")
+
+#: Settings of the session that libpq reads from PGTZ, PGDATESTYLE and PGGEQO, which override options.
+_VARIABLES = frozenset(["timezone", "datestyle", "geqo"])
 
 #: The authentication methods that this library supports. libpq also supports Kerberos, SSPI and OAuth.
 _METHODS = frozenset(["password", "md5", "scram-sha-256", "none"])
@@ -189,6 +194,13 @@ def _format_options(config: ConfigFields, problems: Problems) -> str:
             "server_settings",
             "contains a name that options cannot contain",
             "use letters, digits, dots and underscores",
+        )
+    overridden = [name for name, _ in settings if name.lower() in _VARIABLES]
+    if overridden:
+        problems.refuse(
+            "server_settings",
+            f"contains {' and '.join(overridden)}, which PGTZ, PGDATESTYLE or PGGEQO would override",
+            "set it by SET after connecting, or in options, and unset the variable",
         )
     if settings and (len(options) - len(options.rstrip("\\"))) % 2:
         options = options[:-1]  # PostgreSQL ignores this backslash, but it would escape the separator

@@ -142,7 +142,7 @@ def test_keywords_are_at_least_as_strict_or_an_error_names_the_field(
 @pytest.mark.parametrize("major", [13, 14, 15, 16, 17, 18])
 def test_every_keyword_with_a_variable_is_written(major: int) -> None:
     """The exceptions decide neither the server nor its verification, nor a secret."""
-    harmless = {"service", "servicefile", "client_encoding", "krbsrvname", "gsslib", "gssdelegation"}
+    harmless = {"service", "servicefile", "krbsrvname", "gsslib", "gssdelegation"}
     known = {keyword.name for keyword in LIBPQ if keyword.envvar and keyword.since <= major}
     values = Config(**OWN_ROOTS, tls_sni=major > 13).to_libpq(major * 10000)
     assert known - values.keys() == harmless & known
@@ -153,6 +153,7 @@ def test_default_configuration_verifies_with_the_system_store() -> None:
     assert values["sslmode"] == "verify-full"
     assert values["sslrootcert"] == "system"
     assert values["gssencmode"] == "disable"
+    assert values["client_encoding"] == "UTF8"
     assert values["require_auth"] == "password,md5,scram-sha-256,none"
     assert values == Config(user="u").to_libpq(180000)
 
@@ -246,6 +247,9 @@ def test_fields_are_written_as_keywords_of_libpq(fields: dict[str, Any], expecte
         ({"require_auth": "gss,oauth"}, ["require_auth"]),
         ({**SCRAM_KEYS, "require_auth": "password,md5"}, ["require_auth"]),
         ({"server_settings": {"a b": "c"}}, ["server_settings"]),
+        ({"server_settings": {"TimeZone": "UTC", "work_mem": "1MB"}}, ["server_settings"]),
+        ({"server_settings": {"datestyle": "ISO"}}, ["server_settings"]),
+        ({"server_settings": {"GEQO": "off"}}, ["server_settings"]),
         ({"host": "a,b"}, ["host"]),
         ({"host": "/r\udcff"}, ["host"]),
     ],

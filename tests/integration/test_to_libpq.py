@@ -222,7 +222,7 @@ def hostile_environment(libpq: Libpq, folder: Path, certificate: ServerCertifica
         "passfile": str(folder / ".pgpass"),
         "options": "-c work_mem=3MB",
         "sslsni": "0",
-        "client_encoding": "UTF8",
+        "client_encoding": "LATIN1",
     }
     numbers = {"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
     left_out = numbers | {"service", "servicefile", "scram_client_key", "scram_server_key"}
