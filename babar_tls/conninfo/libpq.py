@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 _NEWEST = 180000
 
-#: Values of keywords without a field. This library always sets ``client_encoding``. GSSAPI encryption would replace TLS,
-#: and a service could set ``replication``.
+#: Values of keywords without a field. This library always sets ``client_encoding``. GSSAPI encryption would replace
+#: TLS, and a service could set ``replication``.
 _FIXED = {
     "client_encoding": "UTF8",
     "gssencmode": "disable",
@@ -174,11 +174,11 @@ def _named(config: ConfigFields, host: Host, problems: Problems) -> Host:
                 "is set for a host without hostaddr",
                 "set host to this name, and hostaddr to the address",
             )
-        elif config.passfile is not None and _reads_passfile(config):
-            problems.refuse(
-                "tls_server_name", "would be the name that libpq looks up in passfile", "set password, not passfile"
-            )
-    return Host(name if as_address(name) is not None else ascii_name(name), host.port, address)
+    written = name if as_address(name) is not None else ascii_name(name)
+    if written != host.host and config.passfile is not None and _reads_passfile(config):
+        field = "host" if name == host.host else "tls_server_name"
+        problems.refuse(field, f"would be looked up in passfile as {written}", "set password, not passfile")
+    return Host(written, host.port, address)
 
 
 def _format_timeout(timeout: float | None) -> str:

@@ -75,6 +75,9 @@ def check_strictness(config: Config, back: Config) -> None:
     if back.tls_client_cert is None:
         assert config.tls_client_cert is None or config.tls_client_cert_mode.value == "disable" or TLS & ignored == TLS
         ignored |= {"tls_client_cert", "tls_client_cert_mode"}
+    if config.password is not None or config.scram_client_key is not None:
+        assert without_placeholders("passfile", back.passfile) is None
+        ignored |= {"passfile"}
     if config.tls_client_cert is None or back.tls_client_cert is None:
         ignored |= {"tls_client_key_password"}
     for name in STRATEGIES.keys() - ignored:
@@ -177,6 +180,10 @@ def test_default_configuration_verifies_with_the_system_store() -> None:
         ),
         ({"tls_server_name": "db", "hostaddr": "::1"}, {"host": "db", "hostaddr": "::1"}),
         ({"tls_server_name": "db", "host": "192.0.2.4"}, {"host": "db", "hostaddr": "192.0.2.4"}),
+        (
+            {"host": "b\u00fccher.example", "password": "p", "passfile": "/p"},
+            {"host": "xn--bcher-kva.example", "passfile": NO_FILE},
+        ),
         ({"password": b"p\xc3\xa9"}, {"password": "pé", "passfile": NO_FILE}),
         ({"passfile": "/pass"}, {"password": "", "passfile": "/pass"}),
         ({"database": None}, {"dbname": "u"}),
@@ -252,6 +259,8 @@ def test_fields_are_written_as_keywords_of_libpq(fields: dict[str, Any], expecte
         ({"server_settings": {"GEQO": "off"}}, ["server_settings"]),
         ({"host": "a,b"}, ["host"]),
         ({"host": "/r\udcff"}, ["host"]),
+        ({"host": "b\u00fccher.example", "passfile": "/p"}, ["host"]),
+        ({"host": "b\u00fccher.example", "tls_mode": "disable", "passfile": "/p"}, ["host"]),
     ],
 )
 def test_error_names_every_field_that_libpq_cannot_represent(fields: dict[str, Any], names: list[str]) -> None:
