@@ -215,12 +215,15 @@ class Config(ConfigFields):
 
     @clears_locals
     def to_libpq(self, version: int | None = None) -> dict[str, str]:
-        """Return libpq keywords, for psycopg and Django, with which libpq is at least as strict as this configuration.
+        """Return libpq keywords with the meaning of this configuration, for psycopg and Django.
 
         ``psycopg.connect(**config.to_libpq(psycopg.pq.version()))`` connects to the same servers as the same role.
         Every keyword is written that a ``PG*`` variable, a service or a default file could set to a less secure
-        value. An empty value is significant: pass the keywords as psycopg does, in a connection string. They contain
-        the password.
+        value, except for SCRAM keys, which a service can set. An empty value is significant: pass the keywords as
+        psycopg does, in a connection string. They contain the password.
+
+        libpq's own rules apply to names in certificates and to the cipher suites of TLS 1.2. They are less strict.
+        `docs/configuration.md` lists the differences. `tls_min_version=TLSv1.3` is recommended.
 
         Args:
             version: The version of libpq, the number of ``PQlibVersion`` and ``psycopg.pq.version()``: 160004 for
