@@ -2,9 +2,9 @@
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 
-`format` writes for `interpret`, which has a keyword for every field. This module writes for libpq. The keywords must be at
-least as strict as the configuration in every environment. Stricter behavior of libpq is accepted. A field that libpq
-cannot represent, or represents less strictly, is a problem. One error reports all problems.
+`format` writes for `interpret`, which has a keyword for every field. This module writes for libpq. The keywords must be
+at least as strict as the configuration in every environment. Stricter behavior of libpq is accepted. A field that
+libpq cannot represent, or represents less strictly, is a problem. One error reports all problems.
 
 Rules of libpq that no keyword changes are not problems: how names in certificates are compared, and which cipher suites
 of TLS 1.2 are offered. ``docs/configuration.md`` lists them.
@@ -47,7 +47,7 @@ _FIXED = {
     "sslcompression": "0",
 }
 
-#: Fields whose keywords may not be empty in libpq. They are left out for None. No variable sets them, but a service can.
+#: Fields whose keywords may not be empty in libpq. They are left out for None. No variable sets them; a service can.
 #: SCRAM keys of a service replace the password, and libpq has no keyword that prevents this.
 _NOT_EMPTY = frozenset(
     [

@@ -1,4 +1,4 @@
-"""Settings of a Django project whose database connections have the security of a `babar_tls.Config`."""
+"""Settings of a Django project whose database connections are configured by a `babar_tls.Config`."""
 
 import os
 
