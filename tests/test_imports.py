@@ -27,6 +27,7 @@ ORDER = (
     "config.enums",
     "x509",
     "config.validation",
+    "config.callables",
     "config.files",
     "config.pins",
     "config.host",

@@ -10,9 +10,10 @@ The result belongs to one connect. `establish` adds it to the configuration of e
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from ..config.callables import discard
 from ..config.enums import ChannelBinding
 from ..errors import ConfigError, Error, PasswordUnavailable, at_endpoint
 from ..protocol.requests import Phase
@@ -79,6 +80,7 @@ def accept(result: object, meter: Meter) -> str | bytes:
         ConfigError: The result is not str or bytes.
         TimeoutError: The deadline has passed.
     """
+    discard(result)  # the result of an awaitable may be a coroutine
     meter.timings[Phase.PASSWORD.value] = 0.0
     meter.mark(Phase.PASSWORD)
     meter.remaining(Phase.PASSWORD)
@@ -101,9 +103,3 @@ def unavailable(exc: Exception) -> PasswordUnavailable:
 def name_servers(error: Error, config: Config) -> None:
     """Add the names of all servers to an error that occurred before the first was tried."""
     at_endpoint(error, " or ".join(host.describe() for host in config.targets))
-
-
-def discard(result: object) -> None:
-    """Close a coroutine that will not be awaited. Otherwise Python warns about it."""
-    if isinstance(result, Coroutine):
-        result.close()

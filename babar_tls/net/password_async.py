@@ -12,11 +12,12 @@ import builtins
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from ..config.callables import discard
 from ..errors import Error
 from ..protocol.requests import Phase
 from . import connect_threads
 from .deadline import timeout_error
-from .password import accept, call, discard, is_needed, name_servers, unavailable
+from .password import accept, call, is_needed, name_servers, unavailable
 
 if TYPE_CHECKING:
     from ..config import Config

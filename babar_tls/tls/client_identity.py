@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Awaitable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..config.callables import discard
 from ..config.files import NotRegularError
 from ..errors import ConfigError, PasswordUnavailable
 from ..x509.certificate import public_key_info
@@ -129,7 +131,7 @@ def needed_password(source: ClientCertificate, key_name: str) -> bytes:
     """Return the password of an encrypted key. If the password is a callable, call it.
 
     Raises:
-        ConfigError: The password is missing or empty, or is not str or bytes.
+        ConfigError: The password is missing or empty, or is not str or bytes. The callable returned an awaitable.
         PasswordUnavailable: The callable raised an exception.
     """
     password: object = source.password
@@ -142,6 +144,13 @@ def needed_password(source: ClientCertificate, key_name: str) -> bytes:
                 f"{type(exc).__name__}",
                 remedy="See the cause of this error (__cause__).",
             ) from exc
+        if isinstance(password, Awaitable):
+            discard(password)
+            raise ConfigError(
+                f'private key file "{key_name}" is encrypted, and the callable in tls_client_key_password returned an '
+                "awaitable, which cannot be awaited here",
+                remedy="Set tls_client_key_password to a callable that returns str or bytes.",
+            )
     if isinstance(password, str):
         password = password.encode()
     if not password or not isinstance(password, bytes):

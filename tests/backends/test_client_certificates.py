@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import stat
 import sys
@@ -291,6 +292,24 @@ def test_missing_or_wrong_password_is_an_error_without_a_prompt(
     with pytest.raises(PasswordUnavailable, match="tls_client_key_password raised ZeroDivisionError") as caught:
         refused(backend, parameters, certificate=client.certificate_pem, key=path, password=lambda: 1 / 0)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+async def password_later() -> str:
+    return "hunter2"
+
+
+def test_coroutine_as_password_is_refused(
+    backend: str, parameters: TlsParameters, client: ServerCertificate, tmp_path: Path
+) -> None:
+    """The coroutine is closed: pytest turns the warning of a coroutine that is never awaited into an error."""
+    path = put(tmp_path / "c.key", client.private_key(**FORMS["PKCS #8, encrypted"]))
+    error = refused(backend, parameters, certificate=client.certificate_pem, key=path, password=password_later)
+    assert error.message == (
+        f'private key file "{path}" is encrypted, and the callable in tls_client_key_password returned an awaitable, '
+        "which cannot be awaited here"
+    )
+    assert error.remedy == "Set tls_client_key_password to a callable that returns str or bytes."
+    gc.collect()
 
 
 @pytest.mark.parametrize("source", [{"certificate": "x", "key": "pkcs11:token=a"}, {"certificate": "PKCS11:token=a"}])

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import socket
+import time
 import traceback
 import types
 import warnings
@@ -250,6 +251,29 @@ def test_blocking_connect_refuses_an_awaitable(config: Config, unused: ScriptedS
         with pytest.raises(ConfigError, match=r"Session\.connect cannot await"):
             Session.connect(config.replace(port=unused.port, password=Token(style="coroutine")))
         gc.collect()
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("style", ["coroutine", "uvloop coroutine"])
+def test_coroutine_as_result_of_an_awaitable_is_closed(
+    config: Config, unused: ScriptedServer, style: str, late: bool
+) -> None:
+    """Otherwise Python would warn that it was never awaited."""
+    if "uvloop" in style:
+        pytest.importorskip("uvloop")
+
+    async def twice() -> object:
+        if late:
+            time.sleep(0.3)  # noqa: ASYNC251 - the event loop cannot cancel it
+        return Token(style="coroutine")()
+
+    expected = TimeoutError if late else ConfigError
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(expected) as caught:
+            connect(config.replace(port=unused.port, password=twice, connect_timeout=0.1 if late else 10), style)
+        gc.collect()
+    assert late or "must return str or bytes, not coroutine" in str(caught.value)
 
 
 # Exceptions
