@@ -93,7 +93,7 @@ def read(
         environ: See `resolve`.
         arguments: Fields of `Config` that the caller sets. Most of them only replace their field. A root file has the
             same effect as ``sslrootcert``: the chain is verified, and only that file is trusted. With a TLS mode,
-            ``sslmode=disable`` is ignored.
+            ``sslmode=disable`` is ignored. `min_protocol_version` has the same effect as the keyword.
 
     Returns:
         The fields that the connection string determines; the others have the defaults of `Config`.
@@ -106,6 +106,10 @@ def read(
     root = arguments.get("tls_root_cert_path")
     if isinstance(root, str | os.PathLike) and "tls_default_roots" not in arguments and os.fspath(root) != "system":
         settings["sslrootcert"] = Setting("sslrootcert", os.fspath(root), _ARGUMENT)
+    oldest = arguments.get("min_protocol_version")
+    if isinstance(oldest, ProtocolVersion | str):
+        text = oldest if isinstance(oldest, str) else oldest.value
+        settings["min_protocol_version"] = Setting("min_protocol_version", text, _ARGUMENT)
     if "tls_mode" in arguments and "sslmode" in settings and settings["sslmode"].value == TlsMode.DISABLE.value:
         del settings["sslmode"]
     try:
