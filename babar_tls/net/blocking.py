@@ -97,9 +97,10 @@ class BlockingConnection(TlsTransport):
         self._socket = self.tls = None
         return sock, tls
 
-    def _connect(self, request: Connect) -> None:
+    def close(self, farewell: bytes = b"") -> None:
+        """Forget the derived SCRAM keys, and close the connection. See `TlsTransport.close`."""
         self._derived = None
-        super()._connect(request)
+        super().close(farewell)
 
     def _cancel_running(self, request: CancelRunning) -> None:
         """Deliver a cancel request; an interruption also ends the waits of its connection."""

@@ -90,7 +90,7 @@ class _Attempt(Generic[_T]):
         self.interruption = Interruption()
         self.loop = asyncio.get_running_loop()
         self._caller = threading.current_thread()
-        self._job = job
+        self._job: Callable[[Connector], _T] | None = job
         self._is_outside = outside
         self._meter = meter
         self._outcome: _Outcome[_T] | None = _Outcome(discard)
@@ -164,7 +164,7 @@ class _Attempt(Generic[_T]):
 
     def _work(self) -> None:
         outcome = self._outcome
-        if outcome is None:
+        if outcome is None or self._job is None:
             return
         if self._is_outside:
             self.turn.leave()
@@ -181,6 +181,8 @@ class _Attempt(Generic[_T]):
         """Deliver the outcome, or discard it."""
         outcome, self._outcome = self._outcome, None
         _threads.jobs.discard(self)
+        # They hold the password. An error's traceback refers to the frames of the thread, and these to this object.
+        self._job = self._connection = None
         if outcome is None:
             return
         if self.interruption.requested:
