@@ -171,7 +171,7 @@ def test_cancellations_at_random_times_lose_no_place() -> None:
 
 
 def test_unexpected_error_of_a_job_is_raised_in_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **_fields: object) -> None:
         raise LookupError("an error in this library")
 
     monkeypatch.setattr("babar_tls.aio.establish", broken)
