@@ -54,7 +54,7 @@ class Startup:
         self.requested = config.max_protocol_version.number
         self.message = messages.startup(parameters, self.requested)
         self._minimum = config.min_protocol_version.number
-        self._options = frozenset(name for name, _ in parameters if name.startswith(_OPTION_PREFIX))
+        self._names = dict(parameters)
 
     def negotiate(self, payload: bytes) -> Negotiated:
         """Parse a NegotiateProtocolVersion, with the checks and texts of libpq's pqGetNegotiateProtocolVersion3.
@@ -94,7 +94,7 @@ class Startup:
             if not name.startswith(_OPTION_PREFIX):
                 shown = visible(name, limit=_LONGEST_NAME)
                 raise _invalid(f'server reported unsupported parameter name without a "_pq_." prefix ("{shown}")')
-            if name not in self._options or name in found:
+            if name not in self._names or name in found:
                 shown = visible(name, limit=_LONGEST_NAME)
                 raise _invalid(f'server reported an unsupported parameter that was not requested ("{shown}")')
             found[name] = None
@@ -132,6 +132,8 @@ def startup_parameters(config: Config, startup: Iterable[tuple[str, str]] = ()) 
         if value is not None:
             parameters[name] = value
     parameters.update(config.settings)
+    if not startup:
+        return list(parameters.items())
     # A later setting replaces an earlier one of the same name in another case: the server would use the later one.
     merged = {_key(name): (name, value) for name, value in parameters.items()}
     identity = {"user": config.user, "database": config.database or config.user}
