@@ -12,6 +12,7 @@ buffers what is written, and applies flow control, so this works on every event 
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Closed, Error, IntegrationError, TlsError
@@ -20,6 +21,7 @@ from .buffers import GATHERING, Flow, borrow, give_back
 from .sockets import stream_error
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
     from .secure_stream import SecureStream
@@ -61,7 +63,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._is_paused = self._is_gathering = self._is_watching = False
         self._is_closing = False
         self._has_terminated = False  # the driver's last message was a Terminate
-        self._cause: Error | None = None
+        self._cause: Exception | None = None
         self._buffer: memoryview | None = None  # lent to the event loop for one read
         self._flow = Flow()
 
@@ -70,14 +72,21 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
         Raises:
             Error: The protocol's StartupMessage was refused.
+            Exception: The protocol raised this exception when it got the greeting.
         """
+        sock = self._stream.socket
+        identity = _identity(sock)
         try:
-            await loop.create_connection(lambda: self, sock=self._stream.socket)
+            await loop.create_connection(lambda: self, sock=sock)
+            if self._cause is not None:
+                raise self._cause
         except BaseException:
+            if _identity(sock) != identity:
+                # uvloop has closed the descriptor, but the socket still has its number, which another connection of
+                # this process may have now: `close` would send Terminate on that connection and close it.
+                sock.detach()
             self._stream.close(TERMINATE)
             raise
-        if self._cause is not None:
-            raise self._cause
 
     # -- the protocol of the loop's transport
 
@@ -132,7 +141,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Report the end of the connection to the driver, with its cause."""
         self._is_closing = True
         self._buffer = None
-        cause: Exception | None = self._cause
+        cause = self._cause
         if cause is None and isinstance(exc, OSError):
             cause = stream_error(exc)
             cause.__cause__ = exc
@@ -182,7 +191,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Deliver data again: first what has been decrypted already."""
         if self._is_paused:
             self._is_paused = False
-            self._loop.call_soon(self._resume)
+            self._loop.call_soon(self._guarded, self._resume)
 
     def is_reading(self) -> bool:
         """Return True if data is delivered."""
@@ -253,7 +262,16 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._lose(error)
         else:
             self._has_startup = True
-            self._loop.call_soon(self._greet)
+            self._loop.call_soon(self._guarded, self._greet)
+
+    def _guarded(self, deliver: Callable[[], None]) -> None:
+        """Deliver outside a callback of the loop's transport, which otherwise handles exceptions of the driver."""
+        try:
+            deliver()
+        except Exception as exc:
+            details = {"message": "the protocol raised an exception", "exception": exc, "transport": self}
+            self._loop.call_exception_handler({**details, "protocol": self._protocol})
+            self._lose(exc)
 
     def _greet(self) -> None:
         greeting, self._greeting = self._greeting, b""
@@ -304,7 +322,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             else:
                 self._raw.pause_reading()
 
-    def _lose(self, error: Error) -> None:
+    def _lose(self, error: Exception) -> None:
         """Close the connection because of an error."""
         if self._is_closing:
             return
@@ -314,3 +332,12 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             if self._tls is not None and isinstance(error, TlsError):
                 self._raw.write(self._tls.data_to_send())  # the alert
             self._raw.abort()
+
+
+def _identity(sock: socket.socket) -> tuple[int, int] | None:
+    """Return what identifies the open socket, as opposed to its descriptor; `None` if it is closed, or on Windows."""
+    try:
+        status = os.fstat(sock.fileno())
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
