@@ -13,22 +13,31 @@ if TYPE_CHECKING:
     from ..config import Config
 
 
+#: Parameters for which None means in the drivers that they are not given.
+_NONE_IS_DEFAULT = {"host", "port", "user", "database", "password", "passfile", "target_session_attrs"}
+
+
 def driver_config(target: str | Config, overrides: Mapping[str, Any], replaced: Mapping[str, str]) -> Config:
     """Return the configuration for the arguments of a driver's `connect` function.
 
     Args:
         target: A `Config`, or a libpq URI or keyword string.
-        overrides: Fields of `Config`.
+        overrides: Fields of `Config`. As in the drivers, None has no effect for those that the drivers have too.
         replaced: Parameters of the driver that cannot be honoured, with the parameter to use.
 
     Raises:
         TypeError: An override is not supported.
         ConfigError: The configuration is invalid.
     """
+    given = {
+        name: value
+        for name, value in overrides.items()
+        if value is not None or not (name in _NONE_IS_DEFAULT or name in replaced)
+    }
     for name, remedy in replaced.items():
-        if name in overrides:
+        if name in given:
             raise TypeError(f"connect() got an unexpected keyword argument {name!r}. {remedy}")
-    return as_config(target, overrides)
+    return as_config(target, given)
 
 
 def with_settings(config: Config, settings: Mapping[str, str], driver: str) -> Config:

@@ -28,7 +28,7 @@ except ImportError as exc:
 
 from ..aio import AsyncSession
 from ..diagnostics.tracebacks import clears_locals
-from ..errors import Error, IntegrationError, ServerError
+from ..errors import Error, IntegrationError, ServerError, TargetSessionError
 from ..net.secure_transport import SecureTransport
 from ..protocol.messages import PROTOCOL_3_0, TERMINATE
 from ._driver_config import driver_config, with_settings
@@ -121,7 +121,11 @@ async def connect(
             driver_error = _driver_error(error)
             add_driver_class(error, type(driver_error), vars(driver_error))
             raise
+        except TargetSessionError as error:
+            add_driver_class(error, asyncpg.TargetServerAttributeNotMatched, {})
+            raise
         stream = session.detach()
+        driver_loop = _ConnectionLoop(running, stream)
         try:
             connection: Connection = await asyncpg.connect(
                 host=stream.host.host,
@@ -135,7 +139,7 @@ async def connect(
                 target_session_attrs="any",
                 krbsrvname="postgres",
                 gsslib="gssapi",
-                loop=_ConnectionLoop(running, stream),
+                loop=driver_loop,
                 timeout=None,
                 command_timeout=command_timeout,
                 connection_class=connection_class,
@@ -144,19 +148,24 @@ async def connect(
                 max_cached_statement_lifetime=max_cached_statement_lifetime,
                 max_cacheable_statement_size=max_cacheable_statement_size,
             )
+            if driver_loop.transport is None or connection.get_server_pid() != stream.process_id:
+                connection.terminate()
+                raise _unsupported("connects by itself, in spite of the argument loop")
         except BaseException:
-            stream.close(TERMINATE)
+            driver_loop.abort()
             raise
+    driver_loop.transport = None  # it refers to the protocol, which refers to the loop
     connection.security = stream.security
     return connection
 
 
+@clears_locals
 def connector(target: str | Config | Callable[[], Any], /, **options: Any) -> Callable[..., Awaitable[Connection]]:
     """Return a callable with the signature of `asyncpg.connect`, for libraries that accept one.
 
     Examples are ``asyncpg.create_pool(connect=…)`` and SQLAlchemy's ``async_creator``. The callable ignores ``dsn``,
     ``host``, ``port``, ``user``, ``password``, ``passfile``, ``ssl`` and ``direct_tls``, because `target` determines
-    them. Other arguments replace `options`.
+    them, and arguments that are None. Other arguments replace `options`.
 
     Args:
         target: A `Config`, a connection string, or a callable that returns either, or an awaitable of either. It is
@@ -165,18 +174,20 @@ def connector(target: str | Config | Callable[[], Any], /, **options: Any) -> Ca
     """
     source = target if callable(target) else driver_config(target, _overrides(options), _REPLACED)
 
+    @clears_locals
     async def connect_to_target(*_dsn: Any, **arguments: Any) -> Connection:
         resolved: Any = source
         if callable(source):
             resolved = source()
             if inspect.isawaitable(resolved):
                 resolved = await resolved
-        given = {name: value for name, value in arguments.items() if name not in _DETERMINED}
+        given = {name: value for name, value in arguments.items() if name not in _DETERMINED and value is not None}
         return await connect(resolved, **{**options, **given})
 
     return connect_to_target
 
 
+@clears_locals
 def create_pool(
     target: str | Config | Callable[[], Any] = "",
     /,
@@ -212,8 +223,19 @@ def create_pool(
         TypeError: As for `connect`.
     """
     for_pool = {name: options.pop(name) for name in ("init_size", "loop") if name in options}
+    connect_to_target = connector(target, **options)
+
+    @clears_locals
+    async def connect_for_pool(dsn: str | None = None, **arguments: Any) -> Connection:
+        if dsn is not None or not _DETERMINED.isdisjoint(arguments):
+            raise TypeError(
+                "set_connect_args() cannot replace the target of this pool. Pass create_pool a callable that returns "
+                "the target, or a callable as password"
+            )
+        return await connect_to_target(**arguments)
+
     return asyncpg.create_pool(
-        connect=connector(target, **options),
+        connect=connect_for_pool,
         min_size=min_size,
         max_size=max_size,
         max_queries=max_queries,
@@ -272,6 +294,7 @@ class _ConnectionLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop, stream: SecureStream) -> None:
         self._loop = loop
         self._stream = stream
+        self.transport: SecureTransport | None = None  # while asyncpg connects
         self._has_connected = False
 
     def __getattr__(self, name: str) -> Any:
@@ -301,13 +324,21 @@ class _ConnectionLoop:
         protocol = arguments[0]()
         if not self._has_connected:
             self._has_connected = True
-            connection = SecureTransport(self._stream, protocol, _check_startup)
-            await connection.open(self._loop)
-            return connection, protocol  # not kept here, because it would refer to this object through the protocol
+            self.transport = transport = SecureTransport(self._stream, protocol, _check_startup)
+            await transport.open(self._loop)
+            return transport, protocol
         await self._stream.cancel_async()
-        transport = _CancelTransport(self._loop, protocol, self._stream)
-        protocol.connection_made(transport)
-        return transport, protocol
+        for_cancel = _CancelTransport(self._loop, protocol, self._stream)
+        protocol.connection_made(for_cancel)
+        return for_cancel, protocol
+
+    def abort(self) -> None:
+        """Close the connection, because asyncpg has failed to connect."""
+        if self.transport is None:
+            self._stream.close(TERMINATE)
+        else:
+            self.transport.abort()
+            self.transport = None
 
 
 class _CancelTransport(asyncio.Transport):

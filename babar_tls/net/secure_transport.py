@@ -83,9 +83,9 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         except BaseException:
             if _identity(sock) != identity:
                 # uvloop has closed the descriptor, but the socket still has its number, which another connection of
-                # this process may have now: `close` would send Terminate on that connection and close it.
+                # this process may have now.
                 sock.detach()
-            self._stream.close(TERMINATE)
+            self.abort()
             raise
 
     # -- the protocol of the loop's transport
@@ -210,8 +210,10 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close the connection at once."""
         self._is_closing = True
-        if self._raw is not None:
-            self._raw.abort()
+        if self._raw is None:
+            self._stream.close(TERMINATE)
+        else:
+            self._raw.abort()  # it owns the socket
 
     def is_closing(self) -> bool:
         """Return True if the connection is closed, or will be."""
