@@ -15,6 +15,8 @@ from babar_tls.net.secure_socket import SecureSocket
 from babar_tls.protocol import messages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from babar_tls import Config
     from babar_tls.net.secure_stream import SecureStream
     from babar_tls.testing import PostgresServer, ScriptedPeer
@@ -117,10 +119,10 @@ def wait_until_asleep(server: PostgresServer, process_id: int) -> None:
         time.sleep(0.01)
 
 
-def reachable_texts(*roots: Any) -> list[bytes]:
-    """Return the strings and byte strings that objects refer to, except through modules, classes and functions."""
+def reachable_texts(*roots: Any, without: Iterable[Any] = ()) -> list[bytes]:
+    """Return the strings and byte strings that objects refer to, except through `without`, modules and code."""
     skipped = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.FrameType)
-    seen: set[int] = set()
+    seen = set(map(id, without))
     found: list[bytes] = []
     pending: list[Any] = list(roots)
     kept = []  # so that an identity is not used again
