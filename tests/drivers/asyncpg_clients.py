@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import types
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,20 +78,42 @@ def causes(error: BaseException | None) -> list[type[BaseException]]:
     return found
 
 
-def resources() -> tuple[int, int]:
-    """Return the number of open descriptors, except those of files, and of threads."""
-    links = 0
+def resources() -> tuple[list[str], int]:
+    """Return the open sockets, and the number of threads. libuv keeps pipes for the whole process."""
+    links = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
-            links += not os.readlink(entry).startswith("/")  # noqa: PTH115 - the link of a socket is not a path
+            target = os.readlink(entry)  # noqa: PTH115 - the link of a socket is not a path
         except OSError:
             continue  # the descriptor of iterdir()
-    return links, sum(thread.name != THREAD_NAME for thread in threading.enumerate())
+        if target.startswith("socket:"):
+            links.append(target)
+    return sorted(links), sum(thread.name != THREAD_NAME for thread in threading.enumerate())
+
+
+def reachable(start: object) -> list[object]:
+    """Return the objects that can be reached from `start`, except through modules, classes, functions and frames."""
+    walls = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.FrameType, types.CodeType)
+    seen: dict[int, object] = {}
+    waiting = [start]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or isinstance(each, walls):
+            continue
+        seen[id(each)] = each
+        waiting += gc.get_referents(each)
+        if not gc.is_tracked(each):
+            continue
+        for name in getattr(type(each), "__slots__", ()):  # what an extension type hides from the collector
+            waiting += [getattr(each, name, None)] if isinstance(name, str) and not name.startswith("__") else []
+    return list(seen.values())
 
 
 def run_script(script: str, *arguments: str) -> str:
     """Run Python code in a process of its own, where memory can be measured; return what it prints."""
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", script, *arguments]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT * 1.5, check=False)  # noqa: S603 - the test's own code
+    process = subprocess.run(  # noqa: S603 - the test's own code
+        command, capture_output=True, text=True, timeout=LIMIT * 2, check=False
+    )
     assert (process.returncode, process.stderr) == (0, "")
     return process.stdout
