@@ -270,11 +270,11 @@ def test_network_error_is_an_os_error_as_in_asyncpg(server: PostgresServer) -> N
 def test_unsupported_parameter_is_refused_with_a_remedy(server: PostgresServer, name: str) -> None:
     remedy = r"'dsn'. Pass|'ssl'. .*sslmode|_tls'. .*sslnegotiation|'service(file)?'. Set|GSSAPI is not|'nonsense'"
     with pytest.raises(TypeError, match=remedy):
-        asyncio.run(secured.connect(config(server), **{name: None}))
+        asyncio.run(secured.connect(config(server), **{name: "x"}))
     with pytest.raises(TypeError, match=remedy):
-        secured.create_pool(config(server), **{name: None})
+        secured.create_pool(config(server), **{name: "x"})
     with pytest.raises(TypeError, match=remedy):
-        secured.connector(config(server), **{name: None})
+        secured.connector(config(server), **{name: "x"})
 
 
 def test_every_parameter_of_asyncpg_is_known() -> None:

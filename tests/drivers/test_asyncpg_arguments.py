@@ -26,7 +26,7 @@ NONE_BY_DEFAULT = (
 
 @pytest.fixture
 def url(server: PostgresServer) -> str:
-    return server.conninfo(user="app", password="secret", database="template1", channel_binding="require")
+    return server.conninfo(user="app", password="secret", dbname="template1", channel_binding="require")
 
 
 def database_of(connecting: Callable[[], Awaitable[Any]]) -> str:
