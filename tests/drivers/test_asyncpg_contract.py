@@ -115,6 +115,36 @@ def test_other_behaviour_raises_an_error_and_closes_the_connection(
     run(main, loop)
 
 
+@pytest.mark.parametrize("uses_loop", [False, True])
+def test_connection_that_asyncpg_opens_by_itself_is_refused(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, uses_loop: bool
+) -> None:
+    terminated = []
+
+    class Foreign:
+        def get_server_pid(self) -> int:
+            return -1
+
+        def terminate(self) -> None:
+            terminated.append(self)
+
+    async def misbehaving(*, loop: Any, **where: Any) -> Foreign:
+        if uses_loop:
+            await _writing(STARTUP)(loop, where)
+        return Foreign()
+
+    async def main() -> None:
+        before = resources()
+        with pytest.raises(IntegrationError, match="connects by itself"):
+            await secured.connect(config(server))
+        await asyncio.sleep(0.01)
+        assert resources() == before
+
+    monkeypatch.setattr(asyncpg, "connect", misbehaving)
+    run(main)
+    assert len(terminated) == 1
+
+
 class Failing(secured.Connection):
     def __new__(cls, *_: Any, **__: Any) -> Any:  # an instance without attributes could not be garbage-collected
         raise LookupError("no such connection")
