@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-asyncpg = pytest.importorskip("asyncpg", reason="needs the extra asyncpg")
+pytest.importorskip("asyncpg", reason="needs the extra asyncpg")
+
+import asyncpg
 
 from babar_tls import ConfigError, TargetSessionError
 from babar_tls.integrations import asyncpg as ours
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 
     from babar_tls.testing import PostgresServer
 
-NONE_BY_DEFAULT = (
-    "host port user password passfile service servicefile ssl direct_tls target_session_attrs krbsrvname gsslib "
-    "server_settings command_timeout"
-).split()
+#: Parameters of asyncpg whose default is None; `database` is another one.
+NONE_BY_DEFAULT = [
+    *("host", "port", "user", "password", "passfile", "service", "servicefile", "ssl", "direct_tls"),
+    *("target_session_attrs", "krbsrvname", "gsslib", "server_settings", "command_timeout"),
+]
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_other_behaviour_raises_an_error_and_closes_the_connection(
 
 @pytest.mark.parametrize("uses_loop", [False, True])
 def test_connection_that_asyncpg_opens_by_itself_is_refused(
-    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, uses_loop: bool
+    server: PostgresServer, loop: str, monkeypatch: pytest.MonkeyPatch, uses_loop: bool
 ) -> None:
     terminated = []
 
@@ -141,7 +141,7 @@ def test_connection_that_asyncpg_opens_by_itself_is_refused(
         assert resources() == before
 
     monkeypatch.setattr(asyncpg, "connect", misbehaving)
-    run(main)
+    run(main, loop)
     assert len(terminated) == 1
 
 
