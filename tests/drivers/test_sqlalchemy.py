@@ -132,7 +132,7 @@ def test_unverified_server_is_refused(server: PostgresServer, backend: str) -> N
 
 @pytest.mark.parametrize("argument", ["ssl_context", "sock"])
 def test_connect_args_that_bypass_verification_are_refused(server: PostgresServer, argument: str) -> None:
-    engine = sa.create_engine(url(server), connect_args={argument: None})
+    engine = sa.create_engine(url(server), connect_args={argument: "x"})
     with pytest.raises(TypeError, match=argument):
         engine.connect()
 

@@ -81,7 +81,7 @@ def test_connect_args_that_bypass_verification_are_refused(server: PostgresServe
         with pytest.raises(TypeError, match=argument):
             await scalar(engine, "select 1")
 
-    run(sa_create(url(server), connect_args={argument: None}), work)
+    run(sa_create(url(server), connect_args={argument: "x"}), work)
 
 
 def test_config_as_target(server: PostgresServer) -> None:
