@@ -326,6 +326,8 @@ class _ConnectionLoop:
             self._has_connected = True
             self.transport = transport = SecureTransport(self._stream, protocol, _check_startup)
             await transport.open(self._loop)
+            if not transport.has_startup:
+                raise _unsupported("sends no StartupMessage when it is connected")
             return transport, protocol
         await self._stream.cancel_async()
         for_cancel = _CancelTransport(self._loop, protocol, self._stream)

@@ -42,6 +42,9 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         stream: The connection. The transport owns it from now on.
         protocol: The driver's protocol.
         check_startup: Called with the StartupMessage; it raises an error to refuse it.
+
+    Attributes:
+        has_startup: Whether the protocol has sent its StartupMessage.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._greeting = stream.greeting
         self._is_held = True  # nothing is delivered before the greeting
-        self._has_startup = False
+        self.has_startup = False
         self._is_paused = self._is_gathering = self._is_watching = False
         self._is_closing = False
         self._has_terminated = False  # the driver's last message was a Terminate
@@ -256,14 +259,14 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def _answer_startup(self, data: Any) -> None:
         """Discard the StartupMessage and deliver the greeting, as soon as the driver's call has returned."""
         try:
-            if self._has_startup:
+            if self.has_startup:
                 raise IntegrationError("the driver sent data before it received the greeting")
             if self._check_startup is not None:
                 self._check_startup(bytes(data))
         except Error as error:
             self._lose(error)
         else:
-            self._has_startup = True
+            self.has_startup = True
             self._loop.call_soon(self._guarded, self._greet)
 
     def _guarded(self, deliver: Callable[[], None]) -> None:

@@ -82,6 +82,7 @@ MISBEHAVIOUR = {
     "a: third argument": (_third_argument, "connects with 4 arguments"),
     "a: Unix socket with a port": (_unix_with_port, "connects with 3 arguments"),
     "a: socket": (_socket, "connects with 1 arguments"),
+    "b: no message": (_writing(), "sends no StartupMessage"),
     "b: SSLRequest": (_writing(messages.ssl_request()), "StartupMessage"),
     "b: protocol 3.2": (_writing(messages.startup([("user", "app")], 3 << 16 | 2)), "StartupMessage"),
     "b: two messages": (_writing(STARTUP + messages.TERMINATE), "StartupMessage"),
