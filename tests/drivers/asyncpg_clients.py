@@ -92,8 +92,12 @@ def resources() -> tuple[list[str], int]:
 
 
 def reachable(start: object) -> list[object]:
-    """Return the objects that can be reached from `start`, except through modules, classes, functions and frames."""
+    """Return the objects that can be reached from `start`, except through modules, classes, functions and coroutines.
+
+    The event loop may refer to the coroutine of the test, which has the password.
+    """
     walls = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.FrameType, types.CodeType)
+    walls += (types.CoroutineType,)
     seen: dict[int, object] = {}
     waiting = [start]
     while waiting:
