@@ -332,7 +332,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._is_closing:
             return
         self._is_closing = True
-        self._cause = error
+        self._cause = error.with_traceback(None)  # its frames refer to this object, which would not be freed at once
         if self._raw is not None:
             if self._tls is not None and isinstance(error, TlsError):
                 self._raw.write(self._tls.data_to_send())  # the alert
