@@ -209,7 +209,6 @@ class _Socket(SecureSocket):
         except IntegrationError:
             raise
         except Error as error:
-            if not isinstance(error, pg8000.InterfaceError):
-                add_driver_class(error, pg8000.InterfaceError, {})
-                error.message = f"{_NETWORK_ERROR}: {error.message}"
+            add_driver_class(error, pg8000.InterfaceError, {})
+            error.message = f"{_NETWORK_ERROR}: {error.message}"
             raise

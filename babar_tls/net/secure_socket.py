@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import io
 import struct
 import time
@@ -34,7 +35,7 @@ class SecureSocket:
     The methods are those of `socket.socket` that drivers use. They raise a `babar_tls.IoError`, which is an `OSError`.
 
     Failure is permanent, because a driver that continued would read the response to an earlier request. This includes
-    timeouts and interrupts (Ctrl-C). Afterwards reading raises the same error again, and written data is discarded, as
+    timeouts and interrupts (Ctrl-C). Afterwards reading raises an equal error, and written data is discarded, as
     a socket discards what it cannot deliver: a driver can send its Terminate message and close the connection.
 
     Args:
@@ -79,7 +80,7 @@ class SecureSocket:
         view = memoryview(buffer).cast("B")
         try:
             if (failure := self._refusal()) is not None:
-                raise failure
+                raise copy.copy(failure)
             if self._startup is not None:
                 raise IntegrationError("the driver reads before it has sent a StartupMessage")
             count = self._take_greeting(view) if self._unread else self._read(view)
@@ -143,10 +144,14 @@ class SecureSocket:
         return self._failure
 
     def _fail(self, error: BaseException) -> None:
-        """Make the failure permanent."""
+        """Make the failure permanent.
+
+        A copy is kept, without the traceback. Its frames refer to the driver's objects, and so to the file of
+        `makefile`. The garbage collector of Python 3.11 does not traverse an `io.BufferedRWPair`.
+        """
         if self._failure is None:
             interrupted = Closed("an interrupt has left the connection in an unknown state")
-            self._failure = error if isinstance(error, Error) else interrupted
+            self._failure = copy.copy(error) if isinstance(error, Error) else interrupted
 
     def _take_startup(self, data: bytes) -> None:
         """Collect the StartupMessage, which may arrive in parts."""

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import warnings
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,27 @@ def test_connects_and_refusals_leave_no_descriptor(server: PostgresServer, backe
         else:
             with pytest.raises(pg8000.ProgrammingError):
                 secure.legacy(wrong)
+    assert descriptors() <= before
+
+
+@pytest.mark.parametrize("end", ["close", "drop"])
+def test_timeouts_leave_no_descriptor_and_no_object(server: PostgresServer, backend: str, end: str) -> None:
+    def expire() -> weakref.ref[Any]:
+        connection = secure.connect(target(server, tls_backend=backend), timeout=0.3)
+        reference = weakref.ref(connection._usock)
+        for _ in range(2):  # the second error is that of the failed connection
+            with pytest.raises(pg8000.InterfaceError):
+                value(connection, "select pg_sleep(1)")
+        if end == "close":
+            connection.close()
+        return reference
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # a dropped connection may warn
+        before = descriptors()
+        sockets = [expire() for _ in range(3)]
+        gc.collect()
+    assert [reference() for reference in sockets] == [None] * 3
     assert descriptors() <= before
 
 
