@@ -138,8 +138,12 @@ def _explain_scheme(scheme: str) -> tuple[str, str]:
 
 #: Names of parameters of other libraries (asyncpg, SQLAlchemy, Prisma, JDBC, node-postgres, Npgsql), by remedy.
 _PARAMETERS = {
-    "Remove it: this library prepares no statements.": (
-        "pgbouncer statement_cache_size prepared_statement_cache_size prepared_statement_name_func preparethreshold"
+    "Remove it. With asyncpg, pass it to connect as an argument.": (
+        "statement_cache_size max_cached_statement_lifetime max_cacheable_statement_size command_timeout"
+    ),
+    "Remove it. With asyncpg, pass statement_cache_size=0 to connect.": "pgbouncer preparethreshold",
+    "Remove it. With SQLAlchemy and asyncpg, pass it in connect_args.": (
+        "prepared_statement_cache_size prepared_statement_name_func"
     ),
     "Remove it: it is a setting of another library's pool.": (
         "connection_limit pool_timeout pool_size pool_mode max_overflow pooling"
