@@ -17,6 +17,7 @@ report of a connection is ``connection.connection.driver_connection.security``.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncDialect", "Dialect", "create_async_engine", "create_engine"]
 
 _DRIVERNAME = "postgresql+babar"
+_SQLALCHEMY_URL = re.compile(r"[a-z0-9_]+\+[a-z0-9_]+://")
 #: The URL's parameter that SQLAlchemy's dialect for asyncpg reads itself.
 _CACHE_SIZE = "prepared_statement_cache_size"
 
@@ -172,7 +174,7 @@ class AsyncDialect(PGDialect_asyncpg):
 
 def _resolve(target: str | URL | Config, driver: str) -> tuple[URL, Config | None]:
     """Return the URL for SQLAlchemy, and the configuration unless the URL has it."""
-    if isinstance(target, str) and "+" not in target.partition("://")[0]:
+    if isinstance(target, str) and _SQLALCHEMY_URL.match(target) is None:
         target = Config.from_conninfo(target)
     if isinstance(target, Config):
         return url_from_config(target, _DRIVERNAME), target

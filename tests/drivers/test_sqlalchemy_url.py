@@ -156,6 +156,22 @@ def test_targets_of_create_engine(create: Any, target: Any) -> None:
     assert (engine.dialect.name, engine.dialect.driver) in [("postgresql", "pg8000"), ("postgresql", "asyncpg")]
 
 
+@pytest.mark.parametrize("create", [secure.create_engine, secure.create_async_engine])
+@pytest.mark.parametrize(
+    "target", ["host=h user=u password=a+b://c", "password='a+b' host=h user=u", "user=u host=h options='-c a=b+c://'"]
+)
+def test_connection_strings_may_contain_a_plus_sign(create: Any, target: str) -> None:
+    engine = create(target)
+    (config,), _ = engine.dialect.create_connect_args(engine.url)
+    assert config == Config.from_conninfo(target)
+
+
+@pytest.mark.parametrize("target", ["service=my+svc", "service=a+b://c"])
+def test_service_may_contain_a_plus_sign(target: str) -> None:
+    with pytest.raises(ConfigError, match="service"):
+        secure.create_engine(target)
+
+
 def test_dialect_by_url() -> None:
     for name, dialect in (("babar", secure.Dialect), ("babar_pg8000", secure.Dialect)):
         assert type(sqlalchemy.create_engine(f"postgresql+{name}://u@h/db").dialect) is dialect
