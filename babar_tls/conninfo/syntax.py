@@ -75,7 +75,12 @@ def names_secret(text: str) -> bool:
     return found is not None and "=" in text[found.start() :]
 
 
-def _unknown(keyword: str, value: str, message: str, syntax: str, *, show: bool) -> ConfigError:
+def is_keyword(name: str) -> bool:
+    """Return True if a connection string may contain this keyword."""
+    return name in KEYWORDS or name == _OLD
+
+
+def unknown_keyword(keyword: str, value: str, message: str, syntax: str, *, show: bool) -> ConfigError:
     """Return the error for an unknown keyword. It may belong to a password, so it is shown only if it is a plain word.
 
     Args:
@@ -146,8 +151,8 @@ def _pairs(text: str) -> Iterator[tuple[str, str, bool, bool]]:
 def _parse_keywords(text: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for keyword, value, is_quoted, show in _pairs(text):
-        if keyword not in KEYWORDS and keyword != _OLD:
-            raise _unknown(keyword, value, "invalid connection option", _QUOTING, show=show)
+        if not is_keyword(keyword):
+            raise unknown_keyword(keyword, value, "invalid connection option", _QUOTING, show=show)
         # Other libraries separate by semicolons. The rest of the string, with its password, would be sent to the DNS.
         others = () if is_quoted or _SECRET.search(keyword) else _SEMICOLON.findall(value)
         if any(other.lower() in KEYWORDS for other in others):
@@ -236,8 +241,8 @@ def _parse_query(query: str, values: dict[str, str]) -> None:
             raise ConfigError(f'extra key/value separator "=" in URI query parameter{shown}', remedy=_ESCAPE)
         if (keyword, value) == ("ssl", "true"):  # JDBC's spelling, which libpq accepts too
             keyword, value = "sslmode", "require"
-        if keyword not in KEYWORDS and keyword != _OLD:
-            raise _unknown(keyword, value, "invalid URI query parameter:", _ESCAPE, show=show)
+        if not is_keyword(keyword):
+            raise unknown_keyword(keyword, value, "invalid URI query parameter:", _ESCAPE, show=show)
         # The name of a secret may be percent-encoded. Its value may contain "&".
         show = show and not (_SECRET.search(item) or _SECRET.search(keyword))
         _add(values, keyword, value)

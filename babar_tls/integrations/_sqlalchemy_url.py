@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL
 
 from ..config import Config
 from ..conninfo.keywords import KEYWORDS
-from ..conninfo.syntax import quote
+from ..conninfo.syntax import is_keyword, quote, unknown_keyword
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
 
@@ -22,6 +22,25 @@ if TYPE_CHECKING:
 #: Percent-encoded characters of a Unix socket's directory or of an IPv6 zone. SQLAlchemy does not decode hosts.
 _ENCODED = re.compile("%(?:2F|25|40)", re.IGNORECASE)
 _HOST_AND_PORT = re.compile(r"\[(?P<address>[^\]]*)\](?::(?P<port1>.*))?|(?P<name>[^:/@]*):(?P<port2>[^:]*)")
+
+_IN_CONNECT_ARGS = 'Pass connect_args={{"{name}": …}} to '
+#: Parameters of the drivers and of SQLAlchemy's dialects that are not keywords of connection strings, with the remedy.
+_ARGUMENTS = {
+    "timeout": f"{_IN_CONNECT_ARGS}create_engine or create_async_engine.",
+    **dict.fromkeys(("tcp_keepalive", "startup_params"), f"{_IN_CONNECT_ARGS}create_engine (pg8000)."),
+    **dict.fromkeys(
+        (
+            "command_timeout",
+            "statement_cache_size",
+            "max_cached_statement_lifetime",
+            "max_cacheable_statement_size",
+            "prepared_statement_cache_size",
+            "prepared_statement_name_func",
+        ),
+        f"{_IN_CONNECT_ARGS}create_async_engine (asyncpg).",
+    ),
+    "async_fallback": "Remove it: create_engine uses pg8000, which needs no event loop.",
+}
 
 
 @clears_locals
@@ -48,7 +67,11 @@ def config_from_url(url: URL) -> Config:
     query = dict(url.query)
     if "host" in query:
         keywords |= _hosts(query.pop("host"), has_ports="port" in query)
+    # The text before an "@" may belong to a password that should have been percent-encoded.
+    show = not any("@" in text for name, texts in url.normalized_query.items() for text in (name, *texts))
     for name, value in query.items():
+        if not is_keyword(name):
+            raise _unknown(name, value, show=show)
         if name in KEYWORDS and KEYWORDS[name].secret:
             raise ConfigError(
                 f"the query of a SQLAlchemy URL contains {name}, which str(engine.url) would show",
@@ -58,6 +81,15 @@ def config_from_url(url: URL) -> Config:
             raise ConfigError(f"the URL contains {name} more than once", remedy="Remove all but one.")
         keywords[name] = value if isinstance(value, str) else ",".join(value)
     return Config.from_conninfo(" ".join(f"{name}={quote(value)}" for name, value in keywords.items() if value))
+
+
+def _unknown(name: str, value: str | tuple[str, ...], *, show: bool) -> ConfigError:
+    """Return the error for an unknown parameter. It is shown only if it cannot be a part of a password."""
+    message = "invalid URI query parameter:"
+    if show and name in _ARGUMENTS:
+        return ConfigError(f'{message} "{name}"', remedy=_ARGUMENTS[name].format(name=name))
+    text = value if isinstance(value, str) else value[0]
+    return unknown_keyword(name, text, message, "In a password, percent-encode :, /, @ and %.", show=show)
 
 
 def _hosts(given: str | Iterable[str], *, has_ports: bool) -> dict[str, str | None]:

@@ -90,6 +90,39 @@ def test_unknown_and_repeated_parameters_are_refused(rest: str) -> None:
         read(rest)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "remedy"),
+    [
+        ("ssl=require", "sslmode=require"),
+        ("sslmodes=require", '"sslmode"'),
+        ("timeout=5", 'connect_args={"timeout": …}'),
+        ("command_timeout=5", "asyncpg"),
+        ("statement_cache_size=0", "connect_args"),
+        ("prepared_statement_cache_size=0", "asyncpg"),
+        ("tcp_keepalive=1", "pg8000"),
+        ("async_fallback=true", "pg8000"),
+        ("timeout=5&timeout=6", "connect_args"),
+    ],
+)
+@pytest.mark.parametrize("credentials", ["u", "u:geheim"])
+def test_unknown_parameters_are_named_with_their_remedy(credentials: str, parameter: str, remedy: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(f"{credentials}@h/d?sslmode=require&{parameter}")
+    assert f'"{parameter.partition("=")[0]}"' in caught.value.message
+    assert remedy in str(caught.value.remedy)
+    assert "geheim" not in str(caught.value)
+
+
+def test_rest_of_a_password_that_is_not_encoded_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("u:p@x?geheim=y@h/db")
+    assert "geheim" not in str(caught.value)
+
+
+def test_old_keyword_of_libpq_is_accepted() -> None:
+    assert read("u@h/db?requiressl=1") == read("u@h/db?sslmode=require")
+
+
 @pytest.mark.parametrize("name", ["password", "sslpassword", "tls_client_key_password", "scram_client_key"])
 def test_secret_in_the_query_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=name) as caught:
