@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _ENCODED = re.compile("%(?:2F|25|40)", re.IGNORECASE)
 _HOST_AND_PORT = re.compile(r"\[(?P<address>[^\]]*)\](?::(?P<port1>.*))?|(?P<name>[^:/@]*):(?P<port2>[^:]*)")
 
+#: The parameter of a URL that shows only a part of the configuration, and its value.
+MARKER, _SHOWN = "config", "shown-in-part"
+
 _IN_CONNECT_ARGS = 'Pass connect_args={{"{name}": …}} to '
 #: Parameters of the drivers and of SQLAlchemy's dialects that are not keywords of connection strings, with the remedy.
 _ARGUMENTS = {
@@ -55,8 +58,14 @@ def config_from_url(url: URL) -> Config:
 
     Raises:
         ConfigError: A parameter is unknown, invalid, or is given more than once; or the query contains a secret, which
-            the texts of SQLAlchemy would show.
+            the texts of SQLAlchemy would show; or the URL is marked by `mark`.
     """
+    if MARKER in url.query:
+        raise ConfigError(
+            "the URL is that of an engine that was created from a Config or a connection string: it shows only a part "
+            "of its configuration",
+            remedy="Create the other engine from the same Config or connection string.",
+        )
     keywords = {"user": url.username, "host": url.host, "dbname": url.database}
     if url.host is not None and _ENCODED.search(url.host):
         keywords["host"] = unquote(url.host)
@@ -124,6 +133,14 @@ def url_from_config(config: Config, drivername: str) -> URL:
     if config.targets[0].is_unix_socket:
         return url.set(query={"host": config.host, "port": str(config.port)})
     return url.set(host=config.host, port=config.port)
+
+
+def mark(url: URL) -> URL:
+    """Return the URL of `url_from_config` with a parameter that `config_from_url` refuses.
+
+    A configuration made from such a URL would lack all other fields, among them those that require security.
+    """
+    return url.update_query_dict({MARKER: _SHOWN})
 
 
 def _shown(host: Host) -> str:

@@ -33,7 +33,7 @@ from sqlalchemy.engine import URL, make_url
 from ..config import Config
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
-from ._sqlalchemy_url import config_from_url, url_from_config
+from ._sqlalchemy_url import MARKER, config_from_url, mark, url_from_config
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect as AnyDialect
@@ -177,7 +177,7 @@ def _resolve(target: str | URL | Config, driver: str) -> tuple[URL, Config | Non
     if isinstance(target, str) and _SQLALCHEMY_URL.match(target) is None:
         target = Config.from_conninfo(target)
     if isinstance(target, Config):
-        return url_from_config(target, _DRIVERNAME), target
+        return mark(url_from_config(target, _DRIVERNAME)), target
     try:
         url = make_url(target)
     except ValueError:  # of the port
@@ -195,7 +195,8 @@ def _configuration(config: Config | None, url: URL) -> Config:
     """Return the configuration: the given one, or that of the URL."""
     if config is None:
         return config_from_url(url)
-    if url not in (URL.create(url.drivername), url_from_config(config, url.drivername)):
+    unmarked = url.difference_update_query([MARKER])
+    if unmarked not in (URL.create(url.drivername), url_from_config(config, url.drivername)):
         raise ConfigError("the URL and config contradict each other", remedy="Pass one of them.")
     return config
 

@@ -244,6 +244,28 @@ def test_url_and_config_that_contradict_each_other_are_refused() -> None:
         sqlalchemy.create_engine("postgresql+babar://other/db", config=config)
 
 
+@pytest.mark.parametrize("again", [secure.create_engine, sqlalchemy.create_engine, create_async_engine])
+@pytest.mark.parametrize(
+    "target",
+    [
+        Config(host="h", user="u", channel_binding="require", tls_min_version="TLSv1.3"),
+        Config(host="/run/postgresql", user="u", require_peer="postgres"),
+        Config(hosts=[Host("a"), Host("b")], user="u", require_auth="scram-sha-256"),
+        "postgresql://u:geheim@h/db?sslmode=require&channel_binding=require",
+    ],
+    ids=["host", "socket", "hosts", "string"],
+)
+def test_url_of_an_engine_with_a_config_does_not_make_a_weaker_engine(target: Any, again: Any) -> None:
+    engine = secure.create_engine(target)
+    for url in (engine.url, str(engine.url), engine.url.set(database="other")):
+        with pytest.raises(ConfigError, match="only a part of its configuration") as caught:
+            again(url)
+        assert "Config" in str(caught.value.remedy)
+    config = target if isinstance(target, Config) else Config.from_conninfo(target)
+    copy = sqlalchemy.create_engine(engine.url, config=config)
+    assert copy.dialect.create_connect_args(copy.url)[0] == [config]
+
+
 def test_faults_of_the_url_are_reported_when_the_engine_is_created() -> None:
     with pytest.raises(ConfigError, match="sslmode"):
         sqlalchemy.create_engine("postgresql+babar://u@h/db?sslmode=always")
