@@ -52,7 +52,14 @@ def test_defaults_are_strict() -> None:
         ({"port": 65536}, "invalid port number"),
         ({"port": -1}, "invalid port number"),
         ({"port": True}, "invalid port number"),
-        ({"port": "5432"}, "invalid port number"),
+        ({"port": ""}, "invalid port number"),
+        ({"port": "x"}, "invalid port number"),
+        ({"port": "+5"}, "invalid port number"),
+        ({"port": " 5"}, "invalid port number"),
+        ({"port": "5_0"}, "invalid port number"),
+        ({"port": "\u0665"}, "invalid port number"),
+        ({"port": "65536"}, "invalid port number"),
+        ({"port": "9" * 5000}, "invalid port number"),
         ({"port": 5432.0}, "invalid port number"),
         ({"port": None}, "invalid port number"),
         ({"user": b"u"}, "user must be a str"),
@@ -389,6 +396,20 @@ def test_key_of_wrong_type_is_refused_without_being_shown(field: str, value: obj
     with pytest.raises(ConfigError) as caught:
         Config(user="u", **{"tls_client_cert": "/c", field: value})
     assert "s3cret" not in str(caught.value)
+
+
+def test_port_from_the_environment_is_a_number() -> None:
+    for config in (
+        Config(user="u", port="6000"),  # type: ignore[arg-type]  # as an untyped caller does
+        Config(user="u").replace(port="6000"),
+        Config.from_conninfo("user=u host=localhost sslmode=verify-full", port="6000").replace(tls_default_roots=True),
+        Config(user="u", hosts=[Host(port="6000")]),  # type: ignore[arg-type]  # as above
+    ):
+        assert (config.port, config.targets[0].port) == (6000, 6000)
+        assert config.targets == Config(user="u", port=6000).targets
+    several = Config(user="u", hosts=[Host("a"), Host("b", 7)]).replace(port="8")
+    assert [host.port for host in several.hosts] == [8, 8]
+    assert several.port == 8
 
 
 @pytest.mark.parametrize("overrides", [{"host": "h"}, {"hosts": [Host("h"), Host("i")]}])

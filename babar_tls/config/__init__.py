@@ -53,7 +53,8 @@ __all__ = [
 class Config(ConfigFields):
     """The server to connect to, the security of the channel, and the authentication.
 
-    Enum fields accept their values as strings too (``tls_mode="require"``). `replace` returns a changed copy.
+    Enum fields accept their values as strings too (``tls_mode="require"``), and `port` accepts digits
+    (``port="5432"``). `replace` returns a changed copy.
 
     Attributes:
         host: Host name, IP address, or the directory of a Unix-domain socket (``/run/postgresql``, or ``@name``
@@ -284,9 +285,8 @@ class Config(ConfigFields):
             raise ConfigError(
                 "hosts and host contradict each other", remedy="Set either hosts, or host, hostaddr and port."
             )
-        if hosts:
-            for name in ("host", "hostaddr", "port"):
-                self._set(name, getattr(hosts[0], name))
+        for name in ("host", "hostaddr", "port"):
+            self._set(name, getattr(hosts[0] if hosts else given, name))
         self._set("hosts", hosts if len(hosts) > 1 else ())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ..diagnostics.escaping import visible
@@ -11,6 +12,7 @@ from .validation import check_address, check_file_name, check_not_uri, check_tex
 
 PORTS = "A port is a whole number from 1 to 65535."
 
+_PORT = re.compile("[0-9]{1,5}")
 _SHOWN = 300  # characters of a host or of a path in a message
 
 
@@ -21,7 +23,7 @@ class Host:
     Attributes:
         host: Host name, IP address, or the directory of a Unix-domain socket. The certificate is
             verified for this name.
-        port: TCP port, or the number in the socket's file name.
+        port: TCP port, or the number in the socket's file name. The digits of a `str` are converted.
         hostaddr: IP address to connect to; `host` is then not resolved.
 
     Raises:
@@ -36,8 +38,12 @@ class Host:
         if not self.host:
             raise ConfigError("host is empty", remedy="Set host to a host name, an IP address or a socket directory.")
         check_type("host", self.host, str, "a str")
-        if isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
-            raise ConfigError(f'invalid port number: "{self.port}"', remedy=PORTS)
+        port: object = self.port
+        if isinstance(port, str) and _PORT.fullmatch(port):  # from an environment variable
+            port = int(port)
+            object.__setattr__(self, "port", port)
+        if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+            raise ConfigError(f'invalid port number: "{port}"', remedy=PORTS)
         check_address(self.hostaddr)
         check_text("host", self.host, surrogates=self.is_unix_socket)
         if self.is_unix_socket:

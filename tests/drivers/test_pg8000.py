@@ -156,7 +156,8 @@ def test_parameters_that_cannot_be_honoured_are_refused(server: PostgresServer, 
 
 def test_startup_parameters(server: PostgresServer) -> None:
     parameters = {"DateStyle": "German", "application_name": b"jobs", "client_encoding": "UTF-8"}
-    with secure.connect(target(server), startup_params=parameters, tcp_keepalive=False) as connection:
+    keywords = {"startup_params": parameters, "tcp_keepalive": False, "port": str(server.port)}
+    with secure.connect(target(server), **keywords) as connection:
         assert value(connection, "select current_setting('DateStyle')") == "German, DMY"
         assert value(connection, "select current_setting('application_name')") == "jobs"
     with pytest.raises(babar_tls.ConfigError, match="client_encoding"):
