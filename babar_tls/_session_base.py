@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .config import Config
+from .config.arguments import check_names
 from .config.host import Host
 from .errors import Busy, Closed, ConfigError, Error, ServerError
 from .net.secure_stream import SecureStream, no_key
@@ -272,8 +273,14 @@ class CopyIterator:
         self._copy = Copy(copy_out(sql, session._reader, session._params), self)
 
 
-def as_config(target: str | Config, overrides: Mapping[str, Any]) -> Config:
-    """Return the configuration for the arguments of a `connect` function."""
+def as_config(target: str | Config, overrides: Mapping[str, Any], function: str = "connect") -> Config:
+    """Return the configuration for the arguments of a `connect` function, or of another `function`.
+
+    Raises:
+        TypeError: An override is not a field of `Config`.
+        ConfigError: The configuration is invalid.
+    """
+    check_names(function, overrides)
     if isinstance(target, Config):
         return target.replace(**overrides) if overrides else target
     return Config.from_conninfo(target, **overrides)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from babar_tls import connect
 from babar_tls.config import (
     ChannelBinding,
     Config,
@@ -396,6 +397,32 @@ def test_key_of_wrong_type_is_refused_without_being_shown(field: str, value: obj
     with pytest.raises(ConfigError) as caught:
         Config(user="u", **{"tls_client_cert": "/c", field: value})
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("sslmode", "tls_mode and tls_verify, or set sslmode in the connection string"),
+        ("ssl", "tls_mode and tls_verify"),
+        ("sslrootcert", "tls_root_cert_path"),
+        ("dbname", "Use database"),
+        ("requirepeer", "Use require_peer"),
+        ("service", "Set service in the connection string"),
+        ("dsn", "first argument"),
+        ("tls_verfy", "'tls_verify'"),
+        ("geheim", "not a field"),
+    ],
+)
+def test_arguments_that_are_no_fields_are_refused_with_a_remedy(name: str, remedy: str) -> None:
+    for function, call in (
+        ("connect", lambda **fields: connect("host=192.0.2.1 user=u", **fields)),
+        ("connect", lambda **fields: connect(Config(user="u"), **fields)),
+        ("from_conninfo", lambda **fields: Config.from_conninfo("user=u", **fields)),
+        ("replace", Config(user="u").replace),
+    ):
+        with pytest.raises(TypeError, match=rf"^{function}\(\) got an unexpected keyword argument '{name}'") as caught:
+            call(**{name: "x"})
+        assert remedy in str(caught.value)
 
 
 def test_port_from_the_environment_is_a_number() -> None:

@@ -50,6 +50,7 @@ ORDER = (
     "conninfo.libpq_tls",
     "conninfo.libpq",
     "conninfo",
+    "config.arguments",
     "config",
     "tls.contract",
     "tls.banners",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..diagnostics.tracebacks import clears_locals, init_clears_locals
 from ..errors import ConfigError
+from .arguments import check_names
 from .checks import check_authentication, check_startup, check_tls, check_transport
 from .enums import (
     ChannelBinding,
@@ -177,7 +178,9 @@ class Config(ConfigFields):
 
         Raises:
             ConfigError: The string is malformed, has an unknown keyword, or has an invalid value.
+            TypeError: An override is not a field of `Config`.
         """
+        check_names("from_conninfo", overrides)
         from ..conninfo import add_sources, read  # noqa: PLC0415 - only connection strings need it
 
         fields = read(conninfo, allow_files=allow_files, environ=environ, arguments=overrides)
@@ -247,7 +250,9 @@ class Config(ConfigFields):
 
         Raises:
             ConfigError: The result is invalid, or the changes do not select one of several hosts.
+            TypeError: A change is not a field of `Config`.
         """
+        check_names("replace", changes)
         return dataclasses.replace(self, **_with_companions(changes, self.hosts))
 
     @clears_locals

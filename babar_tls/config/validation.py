@@ -138,16 +138,18 @@ def as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
         ) from None
 
 
-def as_settings(settings: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return the settings as pairs of strings, sorted by name."""
-    remedy = 'Write names and values as str: server_settings={"statement_timeout": "5s"}.'
+def as_settings(
+    settings: Mapping[str, str] | Iterable[tuple[str, str]], parameter: str = "server_settings"
+) -> tuple[tuple[str, str], ...]:
+    """Return the settings as pairs of strings, sorted by name. Messages name the `parameter`."""
+    remedy = f'Write names and values as str: {parameter}={{"statement_timeout": "5s"}}.'
     try:
         pairs = tuple(sorted(dict(settings).items()))
     except (TypeError, ValueError):
-        raise ConfigError("server_settings must be a mapping of str to str", remedy=remedy) from None
+        raise ConfigError(f"{parameter} must be a mapping of str to str", remedy=remedy) from None
     for name, value in pairs:
-        check_type(f"server_settings[{name!r}]", name, str, "a str", remedy)
-        check_type(f"server_settings[{name!r}]", value, str, "a str", remedy)
+        check_type(f"{parameter}[{name!r}]", name, str, "a str", remedy)
+        check_type(f"{parameter}[{name!r}]", value, str, "a str", remedy)
     return pairs
 
 

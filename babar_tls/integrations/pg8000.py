@@ -15,6 +15,7 @@ hold.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -24,6 +25,7 @@ try:
 except ImportError as exc:
     raise ImportError("pg8000 is not installed: pip install 'babar-tls[pg8000]'") from exc
 
+from ..config.validation import check_type, is_number
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError, Error, IntegrationError, ServerError
 from ..net.secure_socket import SecureSocket
@@ -33,8 +35,6 @@ from ._driver_config import driver_config, with_settings
 from ._driver_errors import add_driver_class
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from typing_extensions import Buffer
 
     from ..config import Config
@@ -46,9 +46,11 @@ _REPLACED = {
     "ssl_context": "babar-tls negotiates TLS: set tls_mode and tls_verify, or sslmode in the connection string.",
     "sock": "babar-tls opens the connection: set host or hostaddr.",
     "unix_sock": "Set host to the directory of the socket.",
+    "command_timeout": "Use timeout.",
     "source_address": "Binding to a local address is not supported.",
     "replication": "Replication connections are not supported.",
 }
+_LONGEST_TIMEOUT = 2_147_483  # seconds; sockets do not accept longer ones
 _NETWORK_ERROR = "network error"  # SQLAlchemy's dialect looks for this text of pg8000 to detect a broken connection
 
 
@@ -82,7 +84,9 @@ def connect(
         IntegrationError: This version of pg8000 is not supported.
         TypeError: A parameter of `pg8000.dbapi.connect` is not supported.
     """
-    config = _config(target, timeout, tcp_keepalive, startup_params, overrides)
+    config = _config(
+        "connect", target, overrides, timeout=timeout, tcp_keepalive=tcp_keepalive, startup_params=startup_params
+    )
     return _open(pg8000.dbapi.Connection, config, timeout)
 
 
@@ -97,7 +101,9 @@ def native(
     **overrides: Any,
 ) -> pg8000.native.Connection:
     """Connect with babar-tls and return a connection of `pg8000.native`. See `connect` for arguments and errors."""
-    config = _config(target, timeout, tcp_keepalive, startup_params, overrides)
+    config = _config(
+        "native", target, overrides, timeout=timeout, tcp_keepalive=tcp_keepalive, startup_params=startup_params
+    )
     return _open(pg8000.native.Connection, config, timeout)
 
 
@@ -116,34 +122,49 @@ def legacy(
     SQLAlchemy uses this class. See `connect` for arguments and errors. As in pg8000, an error with SQLSTATE 28000 is an
     `InterfaceError`.
     """
-    config = _config(target, timeout, tcp_keepalive, startup_params, overrides)
+    config = _config(
+        "legacy", target, overrides, timeout=timeout, tcp_keepalive=tcp_keepalive, startup_params=startup_params
+    )
     return _open(pg8000.legacy.Connection, config, timeout)
 
 
 def _config(
+    function: str,
     target: str | Config,
+    overrides: Mapping[str, Any],
+    *,
     timeout: float | None,
     tcp_keepalive: bool | None,
     startup_params: Mapping[str, str | bytes] | None,
-    overrides: Mapping[str, Any],
 ) -> Config:
     """Return the configuration for these arguments."""
-    config = driver_config(target, overrides, _REPLACED)
+    config = driver_config(target, overrides, _REPLACED, function)
     if timeout is not None:
-        if not timeout > 0:
+        if not is_number(timeout) or not 0 < timeout <= _LONGEST_TIMEOUT:
             raise ConfigError(
-                f"timeout must be a positive number of seconds, not {timeout!r}",
+                f"timeout must be a positive number of seconds, at most {_LONGEST_TIMEOUT}, not {timeout!r}",
                 remedy="Use timeout=None to wait without limit.",
             )
         if config.connect_timeout is None or timeout < config.connect_timeout:
             config = config.replace(connect_timeout=timeout)
     if tcp_keepalive is not None:
         config = config.replace(keepalives=tcp_keepalive)
-    settings = {
-        name: bytes(value).decode() if isinstance(value, bytes | bytearray) else value
-        for name, value in (startup_params or {}).items()
-    }
-    return with_settings(config, settings, "pg8000")
+    return with_settings(config, _as_text(startup_params or {}), "pg8000", "startup_params")
+
+
+def _as_text(startup_params: Mapping[str, str | bytes | None]) -> dict[str, str]:
+    """Return the startup parameters as `str`, without those that are None, as in pg8000."""
+    remedy = 'Write names and values as str: startup_params={"statement_timeout": "5s"}.'
+    check_type("startup_params", startup_params, Mapping, "a mapping of str to str", remedy)
+    settings = {}
+    for name, value in startup_params.items():
+        try:
+            text = bytes(value).decode() if isinstance(value, bytes | bytearray) else value
+        except UnicodeDecodeError:
+            raise ConfigError(f"startup_params[{name!r}] is not UTF-8", remedy=remedy) from None
+        if text is not None:
+            settings[name] = text
+    return settings
 
 
 def _open(connection_class: type[Any], config: Config, timeout: float | None) -> Any:

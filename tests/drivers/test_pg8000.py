@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import socket
 from typing import TYPE_CHECKING, Any
@@ -148,7 +149,9 @@ def test_certificate_of_another_authority_is_refused(server: PostgresServer, bac
     assert isinstance(caught.value, pg8000.InterfaceError)
 
 
-@pytest.mark.parametrize("name", ["ssl_context", "sock", "unix_sock", "source_address", "replication"])
+@pytest.mark.parametrize(
+    "name", ["ssl_context", "ssl", "command_timeout", "sock", "unix_sock", "source_address", "replication"]
+)
 def test_parameters_that_cannot_be_honoured_are_refused(server: PostgresServer, name: str) -> None:
     with pytest.raises(TypeError, match=f"{name}.*\\. "):
         secure.connect(target(server), **{name: "x"})
@@ -160,8 +163,28 @@ def test_startup_parameters(server: PostgresServer) -> None:
     with secure.connect(target(server), **keywords) as connection:
         assert value(connection, "select current_setting('DateStyle')") == "German, DMY"
         assert value(connection, "select current_setting('application_name')") == "jobs"
-    with pytest.raises(babar_tls.ConfigError, match="client_encoding"):
-        secure.connect(target(server), startup_params={"client_encoding": "latin1"})
+    secure.connect(target(server), startup_params={"client_encoding": None}).close()  # None means the default
+    for wrong, message in (
+        ({"client_encoding": "latin1"}, "client_encoding"),
+        ({"jit": b"\xff"}, r"startup_params\['jit'\] is not UTF-8"),
+        ({"jit": 1}, r"startup_params\['jit'\] must be a str"),
+        ({1: "on"}, r"startup_params\[1\] must be a str"),
+        (["jit"], "startup_params must be a mapping"),
+    ):
+        with pytest.raises(babar_tls.ConfigError, match=message):
+            secure.connect(target(server), startup_params=wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.inf, math.nan, 1e300, 3e6, "5", True])
+def test_timeout_that_a_socket_refuses_is_refused_before_the_connect(timeout: Any) -> None:
+    with pytest.raises(babar_tls.ConfigError, match="timeout"):
+        secure.connect("host=192.0.2.1 user=u", timeout=timeout)
+
+
+@pytest.mark.parametrize("name", ["connect", "native", "legacy"])
+def test_unknown_arguments_are_refused_with_the_name_of_the_function(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'sslmode'\. Use tls_mode"):
+        getattr(secure, name)("host=192.0.2.1 user=u", sslmode="require")
 
 
 def test_connection_keeps_no_password(server: PostgresServer) -> None:
