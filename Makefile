@@ -29,13 +29,13 @@ else
 endif
 
 # What `make test` does not run. Environments with one extra run one test at a time, so two environments run in parallel.
-# WITHOUT_POSTGRES=1 leaves out the other versions of PostgreSQL.
+# WITHOUT_LONG=1 leaves out the other versions of PostgreSQL and the long form of check_backend.
 test-all: $(VENV)/tox.stamp
 	@$(TOX) run-parallel --parallel 2 --parallel-no-spinner \
-	    -e extra-native,extra-openssl,extra-rustls,extra-cli,extra-demo,extra-bench,extra-truststore
-	@BABAR_TLS_EXHAUSTIVE=1 $(TOX) run -e check_backend
+	    -e extra-native,extra-openssl,extra-rustls,extra-cli,extra-demo,extra-bench,extra-truststore,extra-asyncpg,extra-pg8000,extra-sqlalchemy
+	@$(if $(WITHOUT_LONG),,BABAR_TLS_EXHAUSTIVE=1 $(TOX) run -e check_backend)
 	@$(TOX) run -e $(call list,$(OTHERS) oldest)
-	@$(if $(WITHOUT_POSTGRES),,$(MAKE) --no-print-directory postgres)
+	@$(if $(WITHOUT_LONG),,$(MAKE) --no-print-directory postgres)
 	@$(MAKE) --no-print-directory warnings sanitize fuzz-native FUZZ_RUNS=100000
 
 # The tests that connect to PostgreSQL, with other versions than the wheel's 17. Each version runs where it is installed:

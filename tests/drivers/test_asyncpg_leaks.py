@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -157,7 +158,7 @@ def test_cancellation_at_each_step_after_the_login(
                 await task.result().close()
             await asyncio.sleep(0.01)
             gc.collect()
-            assert [os.path.samestat(os.fstat(each), os.stat(os.devnull)) for each in guards] == [True] * 3
+            assert [os.path.samestat(os.fstat(each), Path(os.devnull).stat()) for each in guards] == [True] * 3
         finally:
             for each in guards:
                 os.close(each)
