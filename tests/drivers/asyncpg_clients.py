@@ -115,7 +115,7 @@ def reachable(start: object) -> list[object]:
 
 def run_script(script: str, *arguments: str) -> str:
     """Run Python code in a process of its own, where memory can be measured; return what it prints."""
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script, *arguments]
+    command = [sys.executable, "-W", "error", "-c", script, *arguments]
     process = subprocess.run(  # noqa: S603 - the test's own code
         command, capture_output=True, text=True, timeout=LIMIT * 2, check=False
     )

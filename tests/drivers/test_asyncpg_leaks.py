@@ -158,11 +158,13 @@ def test_cancellation_at_each_step_after_the_login(
                 await task.result().close()
             await asyncio.sleep(0.01)
             gc.collect()
-            assert [os.path.samestat(os.fstat(each), Path(os.devnull).stat()) for each in guards] == [True] * 3
+            assert all(os.path.samestat(os.fstat(each), null) for each in guards)
         finally:
             for each in guards:
                 os.close(each)
         return is_ready
+
+    null = Path(os.devnull).stat()
 
     async def main() -> None:
         await (await secured.connect(config(server, backend))).close()
