@@ -28,7 +28,8 @@ pytestmark = both_loops
 
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 CANCEL_CODE = struct.pack("!i", 80877102)
-SLEEP = "select pg_sleep(30)"
+#: The server ignores a cancel request that arrives before the query: then the next query waits for the end of this one.
+SLEEP = "select pg_sleep(5)"
 
 
 async def _by_wait_for(connection: Any) -> None:
