@@ -124,8 +124,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             except Error as error:
                 self._lose(error)
                 return
-            give_back(buffer)
-            self._deliver()
+            self._deliver(buffer)
         if self._flow.is_thin() and not self._is_gathering:
             self._is_gathering = True
             self._watch()
@@ -285,12 +284,17 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._protocol.data_received(greeting)
             self._deliver()  # data that TLS received before the transport existed
 
-    def _deliver(self) -> None:
-        """Deliver decrypted data until there is no more, or the driver pauses reading."""
+    def _deliver(self, buffer: memoryview | None = None) -> None:
+        """Deliver decrypted data until there is no more, or the driver pauses reading.
+
+        Args:
+            buffer: A buffer to decrypt into. It is given back.
+        """
         tls = self._tls
         if tls is None or self._is_held:
             return
-        buffer = borrow()
+        if buffer is None:
+            buffer = borrow()
         try:
             while not (self._is_paused or self._is_closing):
                 count = tls.read_into(buffer)

