@@ -206,7 +206,7 @@ def test_asyncpg_connects_and_cancels_as_assumed(
     cancel_async = SecureStream.cancel_async
 
     def recorded(name: str) -> Any:
-        original = getattr(secured._ConnectionLoop, name)
+        original = getattr(secured.ConnectionLoop, name)
 
         async def record(self: Any, *arguments: Any, **keywords: Any) -> Any:
             calls.append((name, arguments[1:], keywords))
@@ -219,7 +219,7 @@ def test_asyncpg_connects_and_cancels_as_assumed(
         await cancel_async(stream)
 
     for name in ("create_connection", "create_unix_connection"):
-        monkeypatch.setattr(secured._ConnectionLoop, name, recorded(name))
+        monkeypatch.setattr(secured.ConnectionLoop, name, recorded(name))
     monkeypatch.setattr(SecureStream, "cancel_async", cancel)
 
     async def main() -> None:
