@@ -69,6 +69,8 @@ def call(config: Config) -> object:
         raise TypeError("password is not a callable")
     try:
         return config.password()
+    except MemoryError:
+        raise
     except Exception as exc:
         raise unavailable(exc) from exc
 

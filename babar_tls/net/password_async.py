@@ -66,5 +66,7 @@ async def _wait(config: Config, meter: Meter) -> object:
 async def _awaited(awaitable: Awaitable[object]) -> object:
     try:
         return await awaitable
+    except MemoryError:
+        raise
     except Exception as exc:
         raise unavailable(exc) from exc

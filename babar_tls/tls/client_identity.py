@@ -138,6 +138,8 @@ def needed_password(source: ClientCertificate, key_name: str) -> bytes:
     if callable(password):
         try:
             password = password()
+        except MemoryError:
+            raise
         except Exception as exc:  # its text may contain a secret
             raise PasswordUnavailable(
                 f'private key file "{key_name}" is encrypted, and the callable in tls_client_key_password raised '
