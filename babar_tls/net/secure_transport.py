@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SecureTransport"]
 
+_MAX_WAITING = 1 << 18  # bytes of ciphertext; asyncio's own TLS has the same limit
+
 
 class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
     """A transport for `protocol` over a secured connection. `open` connects it to the event loop.
@@ -63,7 +65,8 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._greeting = stream.greeting
         self._is_held = True  # nothing is delivered before the greeting
         self.has_startup = False
-        self._is_paused = self._is_gathering = self._is_watching = False
+        self._is_paused = self._is_full = self._is_gathering = self._is_watching = False
+        self._waiting = 0  # the bytes that arrived since the driver paused reading
         self._is_closing = False
         self._has_terminated = False  # the driver's last message was a Terminate
         self._cause: Exception | None = None
@@ -125,6 +128,11 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 self._lose(error)
                 return
             self._deliver(buffer)
+            if self._is_paused:
+                self._waiting += nbytes
+                if self._waiting >= _MAX_WAITING:
+                    self._is_full = True
+                    self._watch()
         if self._flow.is_thin() and not self._is_gathering:
             self._is_gathering = True
             self._watch()
@@ -185,9 +193,15 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self.write(b"".join(list_of_data))
 
     def pause_reading(self) -> None:
-        """Stop delivering data."""
+        """Stop delivering data.
+
+        With TLS the loop stops reading when `_MAX_WAITING` bytes have arrived: drivers pause and resume often, and each
+        change of the loop costs system calls.
+        """
         self._is_paused = True
-        self._watch()
+        if self._tls is None:
+            self._is_full = True
+            self._watch()
 
     def resume_reading(self) -> None:
         """Deliver data again: first what has been decrypted already."""
@@ -315,7 +329,10 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def _resume(self) -> None:
         """Deliver what has been decrypted, then read again."""
         self._deliver()
-        self._watch()
+        if not self._is_paused:
+            self._is_full = False
+            self._waiting = 0
+            self._watch()
 
     def _end_gathering(self) -> None:
         self._is_gathering = False
@@ -323,7 +340,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _watch(self) -> None:
         """Make the loop read, or stop it from reading."""
-        wanted = not (self._is_paused or self._is_gathering)
+        wanted = not (self._is_full or self._is_gathering)
         if wanted is not self._is_watching and self._raw is not None and not self._is_closing:
             self._is_watching = wanted
             if wanted:
