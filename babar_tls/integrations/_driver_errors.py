@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..errors import Error
+    from ..errors import Error, ServerError
 
 #: The combined classes. The driver has a limited number of classes, so this dictionary is bounded.
 _known: dict[tuple[type[Error], type[Exception]], type[Error]] = {}
+
+
+def server_fields(error: ServerError) -> dict[str, str]:
+    """Return the fields of the server's message, by their codes, as drivers represent them."""
+    fields = {"S": error.severity, "V": error.severity, "C": error.code, "M": error.message}
+    return fields | {code: text for code, text in (("D", error.detail), ("H", error.hint)) if text is not None}
 
 
 def add_driver_class(error: Error, driver_class: type[Exception], attributes: Mapping[str, Any]) -> None:

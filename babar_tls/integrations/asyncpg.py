@@ -30,7 +30,7 @@ from ..diagnostics.tracebacks import clears_locals
 from ..errors import ServerError, TargetSessionError
 from ._asyncpg_loop import ConnectionLoop, unsupported
 from ._driver_config import driver_config, with_settings
-from ._driver_errors import add_driver_class
+from ._driver_errors import add_driver_class, server_fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -114,7 +114,7 @@ async def connect(
         try:
             session = await AsyncSession.connect(config)
         except ServerError as error:
-            driver_error = _driver_error(error)
+            driver_error = asyncpg.PostgresError.new(server_fields(error))
             add_driver_class(error, type(driver_error), vars(driver_error))
             raise
         except TargetSessionError as error:
@@ -168,7 +168,10 @@ def connector(target: str | Config | Callable[[], Any], /, **options: Any) -> Ca
             called for each connection.
         **options: Arguments of `connect`.
     """
-    source = target if callable(target) else driver_config(target, _overrides(options), _REPLACED)
+    source: Any = target
+    if not callable(target):
+        source = driver_config(target, _overrides(options), _REPLACED)
+        options = {name: value for name, value in options.items() if name in _OPTIONS}  # the others are in the Config
 
     @clears_locals
     async def connect_to_target(*_dsn: Any, **arguments: Any) -> Connection:
@@ -271,11 +274,3 @@ def _checked(connection_class: type[asyncpg.Connection]) -> type[asyncpg.Connect
             "babar_tls.integrations.asyncpg.Connection"
         )
     return connection_class
-
-
-def _driver_error(error: ServerError) -> Exception:
-    """Return the error that asyncpg would raise for the same message of the server."""
-    fields = {"S": error.severity, "V": error.severity, "C": error.code, "M": error.message}
-    fields |= {code: text for code, text in (("D", error.detail), ("H", error.hint)) if text is not None}
-    driver_error: Exception = asyncpg.PostgresError.new(fields)
-    return driver_error

@@ -32,7 +32,7 @@ from ..net.secure_socket import SecureSocket
 from ..protocol.messages import TERMINATE
 from ..session import Session
 from ._driver_config import driver_config, with_settings
-from ._driver_errors import add_driver_class
+from ._driver_errors import add_driver_class, server_fields
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -171,7 +171,7 @@ def _open(connection_class: type[Any], config: Config, timeout: float | None) ->
     try:
         session = Session.connect(config)
     except ServerError as error:
-        fields = _fields(error)
+        fields = server_fields(error)
         add_driver_class(error, _server_error_class(connection_class, error), {})
         error.args = (fields,)
         raise
@@ -210,12 +210,6 @@ def _server_error_class(connection_class: type[Any], error: ServerError) -> type
     is_interface_error = connection_class is pg8000.legacy.Connection and error.code == "28000"
     chosen: type[Exception] = pg8000.InterfaceError if is_interface_error else pg8000.ProgrammingError
     return chosen
-
-
-def _fields(error: ServerError) -> dict[str, str]:
-    """Return the fields of the server's message as pg8000 represents them."""
-    fields = {"S": error.severity, "V": error.severity, "C": error.code, "M": error.message}
-    return fields | {code: text for code, text in (("D", error.detail), ("H", error.hint)) if text is not None}
 
 
 class _Socket(SecureSocket):
