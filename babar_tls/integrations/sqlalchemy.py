@@ -84,7 +84,15 @@ def create_async_engine(target: str | URL | Config = "", /, **options: Any) -> A
     return create(url, config=config, **options)
 
 
-class Dialect(PGDialect_pg8000):
+class _WithConfig:
+    """The constructor of both dialects."""
+
+    def __init__(self, config: Config | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._config = config
+
+
+class Dialect(_WithConfig, PGDialect_pg8000):
     """SQLAlchemy's dialect for pg8000, with connections of babar-tls.
 
     Args:
@@ -93,10 +101,6 @@ class Dialect(PGDialect_pg8000):
     """
 
     supports_statement_cache = True
-
-    def __init__(self, config: Config | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self._config = config
 
     @classmethod
     def get_async_dialect_cls(cls, url: URL) -> type[AnyDialect]:
@@ -130,7 +134,7 @@ class Dialect(PGDialect_pg8000):
         return legacy(*arguments, **keywords)
 
 
-class AsyncDialect(PGDialect_asyncpg):
+class AsyncDialect(_WithConfig, PGDialect_asyncpg):
     """SQLAlchemy's dialect for asyncpg, with connections of babar-tls.
 
     Args:
@@ -139,10 +143,6 @@ class AsyncDialect(PGDialect_asyncpg):
     """
 
     supports_statement_cache = True
-
-    def __init__(self, config: Config | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self._config = config
 
     @classmethod
     def import_dbapi(cls) -> Any:
