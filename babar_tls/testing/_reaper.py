@@ -24,7 +24,8 @@ from pathlib import Path
 _TIMEOUT = 8.0  # seconds; a postmaster that got SIGQUIT waits five seconds before it kills its children
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return True if the process has not ended; a zombie has ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -44,9 +45,9 @@ def _stop(pid: int) -> None:
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGQUIT)  # PostgreSQL's immediate shutdown
         deadline = time.monotonic() + _TIMEOUT
-        while _is_alive(pid) and time.monotonic() < deadline:
+        while is_alive(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
-        if _is_alive(pid):
+        if is_alive(pid):
             os.killpg(pid, signal.SIGKILL)
 
 
