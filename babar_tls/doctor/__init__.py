@@ -1,0 +1,1 @@
+"""Diagnose a connection in stages, and name the cause if it fails."""
