@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from ._session_base import CopyIterator, SessionBase, as_config, busy, survives
 from .diagnostics.tracebacks import clears_locals
@@ -19,7 +19,7 @@ from .protocol.messages import TERMINATE
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .config import Config
+    from .config import Config, ConfigOptions
     from .net.secure_stream import SecureStream
     from .protocol.query import Row
 
@@ -27,7 +27,7 @@ __all__ = ["AsyncSession", "connect_async"]
 
 
 @clears_locals
-async def connect_async(target: str | Config = "", /, **overrides: Any) -> AsyncSession:
+async def connect_async(target: str | Config = "", /, **overrides: Unpack[ConfigOptions]) -> AsyncSession:
     """Connect to a server and return the session: the short form of `AsyncSession.connect`.
 
     Args:

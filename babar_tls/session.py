@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from ._session_base import CopyIterator, SessionBase, as_config, busy, survives
 from .diagnostics.tracebacks import clears_locals
@@ -17,7 +17,7 @@ from .protocol.messages import TERMINATE
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .config import Config
+    from .config import Config, ConfigOptions
     from .net.secure_stream import SecureStream
     from .protocol.query import Row
     from .protocol.requests import Exchange
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 @clears_locals
-def connect(target: str | Config = "", /, **overrides: Any) -> Session:
+def connect(target: str | Config = "", /, **overrides: Unpack[ConfigOptions]) -> Session:
     """Connect to a server and return the session: the short form of `Session.connect`.
 
     Args:

@@ -272,7 +272,7 @@ def test_config_is_immutable() -> None:
     settings = {"b": "1", "a": "2"}
     config = Config(user="u", server_settings=settings)
     settings["c"] = "3"
-    assert config.settings == (("a", "2"), ("b", "1"))
+    assert config.server_settings == (("a", "2"), ("b", "1"))
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.host = "evil"
 
@@ -410,6 +410,9 @@ def test_key_of_wrong_type_is_refused_without_being_shown(field: str, value: obj
         ("service", "Set service in the connection string"),
         ("dsn", "first argument"),
         ("tls_verfy", "'tls_verify'"),
+        ("db", "Use database"),
+        ("username", "Use user"),
+        ("timeout", "connect_timeout"),
         ("geheim", "not a field"),
     ],
 )
@@ -427,10 +430,10 @@ def test_arguments_that_are_no_fields_are_refused_with_a_remedy(name: str, remed
 
 def test_port_from_the_environment_is_a_number() -> None:
     for config in (
-        Config(user="u", port="6000"),  # type: ignore[arg-type]  # as an untyped caller does
+        Config(user="u", port="6000"),
         Config(user="u").replace(port="6000"),
         Config.from_conninfo("user=u host=localhost sslmode=verify-full", port="6000").replace(tls_default_roots=True),
-        Config(user="u", hosts=[Host(port="6000")]),  # type: ignore[arg-type]  # as above
+        Config(user="u", hosts=[Host(port="6000")]),
     ):
         assert (config.port, config.targets[0].port) == (6000, 6000)
         assert config.targets == Config(user="u", port=6000).targets

@@ -51,6 +51,7 @@ ORDER = (
     "conninfo.libpq",
     "conninfo",
     "config.arguments",
+    "config.options",
     "config",
     "tls.contract",
     "tls.banners",

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 class _OurClient(Client):
     def __init__(self, spec: Spec, config: Config) -> None:
-        negotiation = "direct" if spec.direct else "postgres"
-        key_cache = spec.key_cache is not False
-        config = config.replace(tls_backend=spec.backend, tls_negotiation=negotiation, scram_key_cache=key_cache)
+        config = config.replace(
+            tls_backend=spec.backend or "stdlib",
+            tls_negotiation="direct" if spec.direct else "postgres",
+            scram_key_cache=spec.key_cache is not False,
+        )
         super().__init__(spec, config)
 
 

@@ -39,7 +39,7 @@ def strict_config(*, binds: bool = True, **fields: Any) -> Config:
     """
     return Config(
         tls_default_roots=fields.get("tls_root_cert_path") is None,
-        channel_binding="require" if binds else "disable",  # type: ignore[arg-type]  # `Config` accepts the values
+        channel_binding="require" if binds else "disable",
         require_auth=None if binds else "scram-sha-256",
         connect_timeout=60.0,
         **fields,

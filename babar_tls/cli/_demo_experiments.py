@@ -21,7 +21,7 @@ from ..testing import CertificateAuthority, PostgresError, PostgresServer, TlsIn
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from ..config import Config
+    from ..config import Config, ConfigOptions
     from ..security import SecurityReport
     from ._interrupts import Interrupts
 
@@ -186,7 +186,7 @@ class Demonstration:
         with TemporaryDirectory(prefix="babar-tls-demo-") as folder, self._interceptor() as interceptor:
             other_root = Path(folder, "other.pem")
             CertificateAuthority().write(other_root)
-            attempts: list[tuple[str, type[Error], dict[str, object]]] = [
+            attempts: list[tuple[str, type[Error], ConfigOptions]] = [
                 ("wrong-ca", CertificateError, {"tls_root_cert_path": str(other_root)}),
                 ("wrong-name", CertificateError, {"tls_server_name": _WRONG_NAME}),
                 ("man-in-the-middle", ChannelBindingRefused, {"port": interceptor.port}),

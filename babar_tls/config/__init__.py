@@ -8,11 +8,12 @@ while a program runs.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from ..diagnostics.tracebacks import clears_locals, init_clears_locals
+from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
 from .arguments import check_names
 from .checks import check_authentication, check_startup, check_tls, check_transport
@@ -29,6 +30,7 @@ from .enums import (
 )
 from .fields import DEFAULTS, ConfigFields
 from .host import Host
+from .options import ConfigOptions
 from .pins import parse_pins
 from .validation import as_enum, as_names, as_path, as_settings, as_source, login_name
 
@@ -39,6 +41,7 @@ __all__ = [
     "ChannelBinding",
     "ClientCertMode",
     "Config",
+    "ConfigOptions",
     "Host",
     "LoadBalanceHosts",
     "ProtocolVersion",
@@ -50,7 +53,6 @@ __all__ = [
 ]
 
 
-@init_clears_locals
 class Config(ConfigFields):
     """The server to connect to, the security of the channel, and the authentication.
 
@@ -131,11 +133,27 @@ class Config(ConfigFields):
 
     Raises:
         ConfigError: A value is out of range, or two values contradict each other.
+        TypeError: An argument is not a field. The text names the field to use.
     """
+
+    @clears_locals
+    def __init__(self, **fields: Unpack[ConfigOptions]) -> None:
+        try:
+            super().__init__(**fields)  # type: ignore[arg-type]  # __post_init__ converts the values
+        except TypeError:
+            if fields.keys() <= DEFAULTS.keys():
+                raise
+        else:
+            return
+        check_names("Config", fields)
+
+    functools.update_wrapper(__init__, ConfigFields.__init__, assigned=(), updated=())  # for inspect.signature
 
     def __post_init__(self) -> None:
         for name, enum in _ENUMS.items():
-            self._set(name, as_enum(name, enum, getattr(self, name)))
+            value = getattr(self, name)
+            if value.__class__ is not enum:
+                self._set(name, as_enum(name, enum, value))
         self._set("server_settings", as_settings(self.server_settings))
         for name in _PATHS:
             if getattr(self, name) is not None:
@@ -165,7 +183,7 @@ class Config(ConfigFields):
         *,
         allow_files: bool = True,
         environ: Mapping[str, str] | None = None,
-        **overrides: Any,
+        **overrides: Unpack[ConfigOptions],
     ) -> Config:
         """Build a `Config` from a libpq URI or keyword string, which is interpreted as in libpq.
 
@@ -241,7 +259,7 @@ class Config(ConfigFields):
         return format_libpq(self, version)
 
     @clears_locals
-    def replace(self, **changes: Any) -> Config:
+    def replace(self, **changes: Unpack[ConfigOptions]) -> Config:
         """Return a copy with changed fields.
 
         Fields that belong to a changed field are reset unless they are given too: `tls_fallback` with `tls_mode`, the

@@ -10,11 +10,21 @@ from .fields import DEFAULTS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_STRING = "Pass the connection string as the first argument."
+_TLS = "Use tls_mode and tls_verify, or set sslmode in the connection string."
 #: Arguments of other libraries, with the remedy.
 _REMEDIES = {
-    **dict.fromkeys(("conninfo", "dsn", "target", "uri", "url"), _STRING),
-    "ssl": "Use tls_mode and tls_verify, or set sslmode in the connection string.",
+    **dict.fromkeys(("conninfo", "dsn", "target", "uri", "url"), "Pass the connection string as the first argument."),
+    **dict.fromkeys(("ssl", "ssl_context", "sslcontext", "use_ssl"), _TLS),
+    **dict.fromkeys(("ca", "cafile", "ca_file", "ssl_ca"), "Use tls_root_cert_path."),
+    **dict.fromkeys(("db", "db_name"), "Use database."),
+    **dict.fromkeys(("username", "role"), "Use user."),
+    **dict.fromkeys(("passwd", "pass", "pwd"), "Use password."),
+    "timeout": "Use connect_timeout.",
+}
+#: The same remedies, for functions that have no connection string.
+_FOR_CONFIG = {
+    "Pass the connection string as the first argument": "Use Config.from_conninfo",
+    "in the connection string": "in the connection string for Config.from_conninfo",
 }
 
 
@@ -30,7 +40,11 @@ def check_names(function: str, names: Iterable[str]) -> None:
     """
     unknown = next((name for name in names if name not in DEFAULTS), None)
     if unknown is not None:
-        raise TypeError(f"{function}() got an unexpected keyword argument {unknown!r}. {_remedy(unknown)}")
+        remedy = _remedy(unknown)
+        if function == "Config":
+            for text, instead in _FOR_CONFIG.items():
+                remedy = remedy.replace(text, instead)
+        raise TypeError(f"{function}() got an unexpected keyword argument {unknown!r}. {remedy}")
 
 
 def _remedy(name: str) -> str:

@@ -57,7 +57,7 @@ def check_startup(config: ConfigFields) -> None:
         if value is not None:
             check_text(name, value)
             check_not_uri(name, value)
-    for name, value in config.settings:
+    for name, value in config.server_settings:
         check_text(name, value)
         check_text("the name of a server setting", name)
         folded = name.lower()  # as PostgreSQL folds the names of settings

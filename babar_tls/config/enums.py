@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Literal, TypeAlias
 
 from ..errors import ConfigError
 
 #: The methods of `require_auth`, in libpq's spelling. ``none``: the server requests no authentication.
 AUTH_METHODS = ("password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none")
+
+ChannelBindingType: TypeAlias = Literal["tls-server-end-point", "tls-exporter", "tls-unique"]
 
 #: The registered channel binding types (RFC 5929, RFC 9266). PostgreSQL accepts the first.
 CHANNEL_BINDING_TYPES = ("tls-server-end-point", "tls-exporter", "tls-unique")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ..tls.parameters import ClientCertificate, TlsParameters
 from .enums import (
     ChannelBinding,
+    ChannelBindingType,
     ClientCertMode,
     LoadBalanceHosts,
     ProtocolVersion,
@@ -22,7 +23,7 @@ from .enums import (
 from .host import Host
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from ..tls.contract import TlsBackend
 
@@ -46,7 +47,7 @@ class ConfigFields:
     passfile: str | None = None
     application_name: str | None = None
     options: str | None = None
-    server_settings: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    server_settings: tuple[tuple[str, str], ...] = ()
     min_protocol_version: ProtocolVersion = ProtocolVersion.V3_0
     max_protocol_version: ProtocolVersion = ProtocolVersion.V3_0
     connect_timeout: float | None = 10.0
@@ -82,7 +83,7 @@ class ConfigFields:
     tls_key_log_path: str | None = None
     tls_fallback: bool = False
     channel_binding: ChannelBinding = ChannelBinding.PREFER
-    channel_binding_type: str | None = None
+    channel_binding_type: ChannelBindingType | None = None
     scram_key_cache: bool = True
     scram_client_key: bytes | None = field(default=None, repr=False)
     scram_server_key: bytes | None = field(default=None, repr=False)
@@ -124,11 +125,6 @@ class ConfigFields:
             groups=self.tls_groups,
             ciphers=self.tls_ciphers,
         )
-
-    @property
-    def settings(self) -> tuple[tuple[str, str], ...]:
-        """`server_settings` as they are stored: pairs, sorted by name."""
-        return cast("tuple[tuple[str, str], ...]", self.server_settings)
 
     @property
     def allowed_auth(self) -> frozenset[str] | None:

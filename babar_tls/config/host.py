@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..diagnostics.escaping import visible
 from ..errors import ConfigError
@@ -33,6 +34,10 @@ class Host:
     host: str = "localhost"
     port: int = 5432
     hostaddr: str | None = None
+
+    if TYPE_CHECKING:  # the constructor of the dataclass, with the types that it accepts
+
+        def __init__(self, host: str = "localhost", port: int | str = 5432, hostaddr: str | None = None) -> None: ...
 
     def __post_init__(self) -> None:
         if not self.host:

@@ -192,7 +192,7 @@ def _format_timeout(timeout: float | None) -> str:
 
 def _format_options(config: ConfigFields, problems: Problems) -> str:
     """Return `options` followed by the server settings, which is the order in which PostgreSQL applies them."""
-    options, settings = config.options or "", config.settings
+    options, settings = config.options or "", config.server_settings
     if not all(_SETTING_NAME.fullmatch(name) for name, _ in settings):
         problems.refuse(
             "server_settings",

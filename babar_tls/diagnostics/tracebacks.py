@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
-_C = TypeVar("_C", bound=type)
 _CO_COROUTINE = 0x80  # `inspect.CO_COROUTINE`; inspect is slow to import
 
 #: Packages whose frames are cleared, in addition to the standard library.
@@ -51,12 +50,6 @@ def clears_locals(function: _F) -> _F:
             raise
 
     return cast("_F", synchronous)
-
-
-def init_clears_locals(cls: _C) -> _C:
-    """Decorate a class, so that errors of its constructor contain no local variables."""
-    cls.__init__ = clears_locals(cls.__init__)  # type: ignore[misc]  # access on the class, not on an instance
-    return cls
 
 
 def _clear(error: BaseException, outer: BaseException | None) -> None:

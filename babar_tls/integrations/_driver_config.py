@@ -69,4 +69,4 @@ def with_settings(
             f"a connection with {driver} starts with the client_encoding UTF8, not {encoding}",
             remedy="Remove client_encoding from the startup parameters.",
         )
-    return config.replace(**fields, server_settings={**dict(config.settings), **others})
+    return config.replace(**fields, server_settings={**dict(config.server_settings), **others})

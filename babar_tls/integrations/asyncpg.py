@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 try:
     import asyncpg
@@ -26,6 +26,7 @@ except ImportError as exc:
     raise ImportError("asyncpg is not installed: pip install 'babar-tls[asyncpg]'") from exc
 
 from ..aio import AsyncSession
+from ..config.options import DriverOptions
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ServerError, TargetSessionError
 from ._asyncpg_loop import ConnectionLoop, unsupported
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from ..security import SecurityReport
 
 __all__ = ["Connection", "connect", "connector", "create_pool"]
+
+#: A `Config` or a connection string; or a callable that returns either, or an awaitable of either.
+Target: TypeAlias = "str | Config | Callable[[], str | Config | Awaitable[str | Config]]"
 
 #: Parameters of `asyncpg.connect` that cannot be honoured, with the parameter to use.
 _REPLACED = {
@@ -64,6 +68,31 @@ class Connection(asyncpg.Connection):
     security: SecurityReport
 
 
+class ConnectOptions(DriverOptions, total=False):
+    """Arguments of `connect` that `connector` and `create_pool` have too."""
+
+    timeout: float | None
+    server_settings: Mapping[str, str] | None
+    command_timeout: float | None
+    statement_cache_size: int
+    max_cached_statement_lifetime: int
+    max_cacheable_statement_size: int
+    loop: asyncio.AbstractEventLoop | None
+
+
+class ConnectorOptions(ConnectOptions, total=False):
+    """The `options` of `connector`."""
+
+    connection_class: type[asyncpg.Connection]
+    record_class: type[asyncpg.Record]
+
+
+class PoolOptions(ConnectOptions, total=False):
+    """The `options` of `create_pool`."""
+
+    init_size: int
+
+
 @clears_locals
 async def connect(
     target: str | Config = "",
@@ -78,7 +107,7 @@ async def connect(
     max_cached_statement_lifetime: int = 300,
     max_cacheable_statement_size: int = 15360,
     loop: asyncio.AbstractEventLoop | None = None,
-    **overrides: Any,
+    **overrides: Unpack[DriverOptions],
 ) -> Connection:
     """Connect with babar-tls and return an asyncpg connection.
 
@@ -156,7 +185,7 @@ async def connect(
 
 
 @clears_locals
-def connector(target: str | Config | Callable[[], Any], /, **options: Any) -> Callable[..., Awaitable[Connection]]:
+def connector(target: Target, /, **options: Unpack[ConnectorOptions]) -> Callable[..., Awaitable[Connection]]:
     """Return a callable with the signature of `asyncpg.connect`, for libraries that accept one.
 
     Examples are ``asyncpg.create_pool(connect=…)`` and SQLAlchemy's ``async_creator``. The callable ignores ``dsn``,
@@ -169,9 +198,10 @@ def connector(target: str | Config | Callable[[], Any], /, **options: Any) -> Ca
         **options: Arguments of `connect`.
     """
     source: Any = target
+    defaults: dict[str, Any] = dict(options)
     if not callable(target):
         source = driver_config(target, _overrides(options), _REPLACED)
-        options = {name: value for name, value in options.items() if name in _OPTIONS}  # the others are in the Config
+        defaults = {name: value for name, value in options.items() if name in _OPTIONS}  # the others are in the Config
 
     @clears_locals
     async def connect_to_target(*_dsn: Any, **arguments: Any) -> Connection:
@@ -181,14 +211,14 @@ def connector(target: str | Config | Callable[[], Any], /, **options: Any) -> Ca
             if inspect.isawaitable(resolved):
                 resolved = await resolved
         given = {name: value for name, value in arguments.items() if name not in _DETERMINED and value is not None}
-        return await connect(resolved, **{**options, **given})
+        return await connect(resolved, **{**defaults, **given})
 
     return connect_to_target
 
 
 @clears_locals
 def create_pool(
-    target: str | Config | Callable[[], Any] = "",
+    target: Target = "",
     /,
     *,
     min_size: int = 10,
@@ -200,7 +230,7 @@ def create_pool(
     reset: Callable[[Any], Awaitable[None]] | None = None,
     connection_class: type[asyncpg.Connection] = Connection,
     record_class: type[asyncpg.Record] = asyncpg.Record,
-    **options: Any,
+    **options: Unpack[PoolOptions],
 ) -> asyncpg.Pool:
     """Return an `asyncpg.Pool` whose connections `connect` opens.
 
@@ -221,8 +251,9 @@ def create_pool(
         ConfigError: `target` is invalid.
         TypeError: As for `connect`.
     """
-    for_pool = {name: options.pop(name) for name in ("init_size", "loop") if name in options}
-    connect_to_target = connector(target, **options)
+    for_pool = {name: value for name, value in options.items() if name in _POOL_OPTIONS}
+    for_connect: Any = {name: value for name, value in options.items() if name not in _POOL_OPTIONS}
+    connect_to_target = connector(target, **for_connect)
 
     @clears_locals
     async def connect_for_pool(dsn: str | None = None, **arguments: Any) -> Connection:
@@ -250,6 +281,8 @@ def create_pool(
 
 #: Arguments that a pool or a library passes on, and that the target determines.
 _DETERMINED = {"dsn", "host", "port", "user", "password", "passfile", "ssl", "direct_tls"}
+#: Arguments that only `asyncpg.create_pool` gets.
+_POOL_OPTIONS = {"init_size", "loop"}
 #: Arguments of `connect` that are not fields of `Config`.
 _OPTIONS = {name for name, each in inspect.signature(connect).parameters.items() if each.kind is each.KEYWORD_ONLY}
 

@@ -16,7 +16,7 @@ hold.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 try:
     import pg8000.dbapi
@@ -37,7 +37,7 @@ from ._driver_errors import add_driver_class, server_fields
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from ..config import Config
+    from ..config import Config, ConfigOptions
 
 __all__ = ["connect", "legacy", "native"]
 
@@ -62,7 +62,7 @@ def connect(
     timeout: float | None = None,
     tcp_keepalive: bool | None = None,
     startup_params: Mapping[str, str | bytes] | None = None,
-    **overrides: Any,
+    **overrides: Unpack[ConfigOptions],
 ) -> pg8000.dbapi.Connection:
     """Connect with babar-tls and return a connection of `pg8000.dbapi`.
 
@@ -98,7 +98,7 @@ def native(
     timeout: float | None = None,
     tcp_keepalive: bool | None = None,
     startup_params: Mapping[str, str | bytes] | None = None,
-    **overrides: Any,
+    **overrides: Unpack[ConfigOptions],
 ) -> pg8000.native.Connection:
     """Connect with babar-tls and return a connection of `pg8000.native`. See `connect` for arguments and errors."""
     config = _config(
@@ -115,7 +115,7 @@ def legacy(
     timeout: float | None = None,
     tcp_keepalive: bool | None = None,
     startup_params: Mapping[str, str | bytes] | None = None,
-    **overrides: Any,
+    **overrides: Unpack[ConfigOptions],
 ) -> pg8000.legacy.Connection:
     """Connect with babar-tls and return a connection of `pg8000.legacy`, as `pg8000.connect` does.
 

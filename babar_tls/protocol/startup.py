@@ -131,7 +131,7 @@ def startup_parameters(config: Config, startup: Iterable[tuple[str, str]] = ()) 
         value = getattr(config, name)
         if value is not None:
             parameters[name] = value
-    parameters.update(config.settings)
+    parameters.update(config.server_settings)
     if not startup:
         return list(parameters.items())
     # A later setting replaces an earlier one of the same name in another case: the server would use the later one.

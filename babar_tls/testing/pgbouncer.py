@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from babar_tls.testing._processes import program_version
 from babar_tls.testing._server_process import HOST, PostgresStartError, ServerProcess
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from babar_tls.config import Config
+    from babar_tls.config import Config, ConfigOptions
     from babar_tls.testing._processes import Account
     from babar_tls.testing.certificates import ServerCertificate
     from babar_tls.testing.postgres import PostgresServer
@@ -78,9 +78,11 @@ class PgBouncer(ServerProcess):
         self._settings = dict(settings or {})
         self._program = program
 
-    def config(self, **overrides: Any) -> Config:
+    def config(self, **overrides: Unpack[ConfigOptions]) -> Config:
         """Return `PostgresServer.config` for a connection through PgBouncer."""
-        return self.server.config(**{"port": self.port, "tls_root_cert_path": str(self.root_cert_path), **overrides})
+        arguments: ConfigOptions = {"port": self.port, "tls_root_cert_path": self.root_cert_path}
+        arguments.update(overrides)
+        return self.server.config(**arguments)
 
     def conninfo(self, **overrides: str | int | None) -> str:
         """Return `PostgresServer.conninfo` for a connection through PgBouncer."""

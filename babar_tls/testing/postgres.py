@@ -13,9 +13,9 @@ import signal
 import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from babar_tls.config import Config
+from babar_tls.config import Config, ConfigOptions
 from babar_tls.conninfo.syntax import quote
 from babar_tls.errors import Error
 from babar_tls.session import Session
@@ -136,15 +136,15 @@ class PostgresServer(ServerProcess):
 
     # --- Connecting ---------------------------------------------------------------------------------------------------
 
-    def config(self, **overrides: Any) -> Config:
+    def config(self, **overrides: Unpack[ConfigOptions]) -> Config:
         """Return a `babar_tls.Config` for the superuser over TCP, which verifies the server if it has TLS.
 
         Args:
             overrides: `Config` arguments to change or add.
         """
-        arguments = {**self._login(), "database": "postgres"}
+        arguments: dict[str, Any] = {**self._login(), "database": "postgres"}
         if self.tls:
-            arguments.update(tls_root_cert_path=str(self.root_cert_path), tls_default_roots=False)
+            arguments.update(tls_root_cert_path=self.root_cert_path, tls_default_roots=False)
         return Config(**{**arguments, **overrides})
 
     def conninfo(self, **overrides: str | int | None) -> str:
