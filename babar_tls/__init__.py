@@ -30,6 +30,62 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+#: `TimeoutError` can be imported too, but ``import *`` must not replace the built-in class.
+__all__ = [
+    "AsyncSession",
+    "AuthError",
+    "AuthRefused",
+    "BackendUnavailable",
+    "Busy",
+    "Capabilities",
+    "CertificateError",
+    "ChannelBinding",
+    "ChannelBindingError",
+    "ChannelBindingRefused",
+    "ChannelBindingUnsupported",
+    "ClientCertMode",
+    "ClientCertificateError",
+    "Closed",
+    "Config",
+    "ConfigError",
+    "ConfigOptions",
+    "Error",
+    "Host",
+    "IntegrationError",
+    "InvalidPassword",
+    "IoError",
+    "LoadBalanceHosts",
+    "PasswordUnavailable",
+    "ProtocolError",
+    "ProtocolVersion",
+    "SecureSocket",
+    "SecureStream",
+    "SecureTransport",
+    "SecurityReport",
+    "ServerError",
+    "ServerSignatureError",
+    "Session",
+    "StreamFacts",
+    "TargetSessionAttrs",
+    "TargetSessionError",
+    "TlsBackend",
+    "TlsError",
+    "TlsMode",
+    "TlsNegotiation",
+    "TlsParameters",
+    "TlsRefused",
+    "TlsStream",
+    "TlsVerify",
+    "TlsVersion",
+    "Unreachable",
+    "UnsupportedAuth",
+    "__version__",
+    "available_backends",
+    "backend_names",
+    "connect",
+    "connect_async",
+]
+
 #: The modules whose `__all__` this package exports. Those that import the least come first.
 _MODULES = (
     "errors",
@@ -46,20 +102,20 @@ _MODULES = (
 )
 
 
-def __getattr__(name: str) -> Any:
-    """Import the module of a public name (PEP 562)."""
-    if name == "__all__":
-        return ["__version__", *sorted(public for module in _MODULES for public in _load(module).__all__)]
-    if not name.startswith("_"):
-        for module in map(_load, _MODULES):
-            if name in module.__all__:
-                globals()[name] = value = getattr(module, name)
-                return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # with this function, type checkers would accept every name
+
+    def __getattr__(name: str) -> Any:
+        """Import the module of a public name (PEP 562)."""
+        if not name.startswith("_"):
+            for module in map(_load, _MODULES):
+                if name in module.__all__:
+                    globals()[name] = value = getattr(module, name)
+                    return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__getattr__("__all__")})
+    return sorted({*globals(), *__all__})
 
 
 def _load(module: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import os
 import re
@@ -67,7 +68,10 @@ def test_marker_for_type_checkers() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    """`__all__` holds what it promises, and nothing else is made up."""
+    """`__all__` has the public names of the modules; other names do not exist."""
+    modules = [importlib.import_module(f"babar_tls.{name}") for name in babar_tls._MODULES]
+    public = {name for module in modules for name in module.__all__}
+    assert set(babar_tls.__all__) == {"__version__", *public} - {"TimeoutError"}
     for name in babar_tls.__all__:
         assert getattr(babar_tls, name) is not None
         assert name in dir(babar_tls)
@@ -78,7 +82,13 @@ def test_every_public_name_is_there() -> None:
 def test_every_error_is_public() -> None:
     """Each class of the error tree can be imported from the package."""
     errors = importlib.import_module("babar_tls.errors")
-    assert set(errors.__all__) <= set(babar_tls.__all__)
+    for name in errors.__all__:
+        assert getattr(babar_tls, name) is getattr(errors, name)
+
+
+def test_star_import_replaces_no_builtin() -> None:
+    assert set(babar_tls.__all__).isdisjoint(dir(builtins))
+    assert issubclass(babar_tls.TimeoutError, TimeoutError)
 
 
 def test_missing_engine_says_what_to_install() -> None:

@@ -48,13 +48,15 @@ _MODULES = {
 __all__ = [name for names in _MODULES.values() for name in names]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the module of a public name when the name is first used."""
-    for module, names in _MODULES.items():
-        if name in names:
-            globals()[name] = value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # with this function, type checkers would accept every name
+
+    def __getattr__(name: str) -> Any:
+        """Import the module of a public name when the name is first used."""
+        for module, names in _MODULES.items():
+            if name in names:
+                globals()[name] = value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

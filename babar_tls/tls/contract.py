@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .material import TlsMaterial
     from .parameters import TlsParameters, TrustedRoots
 
-__all__ = ["TlsBackend", "TlsStream"]
+__all__ = ["Capabilities", "StreamFacts", "TlsBackend", "TlsStream"]
 
 
 #: Compare the host name with a server's certificate (DER), and return the error if it does not match.
