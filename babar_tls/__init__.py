@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-#: `TimeoutError` can be imported too, but ``import *`` must not replace the built-in class.
 __all__ = [
     "AsyncSession",
     "AuthError",
@@ -85,6 +84,8 @@ __all__ = [
     "connect",
     "connect_async",
 ]
+if TYPE_CHECKING:  # it can be imported by its name, but ``import *`` must not replace the built-in class
+    __all__ += ["TimeoutError"]
 
 #: The modules whose `__all__` this package exports. Those that import the least come first.
 _MODULES = (

@@ -38,6 +38,19 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ..config import Config, ConfigOptions
+    from ..security import SecurityReport
+
+    # The classes of pg8000 with the attribute that is set on their instances.
+
+    class _Connection(pg8000.dbapi.Connection):
+        security: SecurityReport
+
+    class _NativeConnection(pg8000.native.Connection):
+        security: SecurityReport
+
+    class _LegacyConnection(pg8000.legacy.Connection):
+        security: SecurityReport
+
 
 __all__ = ["connect", "legacy", "native"]
 
@@ -63,7 +76,7 @@ def connect(
     tcp_keepalive: bool | None = None,
     startup_params: Mapping[str, str | bytes] | None = None,
     **overrides: Unpack[ConfigOptions],
-) -> pg8000.dbapi.Connection:
+) -> _Connection:
     """Connect with babar-tls and return a connection of `pg8000.dbapi`.
 
     Args:
@@ -87,7 +100,8 @@ def connect(
     config = _config(
         "connect", target, overrides, timeout=timeout, tcp_keepalive=tcp_keepalive, startup_params=startup_params
     )
-    return _open(pg8000.dbapi.Connection, config, timeout)
+    connection: _Connection = _open(pg8000.dbapi.Connection, config, timeout)
+    return connection
 
 
 @clears_locals
@@ -99,12 +113,13 @@ def native(
     tcp_keepalive: bool | None = None,
     startup_params: Mapping[str, str | bytes] | None = None,
     **overrides: Unpack[ConfigOptions],
-) -> pg8000.native.Connection:
+) -> _NativeConnection:
     """Connect with babar-tls and return a connection of `pg8000.native`. See `connect` for arguments and errors."""
     config = _config(
         "native", target, overrides, timeout=timeout, tcp_keepalive=tcp_keepalive, startup_params=startup_params
     )
-    return _open(pg8000.native.Connection, config, timeout)
+    connection: _NativeConnection = _open(pg8000.native.Connection, config, timeout)
+    return connection
 
 
 @clears_locals
@@ -116,7 +131,7 @@ def legacy(
     tcp_keepalive: bool | None = None,
     startup_params: Mapping[str, str | bytes] | None = None,
     **overrides: Unpack[ConfigOptions],
-) -> pg8000.legacy.Connection:
+) -> _LegacyConnection:
     """Connect with babar-tls and return a connection of `pg8000.legacy`, as `pg8000.connect` does.
 
     SQLAlchemy uses this class. See `connect` for arguments and errors. As in pg8000, an error with SQLSTATE 28000 is an
@@ -125,7 +140,8 @@ def legacy(
     config = _config(
         "legacy", target, overrides, timeout=timeout, tcp_keepalive=tcp_keepalive, startup_params=startup_params
     )
-    return _open(pg8000.legacy.Connection, config, timeout)
+    connection: _LegacyConnection = _open(pg8000.legacy.Connection, config, timeout)
+    return connection
 
 
 def _config(
