@@ -21,6 +21,7 @@ from .protocol.greeting import greeting
 from .protocol.messages import TERMINATE
 from .protocol.query import copy_out, simple_query
 from .protocol.requests import CancelRunning
+from .security import describe
 
 if TYPE_CHECKING:
     import socket
@@ -101,7 +102,9 @@ class SessionBase:
         return self._closed
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} with {self._description}{', closed' if self._closed else ''}>"
+        database = "" if self._config.database is None else f", database {self._config.database!r}"
+        state = f"{describe(self._security)}{', closed' if self._closed else ''}"
+        return f"<{type(self).__name__} with {self._description}, user {self._config.user!r}{database}, {state}>"
 
     def __del__(self) -> None:
         if self._closed:

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["SecurityReport"]
 
 
+def describe(report: SecurityReport) -> str:
+    """Return the protection of a connection in a few words, for `repr`."""
+    if not report.tls:
+        return "no TLS"
+    return f"{report.tls_version}, {'channel-bound' if report.channel_bound else 'not channel-bound'}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SecurityReport:
     """The security properties of a session. The fields describe this connection, not its configuration.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,15 @@ class ConfigFields:
     def __post_init__(self) -> None:
         """Do nothing; `Config` overrides this method to check the fields."""
 
+    def __repr__(self) -> str:
+        left_out = ("host", "hostaddr", "port") if self.hosts else ()
+        shown = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name not in left_out and (value != each.default or each.name == "host"):
+                shown.append(f"{each.name}={_shown(each.name, value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     @cached_property
     def targets(self) -> tuple[Host, ...]:
         """The servers to try: `hosts`, or the server of `host`, `hostaddr` and `port`."""
@@ -132,5 +142,15 @@ class ConfigFields:
         return parse_require_auth(self.require_auth)
 
 
+def _shown(name: str, value: object) -> str:
+    """Return the text of a field's value for `repr`."""
+    if name in SECRETS and not (isinstance(value, str) and name in ("tls_client_cert", "tls_client_key")):  # a path
+        return "***"
+    return repr(value.value if isinstance(value, Enum) else value)
+
+
 #: The default of each field.
 DEFAULTS = {each.name: each.default for each in fields(ConfigFields)}
+
+#: The fields whose values are secrets, or may be. `repr` does not show them.
+SECRETS = frozenset(each.name for each in fields(ConfigFields) if not each.repr)

@@ -62,6 +62,11 @@ class Host:
                 )
             check_host("host", self.host)
 
+    def __repr__(self) -> str:
+        port = "" if self.port == 5432 else f", {self.port}"
+        hostaddr = "" if self.hostaddr is None else f", hostaddr={self.hostaddr!r}"
+        return f"Host({self.host!r}{port}{hostaddr})"
+
     @property
     def is_unix_socket(self) -> bool:
         """True if `host` is the directory of a socket or an abstract name."""

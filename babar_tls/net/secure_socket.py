@@ -53,6 +53,9 @@ class SecureSocket:
         self._failure: Error | None = None
         self._is_ended = False  # the server has closed the connection
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._stream!r}>"
+
     @property
     def has_greeted(self) -> bool:
         """True if the driver has sent its StartupMessage and read the greeting."""

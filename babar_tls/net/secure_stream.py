@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, Error
 from ..protocol.messages import cancel_request
+from ..security import describe
 from .blocking import deliver_cancel
 from .deadline import Meter
 from .tls_transport import sealed
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SecureStream"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SecureStream:
     """A secured, authenticated connection, and what a driver needs to use it.
 
@@ -52,14 +53,18 @@ class SecureStream:
 
     socket: socket.socket
     tls: TlsConnection | None
-    greeting: bytes = field(repr=False)
+    greeting: bytes
     security: SecurityReport
     host: Host
-    params: Mapping[str, str] = field(repr=False)
+    params: Mapping[str, str]
     process_id: int
-    driver_key: bytes = field(repr=False)
-    cancel_running: CancelRunning | None = field(repr=False)
-    _process: int = field(default_factory=os.getpid, init=False, repr=False)
+    driver_key: bytes
+    cancel_running: CancelRunning | None
+    _process: int = field(default_factory=os.getpid, init=False)
+
+    def __repr__(self) -> str:
+        state = f"{describe(self.security)}{', closed' if self.socket.fileno() < 0 else ''}"
+        return f"<{type(self).__name__} with {self.host.describe()}, {state}>"
 
     def is_cancel_request(self, data: bytes) -> bool:
         """Return True if `data` is the CancelRequest that a driver makes from `greeting`."""

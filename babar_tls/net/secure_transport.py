@@ -73,6 +73,9 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._buffer: memoryview | None = None  # lent to the event loop for one read
         self._flow = Flow()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._stream!r}>"
+
     async def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start input and output, and call the protocol's `connection_made`. Close the stream if that fails.
 

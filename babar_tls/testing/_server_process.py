@@ -82,6 +82,11 @@ class ServerProcess(Startable):
         self._process: subprocess.Popen[bytes] | None = None
         self._final_log = ""
 
+    def __repr__(self) -> str:
+        if self._process is None:
+            return f"<{type(self).__name__}, not running>"
+        return f"<{type(self).__name__} {self.version} at {self.host}:{self.port}>"
+
     def start(self) -> None:
         """Start the server and return once it accepts connections.
 

@@ -133,6 +133,9 @@ class CertificateAuthority:
             builder = builder.add_extension(extension, critical)
         self._certificate = sign_certificate(builder, signer._key, signer._hash, "pkcs1v15")
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._certificate.subject.rfc4514_string()!r}>"
+
     @property
     def certificate_pem(self) -> bytes:
         """The certificate of this CA."""

@@ -59,6 +59,9 @@ class ScriptedPeer:
         self.address: Any = sock.getpeername()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of the client at {self.address[0]}:{self.address[1]}>"
+
     @property
     def tls(self) -> ssl.SSLSocket | None:
         """The TLS socket, which has the version, ALPN and the client's certificate; `None` without TLS."""
@@ -206,6 +209,11 @@ class ScriptedServer(Startable):
         self._listener: socket.socket | None = None
         self._threads: list[threading.Thread] = []
         self._peers: set[ScriptedPeer] = set()
+
+    def __repr__(self) -> str:
+        if self._listener is None:
+            return f"<{type(self).__name__}, not running>"
+        return f"<{type(self).__name__} at {self.host}:{self.port}>"
 
     def start(self) -> None:
         """Listen on a free port."""

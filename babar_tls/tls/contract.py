@@ -229,6 +229,10 @@ class TlsBackend(ABC):
     name: ClassVar[str]
     capabilities: Capabilities
 
+    def __repr__(self) -> str:
+        capabilities = getattr(self, "capabilities", None)
+        return f"<{type(self).__name__} {self.name!r}, {capabilities.version if capabilities else 'not initialized'}>"
+
     @abstractmethod
     def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> Any:
         """Return the state that connections with the same parameters share. It is cached, and used by several threads.
