@@ -199,7 +199,7 @@ class Config(ConfigFields):
             TypeError: An override is not a field of `Config`.
         """
         check_names("from_conninfo", overrides)
-        from ..conninfo import add_sources, read  # noqa: PLC0415 - only connection strings need it
+        from ..conninfo.interpret import add_sources, read  # noqa: PLC0415 - only connection strings need it
 
         fields = read(conninfo, allow_files=allow_files, environ=environ, arguments=overrides)
         values = {name: field.value for name, field in fields.items()}

@@ -45,8 +45,11 @@ class ChannelBinding(Enum):
     """The policy for binding SCRAM to the TLS channel (RFC 5802 §6)."""
 
     DISABLE = "disable"
+    """Do not use it."""
     PREFER = "prefer"
+    """Use it if the server offers it."""
     REQUIRE = "require"
+    """Require it: refuse a server that does not offer it, and every method of authentication without it."""
 
 
 class TlsNegotiation(Enum):
@@ -62,7 +65,9 @@ class TlsVersion(Enum):
     """A TLS protocol version; the values are libpq's spelling."""
 
     TLSV1_2 = "TLSv1.2"
+    """RFC 5246."""
     TLSV1_3 = "TLSv1.3"
+    """RFC 8446."""
 
 
 class ProtocolVersion(Enum):
@@ -96,6 +101,7 @@ class TargetSessionAttrs(Enum):
     """The property of the session that a server must have to be selected."""
 
     ANY = "any"
+    """Every session is accepted."""
     READ_WRITE = "read-write"
     """Transactions may write by default."""
     READ_ONLY = "read-only"

@@ -12,9 +12,9 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
 
 from __future__ import annotations
 
-from .interpret import add_sources, interpret, read
+from .interpret import interpret, read
 from .setting import Field, Setting
 from .sources import resolve
 from .syntax import parse
 
-__all__ = ["Field", "Setting", "add_sources", "interpret", "parse", "read", "resolve"]
+__all__ = ["Field", "Setting", "interpret", "parse", "read", "resolve"]

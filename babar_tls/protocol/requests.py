@@ -56,7 +56,13 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class ScramKeys:
-    """The keys of a SCRAM password (RFC 5802 §3), 32 bytes each. They are as secret as the password."""
+    """The keys of a SCRAM password (RFC 5802 §3), 32 bytes each. They are as secret as the password.
+
+    Attributes:
+        client_key: ClientKey, with which a client proves that it has the password.
+        stored_key: The hash of ClientKey, with which a server verifies the proof.
+        server_key: ServerKey, with which a server proves that it has the verifier of the password.
+    """
 
     client_key: bytes = field(repr=False)
     stored_key: bytes = field(repr=False)

@@ -59,11 +59,11 @@ class ServerProcess(Startable):
         log_path: The server's log file; `log` still works after the file is removed.
     """
 
-    NAME: ClassVar[str]
-    FOLDER_PREFIX: ClassVar[str]
-    PORT_TAKEN: ClassVar[str]  # text in the log if another process uses the port
-    STOP_SIGNALS: ClassVar[tuple[signal.Signals, ...]]  # in the order in which they are tried
-    SOCKET_NAME: ClassVar[str] = ""  # the longest path of a Unix socket, relative to the folder
+    _NAME: ClassVar[str]
+    _FOLDER_PREFIX: ClassVar[str]
+    _PORT_TAKEN: ClassVar[str]  # text in the log if another process uses the port
+    _STOP_SIGNALS: ClassVar[tuple[signal.Signals, ...]]  # in the order in which they are tried
+    _SOCKET_NAME: ClassVar[str] = ""  # the longest path of a Unix socket, relative to the folder
 
     host = HOST
     port: int
@@ -96,15 +96,15 @@ class ServerProcess(Startable):
             ImportError: The package with PostgreSQL, or cryptography, is not installed.
         """
         if os.name == "nt":
-            raise PostgresStartError(f"{self.NAME} needs a POSIX system here; on Windows, run the tests in WSL")
+            raise PostgresStartError(f"{self._NAME} needs a POSIX system here; on Windows, run the tests in WSL")
         if self._folder is not None:
-            raise PostgresStartError(f"this {self.NAME} server is already running")
+            raise PostgresStartError(f"this {self._NAME} server is already running")
         try:
             self._account = unprivileged_account()
             self._find_programs(self._account)
-            self._folder = ReapedFolder(self.FOLDER_PREFIX, self._account, socket_name=self.SOCKET_NAME)
+            self._folder = ReapedFolder(self._FOLDER_PREFIX, self._account, socket_name=self._SOCKET_NAME)
         except (LookupError, OSError, subprocess.CalledProcessError) as exc:
-            raise PostgresStartError(f"{self.NAME} cannot be run: {exc}") from exc
+            raise PostgresStartError(f"{self._NAME} cannot be run: {exc}") from exc
         atexit.register(self.stop)
         self._cwd = self._folder.path
         self._environment = clean_environment()
@@ -166,12 +166,12 @@ class ServerProcess(Startable):
             process = self._spawn(self._command, self._environment)
             is_ready = self._wait_until_ready(process, log_start, deadline)
             # If ::1 is free and 127.0.0.1 is in use, PostgreSQL starts and only logs that it could not bind.
-            if self.PORT_TAKEN not in self.log()[log_start:]:
+            if self._PORT_TAKEN not in self.log()[log_start:]:
                 if is_ready:
                     return
-                raise self._start_error(f"{self.NAME} exited with status {process.returncode} while starting")
+                raise self._start_error(f"{self._NAME} exited with status {process.returncode} while starting")
             self._stop_process()
-        raise self._start_error(f"{self.NAME} could not bind a free TCP port in {_PORT_ATTEMPTS} attempts")
+        raise self._start_error(f"{self._NAME} could not bind a free TCP port in {_PORT_ATTEMPTS} attempts")
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], log_start: int, deadline: float) -> bool:
         """Return True when the server is ready, False if it exited."""
@@ -179,7 +179,7 @@ class ServerProcess(Startable):
             if self._is_ready(process, self.log()[log_start:]):
                 return True
             if time.monotonic() > deadline:
-                raise self._start_error(f"{self.NAME} did not become ready within {self.startup_timeout:g} s")
+                raise self._start_error(f"{self._NAME} did not become ready within {self.startup_timeout:g} s")
             time.sleep(_POLL)
         return False
 
@@ -205,7 +205,7 @@ class ServerProcess(Startable):
         if process is None:
             return
         # The process group of initdb includes its children. The children of PostgreSQL have left its group.
-        for number in self.STOP_SIGNALS:
+        for number in self._STOP_SIGNALS:
             if process.poll() is None:
                 os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -55,11 +55,11 @@ class PgBouncer(ServerProcess):
     `port`, `root_cert_path` and `version` exist once PgBouncer has been started.
     """
 
-    NAME = "PgBouncer"
-    FOLDER_PREFIX = "babar-pgbouncer-"
-    PORT_TAKEN = "cannot listen"
+    _NAME = "PgBouncer"
+    _FOLDER_PREFIX = "babar-pgbouncer-"
+    _PORT_TAKEN = "cannot listen"
     # Old versions stop at once on the first signal. New versions wait for their clients, or for the second signal.
-    STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT)
+    _STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT)
 
     def __init__(
         self,

@@ -84,11 +84,11 @@ class PostgresServer(ServerProcess):
     Attributes other than `host`, `user`, `ca` and `certificate` exist once the server has been started.
     """
 
-    NAME = "PostgreSQL"
-    FOLDER_PREFIX = "babar-pg-"
-    PORT_TAKEN = "could not bind"
-    STOP_SIGNALS = (signal.SIGINT, signal.SIGQUIT)  # fast shutdown, immediate shutdown
-    SOCKET_NAME = "/s/.s.PGSQL.65535"
+    _NAME = "PostgreSQL"
+    _FOLDER_PREFIX = "babar-pg-"
+    _PORT_TAKEN = "could not bind"
+    _STOP_SIGNALS = (signal.SIGINT, signal.SIGQUIT)  # fast shutdown, immediate shutdown
+    _SOCKET_NAME = "/s/.s.PGSQL.65535"
 
     user = SUPERUSER
     password: str

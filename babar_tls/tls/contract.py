@@ -143,9 +143,12 @@ class TlsFacts(NamedTuple):
 
 
 class TlsStream(ABC):
-    """The TLS state of one connection, over memory. See the table at the top of this module."""
+    """The TLS state of one connection, over memory. See the table at the top of this module.
 
-    #: The exceptions that the library raises for failures of a connection.
+    Attributes:
+        library_errors: The exceptions that the library raises for failures of a connection.
+    """
+
     library_errors: ClassVar[tuple[type[Exception], ...]]
 
     @abstractmethod
@@ -223,9 +226,12 @@ class TlsBackend(ABC):
     """One TLS library. The constructor takes no arguments.
 
     The module of the class imports the library. If that import raises `ImportError`, the backend is not available.
+
+    Attributes:
+        name: The name of the backend, for `Config.tls_backend`.
+        capabilities: The features that the backend supports.
     """
 
-    #: The name of the backend, for `Config.tls_backend`.
     name: ClassVar[str]
     capabilities: Capabilities
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["available_backends", "backend_names"]
 
-
+#: The group of entry points in which other packages register backends.
 ENTRY_POINT_GROUP = "babar_tls.backends"
 
 
@@ -40,7 +40,14 @@ _instances: dict[str, TlsBackend] = {}
 
 
 class BackendStatus(NamedTuple):
-    """The capabilities of a backend and its offer to servers, or the error if it cannot be used."""
+    """The capabilities of a backend and its offer to servers, or the error if it cannot be used.
+
+    Attributes:
+        name: The name of the backend.
+        capabilities: The features that it supports; `None` if it cannot be used.
+        problem: The error; `None` if it can be used.
+        offer: The offer in its first flight; `None` if it cannot be used, or the offer cannot be read.
+    """
 
     name: str
     capabilities: Capabilities | None

@@ -10,8 +10,11 @@ class CheckOutcome(Enum):
     """How a check ended."""
 
     PASSED = "passed"
+    """The backend does what the contract requires."""
     FAILED = "failed"
+    """It does not."""
     NOT_APPLICABLE = "not applicable"
+    """The capabilities of the backend exclude the check."""
 
 
 @dataclass(frozen=True)
