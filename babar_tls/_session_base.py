@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .config import Config
 from .config.arguments import check_names
 from .config.host import Host
+from .diagnostics.log import warn_once
 from .errors import Busy, Closed, ConfigError, Error, ServerError
 from .net.secure_stream import SecureStream, no_key
 from .protocol.greeting import greeting
 from .protocol.messages import TERMINATE
 from .protocol.query import copy_out, simple_query
 from .protocol.requests import CancelRunning
-from .security import describe
+from .security import MIN_ITERATIONS, describe
 
 if TYPE_CHECKING:
     import socket
@@ -65,6 +66,13 @@ class SessionBase:
         self._security = ready.security
         self._copy: Copy | None = None
         self._closed = False
+        security = ready.security
+        if (
+            security.verified != "full"
+            or security.channel_binding_type is None
+            or (security.scram_iterations or MIN_ITERATIONS) < MIN_ITERATIONS
+        ):
+            self._warn_of_weaknesses()
 
     @property
     def config(self) -> Config:
@@ -100,6 +108,13 @@ class SessionBase:
     def closed(self) -> bool:
         """True if the session was closed, or has failed."""
         return self._closed
+
+    def _warn_of_weaknesses(self) -> None:
+        """Log the weaknesses of this session that the configuration did not choose, once for each server."""
+        from .explain.unexpected import unexpected_weaknesses  # noqa: PLC0415 - only weak sessions need it
+
+        for text in unexpected_weaknesses(self._config, self._security, local=self.host.is_unix_socket):
+            warn_once(f"{self._description}: {text}")
 
     def __repr__(self) -> str:
         database = "" if self._config.database is None else f", database {self._config.database!r}"

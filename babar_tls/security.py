@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SecurityReport"]
 
+#: A server that uses fewer SCRAM iterations is weak (RFC 7677 §4).
+MIN_ITERATIONS = 4096
+
 
 def describe(report: SecurityReport) -> str:
     """Return the protection of a connection in a few words, for `repr`."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from babar_tls.diagnostics.log import forget_warnings
+
 SOCKETS_BEFORE = pytest.StashKey[set[str]]()
 LEFT_BEHIND = pytest.StashKey[list[str]]()
 
@@ -94,6 +96,12 @@ def _left_behind(config: pytest.Config) -> list[str]:
     if binaries is not None:
         binaries.discard_copies()  # their reapers are child processes, too
     return _children() + sorted(set(_sockets()) - config.stash[SOCKETS_BEFORE])
+
+
+@pytest.fixture(autouse=True)
+def _all_warnings() -> None:
+    """Let each test log every warning, because the library logs the same warning only once in a process."""
+    forget_warnings()
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config.enums import TlsVerify
+from ..security import MIN_ITERATIONS
 from .weaknesses import PLAIN_TEXT, Remedy, Weakness, certificate_weakness, unbound
 
 if TYPE_CHECKING:
     from ..security import SecurityReport
 
-_MIN_ITERATIONS = 4096  # RFC 7677 §4
 _ADVICE = {Remedy.VERIFY: "Use sslmode=verify-full.", Remedy.BIND: "Use channel_binding=require."}
 
 
@@ -42,11 +42,17 @@ def connection_warnings(security: SecurityReport, *, local: bool) -> list[str]:
             found.append(Weakness(unbound("is not"), Remedy.BIND))
     elif not local:
         found.append(PLAIN_TEXT)
-    texts = [f"{item.text} {_ADVICE[item.remedy]}" for item in found if item and item.remedy]
-    return texts + _authentication_warnings(security, local=local)
+    texts = [with_advice(item) for item in found if item]
+    return texts + authentication_warnings(security, local=local)
 
 
-def _authentication_warnings(security: SecurityReport, *, local: bool) -> list[str]:
+def with_advice(weakness: Weakness) -> str:
+    """Return the text of a weakness of a connection, with its remedy."""
+    return weakness.text if weakness.remedy is None else f"{weakness.text} {_ADVICE[weakness.remedy]}"
+
+
+def authentication_warnings(security: SecurityReport, *, local: bool) -> list[str]:
+    """Return the weakness of the authentication, if any. See `connection_warnings`."""
     method, iterations = security.auth_method, security.scram_iterations
     if method == "none" and not local:
         return ["The server required no password: every client that reaches it can log in (pg_hba.conf: trust)."]
@@ -55,9 +61,9 @@ def _authentication_warnings(security: SecurityReport, *, local: bool) -> list[s
     if method == "password":
         how = "inside TLS" if security.tls else "over the local socket" if local else "in plain text"
         return [f"The password itself was sent to the server, {how}: use scram-sha-256 in pg_hba.conf."]
-    if iterations is not None and iterations < _MIN_ITERATIONS:
+    if iterations is not None and iterations < MIN_ITERATIONS:
         return [
             f"The server uses only {iterations} SCRAM iterations, which makes guesses at a stolen verifier fast: set "
-            f"scram_iterations to {_MIN_ITERATIONS} or more, then set the password again."
+            f"scram_iterations to {MIN_ITERATIONS} or more, then set the password again."
         ]
     return []

@@ -69,7 +69,7 @@ class GatedConnection(BlockingConnection):
             raise OSError(code, os.strerror(code))
 
     def _look_up(self, endpoint: Host, seconds: float | None) -> list[AddressInfo] | None:
-        with self._outside(Phase.RESOLVE):
+        with self.outside(Phase.RESOLVE):
             # After the main thread has ended, a lookup in this thread would delay the exit.
             here = threading.main_thread().is_alive()
             return look_up(endpoint, seconds, self.interruption, here=here)
@@ -78,7 +78,7 @@ class GatedConnection(BlockingConnection):
         identity = parameters.client_certificate
         if identity is None or not callable(identity.password):
             return super()._new_tls(backend, parameters, request)
-        with self._outside(Phase.TLS):  # the caller's function may block
+        with self.outside(Phase.TLS):  # the caller's function may block
             return super()._new_tls(backend, parameters, request)
 
     def _derive_keys(self, request: Derive, is_cancelled: Callable[[], bool] | None = None) -> ScramKeys | None:
@@ -86,7 +86,7 @@ class GatedConnection(BlockingConnection):
             keys = super()._derive_keys(request, lambda: self.interruption.requested)
             self._check()
             return keys
-        with self._outside(Phase.AUTH):
+        with self.outside(Phase.AUTH):
             turn = Turn(_derivations, self.interruption)
 
             def pause() -> bool:
@@ -102,10 +102,6 @@ class GatedConnection(BlockingConnection):
                 return super()._derive_keys(request, pause)
             finally:
                 turn.leave()
-
-    def _warn(self, message: str) -> None:
-        with self._outside(Phase.AUTH):  # the caller's log handler may block
-            super()._warn(message)
 
     def _send_all(self, sock: socket.socket, data: bytes, phase: Phase) -> None:
         rest = memoryview(data)
@@ -126,7 +122,7 @@ class GatedConnection(BlockingConnection):
     def _await_data(self, phase: Phase) -> socket.socket:
         sock = self._ready_socket(phase)
         if self._turn.is_over():
-            with self._outside(phase):
+            with self.outside(phase):
                 pass  # go to the end of the queue
         while not self._wait(sock, phase, self.meter.remaining(phase)):
             pass  # `remaining` raises the error
@@ -150,7 +146,7 @@ class GatedConnection(BlockingConnection):
             return True
         if moment:
             self._turn.lose_patience()
-        with self._outside(phase):
+        with self.outside(phase):
             while True:
                 self._check()
                 left = None if end is None else end - time.monotonic()
@@ -162,7 +158,7 @@ class GatedConnection(BlockingConnection):
                     return True
 
     @contextlib.contextmanager
-    def _outside(self, phase: Phase) -> Iterator[None]:
+    def outside(self, phase: Phase) -> Iterator[None]:
         """Leave the gate during the block. After an error the thread stays outside until it opens a new connection."""
         self._turn.leave()
         yield

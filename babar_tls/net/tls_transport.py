@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..backends import get_backend
 from ..config.enums import TlsMode, TlsVersion
-from ..diagnostics.log import warn
+from ..diagnostics.log import warn_once
 from ..errors import CertificateError, ConfigError, Error, IoError, TlsError
 from ..protocol.message_reader import STARTUP, TARGET_SESSION
 from ..protocol.requests import Connect, Fill, Phase, Receive, Send, StartTls
@@ -85,7 +85,8 @@ class TlsTransport(Transport):
 
     def _send(self, request: Send) -> None:
         if request.warning is not None:
-            self._warn(f"{self.description}: {request.warning}")
+            with self.outside(request.phase):  # a log handler may block
+                warn_once(f"{self.description}: {request.warning}")
         if self.tls is None:
             self._write(request.data, request.phase)
             if request.phase is Phase.NEGOTIATE:
@@ -93,9 +94,6 @@ class TlsTransport(Transport):
         else:
             self.tls.write(request.data)
             self._write(self.tls.data_to_send(), request.phase)
-
-    def _warn(self, message: str) -> None:
-        warn(message)
 
     def _receive(self, request: Receive) -> bytes:
         buffer = memoryview(bytearray(CONNECTING_READ))

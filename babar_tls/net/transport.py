@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from .sockets import (
 )
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from ..config import Config
     from ..config.host import Host
 
@@ -59,6 +62,14 @@ class Transport:
         self._socket: socket.socket | None = None
         self._timeout: float | None = None
         self._flow = Flow()
+
+    def outside(self, phase: Phase) -> AbstractContextManager[None]:
+        """Return a context manager for a block that calls functions of the caller, which may block.
+
+        Args:
+            phase: The phase of the connect, for the error if the deadline passes.
+        """
+        return contextlib.nullcontext()
 
     def close_socket(self) -> None:
         """Close the socket, if there is one."""

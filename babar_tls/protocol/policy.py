@@ -235,7 +235,12 @@ def _listed(mechanisms: list[str]) -> str:
 
 def names_cleartext(config: Config) -> bool:
     """Return True if `require_auth` names ``password``. Forbidding another method (``!md5``) does not allow it."""
-    return "password" in (config.allowed_auth or ()) and "!" not in (config.require_auth or "")
+    return is_named(config, "password")
+
+
+def is_named(config: Config, method: str) -> bool:
+    """Return True if `require_auth` names a method as one that is allowed."""
+    return method in (config.allowed_auth or ()) and "!" not in (config.require_auth or "")
 
 
 def is_trusted(config: Config, level: TlsVerify, *, pinned: bool) -> bool:

@@ -123,7 +123,8 @@ def test_login_succeeds_only_as_the_rules_allow(
     method = {"scram-sha-256-plus": "scram-sha-256", "none": "trust"}.get(how.method, how.method)
     if major_version(server) >= 16:
         assert system_user == ("" if method == "trust" else f"{method}:{how.role}")
-    assert bool(caplog.records) is (how.method == "md5" and not encrypted)
+    assert ("sending an md5 password digest" in caplog.text) is (how.method == "md5" and not encrypted)
+    assert ("Nothing is encrypted" in caplog.text) is (not encrypted and mode is not TlsMode.DISABLE)
     if encrypted:
         assert security.backend == backend
         assert security.tls_version == server_tls_version == version.value
