@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .aio import *
     from .config import *
     from .errors import *
+    from .hooks import *
     from .net.secure_socket import *
     from .net.secure_stream import *
     from .net.secure_transport import *
@@ -92,6 +93,7 @@ _MODULES = (
     "errors",
     "config",
     "security",
+    "hooks",
     "tls.parameters",
     "tls.contract",
     "tls.registry",

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Unpack
 
+from ._observation import observe
 from ._session_base import CopyIterator, SessionBase, as_config, busy, survives
 from .diagnostics.tracebacks import clears_locals
 from .errors import Error
@@ -19,7 +20,9 @@ from .protocol.messages import TERMINATE
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ._observation import Observation
     from .config import Config, ConfigOptions
+    from .net.blocking import Connector
     from .net.secure_stream import SecureStream
     from .protocol.query import Row
 
@@ -73,12 +76,22 @@ class AsyncSession(SessionBase):
             ServerError: The server refused the connection: no such database, too many connections.
             ProtocolError: The peer is not a PostgreSQL server, or an attacker changed its messages.
         """
-        meter = Meter(config.connect_timeout)
+        observation = observe(config)
+        if observation is None:
+            return await cls._open(config, Meter(config.connect_timeout), None)
+        with observation:
+            return observation.opened(await cls._open(config, observation.meter, observation))
+
+    @classmethod
+    async def _open(cls, config: Config, meter: Meter, observation: Observation | None) -> AsyncSession:
         fetched = await fetch_password_async(config, meter)
-        ready = await connect_threads.run(
-            lambda connect: establish(config, meter, connect, fetched=fetched), meter, _discard
-        )
-        return cls(config, ready)
+
+        def job(connect: Connector) -> Ready:
+            if observation is not None:
+                connect = observation.connector(connect)
+            return establish(config, meter, connect, fetched=fetched)
+
+        return cls(config, await connect_threads.run(job, meter, _discard))
 
     async def query(self, sql: str) -> list[Row]:
         """Run SQL with the simple query protocol. Values are text; NULL is `None`.

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
+from ._observation import observe
 from ._session_base import CopyIterator, SessionBase, as_config, busy, survives
 from .diagnostics.tracebacks import clears_locals
 from .net.blocking import BlockingConnection, deliver_cancel
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .config import Config, ConfigOptions
+    from .net.blocking import Connector
     from .net.secure_stream import SecureStream
     from .protocol.query import Row
     from .protocol.requests import Exchange
@@ -74,8 +76,15 @@ class Session(SessionBase):
             ServerError: The server refused the connection: no such database, too many connections.
             ProtocolError: The peer is not a PostgreSQL server, or an attacker changed its messages.
         """
-        meter = Meter(config.connect_timeout)
-        return cls(config, establish(config, meter, BlockingConnection, fetched=fetch_password(config, meter)))
+        observation = observe(config)
+        if observation is None:
+            return cls._open(config, Meter(config.connect_timeout), BlockingConnection)
+        with observation:
+            return observation.opened(cls._open(config, observation.meter, observation.connector(BlockingConnection)))
+
+    @classmethod
+    def _open(cls, config: Config, meter: Meter, connect: Connector) -> Session:
+        return cls(config, establish(config, meter, connect, fetched=fetch_password(config, meter)))
 
     def query(self, sql: str) -> list[Row]:
         """Run SQL with the simple query protocol. Values are text; NULL is `None`.

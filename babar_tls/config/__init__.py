@@ -217,6 +217,21 @@ class Config(ConfigFields):
             copy._set(name, None)
         return copy
 
+    def without_secrets(self) -> Config:
+        """Return a copy for logs and reports, which cannot be used to connect.
+
+        It has no password, no SCRAM keys, no client certificate or key that is given as `bytes`, and no password of the
+        client key. Callables that return passwords are removed too. Paths are kept, and so is `tls_backend`.
+        """
+        copy = object.__new__(Config)
+        copy.__dict__.update({name: getattr(self, name) for name in DEFAULTS})  # nothing that is derived from them
+        for name in ("password", "scram_client_key", "scram_server_key", "tls_client_key_password"):
+            copy._set(name, None)
+        for name in ("tls_client_cert", "tls_client_key"):
+            if isinstance(getattr(self, name), bytes):
+                copy._set(name, None)
+        return copy
+
     @clears_locals
     def to_conninfo(self) -> str:
         """Return a keyword string of this configuration: ``Config.from_conninfo(config.to_conninfo()) == config``.

@@ -34,7 +34,7 @@ def clears_locals(function: _F) -> _F:
                 return await function(*args, **kwargs)
             except BaseException as error:
                 del args, kwargs
-                _clear(error, outer)
+                clear_frames(error, outer)
                 raise
 
         return cast("_F", asynchronous)
@@ -46,13 +46,13 @@ def clears_locals(function: _F) -> _F:
             return function(*args, **kwargs)
         except BaseException as error:
             del args, kwargs
-            _clear(error, outer)
+            clear_frames(error, outer)
             raise
 
     return cast("_F", synchronous)
 
 
-def _clear(error: BaseException, outer: BaseException | None) -> None:
+def clear_frames(error: BaseException, outer: BaseException | None) -> None:
     """Clear the frames of an error and of its causes, except for `outer`, which was being handled before the call."""
     seen = {id(outer)}
     pending: list[BaseException | None] = [error]

@@ -175,5 +175,5 @@ def test_parser_that_shows_what_follows_a_secret_is_caught(monkeypatch: pytest.M
 
 
 def test_local_variables_that_stay_in_a_traceback_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracebacks, "_clear", lambda *_: None)
+    monkeypatch.setattr(tracebacks, "clear_frames", lambda *_: None)
     assert isinstance(failure(test_keyword_string_shows_no_part_of_a_secret), AssertionError)
