@@ -32,7 +32,7 @@ endif
 # WITHOUT_LONG=1 leaves out the other versions of PostgreSQL and the long form of check_backend.
 test-all: $(VENV)/tox.stamp
 	@$(TOX) run-parallel --parallel 2 --parallel-no-spinner \
-	    -e extra-native,extra-openssl,extra-rustls,extra-cli,extra-demo,extra-bench,extra-truststore,extra-asyncpg,extra-pg8000,extra-sqlalchemy
+	    -e extra-native,extra-openssl,extra-rustls,extra-cli,extra-demo,extra-bench,extra-truststore,extra-asyncpg,extra-pg8000,extra-sqlalchemy,extra-otel
 	@$(if $(WITHOUT_LONG),,BABAR_TLS_EXHAUSTIVE=1 $(TOX) run -e check_backend)
 	@$(TOX) run -e $(call list,$(OTHERS) oldest)
 	@$(if $(WITHOUT_LONG),,$(MAKE) --no-print-directory postgres)

@@ -100,6 +100,7 @@ ORDER = (
     "_observation",
     "session",
     "aio",
+    "telemetry",
     "integrations",
     "proxy",
     "doctor",

@@ -17,7 +17,7 @@ import babar_tls
 
 EXTRAS = {
     *("native", "openssl", "rustls", "cli", "demo", "bench", "truststore"),
-    *("asyncpg", "pg8000", "sqlalchemy"),
+    *("asyncpg", "pg8000", "sqlalchemy", "otel"),
     "all",
 }
 

@@ -71,6 +71,12 @@ TLS13_SUITES = (
 
 _IANA = re.compile(r"TLS_(?P<exchange>[A-Z_]+)_WITH_(?P<cipher>[A-Z0-9_]+)", re.IGNORECASE)
 
+_OPENSSL = re.compile(
+    r"(?:(?P<exchange>(?:ECDHE|DHE)-(?:RSA|ECDSA|DSS))-)?"
+    r"(?P<cipher>(?:AES|CAMELLIA)(?:128|256)(?:-(?:GCM|CCM8?))?|ARIA(?:128|256)-(?:GCM|CCM8?)|CHACHA20-POLY1305)"
+    r"(?:-(?P<digest>SHA(?:256|384)?))?"
+)
+
 
 class Selection(NamedTuple):
     """The versions, suites and groups to offer.
@@ -127,6 +133,26 @@ def openssl_name(name: str) -> str:
     cipher = cipher.replace("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305").replace("CCM_8", "CCM8")
     cipher = re.sub(r"^(AES|ARIA|CAMELLIA)_(\d+)_(?:CBC_)?", r"\1\2-", cipher).replace("_", "-")
     return cipher if exchange == "RSA" else f"{exchange}-{cipher}"
+
+
+def iana_suite(name: str) -> str:
+    """Return IANA's name for OpenSSL's name of a TLS 1.2 suite, the opposite of `openssl_name`.
+
+    Return any other name unchanged.
+    """
+    found = _OPENSSL.fullmatch(name)
+    if found is None:
+        return name
+    exchange, cipher, digest = found["exchange"] or "RSA", found["cipher"], found["digest"]
+    cipher = re.sub(r"^(AES|ARIA|CAMELLIA)(\d+)", r"\1-\2", cipher)
+    if cipher.startswith("CHACHA20"):
+        digest = "SHA256"
+    elif "CCM" in cipher:
+        cipher = cipher.replace("CCM8", "CCM-8")
+    elif "GCM" not in cipher:
+        cipher += "-CBC"
+    parts = (exchange, "WITH", cipher, *([digest] if digest else []))
+    return "TLS_" + "_".join(parts).replace("-", "_")
 
 
 def group_name(code: int) -> str:
