@@ -13,12 +13,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import hooks
+
 from .diagnostics.escaping import visible
 from .diagnostics.log import debug_logger
 from .diagnostics.tracebacks import clear_frames
 from .errors import Error, ServerError
-from .hooks import ConnectEvent
+from .hooks import ConnectEvent, is_in_callback, notify, registrations
 from .net.deadline import Meter
 from .protocol.messages import TERMINATE
 from .protocol.requests import Phase
@@ -42,7 +42,7 @@ _LONGEST = 1000  # characters of an error in a line of the log
 def observe(config: Config) -> Observation | None:
     """Return the observation of a connect that begins now; None if nothing observes it."""
     logger = debug_logger()
-    is_reported = bool(hooks.registrations) and not hooks.is_in_callback()
+    is_reported = bool(registrations) and not is_in_callback()
     if logger is None and not is_reported:
         return None
     return Observation(config, logger, is_reported=is_reported)
@@ -123,7 +123,7 @@ class Observation:
                 timings=self.meter.timings.copy(),
                 round_trips=self.meter.round_trips,
             )
-            hooks.report(event)
+            notify(event)
 
     def _server(self) -> str:
         """Return the server's name for a line of the log."""

@@ -109,7 +109,7 @@ def is_in_callback() -> bool:
     return _in_callback.get()
 
 
-def report(event: ConnectEvent) -> None:
+def notify(event: ConnectEvent) -> None:
     """Call all callbacks, in the order in which they were added."""
     outer = sys.exception()
     token = _in_callback.set(True)

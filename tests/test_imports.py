@@ -246,6 +246,9 @@ def test_base_needs_no_other_package(name: str) -> None:
         ("babar_tls.protocol.query", "ssl OpenSSL asyncio rtls socket threading select subprocess"),
         ("babar_tls.crypto", "ssl OpenSSL asyncio rtls"),
         ("babar_tls.session", "OpenSSL asyncio rtls"),
+        ("babar_tls.aio", "OpenSSL rtls"),
+        ("babar_tls.hooks", "ssl OpenSSL asyncio rtls socket threading logging"),
+        ("babar_tls.telemetry", "ssl OpenSSL asyncio rtls socket threading opentelemetry"),
     ],
 )
 def test_modules_loaded_by_an_import(module: str, absent: str) -> None:
