@@ -13,7 +13,6 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-
 from .diagnostics.escaping import visible
 from .diagnostics.log import debug_logger
 from .diagnostics.tracebacks import clear_frames
