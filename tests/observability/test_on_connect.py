@@ -307,7 +307,7 @@ def test_callbacks_can_be_added_and_removed_by_many_threads(refused: Config) -> 
 # Faulty callbacks ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("callback", [None, 5, connect_async], ids=repr)
+@pytest.mark.parametrize("callback", [None, 5, connect_async], ids=["None", "int", "coroutine function"])
 def test_unusable_callback_is_refused(callback: Any) -> None:
     with pytest.raises(TypeError, match="callback must"):
         on_connect(callback)
