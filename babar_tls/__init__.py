@@ -49,6 +49,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ConfigOptions",
+    "ConnectEvent",
     "Error",
     "Host",
     "IntegrationError",
@@ -84,6 +85,7 @@ __all__ = [
     "backend_names",
     "connect",
     "connect_async",
+    "on_connect",
 ]
 if TYPE_CHECKING:  # it can be imported by its name, but ``import *`` must not replace the built-in class
     __all__ += ["TimeoutError"]

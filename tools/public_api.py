@@ -25,6 +25,7 @@ MODULES = (
     "babar_tls.integrations.asyncpg",
     "babar_tls.integrations.pg8000",
     "babar_tls.integrations.sqlalchemy",
+    "babar_tls.telemetry",
     "babar_tls.testing",
 )
 
