@@ -57,7 +57,7 @@ def run_pyright(folder: Path, files: list[str]) -> Found:
 def run(command: list[str], folder: Path) -> str:
     environment = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # it would look for newer versions
     done = subprocess.run(  # noqa: S603 - this Python
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return done.stdout
@@ -77,6 +77,7 @@ def marked(file: str) -> Found:
     return {(file, number): set(codes.split()) for number, codes in comments if codes}
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("checker", [run_mypy, run_pyright])
 def test_uses_are_accepted_and_mistakes_are_reported(
     checker: Callable[[Path, list[str]], Found], tmp_path: Path
