@@ -273,12 +273,12 @@ class ServerError(Error):
 
     def __init__(self, fields: Mapping[str, str], *, remedy: str | None = None) -> None:
         super().__init__(fields.get("M", "unknown error"), remedy=remedy)
-        self.severity = fields.get("V") or fields.get("S", "ERROR")
-        self.code = fields.get("C", "XX000")
-        self.detail = fields.get("D")
-        self.hint = fields.get("H")
+        self.severity: str = fields.get("V") or fields.get("S", "ERROR")
+        self.code: str = fields.get("C", "XX000")
+        self.detail: str | None = fields.get("D")
+        self.hint: str | None = fields.get("H")
         position = fields.get("P", "")
-        self.position = int(position) if re.fullmatch("[0-9]{1,10}", position) else None
+        self.position: int | None = int(position) if re.fullmatch("[0-9]{1,10}", position) else None
 
     def _headline(self) -> str:
         lines = [f"{visible(self.severity, limit=20)}:  {visible(self.message, limit=_SHOWN)}"]

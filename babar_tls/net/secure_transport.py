@@ -64,7 +64,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._greeting = stream.greeting
         self._is_held = True  # nothing is delivered before the greeting
-        self.has_startup = False
+        self.has_startup: bool = False
         self._is_paused = self._is_full = self._is_gathering = self._is_watching = False
         self._waiting = 0  # the bytes that arrived since the driver paused reading
         self._is_closing = False

@@ -50,7 +50,7 @@ class TlsInterceptor(ScriptedServer):
         timeout: float = 60.0,
     ) -> None:
         super().__init__(self._intercept, tls=certificate, timeout=timeout)
-        self.bytes_relayed = 0
+        self.bytes_relayed: int = 0
         self._seen = bytearray()
         self._upstream = (upstream_host, upstream_port)
         self._strip_plus = strip_plus

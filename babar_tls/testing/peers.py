@@ -55,7 +55,7 @@ class ScriptedPeer:
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
+        self.socket: socket.socket = sock
         self.address: Any = sock.getpeername()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -197,8 +197,8 @@ class ScriptedServer(Startable):
         **tls_options: Any,
     ) -> None:
         self.host = host
-        self.port = 0
-        self.connections = 0
+        self.port: int = 0
+        self.connections: int = 0
         self.errors: list[BaseException] = []
         self._script = script
         self._tls = tls

@@ -139,7 +139,7 @@ class ScramServer(ScriptedServer):
         timeout: float = 10.0,
     ) -> None:
         super().__init__(self._converse, host=host, timeout=timeout)
-        self.tls_backend = tls_backend or _default_backend(channel_bindings)
+        self.tls_backend: str = tls_backend or _default_backend(channel_bindings)
         self.logins: list[ScramLogin] = []
         self.refusals: list[ScramRefusal] = []
         self._secrets = Secrets(roles, iterations)
