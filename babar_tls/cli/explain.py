@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ._errors import require_rich
@@ -10,9 +9,6 @@ from ._output import print_json
 
 if TYPE_CHECKING:
     import argparse
-
-    from ..config import Config
-    from ..config.host import Host
 
 HELP = "explain a connection string and its weaknesses, without connecting"
 DESCRIPTION = """\
@@ -29,7 +25,6 @@ examples:
   babar-tls explain "host=db.example.com sslmode=prefer" --json
 """
 
-_HIDDEN = "(hidden)"
 _DEFAULT = "default"
 
 
@@ -53,17 +48,17 @@ def run(options: argparse.Namespace) -> int:
     from ..conninfo import read  # noqa: PLC0415 - the same
     from ..explain.changes import combined, find_changes, written_like  # noqa: PLC0415 - the same
     from ..explain.consequences import find_consequences  # noqa: PLC0415 - the same
+    from ..explain.parameters import list_parameters  # noqa: PLC0415 - the same
 
     allow_files = not options.untrusted
     overrides = {} if options.backend is None else {"tls_backend": options.backend}
     config = Config.from_conninfo(options.conninfo, allow_files=allow_files, **overrides)
     fields = read(options.conninfo, allow_files=allow_files)
-    sources = {name: _source(field.keyword, field.source) for name, field in fields.items()}
-    sources.update(dict.fromkeys(overrides, "argument --backend"))
+    parameters = list_parameters(config, fields, dict.fromkeys(overrides, "argument --backend"))
     changes = find_changes(options.conninfo, config, allow_files=allow_files)
     add, remove = combined(changes)
     document = {
-        "parameters": _parameters(config, sources),
+        "parameters": [parameter._asdict() for parameter in parameters],
         "meaning": find_consequences(config),
         "warnings": [
             {
@@ -81,41 +76,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         _draw(document, show_all=options.all)
     return 0
-
-
-def _source(keyword: str | None, source: str) -> str:
-    return f"{source}: {keyword}" if keyword and source == "connection string" else source
-
-
-def _parameters(config: Config, sources: dict[str, str]) -> list[dict[str, str]]:
-    left_out = {"host", "port", "hostaddr"} if config.hosts else {"hosts"}
-    return [
-        {"name": name, "value": _shown(name, getattr(config, name)), "source": sources.get(name, _DEFAULT)}
-        for name in (item.name for item in dataclasses.fields(config))
-        if name not in left_out
-    ]
-
-
-def _shown(name: str, value: Any) -> str:
-    from ..conninfo.keywords import KEYWORDS  # noqa: PLC0415 - as in `run`
-
-    if value in (None, (), ""):
-        return "-"
-    if isinstance(value, bytes) or (name in KEYWORDS and KEYWORDS[name].secret):
-        return _HIDDEN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if name == "hosts":
-        return ", ".join(_place(host) for host in value)
-    if name == "server_settings":
-        return " ".join(f"{setting}={text}" for setting, text in value)
-    return ", ".join(value) if isinstance(value, tuple) else str(getattr(value, "value", value))
-
-
-def _place(host: Host) -> str:
-    return f"{host.host}:{host.port}" + (f" at {host.hostaddr}" if host.hostaddr else "")
 
 
 def _draw(document: dict[str, Any], *, show_all: bool) -> None:
