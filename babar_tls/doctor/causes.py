@@ -105,5 +105,7 @@ class Cause(StrEnum):
     """The server reported another error."""
     PROTOCOL = "protocol"
     """The peer violates PostgreSQL's protocol."""
+    WEAK_CONFIGURATION = "weak-configuration"
+    """The configuration accepts weak authentication, or reveals keys."""
     WEAK_SERVER_SETTING = "weak-server-setting"
     OTHER = "other"

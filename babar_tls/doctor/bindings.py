@@ -1,0 +1,73 @@
+"""Stage ``channel-binding``: which types of channel binding work on this connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..config.enums import CHANNEL_BINDING_TYPES, ChannelBinding, TlsVerify
+from ..errors import ChannelBindingUnsupported, Error
+from ..net.deadline import Meter
+from ..protocol.channel_binding import DEFAULT_TYPE, channel_binding_data
+from ..protocol.negotiation import Attempt, secure
+from .case import Skipped, run, unverified
+from .causes import Cause
+from .login import CLEARTEXT, MD5, OK, SASL
+
+if TYPE_CHECKING:
+    from .case import Case, Notes
+
+_PLUS = "SCRAM-SHA-256-PLUS"
+_NO_PLUS = (
+    "A pooler or load balancer that terminates TLS cannot offer it: connect to PostgreSQL directly, or remove "
+    "channel_binding=require. Otherwise there may be a man in the middle."
+)
+_NO_SCRAM = "Only SCRAM supports it: the role needs a scram-sha-256 password and line in pg_hba.conf."
+_CERTIFICATE = "Use a certificate that is signed with RSA or ECDSA and SHA-256, or remove channel_binding=require."
+
+
+def check_bindings(case: Case, notes: Notes) -> None:
+    """Compute the binding data of each type, and compare it with the server's offer."""
+    case.require_tls_channel()
+    if case.facts is None:
+        raise Skipped("no TLS handshake has succeeded")
+    reasons = {kind: _reason(case, kind) for kind in CHANNEL_BINDING_TYPES}
+    for kind, reason in reasons.items():
+        notes.observe(f"{kind}: {'possible' if reason is None else reason.message}")
+    if case.config.channel_binding is ChannelBinding.DISABLE:
+        notes.observe("The configuration does not use channel binding.")
+        return
+    wanted = case.config.channel_binding_type or DEFAULT_TYPE
+    reason = reasons.get(wanted)
+    is_required = case.config.channel_binding is ChannelBinding.REQUIRE
+    report = notes.fault if is_required else notes.warn
+    if reason is not None and reason.message:
+        report(
+            Cause.BINDING_IMPOSSIBLE,
+            f"channel binding is not possible: {reason.message}",
+            reason.remedy or _CERTIFICATE,
+        )
+    if case.code is None or case.login_facts is None:
+        return
+    if case.code == SASL and _PLUS not in case.mechanisms:
+        report(Cause.BINDING_NOT_OFFERED, f"the server does not offer {_PLUS}", _NO_PLUS)
+    elif is_required and case.code in (OK, CLEARTEXT, MD5):
+        report(
+            Cause.BINDING_NOT_OFFERED, "the server's authentication method does not support channel binding", _NO_SCRAM
+        )
+
+
+def _reason(case: Case, kind: str) -> Error | None:
+    """Return the reason why a type of channel binding does not work, `None` if it works."""
+    assert case.facts is not None  # noqa: S101 - the caller has checked it
+    facts = case.facts
+    try:
+        if kind != DEFAULT_TYPE:
+            config = unverified(case.reached_config).replace(channel_binding_type=kind)
+            facts = run(config, secure(config, Attempt.TLS), Meter(case.timeout / 2)) or facts
+        elif case.config.tls_verify is not TlsVerify.NONE and not facts.possession_proven:
+            # The unverified handshake of this backend proves nothing; a verified one does.
+            facts = facts._replace(possession_proven=True)
+        channel_binding_data(kind, facts)
+    except (ChannelBindingUnsupported, Error) as error:
+        return error
+    return None

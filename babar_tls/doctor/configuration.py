@@ -1,0 +1,96 @@
+"""Stage ``configuration``: read the connection string, and check what can be checked without a connection."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..backends import get_backend
+from ..config import Config
+from ..conninfo import read
+from ..conninfo.passfile import is_open_to_others
+from ..errors import ConfigError, Error
+from ..explain.parameters import DEFAULT_SOURCE, list_parameters
+from ..explain.weaknesses import Remedy, find_weaknesses, has_tls
+from ..tls.client_identity import load_identity
+from ..tls.support import lacks
+from .causes import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..tls.contract import TlsBackend
+    from .case import Notes
+
+_WEAKNESSES = {
+    Remedy.VERIFY: (Cause.NOT_VERIFIED, "Use sslmode=verify-full."),
+    Remedy.REQUIRE_SCRAM: (Cause.WEAK_CONFIGURATION, "Use require_auth=scram-sha-256."),
+    Remedy.BIND: (Cause.WEAK_CONFIGURATION, "Use channel_binding=require."),
+    Remedy.NO_KEY_LOG: (Cause.WEAK_CONFIGURATION, "Remove sslkeylogfile (tls_key_log_path)."),
+}
+
+
+def read_configuration(
+    conninfo: str,
+    overrides: Mapping[str, Any],
+    environ: Mapping[str, str] | None,
+    notes: Notes,
+    *,
+    allow_files: bool,
+) -> tuple[Config, TlsBackend | None] | None:
+    """Return the configuration and its TLS backend, which is `None` if no connection may use TLS.
+
+    Returns:
+        `None` if there is a fault, which is in the notes.
+    """
+    try:
+        config = Config.from_conninfo(conninfo, allow_files=allow_files, environ=environ, **overrides)
+        fields = read(conninfo, allow_files=allow_files, environ=environ, arguments=overrides)
+    except ConfigError as error:
+        notes.fail(error)
+        return None
+    for parameter in list_parameters(config, fields, dict.fromkeys(overrides, "argument")):
+        if parameter.source != DEFAULT_SOURCE:
+            notes.observe(f"{parameter.name} = {parameter.value} ({parameter.source})")
+    backend = None
+    try:
+        if has_tls(config):
+            backend = get_backend(config.tls_backend)
+            _check_support(config, backend, notes)
+    except Error as error:
+        notes.fail(error)
+    _check_passfile(config, notes)
+    for weakness in find_weaknesses(config):
+        cause, remedy = (Cause.WEAK_CONFIGURATION, None) if weakness.remedy is None else _WEAKNESSES[weakness.remedy]
+        notes.warn(cause, weakness.text, remedy)
+    return None if any(finding.is_fault for finding in notes.findings) else (config, backend)
+
+
+def _check_support(config: Config, backend: TlsBackend, notes: Notes) -> None:
+    """Check that the backend supports the parameters, and that a client certificate in files can be loaded.
+
+    A callable is not called, and a token is not used: a wrong PIN may lock it, and the real connect uses it anyway.
+    """
+    parameters = config.tls_parameters
+    for lack in lacks(parameters, backend.capabilities):
+        notes.fault(Cause.INVALID_CONFIGURATION, f"the {backend.name} backend cannot {lack.what}", lack.remedy)
+    source = parameters.client_certificate
+    if source is not None and not callable(source.password) and not _is_token(source.certificate, source.key):
+        load_identity(source)
+
+
+def _is_token(*names: str | bytes | None) -> bool:
+    return any(isinstance(name, str) and name.lower().startswith("pkcs11:") for name in names)
+
+
+def _check_passfile(config: Config, notes: Notes) -> None:
+    path = config.passfile
+    if path is None or config.password is not None or config.scram_client_key is not None:
+        return
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a path from a configuration may be any string
+    except (OSError, ValueError):
+        return
+    if is_open_to_others(mode):
+        text = f'password file "{path}" has group or world access, and is therefore not used'
+        notes.warn(Cause.PASSWORD_UNAVAILABLE, text, f"chmod 600 {path}")

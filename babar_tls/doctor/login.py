@@ -1,0 +1,177 @@
+"""Stages ``authentication-offer`` and ``authentication``: what the server requests, and the real connect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..config.enums import TlsMode
+from ..errors import AuthError, Error, ProtocolError, ServerError
+from ..net.deadline import Meter
+from ..protocol.authentication import next_message
+from ..protocol.message_reader import MessageReader
+from ..protocol.messages import TERMINATE, cstrings, parse_fields, text
+from ..protocol.negotiation import Attempt, attempts, secure
+from ..protocol.requests import Exchange, Phase, Send
+from ..protocol.server_errors import refusal
+from ..protocol.startup import Startup
+from ..session import Session
+from .case import DEFAULT_TIMEOUT, Skipped, run, unverified
+from .causes import Cause
+from .classify import describe, find_cause
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..tls.contract import TlsFacts
+    from .case import Case, Notes
+
+OK, CLEARTEXT, MD5, SASL = 0, 3, 5, 10
+
+#: Authentication requests (PostgreSQL's protocol, AuthenticationRequest), for people.
+_METHODS = {
+    OK: "no authentication (trust, cert, peer or ident)",
+    2: "Kerberos 5",
+    CLEARTEXT: "the password in clear text",
+    MD5: "an MD5 digest of the password",
+    7: "GSSAPI",
+    9: "SSPI",
+    SASL: "SASL",
+}
+_PLUS = "SCRAM-SHA-256-PLUS"
+_MOST_MECHANISMS = 16
+_LONGEST = 40  # characters of a mechanism
+_ENCRYPT = "Use TLS: sslmode=verify-full. The server requests authentication from this client if TLS is used."
+_SCRAM = "Set password_encryption = 'scram-sha-256', set the password again, and use scram-sha-256 in pg_hba.conf."
+
+
+class Request(NamedTuple):
+    """The first authentication request: its number, SASL mechanisms, and the facts of the TLS connection."""
+
+    code: int
+    mechanisms: tuple[str, ...]
+    facts: TlsFacts | None
+
+
+def ask_for_methods(case: Case, notes: Notes) -> None:
+    """Send the StartupMessage without any secret, and read the first authentication request.
+
+    The channel is verified as the configuration requires before the StartupMessage is sent.
+    """
+    _require_no_fault(case)
+    config = case.reached_config
+    failure: Error | None = None
+    for attempt in attempts(config):
+        try:
+            request = run(config, _first_request(config, attempt), Meter(case.timeout), TERMINATE)
+        except Error as error:
+            notes.observe(f"{_channel(attempt)}: {describe(error)}")
+            failure = error
+            continue
+        _observe(request, case, notes)
+        return
+    if failure is not None:
+        _fail(case, failure, notes)
+
+
+def _first_request(config: Config, attempt: Attempt) -> Exchange[Request]:
+    facts = yield from secure(config, attempt)
+    reader = MessageReader()
+    yield Send(Startup(config).message, Phase.AUTH)
+    while True:
+        kind, payload = yield from next_message(reader, Phase.AUTH)
+        if kind == b"E":
+            raise refusal(parse_fields(payload))
+        if kind == b"R":
+            break
+        if kind not in (b"v", b"N"):
+            raise ProtocolError("the server sent another message instead of an authentication request")
+    if len(payload) < 4:
+        raise ProtocolError("the server sent a malformed authentication request")
+    code = int.from_bytes(payload[:4], "big")
+    names = [text(name) for name in cstrings(payload[4:]) if name] if code == SASL else []
+    return Request(code, tuple(names[:_MOST_MECHANISMS]), facts)
+
+
+def _observe(request: Request, case: Case, notes: Notes) -> None:
+    case.code, case.mechanisms, case.login_facts = request
+    method = _METHODS.get(request.code, f"method {request.code}")
+    listed = ", ".join(name[:_LONGEST] for name in request.mechanisms)
+    channel = "over TLS" if request.facts is not None else "without TLS"
+    notes.observe(f"The server requests {method}{f': {listed}' if listed else ''} ({channel}).")
+    if case.host.is_unix_socket:
+        return
+    if request.code == OK and case.config.tls_client_cert is None:
+        notes.warn(Cause.WEAK_SERVER_SETTING, "the server requires no password from this client", _SCRAM)
+    elif request.code in (CLEARTEXT, MD5):
+        notes.warn(Cause.WEAK_SERVER_SETTING, f"the server requests {method}", _SCRAM)
+
+
+def _fail(case: Case, error: Error, notes: Notes) -> None:
+    """Name the cause of a refusal. After a refusal without TLS, find out whether only TLS is missing."""
+    cause, remedy = find_cause(error), None
+    if cause is Cause.NO_HBA_ENTRY and isinstance(error, ServerError) and _is_accepted_with_tls(case):
+        cause, remedy = Cause.ENCRYPTION_REQUIRED, _ENCRYPT
+    notes.fail(error, cause, remedy)
+
+
+def _is_accepted_with_tls(case: Case) -> bool:
+    """Return True if the server requests authentication over TLS, after it has refused the client without TLS.
+
+    The configuration allows plain text, so that the StartupMessage may also be sent over TLS that verifies nothing.
+    """
+    if case.config.tls_mode is TlsMode.REQUIRE or not case.offers_tls:
+        return False
+    config = unverified(case.reached_config)
+    try:
+        run(config, _first_request(config, Attempt.TLS), Meter(case.timeout), TERMINATE)
+    except Error:
+        return False
+    return True
+
+
+def _channel(attempt: Attempt) -> str:
+    return "Without TLS" if attempt is Attempt.PLAIN else "With TLS"
+
+
+def log_in(case: Case, notes: Notes) -> None:
+    """Connect with the unchanged configuration."""
+    _require_no_fault(case)
+    config = case.config
+    if config.connect_timeout is None:
+        config = config.replace(connect_timeout=DEFAULT_TIMEOUT)
+    try:
+        case.session = session = Session.connect(config)
+    except AuthError as error:
+        cause = find_cause(error)
+        notes.fail(error, cause, _password_remedy(case, error) if cause is Cause.PASSWORD_UNAVAILABLE else None)
+        return
+    except Error as error:
+        _fail(case, error, notes)
+        return
+    security = session.security
+    parts = [security.auth_method]
+    if security.scram_iterations is not None:
+        parts.append(f"{security.scram_iterations} iterations")
+    bound = f"bound with {security.channel_binding_type}" if security.channel_bound else "not bound to the TLS channel"
+    parts += [bound] if security.tls else ["without TLS"]
+    notes.observe(f"Logged in as {config.user}: {', '.join(parts)}")
+    times = ", ".join(f"{phase} {seconds * 1000:.1f} ms" for phase, seconds in security.timings.items())
+    notes.observe(f"{security.round_trips} round trips: {times}")
+
+
+def _password_remedy(case: Case, error: Error) -> str | None:
+    ignored = next((each.remedy for each in case.warnings if each.cause is Cause.PASSWORD_UNAVAILABLE), None)
+    if ignored is None:
+        return error.remedy
+    return f"The password file is not used, because other users have access to it: {ignored}"
+
+
+def _require_no_fault(case: Case) -> None:
+    """Check that no stage has found a fault with which a connect fails.
+
+    Raises:
+        Skipped: There is one.
+    """
+    if case.reached is None:
+        raise Skipped("no address accepts connections")
+    if case.faults:
+        raise Skipped(f"the connect fails earlier ({case.faults[0].cause})")

@@ -1,0 +1,161 @@
+"""Stage ``offer``: whether the server offers TLS, by SSLRequest and from the first byte."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from ..config.enums import TlsMode, TlsNegotiation
+from ..errors import Closed, Error, IoError, TimeoutError
+from ..net.blocking import BlockingConnection
+from ..net.deadline import Meter
+from ..protocol.messages import shown, ssl_request
+from ..protocol.negotiation import Attempt, secure
+from ..protocol.requests import Connect, Phase, Receive, Send
+from ..tls.banners import describe_service
+from .case import Skipped, run, unverified
+from .causes import Cause
+from .classify import describe, find_cause
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..config.host import Host
+    from ..protocol.requests import Exchange
+    from .case import Case, Notes
+
+_WRONG_PORT = "Set host and port to those of the PostgreSQL server."
+_ENABLE = "Enable TLS on the server (ssl=on). Set sslmode=disable or prefer only if plain text is intended."
+_SILENT = (
+    "Another service may use this port: an HTTP server, for example, waits for more bytes. Check host and port. A "
+    "tunnel or load balancer may also accept connections while the server behind it does not respond."
+)
+_CLOSED = (
+    "A tunnel, load balancer or container proxy may accept connections while the server behind it does not run. Check "
+    "that, and host and port."
+)
+_PROXY = "The cause is a man in the middle, or a proxy that does not support SSLRequest."
+_NO_DIRECT = (
+    "Set sslnegotiation=postgres: the server or proxy supports SSLRequest. TLS from the first byte with ALPN needs "
+    "PostgreSQL 17 or later, and a proxy that negotiates the ALPN protocol postgresql."
+)
+
+
+def find_offer(case: Case, notes: Notes) -> None:
+    """Send SSLRequest, and try TLS from the first byte."""
+    if case.host.is_unix_socket:
+        raise Skipped("a Unix-domain socket has no TLS")
+    config = unverified(case.reached_config).replace(tls_negotiation=TlsNegotiation.POSTGRES)
+    answer, ended = _request_tls(config, case)
+    needs_request = case.config.tls_mode is not TlsMode.DISABLE and not case.is_direct
+    _judge(answer, ended, case, notes, is_needed=needs_request)
+    accepts_request = bool(case.offers_tls)
+    if (answer and accepts_request) or case.is_direct:
+        _try_direct(config, case, notes, accepts_request=accepts_request)
+
+
+def _judge(answer: bytes, ended: Error | None, case: Case, notes: Notes, *, is_needed: bool) -> None:
+    """Interpret the response to SSLRequest."""
+    service = describe_service(answer)
+    remedy: str | None
+    if answer == b"S":
+        case.offers_tls = True
+        notes.observe("SSLRequest: the server offers TLS (S)")
+        return
+    if answer == b"N":
+        case.offers_tls = False
+        notes.observe("SSLRequest: the server does not offer TLS (N)")
+        cause, text, remedy = Cause.TLS_NOT_OFFERED, "server does not support SSL", _ENABLE
+        if is_needed and case.config.tls_mode is TlsMode.REQUIRE:
+            notes.fault(cause, f"{text}, but SSL was required", remedy)
+        elif is_needed:
+            notes.warn(cause, f"{text}: nothing is encrypted", "Enable TLS on the server (ssl=on).")
+        return
+    if service is not None and answer[:1] not in (b"\x15", b"\x16"):
+        case.offers_tls = False
+        notes.fault(Cause.OTHER_SERVICE, f"this is the port of {service}", _WRONG_PORT)
+        return
+    if not answer:
+        cause, text = Cause.SILENT_SERVICE, "the service on this port does not respond to SSLRequest"
+        remedy = _SILENT
+        if isinstance(ended, Closed):
+            text, remedy = "the service on this port closes the connection without a response to SSLRequest", _CLOSED
+    elif answer[:1] in (b"S", b"N"):
+        cause, text, remedy = Cause.PLAIN_TEXT_INJECTED, "received unencrypted data after SSL response", _PROXY
+    elif answer[:1] == b"E":
+        # The server is not authenticated, so its text is not shown (CVE-2024-10977).
+        cause, text = Cause.SERVER_REFUSED, "server sent an error response during SSL exchange"
+        remedy = "The server may be overloaded, shutting down or too old for SSLRequest. See its log for the reason."
+    elif answer[:1] in (b"\x15", b"\x16"):
+        cause, text = Cause.OTHER_SERVICE, "the server requires TLS from the first byte"
+        remedy = (
+            "Set sslnegotiation=direct if this is a proxy for PostgreSQL. Otherwise this is another service's port."
+        )
+    else:
+        text = f"received invalid response to SSL negotiation: {shown(answer[:1])}"
+        cause, remedy = Cause.OTHER_SERVICE, _WRONG_PORT
+    if is_needed:
+        notes.fault(cause, text, remedy)
+    else:
+        notes.observe(f"SSLRequest: {text}")
+
+
+def _try_direct(config: Config, case: Case, notes: Notes, *, accepts_request: bool) -> None:
+    direct = config.replace(tls_negotiation=TlsNegotiation.DIRECT)
+    try:
+        run(direct, secure(direct, Attempt.TLS), Meter(case.timeout if case.is_direct else case.timeout / 2))
+    except Error as error:
+        notes.observe(f"TLS from the first byte (sslnegotiation=direct): not supported: {describe(error)}")
+        if case.is_direct:
+            case.offers_tls = False
+            cause = find_cause(error)
+            if accepts_request and cause in (Cause.TLS_FAILED, Cause.OTHER, Cause.ALPN, Cause.NO_RESPONSE):
+                notes.fail(error, Cause.ALPN, _NO_DIRECT)
+            else:
+                notes.fail(error, cause)
+        return
+    notes.observe("TLS from the first byte (sslnegotiation=direct): supported, with ALPN")
+    if case.is_direct:
+        case.offers_tls = True
+
+
+def _request_tls(config: Config, case: Case) -> tuple[bytes, Error | None]:
+    """Return the response to SSLRequest, and the error that ended the connection instead.
+
+    After half of the time without a response, the client's side of the connection is closed: a service that waits
+    for more bytes, such as an HTTP server, then responds with its own error.
+    """
+    connection = _Probe(config, Meter(case.timeout / 2))
+    try:
+        try:
+            answer = connection.drive(_ask(config.targets[0]))
+        except TimeoutError:
+            connection.meter.restart(case.timeout / 2)
+            connection.end_sending()
+            answer = connection.drive(_wait_for_end())
+            return (answer if describe_service(answer) is not None else b""), None
+        return answer, None
+    except IoError as error:
+        return b"", error
+    finally:
+        connection.close()
+
+
+class _Probe(BlockingConnection):
+    def end_sending(self) -> None:
+        """Close the client's side of the connection."""
+        if self._socket is not None:
+            self._socket.shutdown(socket.SHUT_WR)
+
+
+def _ask(where: Host) -> Exchange[bytes]:
+    yield Connect(where)
+    yield Send(ssl_request(), Phase.NEGOTIATE)
+    answer: bytes = yield Receive(Phase.NEGOTIATE)
+    if not answer:
+        raise Closed("server closed the connection unexpectedly")
+    return answer
+
+
+def _wait_for_end() -> Exchange[bytes]:
+    answer: bytes = yield Receive(Phase.NEGOTIATE)
+    return answer

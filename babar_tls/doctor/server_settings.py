@@ -1,0 +1,109 @@
+"""Stage ``server``: settings of the server that are worth a warning."""
+
+from __future__ import annotations
+
+import re
+import threading
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from ..errors import Closed, Error, ServerError
+from .case import Skipped
+from .causes import Cause
+from .classify import describe
+
+if TYPE_CHECKING:
+    from ..session import Session
+    from .case import Case, Notes
+
+_MIN_ITERATIONS = 4096  # RFC 7677 §4
+_OLD_TLS = ("", "TLSv1", "TLSv1.1")
+_LONGEST = 100  # characters of a setting
+
+#: The end of support of each major version (https://www.postgresql.org/support/versioning/).
+END_OF_SUPPORT = {
+    10: date(2022, 11, 10),
+    11: date(2023, 11, 9),
+    12: date(2024, 11, 21),
+    13: date(2025, 11, 13),
+    14: date(2026, 11, 12),
+    15: date(2027, 11, 11),
+    16: date(2028, 11, 9),
+    17: date(2029, 11, 8),
+    18: date(2030, 11, 14),
+}
+
+
+def check_settings(case: Case, notes: Notes) -> None:
+    """Read settings over the session."""
+    if case.session is None:
+        raise Skipped("there is no session")
+    session = case.session
+    timer = threading.Timer(case.timeout, session.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        _check_version(session.params.get("server_version", ""), notes)
+        _check_each(session, notes)
+        iterations = session.security.scram_iterations
+        if iterations is not None and iterations < _MIN_ITERATIONS:
+            _warn_of_iterations("the role's password has", iterations, notes)
+    except Closed:
+        notes.observe("The server did not answer in time, or closed the connection.")
+    except Error as error:
+        notes.observe(f"The server did not report its settings: {describe(error)}")
+    finally:
+        timer.cancel()
+
+
+def _check_each(session: Session, notes: Notes) -> None:
+    encryption = _show(session, "password_encryption", notes)
+    if encryption in ("md5", "on"):
+        remedy = "ALTER SYSTEM SET password_encryption = 'scram-sha-256', reload, and set the passwords again."
+        notes.warn(Cause.WEAK_SERVER_SETTING, "new passwords are stored as MD5 (password_encryption)", remedy)
+    oldest = _show(session, "ssl_min_protocol_version", notes)
+    if oldest in _OLD_TLS and session.security.tls:
+        remedy = "ALTER SYSTEM SET ssl_min_protocol_version = 'TLSv1.2', and reload."
+        notes.warn(Cause.WEAK_SERVER_SETTING, "the server accepts TLS versions before 1.2", remedy)
+    iterations = _show(session, "scram_iterations", notes)
+    if iterations is not None and iterations.isdecimal() and int(iterations) < _MIN_ITERATIONS:
+        _warn_of_iterations("new passwords get", int(iterations), notes)
+    recovery = _first(session, "SELECT pg_catalog.pg_is_in_recovery()", notes)
+    if recovery is not None:
+        notes.observe("The server is a standby (in recovery)." if recovery == "t" else "The server is a primary.")
+
+
+def _warn_of_iterations(whose: str, iterations: int, notes: Notes) -> None:
+    remedy = f"Set scram_iterations to {_MIN_ITERATIONS} or more, and set the password again."
+    text = f"{whose} only {iterations} SCRAM iterations, which makes guesses at a stolen verifier fast"
+    notes.warn(Cause.WEAK_SERVER_SETTING, text, remedy)
+
+
+def _check_version(version: str, notes: Notes) -> None:
+    notes.observe(f"PostgreSQL {version[:_LONGEST] or '(version not reported)'}")
+    found = re.match("[0-9]{1,3}", version)
+    if found is None:
+        return
+    major = int(found[0])
+    end = END_OF_SUPPORT.get(major, date.min if major < min(END_OF_SUPPORT) else None)
+    if end is not None and datetime.now(UTC).date() > end:
+        when = f" since {end}" if end > date.min else ""
+        notes.warn(Cause.WEAK_SERVER_SETTING, f"PostgreSQL {major} is out of support{when}", "Upgrade the server.")
+
+
+def _show(session: Session, name: str, notes: Notes) -> str | None:
+    value = _first(session, f"SHOW {name}", notes)
+    if value is not None:
+        notes.observe(f"{name} = {value}")
+    return value
+
+
+def _first(session: Session, sql: str, notes: Notes) -> str | None:
+    """Return the first value of a statement; `None` if the server or a pooler refuses it, or returns nothing."""
+    try:
+        rows = session.query(sql)
+    except ServerError as error:
+        notes.observe(f"{sql}: {describe(error)}")
+        return None
+    value = rows[0][0] if rows and rows[0] else None
+    return None if value is None else value[:_LONGEST]

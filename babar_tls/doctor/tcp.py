@@ -1,0 +1,96 @@
+"""Stage ``tcp``: connect to each address separately."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ..config.host import Host
+from ..errors import Error, IoError
+from ..net.deadline import Meter
+from ..net.sockets import shown_address
+from ..protocol.requests import Connect
+from .case import Skipped, run
+from .causes import Cause
+from .classify import describe, find_cause
+
+if TYPE_CHECKING:
+    from ..protocol.requests import Exchange
+    from .case import Case, Notes
+
+_MOST = 16  # addresses of a name that are tried
+
+_REMEDIES = {
+    Cause.CONNECTION_REFUSED: "No process listens on this port of the address. Check the port, that the server runs, "
+    "and its listen_addresses. A firewall may also refuse connections.",
+    Cause.NO_RESPONSE: "A firewall drops the packets, or the host is down. Check the address, the rules of the "
+    "firewall or security group, and whether a VPN is needed. Raise connect_timeout only if the network is slow.",
+    Cause.UNREACHABLE: "This machine has no route to the address. Check the network and the VPN.",
+}
+_SOME_FAIL = (
+    "A connection tries the addresses in turn, so that each connect may lose time. Make the server listen on all "
+    "addresses of the name (listen_addresses), correct the name, or set hostaddr."
+)
+
+
+def connect_to_each(case: Case, notes: Notes) -> None:
+    """Try each address, and remember the first that accepts connections."""
+    if not case.addresses:
+        raise Skipped("the host has no address")
+    if case.host.is_unix_socket:
+        _connect_locally(case, notes)
+        return
+    meter = Meter(case.timeout)
+    failures: list[tuple[str, IoError]] = []
+    tried = case.addresses[:_MOST]
+    for number, info in enumerate(tried):
+        address = shown_address(info[4])
+        began = time.perf_counter()
+        try:
+            _connect(case, address, meter.share(len(tried) - number))
+        except IoError as error:
+            failures.append((address, error))
+            notes.observe(f"{address}, port {case.host.port}: {describe(error)} ({_elapsed(began)})")
+            continue
+        notes.observe(f"{address}, port {case.host.port}: connected ({_elapsed(began)})")
+        if case.reached is None:
+            case.reached = Host(case.host.host, case.host.port, address)
+    if len(case.addresses) > _MOST:
+        notes.observe(f"{len(case.addresses) - _MOST} other addresses were not tried")
+    if not failures:
+        return
+    if case.reached is None:
+        first = failures[0][1]
+        cause = find_cause(first)
+        notes.fail(first, cause, _REMEDIES.get(cause))
+        return
+    listed = ", ".join(address for address, _ in failures)
+    text = f"{len(failures)} of {len(tried)} addresses of {case.host.host} do not accept connections: {listed}"
+    notes.warn(Cause.SOME_ADDRESSES_FAIL, text, _SOME_FAIL)
+
+
+def _connect_locally(case: Case, notes: Notes) -> None:
+    began = time.perf_counter()
+    try:
+        run(case.config.without_password(), _connect_only(case.host), Meter(case.timeout))
+    except Error as error:  # AuthError: the process of another user listens there
+        remedy = "Check that the server runs, and that host is one of its unix_socket_directories."
+        notes.observe(f"{case.host.shown_path}: {describe(error)}")
+        cause = find_cause(error)
+        notes.fail(error, cause, remedy if cause in (Cause.CONNECTION_REFUSED, Cause.UNREACHABLE) else None)
+        return
+    case.reached = case.host
+    notes.observe(f"{case.host.shown_path}: connected ({_elapsed(began)})")
+
+
+def _connect(case: Case, address: str, seconds: float | None) -> None:
+    where = Host(case.host.host, case.host.port, address)
+    run(case.config.replace(hostaddr=address).without_password(), _connect_only(where), Meter(seconds))
+
+
+def _connect_only(where: Host) -> Exchange[None]:
+    yield Connect(where)
+
+
+def _elapsed(began: float) -> str:
+    return f"{(time.perf_counter() - began) * 1000:.1f} ms"
