@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ._errors import EXIT_STATUSES, UsageError
 
-_COMMANDS = ("connect", "explain", "backends", "demo", "verifier", "bench")
+_COMMANDS = ("connect", "doctor", "explain", "backends", "demo", "verifier", "bench")
 _COMMAND_LIST = f"Commands: {', '.join(_COMMANDS)}."
 
 _EPILOG = """\

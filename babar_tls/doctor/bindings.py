@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config.enums import CHANNEL_BINDING_TYPES, ChannelBinding, TlsVerify
-from ..errors import ChannelBindingUnsupported, Error
+from ..errors import Error
 from ..net.deadline import Meter
 from ..protocol.channel_binding import DEFAULT_TYPE, channel_binding_data
 from ..protocol.negotiation import Attempt, secure
-from .case import Skipped, run, unverified
+from .case import run, unverified
 from .causes import Cause
 from .login import CLEARTEXT, MD5, OK, SASL
 
 if TYPE_CHECKING:
+    from ..tls.contract import TlsFacts
     from .case import Case, Notes
 
 _PLUS = "SCRAM-SHA-256-PLUS"
@@ -23,16 +24,15 @@ _NO_PLUS = (
 )
 _NO_SCRAM = "Only SCRAM supports it: the role needs a scram-sha-256 password and line in pg_hba.conf."
 _CERTIFICATE = "Use a certificate that is signed with RSA or ECDSA and SHA-256, or remove channel_binding=require."
+_ONLY_END_POINT = "Remove channel_binding_type: PostgreSQL supports only tls-server-end-point."
 
 
 def check_bindings(case: Case, notes: Notes) -> None:
     """Compute the binding data of each type, and compare it with the server's offer."""
-    case.require_tls_channel()
-    if case.facts is None:
-        raise Skipped("no TLS handshake has succeeded")
-    reasons = {kind: _reason(case, kind) for kind in CHANNEL_BINDING_TYPES}
+    facts = case.require_handshake()
+    reasons = {kind: _reason(case, facts, kind) for kind in CHANNEL_BINDING_TYPES}
     for kind, reason in reasons.items():
-        notes.observe(f"{kind}: {'possible' if reason is None else reason.message}")
+        notes.observe(f"{kind}: {'possible' if reason is None else f'not possible: {reason.message}'}")
     if case.config.channel_binding is ChannelBinding.DISABLE:
         notes.observe("The configuration does not use channel binding.")
         return
@@ -40,12 +40,9 @@ def check_bindings(case: Case, notes: Notes) -> None:
     reason = reasons.get(wanted)
     is_required = case.config.channel_binding is ChannelBinding.REQUIRE
     report = notes.fault if is_required else notes.warn
-    if reason is not None and reason.message:
-        report(
-            Cause.BINDING_IMPOSSIBLE,
-            f"channel binding is not possible: {reason.message}",
-            reason.remedy or _CERTIFICATE,
-        )
+    if reason is not None:
+        remedy = reason.remedy or (_CERTIFICATE if wanted == DEFAULT_TYPE else _ONLY_END_POINT)
+        report(Cause.BINDING_IMPOSSIBLE, f"channel binding is not possible: {reason.message}", remedy)
     if case.code is None or case.login_facts is None:
         return
     if case.code == SASL and _PLUS not in case.mechanisms:
@@ -56,10 +53,8 @@ def check_bindings(case: Case, notes: Notes) -> None:
         )
 
 
-def _reason(case: Case, kind: str) -> Error | None:
+def _reason(case: Case, facts: TlsFacts, kind: str) -> Error | None:
     """Return the reason why a type of channel binding does not work, `None` if it works."""
-    assert case.facts is not None  # noqa: S101 - the caller has checked it
-    facts = case.facts
     try:
         if kind != DEFAULT_TYPE:
             config = unverified(case.reached_config).replace(channel_binding_type=kind)
@@ -68,6 +63,6 @@ def _reason(case: Case, kind: str) -> Error | None:
             # The unverified handshake of this backend proves nothing; a verified one does.
             facts = facts._replace(possession_proven=True)
         channel_binding_data(kind, facts)
-    except (ChannelBindingUnsupported, Error) as error:
+    except Error as error:
         return error
     return None

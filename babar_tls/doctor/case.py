@@ -152,8 +152,19 @@ class Case:
         if not self.offers_tls:
             raise Skipped("the server does not offer TLS")
 
+    def require_handshake(self) -> TlsFacts:
+        """Return the facts of a handshake.
 
-def run(config: Config, exchange: Exchange[_T], meter: Meter | None = None, farewell: bytes = b"") -> _T:
+        Raises:
+            Skipped: There was none.
+        """
+        self.require_tls_channel()
+        if self.facts is None:
+            raise Skipped("no TLS handshake has succeeded")
+        return self.facts
+
+
+def run(config: Config, exchange: Exchange[_T], meter: Meter | None = None) -> _T:
     """Run an exchange on a connection, and close the connection.
 
     Raises:
@@ -163,7 +174,7 @@ def run(config: Config, exchange: Exchange[_T], meter: Meter | None = None, fare
     try:
         return connection.drive(exchange)
     finally:
-        connection.close(farewell)
+        connection.close()
 
 
 def unverified(config: Config, backend: TlsBackend | str | None = None) -> Config:

@@ -12,7 +12,6 @@ from ..x509.algorithm_names import key_name, signature_name
 from ..x509.certificate import parse_certificate
 from ..x509.der import DerError, Element, elements, only_element, string
 from ..x509.names import subject_names
-from .case import Skipped
 from .causes import Cause
 from .diagnosis import CertificateSummary
 
@@ -38,11 +37,8 @@ _ATTRIBUTES = {
 
 def read_chain(case: Case, notes: Notes) -> None:
     """Describe each certificate that the server sent."""
-    case.require_tls_channel()
-    if case.facts is None:
-        raise Skipped("no TLS handshake has succeeded")
     now = time.time()
-    for position, der in enumerate(case.facts.peer_chain):
+    for position, der in enumerate(case.require_handshake().peer_chain):
         summary = summarize(der, position, now)
         if summary is None:
             notes.observe(f"Certificate {position + 1} cannot be read.")

@@ -14,6 +14,7 @@ from ..explain.parameters import DEFAULT_SOURCE, list_parameters
 from ..explain.weaknesses import Remedy, find_weaknesses, has_tls
 from ..tls.client_identity import load_identity
 from ..tls.support import lacks
+from .case import DEFAULT_TIMEOUT
 from .causes import Cause
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def read_configuration(
     for parameter in list_parameters(config, fields, dict.fromkeys(overrides, "argument")):
         if parameter.source != DEFAULT_SOURCE:
             notes.observe(f"{parameter.name} = {parameter.value} ({parameter.source})")
+    if config.connect_timeout is None:
+        notes.observe(f"connect_timeout is not limited. Each stage is limited to {DEFAULT_TIMEOUT:g} seconds here.")
     backend = None
     try:
         if has_tls(config):

@@ -10,7 +10,6 @@ from ..protocol.negotiation import server_name
 from ..x509.der import DerError
 from ..x509.hostname import as_address, name_fault
 from ..x509.names import subject_names
-from .case import Skipped
 from .causes import Cause
 from .classify import describe, find_cause
 
@@ -20,10 +19,7 @@ if TYPE_CHECKING:
 
 def compare_names(case: Case, notes: Notes) -> None:
     """Compare the names, even if the chain is not trusted."""
-    case.require_tls_channel()
-    if case.facts is None:
-        raise Skipped("no TLS handshake has succeeded")
-    leaf = case.facts.peer_certificate
+    leaf = case.require_handshake().peer_certificate
     try:
         wanted = server_name(case.config)
     except ConfigError as invalid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.enums import TlsMode
-from ..errors import AuthError, Error, ProtocolError, ServerError
+from ..errors import AuthError, Error, ProtocolError, ServerError, TimeoutError
 from ..net.deadline import Meter
 from ..protocol.authentication import next_message
 from ..protocol.message_reader import MessageReader
@@ -36,7 +36,6 @@ _METHODS = {
     9: "SSPI",
     SASL: "SASL",
 }
-_PLUS = "SCRAM-SHA-256-PLUS"
 _MOST_MECHANISMS = 16
 _LONGEST = 40  # characters of a mechanism
 _ENCRYPT = "Use TLS: sslmode=verify-full. The server requests authentication from this client if TLS is used."
@@ -61,7 +60,7 @@ def ask_for_methods(case: Case, notes: Notes) -> None:
     failure: Error | None = None
     for attempt in attempts(config):
         try:
-            request = run(config, _first_request(config, attempt), Meter(case.timeout), TERMINATE)
+            request = run(config, _first_request(config, attempt), Meter(case.timeout))
         except Error as error:
             notes.observe(f"{_channel(attempt)}: {describe(error)}")
             failure = error
@@ -87,6 +86,8 @@ def _first_request(config: Config, attempt: Attempt) -> Exchange[Request]:
     if len(payload) < 4:
         raise ProtocolError("the server sent a malformed authentication request")
     code = int.from_bytes(payload[:4], "big")
+    if code == OK:
+        yield Send(TERMINATE, Phase.READY)  # in another state the server would log it as a protocol violation
     names = [text(name) for name in cstrings(payload[4:]) if name] if code == SASL else []
     return Request(code, tuple(names[:_MOST_MECHANISMS]), facts)
 
@@ -110,6 +111,8 @@ def _fail(case: Case, error: Error, notes: Notes) -> None:
     cause, remedy = find_cause(error), None
     if cause is Cause.NO_HBA_ENTRY and isinstance(error, ServerError) and _is_accepted_with_tls(case):
         cause, remedy = Cause.ENCRYPTION_REQUIRED, _ENCRYPT
+    if isinstance(error, TimeoutError) and case.offers_tls is None:
+        cause = Cause.SILENT_SERVICE
     notes.fail(error, cause, remedy)
 
 
@@ -122,7 +125,7 @@ def _is_accepted_with_tls(case: Case) -> bool:
         return False
     config = unverified(case.reached_config)
     try:
-        run(config, _first_request(config, Attempt.TLS), Meter(case.timeout), TERMINATE)
+        run(config, _first_request(config, Attempt.TLS), Meter(case.timeout))
     except Error:
         return False
     return True

@@ -46,7 +46,7 @@ def find_offer(case: Case, notes: Notes) -> None:
         raise Skipped("a Unix-domain socket has no TLS")
     config = unverified(case.reached_config).replace(tls_negotiation=TlsNegotiation.POSTGRES)
     answer, ended = _request_tls(config, case)
-    needs_request = case.config.tls_mode is not TlsMode.DISABLE and not case.is_direct
+    needs_request = case.config.tls_mode in (TlsMode.PREFER, TlsMode.REQUIRE) and not case.is_direct
     _judge(answer, ended, case, notes, is_needed=needs_request)
     accepts_request = bool(case.offers_tls)
     if (answer and accepts_request) or case.is_direct:

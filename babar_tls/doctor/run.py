@@ -41,7 +41,7 @@ _STAGES: tuple[tuple[str, str, Callable[[Case, Notes], None], bool], ...] = (
     ("handshake", "TLS handshake", shake_hands, True),
     ("chain", "Certificate chain", read_chain, True),
     ("trust", "Trust", verify_chain, True),
-    ("hostname", "Host name", compare_names, True),
+    ("hostname", "Hostname", compare_names, True),
     ("authentication-offer", "Authentication offer", ask_for_methods, False),
     ("channel-binding", "Channel binding", check_bindings, False),
     ("authentication", "Authentication", log_in, False),

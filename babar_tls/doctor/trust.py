@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 def verify_chain(case: Case, notes: Notes) -> None:
     """Verify the chain, without the host name, with the roots and revocation lists of the configuration."""
-    case.require_tls_channel()
+    chain = case.require_handshake().peer_chain
+    if any(one.is_selected and one.problem is not None for one in case.handshakes):
+        raise Skipped("the handshake with the selected backend has failed")
     verifies = case.config.tls_verify is not TlsVerify.NONE
     base = case.reached_config
     config = _verifying(base)
@@ -42,7 +44,7 @@ def verify_chain(case: Case, notes: Notes) -> None:
                 notes.observe(f"The default roots cannot be read: {describe(error)}")
             return
         _observe_roots(roots, notes)
-    path = find_path(() if case.facts is None else case.facts.peer_chain, roots)
+    path = find_path(chain, roots)
     try:
         facts = run(config, secure(config, Attempt.TLS), Meter(case.timeout))
     except ClientCertificateError:
@@ -55,12 +57,11 @@ def verify_chain(case: Case, notes: Notes) -> None:
         _explain(case, error, path, roots, notes)
         return
     except Error as error:
-        if case.facts is not None or verifies:
-            notes.fail(error)
+        notes.fail(error)
         return
     _add_root(case, path)
     case.is_trusted = verifies
-    case.facts = facts if verifies or case.facts is None else case.facts
+    case.facts = facts or case.facts
     if config.tls_pins:
         notes.observe("The certificate matches a pin.")
     if verifies:

@@ -1,0 +1,211 @@
+"""``babar-tls doctor``: diagnose a connection in stages, and name the cause if it fails."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._errors import UsageError, file_error
+from ._output import milliseconds, print_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ..doctor import Cause, Diagnosis, Finding, Stage
+    from ._terminal import Terminal
+
+HELP = "find out why a connection fails, stage by stage, and how to fix it"
+DESCRIPTION = """\
+Diagnose a connection to a PostgreSQL server. Each stage is checked separately: the configuration, the name, each
+address, TLS with each installed backend, the certificates, their trust, the host name, the authentication methods,
+channel binding, the login, and the server's settings. The last line names the cause."""
+EPILOG = """\
+CONNINFO is a URI or a keyword string, in the syntax of PostgreSQL's libpq. Quote it as one argument. Other users of
+this machine can read command lines: pass a password in a file or in PGPASSWORD. The password is used only in one
+connect that follows the configuration, and only if no stage before has found a fault. It is never shown.
+
+The exit status is 0 if the connection works, even with warnings, and otherwise that of the cause.
+
+examples:
+  babar-tls doctor "postgresql://app@db.example.com/billing?sslmode=verify-full"
+  babar-tls doctor "host=localhost port=6543 user=app" --server-name db.example.com --timeout 3
+  babar-tls doctor "host=db.example.com user=app" --json
+  babar-tls doctor "host=db.example.com user=app" --html report.html
+"""
+OWN_JSON = True
+
+#: Marks for each status, in UTF-8 and in ASCII, and their styles.
+_MARKS = {
+    "ok": ("✓", "+", "green"),
+    "warning": ("!", "!", "yellow"),
+    "failed": ("✗", "x", "red"),
+    "skipped": ("-", "-", "dim"),
+}
+_PIPED_WIDTH = 100  # columns
+_INDENT = "    "
+
+#: The exit status for each cause. It is that of the class of the error with which a connect fails (`_errors`).
+_STATUSES = {
+    2: (
+        "invalid-configuration backend-missing root-file no-default-roots root-environment crl-missing "
+        "weak-configuration not-verified"
+    ),
+    3: (
+        "unknown-host name-service connection-refused no-response unreachable some-addresses-fail silent-service other"
+    ),
+    4: (
+        "tls-not-offered tls-version tls-algorithms tls-failed alpn client-certificate-required "
+        "client-certificate-rejected client-certificate-revoked"
+    ),
+    5: (
+        "leaf-expired intermediate-expired root-expired not-yet-valid expires-soon intermediate-missing self-signed "
+        "unknown-ca wrong-name common-name-only certificate-revoked crl-expired pin-mismatch certificate-invalid"
+    ),
+    6: (
+        "password-unavailable binding-impossible binding-not-offered binding-mismatch wrong-password no-hba-entry "
+        "encryption-required method-refused md5-fips server-not-proven missing-role"
+    ),
+    7: ("missing-database too-many-connections server-starting wrong-session server-refused weak-server-setting"),
+    8: "other-service plain-text-injected protocol",
+}
+_STATUS_OF_CAUSE = {cause: status for status, causes in _STATUSES.items() for cause in causes.split()}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command to the parser."""
+    parser.add_argument("conninfo", metavar="CONNINFO", nargs="?", default="", help="the connection string")
+    parser.add_argument("--backend", metavar="NAME", help="TLS backend to select (see: babar-tls backends)")
+    parser.add_argument("--root-cert", metavar="PATH", help="trust only the CA certificates in this PEM file")
+    parser.add_argument("--server-name", metavar="NAME", help="name to verify in the certificate, instead of the host")
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, help="time limit for each stage")
+    parser.add_argument(
+        "--password-file", metavar="PATH", help="read the password from the first line of this file (-: standard input)"
+    )
+    formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--json", action="store_true", help="print the diagnosis, or the error, as one JSON document")
+    formats.add_argument("--html", metavar="FILE", help="also write a report to this file, which must not exist")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Diagnose the connection, and show each stage when it is complete."""
+    from ..doctor import diagnose  # noqa: PLC0415 - slow to import, not needed for --help
+
+    overrides = _overrides(options)
+    if options.json:
+        diagnosis = diagnose(options.conninfo, overrides=overrides)
+        print_json(diagnosis.as_dict())
+        return exit_status(diagnosis)
+    if options.html is not None and Path(options.html).exists():
+        raise UsageError(f'"{options.html}" exists', remedy="Name a new file for the report.")
+    view = _View()
+    diagnosis = diagnose(options.conninfo, overrides=overrides, on_stage=view.draw_stage)
+    view.draw_verdict(diagnosis)
+    if options.html is not None:
+        _write_report(diagnosis, options.html)
+        view.write(f"The report is in {options.html}.")
+    return exit_status(diagnosis)
+
+
+def exit_status(diagnosis: Diagnosis) -> int:
+    """Return the exit status for a diagnosis."""
+    return 0 if diagnosis.fault is None else status_of(diagnosis.fault.cause)
+
+
+def status_of(cause: Cause) -> int:
+    """Return the exit status for a cause."""
+    return _STATUS_OF_CAUSE[cause.value]
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    from .connect import _read_password  # noqa: PLC0415 - as in `run`
+
+    values: dict[str, Any] = {
+        "tls_backend": options.backend,
+        "tls_root_cert_path": options.root_cert,
+        "tls_server_name": options.server_name,
+        "connect_timeout": options.timeout,
+        "password": None if options.password_file is None else _read_password(options.password_file),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _write_report(diagnosis: Diagnosis, path: str) -> None:
+    """Write the report to a new file.
+
+    Raises:
+        ConfigError: The file exists, or cannot be written.
+    """
+    report = import_module("babar_tls.doctor.html").render(diagnosis)
+    try:
+        with Path(path).open("x", encoding="utf-8") as file:
+            file.write(report)
+    except (OSError, ValueError) as exc:
+        raise file_error("the report cannot be written", exc) from exc
+
+
+class _View:
+    """The diagnosis as text, on standard output."""
+
+    def __init__(self) -> None:
+        from ._terminal import terminal  # noqa: PLC0415 - optional
+
+        self._terminal: Terminal = terminal()
+        self._has_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        self._target: str | None = None
+        is_terminal = sys.stdout.isatty()
+        self._width = shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns if is_terminal else _PIPED_WIDTH
+
+    def draw_stage(self, target: str | None, stage: Stage) -> None:
+        """Show a stage; in front of the first stage of a host, the host."""
+        if target is not None and target != self._target:
+            self._target = target
+            self.write("")
+            self.write(target, "bold")
+        mark, style = self._mark(stage.status.value)
+        if stage.skipped is not None:
+            self.write(f"{mark} {stage.title}  skipped: {stage.skipped}", style)
+            return
+        self.write(f"{mark} {stage.title}  {milliseconds(stage.seconds)}", style)
+        for text in stage.observations:
+            self.write(text, indent=_INDENT)
+        for finding in stage.findings:
+            self._draw_finding(finding)
+
+    def draw_verdict(self, diagnosis: Diagnosis) -> None:
+        """Show the result in one line."""
+        fault = diagnosis.fault
+        self.write("")
+        if fault is None:
+            mark, style = self._mark("ok")
+            self.write(f"{mark} The connection works.", style)
+        else:
+            mark, style = self._mark("failed")
+            self.write(f"{mark} {fault.cause.value}: {fault.text}", style)
+
+    def write(self, text: str, style: str = "", *, indent: str = "") -> None:
+        """Print a text, whose further lines are indented too. Words are not broken."""
+        lines = textwrap.wrap(
+            text,
+            max(self._width, 20),
+            initial_indent=indent,
+            subsequent_indent=indent + "  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in lines or [""]:
+            self._terminal.write(line, style)
+
+    def _draw_finding(self, finding: Finding) -> None:
+        mark, style = self._mark("failed" if finding.is_fault else "warning")
+        self.write(f"{mark} {finding.cause.value}: {finding.text}", style, indent=_INDENT)
+        if finding.remedy is not None:
+            for line in finding.remedy.splitlines():
+                self.write(line, indent=_INDENT + "  ")
+
+    def _mark(self, status: str) -> tuple[str, str]:
+        rich, plain, style = _MARKS[status]
+        return (rich if self._has_unicode else plain), style
