@@ -96,7 +96,7 @@ def _not_valid_now(link: Link, path: list[Link], now: float) -> Diagnosed:
         remedy = "Check this machine's clock. If it is right, the certificate was issued for a later time."
         return Diagnosed(Cause.NOT_YET_VALID, text, remedy, certificate, fault)
     if link is path[0]:
-        remedy = f"Renew the server's certificate, and reload the server. {_CLOCK}"
+        remedy = f"The server needs a new certificate: renew it, and reload the server. {_CLOCK}"
         return Diagnosed(Cause.LEAF_EXPIRED, f"the server's certificate {name} {fault}", remedy, certificate, fault)
     if link.origin is not None and (certificate.is_self_signed or link is path[-1]):
         remedy = f'Replace it in "{link.origin}" by the current certificate of this CA. {_CLOCK}'

@@ -133,6 +133,7 @@ RULES = (
     Rule(Closed, Cause.OTHER),
     Rule(IoError, Cause.OTHER),
     Rule(ProtocolError, Cause.OTHER_SERVICE, text=_OTHER_SERVICE),
+    Rule(ProtocolError, Cause.OTHER_SERVICE, remedy="^This is the port of"),
     Rule(ProtocolError, Cause.PLAIN_TEXT_INJECTED, text="unencrypted data after SSL response"),
     Rule(ProtocolError, Cause.PROTOCOL),
     # Files.
@@ -142,6 +143,17 @@ RULES = (
     Rule(ConfigError, Cause.CRL_MISSING, text="certificate revocation list"),
     Rule(ConfigError, Cause.INVALID_CONFIGURATION),
 )
+
+#: The remedies for errors that have none.
+_REMEDIES = {
+    Cause.SERVER_REFUSED: "See the server's log for the reason.",
+    Cause.TLS_FAILED: "See the server's log for the reason.",
+    Cause.TLS_ALGORITHMS: "Client and server need a cipher suite, a key-exchange group and a signature algorithm in "
+    "common: ssl_ciphers and ssl_groups (ssl_ecdh_curve) on the server, tls_ciphers and tls_groups here. The key of "
+    "the server's certificate must suit the cipher suite. See the server's log for the reason.",
+    Cause.PROTOCOL: "Check that host and port are those of a PostgreSQL server, and whether a proxy changes messages.",
+    Cause.OTHER: "See the server's log for the reason.",
+}
 
 
 def find_cause(error: Error) -> Cause:
@@ -165,13 +177,15 @@ def finding(error: Error, *, is_fault: bool = True, cause: Cause | None = None, 
         error: The error. Its remedy is used unless `remedy` is given.
         is_fault: See `Finding`.
         cause: The cause, if the stage knows it better than the table.
-        remedy: How to fix it.
+        remedy: How to fix it, if the stage has a better remedy than the error.
     """
+    cause = find_cause(error) if cause is None else cause
+    advice = remedy or error.remedy or _REMEDIES.get(cause)
     return Finding(
-        cause=find_cause(error) if cause is None else cause,
+        cause=cause,
         is_fault=is_fault,
         text=describe(error),
-        remedy=remedy or (visible(error.remedy, limit=_SHOWN, keep_newlines=True) if error.remedy else None),
+        remedy=None if advice is None else visible(advice, limit=_SHOWN, keep_newlines=True),
     )
 
 

@@ -84,11 +84,9 @@ def _name_cause(case: Case, failure: Error, notes: Notes) -> None:
     if cause in (Cause.TLS_VERSION, Cause.TLS_ALGORITHMS, Cause.TLS_FAILED):
         old = accepted_old_version(case)
         if old is not None:
-            wanted = case.config.tls_min_version.value
+            wanted = case.config.tls_min_version.value.replace("v", " ")
             notes.observe(f"The server accepts {old}, which this library does not support.")
-            remedy = (
-                f"Set ssl_min_protocol_version on the server to {wanted} or later, with a TLS library that supports it."
-            )
+            remedy = f"The server needs {wanted} or later: a current TLS library, and ssl_min_protocol_version."
             notes.fail(failure, Cause.TLS_VERSION, remedy)
             return
     if cause is Cause.TLS_VERSION and case.config.tls_max_version is TlsVersion.TLSV1_2:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.enums import TlsMode
-from ..errors import AuthError, Error, ProtocolError, ServerError, TimeoutError
+from ..errors import AuthError, ChannelBindingError, Error, ProtocolError, TimeoutError
 from ..net.deadline import Meter
 from ..protocol.authentication import next_message
 from ..protocol.message_reader import MessageReader
 from ..protocol.messages import TERMINATE, cstrings, parse_fields, text
 from ..protocol.negotiation import Attempt, attempts, secure
+from ..protocol.policy import Policy
 from ..protocol.requests import Exchange, Phase, Send
 from ..protocol.server_errors import refusal
 from ..protocol.startup import Startup
@@ -36,9 +37,11 @@ _METHODS = {
     9: "SSPI",
     SASL: "SASL",
 }
+#: Their names in `require_auth`.
+_REQUIRE_AUTH = {CLEARTEXT: "password", MD5: "md5", 7: "gss", 8: "gss", 9: "sspi"}
 _MOST_MECHANISMS = 16
 _LONGEST = 40  # characters of a mechanism
-_ENCRYPT = "Use TLS: sslmode=verify-full. The server requests authentication from this client if TLS is used."
+_ENCRYPT = "The server accepts this client only with TLS: use sslmode=verify-full, or at least sslmode=require."
 _SCRAM = "Set password_encryption = 'scram-sha-256', set the password again, and use scram-sha-256 in pg_hba.conf."
 
 
@@ -98,6 +101,7 @@ def _observe(request: Request, case: Case, notes: Notes) -> None:
     listed = ", ".join(name[:_LONGEST] for name in request.mechanisms)
     channel = "over TLS" if request.facts is not None else "without TLS"
     notes.observe(f"The server requests {method}{f': {listed}' if listed else ''} ({channel}).")
+    _check_policy(request, case, notes)
     if case.host.is_unix_socket:
         return
     if request.code == OK and case.config.tls_client_cert is None:
@@ -106,29 +110,53 @@ def _observe(request: Request, case: Case, notes: Notes) -> None:
         notes.warn(Cause.WEAK_SERVER_SETTING, f"the server requests {method}", _SCRAM)
 
 
+def _check_policy(request: Request, case: Case, notes: Notes) -> None:
+    """Check that the configuration allows the request. The stage of channel binding checks the binding."""
+    method = _REQUIRE_AUTH.get(request.code)
+    try:
+        policy = Policy(case.config, request.facts)
+        if request.code == OK:
+            policy.check_finished("none", bound=False)
+        elif request.code == SASL:
+            policy.choose_mechanism([*request.mechanisms])
+        elif method is not None:
+            policy.check_request(method)
+    except ChannelBindingError:
+        return
+    except Error as error:
+        notes.fail(error)
+        return
+    if request.code not in (OK, CLEARTEXT, MD5, SASL):
+        name = _METHODS.get(request.code, f"method {request.code}")
+        text = f"the server requests {name}, which this library does not support"
+        notes.fault(Cause.METHOD_REFUSED, text, "Add a scram-sha-256 line for the role to pg_hba.conf.")
+
+
 def _fail(case: Case, error: Error, notes: Notes) -> None:
     """Name the cause of a refusal. After a refusal without TLS, find out whether only TLS is missing."""
     cause, remedy = find_cause(error), None
-    if cause is Cause.NO_HBA_ENTRY and isinstance(error, ServerError) and _is_accepted_with_tls(case):
-        cause, remedy = Cause.ENCRYPTION_REQUIRED, _ENCRYPT
+    if cause is Cause.NO_HBA_ENTRY and case.offers_tls and case.config.tls_mode is not TlsMode.REQUIRE:
+        refusal_with_tls = _try_with_tls(case)
+        if refusal_with_tls is None:
+            cause, remedy = Cause.ENCRYPTION_REQUIRED, _ENCRYPT
+        elif find_cause(refusal_with_tls) is cause:
+            remedy = refusal_with_tls.remedy  # encryption is not what is missing
     if isinstance(error, TimeoutError) and case.offers_tls is None:
         cause = Cause.SILENT_SERVICE
     notes.fail(error, cause, remedy)
 
 
-def _is_accepted_with_tls(case: Case) -> bool:
-    """Return True if the server requests authentication over TLS, after it has refused the client without TLS.
+def _try_with_tls(case: Case) -> Error | None:
+    """Send the StartupMessage over TLS after the server has refused the client without TLS; return the error.
 
     The configuration allows plain text, so that the StartupMessage may also be sent over TLS that verifies nothing.
     """
-    if case.config.tls_mode is TlsMode.REQUIRE or not case.offers_tls:
-        return False
     config = unverified(case.reached_config)
     try:
         run(config, _first_request(config, Attempt.TLS), Meter(case.timeout))
-    except Error:
-        return False
-    return True
+    except Error as error:
+        return error
+    return None
 
 
 def _channel(attempt: Attempt) -> str:
@@ -162,6 +190,8 @@ def log_in(case: Case, notes: Notes) -> None:
 
 
 def _password_remedy(case: Case, error: Error) -> str | None:
+    if callable(case.config.password):
+        return "Correct the callable in password. Its own error is not shown, because it may contain a secret."
     ignored = next((each.remedy for each in case.warnings if each.cause is Cause.PASSWORD_UNAVAILABLE), None)
     if ignored is None:
         return error.remedy

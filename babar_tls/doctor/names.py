@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Numbers of ``getaddrinfo`` for a name that has no address (RFC 3493 §6.1). The others are failures of the service.
 _NO_ADDRESS = {getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)}
 _NAME_SERVICE = (
-    "The name servers of this machine (on Linux those in /etc/resolv.conf) do not answer, or answer with an error. "
+    "The DNS servers of this machine (on Linux those in /etc/resolv.conf) do not answer, or answer with an error. "
     "Check the network and the resolver. hostaddr=ADDRESS connects without name resolution."
 )
 

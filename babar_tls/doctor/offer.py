@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .case import Case, Notes
 
 _WRONG_PORT = "Set host and port to those of the PostgreSQL server."
-_ENABLE = "Enable TLS on the server (ssl=on). Set sslmode=disable or prefer only if plain text is intended."
+_ENABLE = "Enable TLS on the server (ssl = on). Set sslmode=disable or prefer only if plain text is intended."
 _SILENT = (
     "Another service may use this port: an HTTP server, for example, waits for more bytes. Check host and port. A "
     "tunnel or load balancer may also accept connections while the server behind it does not respond."
@@ -35,8 +35,8 @@ _CLOSED = (
 )
 _PROXY = "The cause is a man in the middle, or a proxy that does not support SSLRequest."
 _NO_DIRECT = (
-    "Set sslnegotiation=postgres: the server or proxy supports SSLRequest. TLS from the first byte with ALPN needs "
-    "PostgreSQL 17 or later, and a proxy that negotiates the ALPN protocol postgresql."
+    "sslnegotiation=postgres uses SSLRequest. TLS from the first byte needs PostgreSQL 17 or later, and a proxy that "
+    "negotiates the ALPN protocol postgresql."
 )
 
 
@@ -68,7 +68,7 @@ def _judge(answer: bytes, ended: Error | None, case: Case, notes: Notes, *, is_n
         if is_needed and case.config.tls_mode is TlsMode.REQUIRE:
             notes.fault(cause, f"{text}, but SSL was required", remedy)
         elif is_needed:
-            notes.warn(cause, f"{text}: nothing is encrypted", "Enable TLS on the server (ssl=on).")
+            notes.warn(cause, f"{text}: nothing is encrypted", "Enable TLS on the server (ssl = on).")
         return
     if service is not None and answer[:1] not in (b"\x15", b"\x16"):
         case.offers_tls = False
@@ -109,9 +109,9 @@ def _try_direct(config: Config, case: Case, notes: Notes, *, accepts_request: bo
             case.offers_tls = False
             cause = find_cause(error)
             if accepts_request and cause in (Cause.TLS_FAILED, Cause.OTHER, Cause.ALPN, Cause.NO_RESPONSE):
-                notes.fail(error, Cause.ALPN, _NO_DIRECT)
+                notes.fail(error, Cause.ALPN, f"The server supports SSLRequest. {_NO_DIRECT}")
             else:
-                notes.fail(error, cause)
+                notes.fail(error, cause, f"{error.remedy} {_NO_DIRECT}" if cause is Cause.ALPN else None)
         return
     notes.observe("TLS from the first byte (sslnegotiation=direct): supported, with ALPN")
     if case.is_direct:

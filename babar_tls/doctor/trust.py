@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..x509.certificate import Certificate
     from .case import Case, Notes
     from .chain_faults import Link
+_PIN_REMEDY = (
+    "If the server's certificate was renewed, add its new fingerprint to tls_pins. Otherwise this is another server."
+)
 
 
 def verify_chain(case: Case, notes: Notes) -> None:
@@ -114,7 +117,7 @@ def _add_root(case: Case, path: list[Link]) -> None:
 def _explain(case: Case, error: CertificateError, path: list[Link], roots: Roots | None, notes: Notes) -> None:
     found = true_cause(error, path, roots) if path else None
     if found is None:
-        notes.fail(error)
+        notes.fail(error, remedy=_PIN_REMEDY if error.reason == "pin-mismatch" else None)
         return
     notes.observe(f"The {config_backend(case)} backend reports: {describe(error)}")
     notes.fault(found.cause, found.text, found.remedy)
