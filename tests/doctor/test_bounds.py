@@ -1,0 +1,125 @@
+"""A diagnosis ends, whatever the peer does, and remembers only a bounded amount of what it sends."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from babar_tls.doctor import Cause, Diagnosis, diagnose
+from babar_tls.testing import ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from babar_tls.testing import ScriptedPeer
+
+DATA = Path(__file__).parents[1] / "data"
+_TIMEOUT = 0.4  # seconds for each stage
+_PATIENCE = 60  # seconds, after which a diagnosis is regarded as endless
+
+
+class StaticCertificate:
+    """A certificate from files, because making one needs cryptography."""
+
+    def write(self, certificate_path: Path, key_path: Path) -> None:
+        certificate_path.write_bytes((DATA / "server.pem").read_bytes())
+        key_path.write_bytes((DATA / "server.key").read_bytes())
+
+
+CERTIFICATE: Any = StaticCertificate()
+
+
+def silent(peer: ScriptedPeer) -> None:
+    """Receive everything, and send nothing."""
+    while peer.receive():
+        pass
+
+
+def drip_tls(peer: ScriptedPeer) -> None:
+    """Accept TLS, and then send a record that never ends."""
+    peer.receive_startup()
+    peer.send(b"S\x16\x03\x03\x40\x00"[:1])
+    peer.receive()
+    peer.send(b"\x16\x03\x03\x40\x00")
+    while True:
+        peer.drip(b"\2", delay=0.01)
+
+
+def silent_after_startup(peer: ScriptedPeer) -> None:
+    """Accept TLS and the StartupMessage, and send nothing."""
+    peer.accept_tls(CERTIFICATE)
+    silent(peer)
+
+
+def flood_of_notices(peer: ScriptedPeer) -> None:
+    peer.accept_tls(CERTIFICATE)
+    peer.receive_startup()
+    while True:
+        peer.send_message(b"N", b"SNOTICE\0M" + b"x" * 500 + b"\0\0")
+
+
+def many_mechanisms(peer: ScriptedPeer) -> None:
+    peer.accept_tls(CERTIFICATE)
+    peer.receive_startup()
+    names = b"".join(b"MECHANISM-%d\0" % number for number in range(2000))
+    peer.send_message(b"R", struct.pack("!I", 10) + names + b"\0")
+    silent(peer)
+
+
+def long_error(peer: ScriptedPeer) -> None:
+    peer.accept_tls(CERTIFICATE)
+    peer.receive_startup()
+    peer.send_message(b"E", b"SFATAL\0CXX000\0M" + b"\x1b[31m" * 4000 + b"\0\0")
+
+
+def run(script: Callable[[ScriptedPeer], None]) -> Diagnosis:
+    """Diagnose a scripted server in another thread, and fail if that does not end."""
+    found: list[Diagnosis] = []
+    with ScriptedServer(script, timeout=_PATIENCE) as server:
+        conninfo = f"host=127.0.0.1 port={server.port} user=app password=pencil sslmode=require"
+        overrides = {"connect_timeout": _TIMEOUT}
+        thread = threading.Thread(target=lambda: found.append(diagnose(conninfo, overrides=overrides, environ={})))
+        thread.start()
+        thread.join(_PATIENCE)
+        assert not thread.is_alive()
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("script", "cause"),
+    [
+        (silent, Cause.SILENT_SERVICE),
+        (drip_tls, Cause.NO_RESPONSE),
+        (silent_after_startup, Cause.NO_RESPONSE),
+        (flood_of_notices, Cause.PROTOCOL),
+        (many_mechanisms, Cause.METHOD_REFUSED),
+        (long_error, Cause.SERVER_REFUSED),
+    ],
+)
+def test_diagnosis_of_a_hostile_peer_ends(script: Callable[[ScriptedPeer], None], cause: Cause) -> None:
+    diagnosis = run(script)
+    assert diagnosis.fault is not None
+    assert diagnosis.fault.cause is cause
+    document = str(diagnosis.as_dict())
+    assert len(document) < 50_000
+    assert "\x1b" not in document
+
+
+def test_name_service_that_does_not_answer_ends_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def wait(*_: object, **__: object) -> list[object]:
+        release.wait(_PATIENCE)
+        return []
+
+    monkeypatch.setattr("socket.getaddrinfo", wait)
+    try:
+        diagnosis = diagnose("host=db.example.com user=app", overrides={"connect_timeout": _TIMEOUT}, environ={})
+    finally:
+        release.set()
+    assert diagnosis.fault is not None
+    assert diagnosis.fault.cause is Cause.NAME_SERVICE
