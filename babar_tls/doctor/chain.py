@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DAY = 86400.0  # seconds
 _SOON = 14  # days
 _LONGEST = 253  # characters of a name (RFC 1035 §2.3.4)
-_MOST_NAMES = 200
+_MOST_NAMES, _MOST_CERTIFICATES = 200, 50
 _SHOWN = 4  # names in an observation
 _COMMON_NAME = b"\x55\x04\x03"
 #: The types of the other attributes of a name, by the contents of their identifiers (RFC 4514 §3).
@@ -37,8 +37,8 @@ _ATTRIBUTES = {
 
 def read_chain(case: Case, notes: Notes) -> None:
     """Describe each certificate that the server sent."""
-    now = time.time()
-    for position, der in enumerate(case.require_handshake().peer_chain):
+    now, chain = time.time(), case.require_handshake().peer_chain
+    for position, der in enumerate(chain[:_MOST_CERTIFICATES]):
         summary = summarize(der, position, now)
         if summary is None:
             notes.observe(f"Certificate {position + 1} cannot be read.")
@@ -54,6 +54,8 @@ def read_chain(case: Case, notes: Notes) -> None:
             remedy = "Renew the certificate, and reload the server (pg_ctl reload)."
             text = f'the {summary.role} certificate "{summary.subject}" expires on {_date(summary.not_after)}'
             notes.warn(Cause.EXPIRES_SOON, text, remedy)
+    if len(chain) > _MOST_CERTIFICATES:
+        notes.observe(f"The server sent {len(chain) - _MOST_CERTIFICATES} other certificates.")
 
 
 def summarize(der: bytes, position: int, now: float, origin: str = "sent") -> CertificateSummary | None:

@@ -50,9 +50,7 @@ def find_path(chain: Sequence[bytes], roots: Roots | None) -> list[Link]:
     The signatures are not verified. A certificate that is valid now is preferred, then one that the server sent.
     """
     sent = [Link(certificate) for certificate in _parsed(chain)]
-    trusted = []
-    for one in roots.certificates if roots is not None else ():
-        trusted += [Link(certificate, one.path) for certificate in _parsed((one.der,))]
+    trusted = [] if roots is None else _trusted(roots)
     path, now = sent[:1], time.time()
     while path and len(path) < _MAX_PATH and not path[-1].certificate.is_self_signed:
         last = path[-1].certificate
@@ -61,6 +59,10 @@ def find_path(chain: Sequence[bytes], roots: Roots | None) -> list[Link]:
             break
         path.append(max(issuers, key=lambda one: one.certificate.is_current(now)))
     return path
+
+
+def _trusted(roots: Roots) -> list[Link]:
+    return [Link(certificate, one.path) for one in roots.certificates for certificate in _parsed((one.der,))]
 
 
 def _parsed(chain: Sequence[bytes]) -> list[Certificate]:
@@ -75,6 +77,8 @@ def _parsed(chain: Sequence[bytes]) -> list[Certificate]:
 
 def true_cause(error: CertificateError, path: list[Link], roots: Roots | None) -> Diagnosed | None:
     """Return the true cause of a rejected chain, `None` if the error names it already."""
+    if "signature failure" in error.message:
+        return None if roots is None else _same_name(path, roots)
     if error.reason not in ("expired", "not-yet-valid", "untrusted", "self-signed"):
         return None
     now = time.time()
@@ -128,6 +132,9 @@ def _no_path(path: list[Link], roots: Roots) -> Diagnosed | None:
         remedy = f"If it is the right CA, set sslrootcert to its certificate. {trusted}"
         return Diagnosed(Cause.UNKNOWN_CA, text, remedy, last, "not trusted")
     issuer = readable_name(last.issuer)
+    other = _same_name(path, roots)
+    if other is not None:
+        return other
     if _has_hint(last, roots):
         text = f'the certificate of "{issuer}", which issued "{readable_name(last.subject)}", is missing'
         remedy = (
@@ -143,13 +150,32 @@ def _no_path(path: list[Link], roots: Roots) -> Diagnosed | None:
     return Diagnosed(Cause.UNKNOWN_CA, text, remedy, last, "its issuer is not trusted")
 
 
+def _same_name(path: list[Link], roots: Roots) -> Diagnosed | None:
+    """Return the cause if a trusted certificate has the name of the issuer and another key, otherwise `None`.
+
+    If the certificates contain the identifier of the key, it decides. A wrong signature has another cause then.
+    """
+    ends_in_root = path[-1].origin is not None and len(path) > 1
+    certificate = path[-2 if ends_in_root else -1].certificate
+    trusted = next((one for one in _trusted(roots) if one.certificate.subject == certificate.issuer), None)
+    if trusted is None or trusted.certificate.key_id == certificate.authority_key_id is not None:
+        return None
+    name = readable_name(trusted.certificate.subject)
+    text = f'"{readable_name(certificate.subject)}" was issued by another CA than "{name}" in "{trusted.origin}"'
+    remedy = (
+        "The two CAs have the same name and different keys: the CA was probably created again. Set sslrootcert to the "
+        "present certificate of the CA."
+    )
+    return Diagnosed(Cause.UNKNOWN_CA, text, remedy, certificate, "issued by a CA with another key")
+
+
 def _has_hint(last: Certificate, roots: Roots) -> bool:
     """Return True if the missing issuer is probably an intermediate of a trusted CA.
 
     The issuer itself would prove it, and is missing. The certificate may name a place from which the issuer can be
     obtained, or the issuer of its issuer. Otherwise a trusted CA may belong to the same organisation.
     """
-    trusted = [certificate.subject for one in roots.certificates for certificate in _parsed((one.der,))]
+    trusted = [one.certificate.subject for one in _trusted(roots)]
     if names_issuer_location(last.der) or issuer_of_issuer(last.der) in trusted:
         return True
     name = organisation(last.issuer)

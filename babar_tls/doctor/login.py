@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.enums import TlsMode
@@ -194,7 +195,10 @@ def _password_remedy(case: Case, error: Error) -> str | None:
         return "Correct the callable in password. Its own error is not shown, because it may contain a secret."
     ignored = next((each.remedy for each in case.warnings if each.cause is Cause.PASSWORD_UNAVAILABLE), None)
     if ignored is None:
-        return error.remedy
+        path = case.config.passfile
+        is_file = path is not None and os.path.isfile(path)  # noqa: PTH113 - the path may be any string
+        no_line = f' The password file "{path}" has no line for this host, port, database and user.' if is_file else ""
+        return f"{error.remedy}{no_line}"
     return f"The password file is not used, because other users have access to it: {ignored}"
 
 

@@ -93,7 +93,9 @@ def _judge(answer: bytes, ended: Error | None, case: Case, notes: Notes, *, is_n
     else:
         text = f"received invalid response to SSL negotiation: {shown(answer[:1])}"
         cause, remedy = Cause.OTHER_SERVICE, _WRONG_PORT
-    if is_needed:
+    if is_needed and case.config.tls_fallback and cause is Cause.PLAIN_TEXT_INJECTED:
+        notes.warn(cause, f"{text}: a connection without TLS follows", remedy)
+    elif is_needed:
         notes.fault(cause, text, remedy)
     else:
         notes.observe(f"SSLRequest: {text}")

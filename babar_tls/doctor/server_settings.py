@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MIN_ITERATIONS = 4096  # RFC 7677 §4
 _OLD_TLS = ("", "TLSv1", "TLSv1.1")
+_NO_PRIVILEGE = "42501"  # SQLSTATE
 _LONGEST = 100  # characters of a setting
 
 #: The end of support of each major version (https://www.postgresql.org/support/versioning/).
@@ -103,7 +104,8 @@ def _first(session: Session, sql: str, notes: Notes) -> str | None:
     try:
         rows = session.query(sql)
     except ServerError as error:
-        notes.observe(f"{sql}: {describe(error)}")
+        reason = "this role may not read it" if error.code == _NO_PRIVILEGE else describe(error)
+        notes.observe(f"{sql}: {reason}")
         return None
     value = rows[0][0] if rows and rows[0] else None
     return None if value is None else value[:_LONGEST]
