@@ -147,6 +147,11 @@ def _write_report(diagnosis: Diagnosis, path: str) -> None:
         raise file_error("the report cannot be written", exc) from exc
 
 
+def _count_warnings(diagnosis: Diagnosis) -> int:
+    stages = [diagnosis.configuration, *(stage for target in diagnosis.targets for stage in target.stages)]
+    return sum(not finding.is_fault for stage in stages for finding in stage.findings)
+
+
 class _View:
     """The diagnosis as text, on standard output."""
 
@@ -181,7 +186,9 @@ class _View:
         self.write("")
         if fault is None:
             mark, style = self._mark("ok")
-            self.write(f"{mark} The connection works.", style)
+            warnings = _count_warnings(diagnosis)
+            more = f", with {warnings} warning{'' if warnings == 1 else 's'}" if warnings else ""
+            self.write(f"{mark} The connection works{more}.", style)
         else:
             mark, style = self._mark("failed")
             self.write(f"{mark} {fault.cause.value}: {fault.text}", style)

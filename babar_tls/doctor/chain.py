@@ -52,7 +52,8 @@ def read_chain(case: Case, notes: Notes) -> None:
         )
         if summary.fault is None and summary.days_left < _SOON:
             remedy = "Renew the certificate, and reload the server (pg_ctl reload)."
-            text = f'the {summary.role} certificate "{summary.subject}" expires on {_date(summary.not_after)}'
+            name, day = label(parse_certificate(der)), _date(summary.not_after)
+            text = f'the {summary.role} certificate "{name}" expires on {day}'
             notes.warn(Cause.EXPIRES_SOON, text, remedy)
     if len(chain) > _MOST_CERTIFICATES:
         notes.observe(f"The server sent {len(chain) - _MOST_CERTIFICATES} other certificates.")
@@ -104,6 +105,17 @@ def readable_name(name: bytes) -> str:
     common = next((value for kind, value in attributes if kind == _COMMON_NAME), None)
     whole = ", ".join(f"{_ATTRIBUTES.get(kind, kind.hex())}={value}" for kind, value in attributes)
     return visible(common if common is not None else whole or "(no name)", limit=_LONGEST)
+
+
+def label(certificate: Certificate) -> str:
+    """Return the common name of a certificate, its first alternative name if it has none, or else its subject."""
+    try:
+        names = subject_names(certificate.der)
+    except DerError:
+        return readable_name(certificate.subject)
+    if names.common_names or not names.alternative_names:
+        return readable_name(certificate.subject)
+    return visible(next(iter(names.readable_alternative_names), "(no name)"), limit=_LONGEST)
 
 
 def organisation(name: bytes) -> str | None:

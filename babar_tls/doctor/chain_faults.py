@@ -14,7 +14,7 @@ from ..x509.authority import issuer_of_issuer, names_issuer_location
 from ..x509.certificate import parse_certificate
 from ..x509.der import DerError
 from .causes import Cause
-from .chain import organisation, readable_name, validity_fault
+from .chain import label, organisation, readable_name, validity_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ def true_cause(error: CertificateError, path: list[Link], roots: Roots | None) -
 def _not_valid_now(link: Link, path: list[Link], now: float) -> Diagnosed:
     certificate = link.certificate
     fault = validity_fault(certificate, now) or ""
-    name = f'"{readable_name(certificate.subject)}"'
+    name = f'"{label(certificate)}"'
     if certificate.not_before > now:
         text = f"the certificate {name} {fault}"
         remedy = "Check this machine's clock. If it is right, the certificate was issued for a later time."
@@ -136,13 +136,13 @@ def _no_path(path: list[Link], roots: Roots) -> Diagnosed | None:
     if other is not None:
         return other
     if _has_hint(last, roots):
-        text = f'the certificate of "{issuer}", which issued "{readable_name(last.subject)}", is missing'
+        text = f'the certificate of "{issuer}", which issued "{label(last)}", is missing'
         remedy = (
             "The server must also send its intermediate certificates: append them to the file of its certificate "
             f"(ssl_cert_file), and reload it. Otherwise the CA is not trusted: set sslrootcert. {trusted}"
         )
         return Diagnosed(Cause.INTERMEDIATE_MISSING, text, remedy, last, "its issuer was not sent")
-    text = f'the CA "{issuer}", which issued "{readable_name(last.subject)}", is not trusted'
+    text = f'the CA "{issuer}", which issued "{label(last)}", is not trusted'
     remedy = (
         f"Set sslrootcert to the certificate of this CA. {trusted} If the CA is an intermediate, the server must also "
         "send its certificate (append it to ssl_cert_file)."
@@ -161,7 +161,7 @@ def _same_name(path: list[Link], roots: Roots) -> Diagnosed | None:
     if trusted is None or trusted.certificate.key_id == certificate.authority_key_id is not None:
         return None
     name = readable_name(trusted.certificate.subject)
-    text = f'"{readable_name(certificate.subject)}" was issued by another CA than "{name}" in "{trusted.origin}"'
+    text = f'"{label(certificate)}" was issued by another CA than "{name}" in "{trusted.origin}"'
     remedy = (
         "The two CAs have the same name and different keys: the CA was probably created again. Set sslrootcert to the "
         "present certificate of the CA."

@@ -43,6 +43,7 @@ _REQUIRE_AUTH = {CLEARTEXT: "password", MD5: "md5", 7: "gss", 8: "gss", 9: "sspi
 _MOST_MECHANISMS = 16
 _LONGEST = 40  # characters of a mechanism
 _ENCRYPT = "The server accepts this client only with TLS: use sslmode=verify-full, or at least sslmode=require."
+_NO_TRUST = "If this is not intended, use scram-sha-256 in place of trust in pg_hba.conf."
 _SCRAM = "Set password_encryption = 'scram-sha-256', set the password again, and use scram-sha-256 in pg_hba.conf."
 
 
@@ -103,10 +104,10 @@ def _observe(request: Request, case: Case, notes: Notes) -> None:
     channel = "over TLS" if request.facts is not None else "without TLS"
     notes.observe(f"The server requests {method}{f': {listed}' if listed else ''} ({channel}).")
     _check_policy(request, case, notes)
-    if case.host.is_unix_socket:
+    if case.host.is_unix_socket or notes.findings:
         return
     if request.code == OK and case.config.tls_client_cert is None:
-        notes.warn(Cause.WEAK_SERVER_SETTING, "the server requires no password from this client", _SCRAM)
+        notes.warn(Cause.WEAK_SERVER_SETTING, "the server requires no password from this client", _NO_TRUST)
     elif request.code in (CLEARTEXT, MD5):
         notes.warn(Cause.WEAK_SERVER_SETTING, f"the server requests {method}", _SCRAM)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MOST = 16  # addresses of a name that are tried
 
+#: Remedies, by the causes that they are for. If the addresses fail for several causes, the first of these is named.
 _REMEDIES = {
     Cause.CONNECTION_REFUSED: "No process listens on this port of the address. Check the port, that the server runs, "
     "and its listen_addresses. A firewall may also refuse connections.",
@@ -27,6 +28,7 @@ _REMEDIES = {
     "firewall or security group, and whether a VPN is needed. Raise connect_timeout only if the network is slow.",
     Cause.UNREACHABLE: "This machine has no route to the address. Check the network and the VPN.",
 }
+_NO_SOCKET = "Check that the server runs, and that host is one of its unix_socket_directories."
 _SOME_FAIL = (
     "A connection tries the addresses in turn, so that each connect may lose time. Make the server listen on all "
     "addresses of the name (listen_addresses), correct the name, or set hostaddr."
@@ -60,9 +62,11 @@ def connect_to_each(case: Case, notes: Notes) -> None:
     if not failures:
         return
     if case.reached is None:
-        first = failures[0][1]
-        cause = find_cause(first)
-        notes.fail(first, cause, _REMEDIES.get(cause))
+        causes = {find_cause(error) for _, error in failures}
+        cause = next((one for one in _REMEDIES if one in causes), find_cause(failures[0][1]))
+        listed = "; ".join(f"{address}: {describe(error)}" for address, error in failures)
+        text = f"{case.host.host}, port {case.host.port}, accepts no connections ({listed})"
+        notes.fault(cause, text, _REMEDIES.get(cause) or failures[0][1].remedy)
         return
     listed = ", ".join(address for address, _ in failures)
     text = f"{len(failures)} of {len(tried)} addresses of {case.host.host} do not accept connections: {listed}"
@@ -74,10 +78,10 @@ def _connect_locally(case: Case, notes: Notes) -> None:
     try:
         run(case.config.without_password(), _connect_only(case.host), Meter(case.timeout))
     except Error as error:  # AuthError: the process of another user listens there
-        remedy = "Check that the server runs, and that host is one of its unix_socket_directories."
         notes.observe(f"{case.host.shown_path}: {describe(error)}")
         cause = find_cause(error)
-        notes.fail(error, cause, remedy if cause in (Cause.CONNECTION_REFUSED, Cause.UNREACHABLE) else None)
+        remedy = _NO_SOCKET if cause in _REMEDIES else error.remedy
+        notes.fault(cause, f'no connection to the socket "{case.host.shown_path}": {describe(error)}', remedy)
         return
     case.reached = case.host
     notes.observe(f"{case.host.shown_path}: connected ({_elapsed(began)})")

@@ -27,7 +27,7 @@ def test_working_connection_has_status_0(cli: Cli, conninfo: ConnInfo) -> None:
     assert outcome.status == 0
     assert "✓ TLS handshake" in outcome.out
     assert "SCRAM-SHA-256-PLUS" in outcome.out
-    assert outcome.out.splitlines()[-1] == "✓ The connection works."
+    assert outcome.out.splitlines()[-1] == "✓ The connection works, with 2 warnings."
 
 
 def test_wrong_password_has_the_status_of_authentication(cli: Cli, conninfo: ConnInfo) -> None:

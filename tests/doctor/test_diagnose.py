@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -193,3 +194,14 @@ def test_invalid_string_has_no_hosts() -> None:
 def test_unknown_override_is_an_error_of_the_caller() -> None:
     with pytest.raises(TypeError):
         run("host=localhost", overrides={"nonsense": 1})
+
+
+def test_refusal_is_named_if_another_address_has_no_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without IPv6 has no route to ::1, which is not the cause."""
+    addresses = [(socket.AF_INET6, ("2001:db8::1", 1, 0, 0)), (socket.AF_INET, ("127.0.0.1", 1))]
+    found = [(family, socket.SOCK_STREAM, 6, "", address) for family, address in addresses]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+    diagnosis = run("host=db.example.com port=1 user=app", overrides={"connect_timeout": 2})
+    assert diagnosis.fault is not None
+    assert diagnosis.fault.cause is Cause.CONNECTION_REFUSED
+    assert "2001:db8::1" in diagnosis.fault.text
