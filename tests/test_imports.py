@@ -26,6 +26,7 @@ ORDER = (
     "_native",
     "config.enums",
     "x509",
+    "config.token_uri",
     "config.validation",
     "config.callables",
     "config.files",

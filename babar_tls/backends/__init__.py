@@ -22,6 +22,7 @@ from ..tls.registry import (
     get_backend,
     offer_of,
 )
+from ..tls.token_identity import TokenIdentity
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -36,6 +37,7 @@ __all__ = [
     "TlsParameters",
     "TlsStream",
     "TlsVersion",
+    "TokenIdentity",
     "TrustedRoots",
     "alert_error",
     "alert_name",

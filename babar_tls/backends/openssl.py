@@ -66,7 +66,7 @@ class OpenSslBackend(TlsBackend):
             common_names=True,
             crls=True,
             key_log=True,
-            client_certificates=True,
+            client_keys=("PEM",),
             reports_certificate_request=True,
             selects_groups="one",
             selects_ciphers="all" if _SELECTS_TLS13_SUITES else "TLSv1.2",

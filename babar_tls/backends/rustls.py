@@ -67,7 +67,7 @@ class RustlsBackend(TlsBackend):
             version=f"rustls {rustls_version()} (aws-lc-rs {aws_lc_rs_version()})",
             tls_versions=tuple(_VERSIONS),
             key_log=True,
-            client_certificates=True,
+            client_keys=("PEM",),
             system_store=True,
             selects_ciphers="TLSv1.2",
         )

@@ -52,7 +52,7 @@ class StdlibBackend(TlsBackend):
             common_names=True,
             crls=True,
             key_log=hasattr(ssl.SSLContext, "keylog_filename"),
-            client_certificates=True,
+            client_keys=("PEM",),
             reports_certificate_request=_WATCHES_REQUESTS,
             os_roots=find_spec("truststore") is not None,
             system_store=True,

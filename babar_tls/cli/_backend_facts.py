@@ -69,7 +69,7 @@ FACTS = (
     Fact("common names (libpq's rules)", lambda facts, _: _yes(facts.common_names)),
     Fact("revocation lists", lambda facts, _: _yes(facts.crls)),
     Fact("key log", lambda facts, _: _yes(facts.key_log)),
-    Fact("client certificates", lambda facts, _: _yes(facts.client_certificates)),
+    Fact("client keys", lambda facts, _: facts.client_keys or Verdict(False, "no")),
     Fact("reports certificate requests", lambda facts, _: _yes(facts.reports_certificate_request)),
     Fact("operating system's verifier", lambda facts, _: _yes(facts.os_roots), True),
     Fact("FIPS 140 mode", lambda facts, _: {None: _UNKNOWN, True: "on", False: "off"}[facts.fips], True),

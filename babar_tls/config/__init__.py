@@ -105,10 +105,11 @@ class Config(ConfigFields):
             (``("X25519MLKEM768", "x25519")``, or one string with colons); empty for the backend's default.
         tls_ciphers: Cipher suites to offer, of all versions, in the same form. A TLS version is only offered if one of
             its suites is in the list.
-        tls_client_cert: The client certificate and its intermediates: path of a PEM or PKCS #12 file, or its `bytes`.
-        tls_client_key: Its private key: path of a PEM or DER file, or its `bytes`; `None` if `tls_client_cert`
-            contains it.
-        tls_client_key_password: The password of the key, or a callable that returns it.
+        tls_client_cert: The client certificate and its intermediates: path of a PEM or PKCS #12 file, or its `bytes`,
+            or the PKCS #11 URI of a certificate in a token (RFC 7512), if the key is in a token too.
+        tls_client_key: Its private key: path of a PEM or DER file, or its `bytes`, or the PKCS #11 URI of a key in a
+            token; `None` if `tls_client_cert` contains it.
+        tls_client_key_password: The password of the key or the PIN of its token, or a callable that returns it.
         tls_client_cert_mode: The policy for presenting the client certificate.
         tls_crl_path: PEM file of CRLs. If it is set, every certificate of the chain must be covered by a CRL.
         tls_crl_dir: Directory of CRLs, named by their issuers' hashes (``openssl rehash``).

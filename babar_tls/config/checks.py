@@ -18,6 +18,7 @@ from .enums import (
     parse_require_auth,
 )
 from .fields import DEFAULTS
+from .token_uri import is_token_uri
 from .validation import check_bool, check_not_uri, check_text, check_type, has_surrogates, is_number
 
 if TYPE_CHECKING:
@@ -122,6 +123,12 @@ def _check_client_certificate(config: ConfigFields) -> None:
         raise ConfigError(
             "tls_client_key is set without tls_client_cert",
             remedy="Set tls_client_cert (sslcert) to the certificate of the key.",
+        )
+    if is_token_uri(config.tls_client_cert) and not is_token_uri(config.tls_client_key):
+        raise ConfigError(
+            "tls_client_cert is a certificate in a PKCS #11 token, but tls_client_key is not a key in a token",
+            remedy="Set tls_client_key (sslkey) to the PKCS #11 URI of the key. It is often the same as that of the "
+            "certificate.",
         )
     if config.tls_client_cert_mode is ClientCertMode.REQUIRE and config.tls_mode is TlsMode.DISABLE:
         raise ConfigError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..x509.idna import as_address, shown_host
+from .token_uri import as_token_uri, is_token_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,7 +172,10 @@ def as_path(name: str, path: object) -> str:
 
 
 def as_source(name: str, source: object) -> str | bytes | None:
-    """Return a path as a string, or the content of a file as `bytes`. It may be a private key, so no error shows it."""
+    """Return a path or a PKCS #11 URI as a string, or the content of a file as `bytes`.
+
+    It may be a private key, so no error shows it.
+    """
     if source is None or (isinstance(source, bytes) and source):
         return source
     text = _fspath(source)
@@ -181,6 +185,8 @@ def as_source(name: str, source: object) -> str | bytes | None:
             remedy=f"Set {name} to a file name or a file's content, or leave it out.",
         )
     check_type(name, text, str, "a path, or a file's content as bytes", f"Set {name} to a file name, or to bytes.")
+    if is_token_uri(text):
+        return as_token_uri(name, str(text))
     if "\n" in str(text) or "-----BEGIN" in str(text):
         raise ConfigError(f"{name} must be a path", remedy=f"Pass a file's content as bytes: {name}=text.encode().")
     return as_path(name, text)

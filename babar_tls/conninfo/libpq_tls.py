@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..config.enums import ClientCertMode, TlsMode, TlsVerify
 from ..config.fields import DEFAULTS
+from ..config.token_uri import is_token_uri
 from ..config.validation import has_surrogates
 from ..errors import ConfigError
 from .format import format_field
@@ -177,6 +178,9 @@ def format_client_certificate(config: ConfigFields, problems: Problems) -> dict[
         mode = ClientCertMode.DISABLE
     values = {"sslcert": NO_FILE, "sslkey": NO_FILE, "sslpassword": "", "sslcertmode": mode.value}
     if config.tls_client_cert is None or mode is ClientCertMode.DISABLE:
+        return values
+    if is_token_uri(config.tls_client_key):  # libpq would read its scheme as the name of an OpenSSL engine
+        problems.refuse("tls_client_key", "is a PKCS #11 URI, which libpq cannot use", "set it to a file")
         return values
     to_file = "write it to a file and set the path"
     values["sslcert"] = problems.format_path("tls_client_cert", to_file)

@@ -9,6 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from ..config.enums import ClientCertMode, TlsMode, TlsNegotiation, TlsVerify
+from ..config.token_uri import as_token_uri, is_token_uri
+from ..errors import ConfigError
 from .paths import default_file, exists
 from .setting import Field, refuse
 from .values import word
@@ -37,7 +39,7 @@ def read_tls_options(settings: Mapping[str, Setting], environ: Mapping[str, str]
 
     Raises:
         ConfigError: The mode is unknown, is too weak for another setting or has no root certificate file, or the key
-            is in a token.
+            is that of an OpenSSL engine.
     """
     fields = _read_verification(settings, environ)
     sslcrldir, sslcertmode, sslkey = (settings.get(keyword) for keyword in ("sslcrldir", "sslcertmode", "sslkey"))
@@ -52,21 +54,33 @@ def read_tls_options(settings: Mapping[str, Setting], environ: Mapping[str, str]
     if disabled or (sslcertmode and sslcertmode.value == ClientCertMode.DISABLE.value):
         return fields
     certificate = _find_file("sslcert", "postgresql.crt", settings, environ)
+    if sslkey and is_token_uri(sslkey.value):  # without a certificate, Config refuses it
+        fields["tls_client_key"] = _read_token_uri(sslkey)
     if certificate is None:
         return fields
     fields["tls_client_cert"] = certificate
+    if "tls_client_key" in fields:
+        return fields
     if sslkey and ":" in os.path.splitdrive(sslkey.value)[1]:
         raise refuse(
             sslkey,
-            f'connection option "sslkey" names a key in a token ("{sslkey.value.partition(":")[0]}:…")',
-            "No backend supports such keys: set sslkey to a file.",
+            f'connection option "sslkey" names a key of an OpenSSL engine ("{sslkey.value.partition(":")[0]}:…")',
+            "Set sslkey to a file, or to the PKCS #11 URI of a key in a token (RFC 7512).",
         )
-    # A PKCS #12 file contains the key. If the default key is missing, the backend reports it, as libpq does.
-    contains_key = certificate.value.lower().endswith((".p12", ".pfx"))
+    # A PKCS #12 file contains the key, and the key of a certificate in a token is in a token. If the default key is
+    # missing, the backend reports it, as libpq does.
+    contains_key = certificate.value.lower().endswith((".p12", ".pfx")) or is_token_uri(certificate.value)
     key = _find_file("sslkey", "postgresql.key", settings, None if contains_key else environ, may_be_missing=True)
     if key is not None:
         fields["tls_client_key"] = key
     return fields
+
+
+def _read_token_uri(setting: Setting) -> Field:
+    try:
+        return Field.by(setting, as_token_uri(f'connection option "{setting.keyword}"', setting.value))
+    except ConfigError as exc:
+        raise refuse(setting, exc.message, exc.remedy) from None
 
 
 def _find_file(

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound="Callable[..., Any]")
 _CO_COROUTINE = 0x80  # `inspect.CO_COROUTINE`; inspect is slow to import
 
-#: Packages whose frames are cleared, in addition to the standard library.
+#: Packages whose frames are cleared, in addition to the standard library and to backends, which have this prefix.
 _PACKAGES = frozenset(["babar_tls", "OpenSSL", "cryptography", "rtls"])
+_BACKEND_PREFIX = "babar_tls_"
 
 
 def clears_locals(function: _F) -> _F:
@@ -66,7 +67,8 @@ def clear_frames(error: BaseException, outer: BaseException | None) -> None:
         while traceback is not None:
             frame = traceback.tb_frame
             package = str(frame.f_globals.get("__name__")).partition(".")[0]
-            if package in _PACKAGES or package in sys.stdlib_module_names:
+            is_backend = package.startswith(_BACKEND_PREFIX)
+            if is_backend or package in _PACKAGES or package in sys.stdlib_module_names:
                 try:
                     frame.clear()
                 except RuntimeError:

@@ -21,6 +21,7 @@ from ..config.enums import (
     TlsNegotiation,
     TlsVerify,
 )
+from ..config.token_uri import is_token_uri
 from ..conninfo.passfile import is_open_to_others
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import BackendUnavailable, ConfigError
@@ -206,6 +207,9 @@ def _client_certificate(config: Config) -> str:
     if source is None:
         return "None: a server that accepts the client without a certificate is refused." if is_required else ""
     name = source if isinstance(source, str) else "A certificate in memory"
+    key = config.tls_client_key
+    if isinstance(key, str) and is_token_uri(key):
+        name += f" (its key is in a token: {key})"
     return f"{name}: the server must request it." if is_required else f"{name}, if the server requests one."
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..backends import get_backend
 from ..config.enums import TlsMode, TlsVersion
+from ..config.token_uri import is_token_uri
 from ..diagnostics.log import warn_once
 from ..errors import CertificateError, ConfigError, Error, IoError, TlsError
 from ..protocol.message_reader import STARTUP, TARGET_SESSION
@@ -13,6 +14,7 @@ from ..protocol.requests import Connect, Fill, Phase, Receive, Send, StartTls
 from ..tls.alerts import UNEXPECTED_MESSAGE_RECORD
 from ..tls.connection import TlsConnection
 from ..tls.key_share_cache import Server, key_share_cache
+from ..tls.support import refuse_unsupported
 from .buffers import borrow, give_back
 from .transport import CONNECTING_READ, Transport
 
@@ -41,6 +43,9 @@ class TlsTransport(Transport):
         super().__init__(config, meter, interruption)
         plain = config.tls_mode is TlsMode.DISABLE or config.targets[0].is_unix_socket
         self.backend: TlsBackend | None = None if plain else get_backend(config.tls_backend)
+        key = config.tls_client_key
+        if key is not None and self.backend is not None and is_token_uri(key):
+            refuse_unsupported(self.backend, config.tls_parameters)  # before the network is used
         self.tls: TlsConnection | None = None
         self._server: Server | None = None
         #: The requests before TLS and their results, which `_begin_again` repeats.

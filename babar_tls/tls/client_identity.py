@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..config.callables import discard
 from ..config.files import NotRegularError
+from ..config.token_uri import is_token_uri
 from ..errors import ConfigError, PasswordUnavailable
 from ..x509.certificate import public_key_info
 from ..x509.der import DerError, elements, first_element, only_element
@@ -95,17 +96,16 @@ def load_identity(source: ClientCertificate) -> Identity:
     Raises:
         ConfigError: A file is missing, unreadable, damaged or accessible to other users, or a password is missing.
     """
-    for name in (source.certificate, source.key):
-        if isinstance(name, str) and name.lower().startswith("pkcs11:"):
-            raise ConfigError(
-                f'"{name}": keys in PKCS #11 tokens cannot be used',
-                remedy="No TLS backend can load a key by its URI. Set tls_client_key (sslkey) to a file.",
-            )
+    if source.is_in_token:
+        raise ConfigError(
+            "keys in PKCS #11 tokens cannot be used as files",
+            remedy="Use the backend of the package babar-tls-gnutls, or set tls_client_key (sslkey) to a file.",
+        )
     if source.key is None:  # the file also contains the key, and needs the same permissions
         data = _read_key(source.certificate, certificate=True)
     else:
         data = _read_certificate(source.certificate)
-    name = _name(source.certificate)
+    name = place_name(source.certificate)
     if _is_pkcs12(data, name):
         from .pkcs12 import read_pkcs12  # noqa: PLC0415 - requires cryptography
 
@@ -114,7 +114,7 @@ def load_identity(source: ClientCertificate) -> Identity:
     else:
         chain, key, key_name = _chain(data, name), data, name
     if source.key is not None:
-        key, key_name = _read_key(source.key), _name(source.key)
+        key, key_name = _read_key(source.key), place_name(source.key)
     pem, encrypted = _pem_key(key, key_name)
     password = needed_password(source, key_name) if encrypted else None
     return Identity(chain, pem, password, name, key_name)
@@ -123,8 +123,20 @@ def load_identity(source: ClientCertificate) -> Identity:
 def identity_files(source: ClientCertificate) -> Iterator[str]:
     """Yield the paths of the files that `load_identity` reads."""
     for place in (source.certificate, source.key):
-        if isinstance(place, str):
+        if isinstance(place, str) and not is_token_uri(place):
             yield place
+
+
+def load_certificates(place: str | bytes) -> bytes:
+    """Read certificates without a key, PEM or DER, for a key that is elsewhere. Return them as PEM.
+
+    Raises:
+        ConfigError: The file is missing, unreadable or damaged, or is a PKCS #12 file.
+    """
+    data, name = _read_certificate(place), place_name(place)
+    if _is_pkcs12(data, name):
+        raise _unusable_certificate(name, "a PKCS #12 file cannot be combined with a key in a token")
+    return _chain(data, name)
 
 
 def needed_password(source: ClientCertificate, key_name: str) -> bytes:
@@ -134,6 +146,17 @@ def needed_password(source: ClientCertificate, key_name: str) -> bytes:
         ConfigError: The password is missing or empty, or is not str or bytes. The callable returned an awaitable.
         PasswordUnavailable: The callable raised an exception.
     """
+    return requested_password(source, f'private key file "{key_name}" is encrypted', "password")
+
+
+def requested_password(source: ClientCertificate, need: str, what: str) -> bytes:
+    """Return the password or the PIN of a key; see `needed_password`.
+
+    Args:
+        source: The client certificate with the password.
+        need: The reason why it is needed, as a sentence, for messages.
+        what: ``password`` or ``PIN``, for messages.
+    """
     password: object = source.password
     if callable(password):
         try:
@@ -142,28 +165,25 @@ def needed_password(source: ClientCertificate, key_name: str) -> bytes:
             raise
         except Exception as exc:  # its text may contain a secret
             raise PasswordUnavailable(
-                f'private key file "{key_name}" is encrypted, and the callable in tls_client_key_password raised '
-                f"{type(exc).__name__}",
+                f"{need}, and the callable in tls_client_key_password raised {type(exc).__name__}",
                 remedy="See the cause of this error (__cause__).",
             ) from exc
         if isinstance(password, Awaitable):
             discard(password)
             raise ConfigError(
-                f'private key file "{key_name}" is encrypted, and the callable in tls_client_key_password returned an '
-                "awaitable, which cannot be awaited here",
+                f"{need}, and the callable in tls_client_key_password returned an awaitable, which cannot be awaited "
+                "here",
                 remedy="Set tls_client_key_password to a callable that returns str or bytes.",
             )
     if isinstance(password, str):
         password = password.encode()
     if not password or not isinstance(password, bytes):
-        raise ConfigError(
-            f'private key file "{key_name}" is encrypted',
-            remedy="Set tls_client_key_password (sslpassword) to the password, as str or bytes.",
-        )
+        raise ConfigError(need, remedy=f"Set tls_client_key_password (sslpassword) to the {what}, as str or bytes.")
     return password
 
 
-def _name(place: str | bytes) -> str:
+def place_name(place: str | bytes) -> str:
+    """Return the path of a file, or a word for its content, for messages."""
     return place if isinstance(place, str) else "<bytes>"
 
 

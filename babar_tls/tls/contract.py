@@ -58,7 +58,8 @@ class Capabilities:
             names compared (the rules of libpq). Otherwise a certificate must have alternative names.
         crls: Revocation lists can be checked.
         key_log: The secrets of connections can be logged.
-        client_certificates: A client certificate and its key, both in PEM, can be loaded (`TlsMaterial.identity`).
+        client_keys: The places of a client key that the library supports: ``PEM`` (`TlsMaterial.identity`) and
+            ``PKCS #11``, a key in a token (`TlsMaterial.token_identity`).
         reports_certificate_request: `StreamFacts.certificate_requested` is reported.
         os_roots: The operating system's verifier can be used.
         system_store: The library itself loads the certificate store of the operating system (Windows).
@@ -75,7 +76,7 @@ class Capabilities:
     common_names: bool = False
     crls: bool = False
     key_log: bool = False
-    client_certificates: bool = False
+    client_keys: Sequence[str] = ()
     reports_certificate_request: bool = False
     os_roots: bool = False
     system_store: bool = False

@@ -11,6 +11,7 @@ from .client_identity import load_identity
 from .crl import revocation_lists, unusable_list
 from .pem_files import load_with_openssl
 from .root_files import read_roots, unusable_root_file
+from .token_identity import load_token_identity
 from .trust import Trust, load_roots
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .parameters import TlsParameters
     from .pem_files import FileBlock
     from .root_files import Roots
+    from .token_identity import TokenIdentity
 
 
 class TlsMaterial:
@@ -69,10 +71,21 @@ class TlsMaterial:
         """The client certificate and its key, or `None`. It is read at each access and not kept in memory.
 
         Raises:
-            ConfigError: A file is missing, unreadable, accessible to others or damaged, or a password is missing.
+            ConfigError: A file is missing, unreadable, accessible to others or damaged, or a password is missing. The
+                key is in a token (`token_identity`).
         """
         source = self._parameters.client_certificate
         return load_identity(source) if source is not None else None
+
+    @property
+    def token_identity(self) -> TokenIdentity | None:
+        """The client certificate whose key is in a PKCS #11 token, or `None`. For backends with that capability.
+
+        Raises:
+            ConfigError: The certificate's file is missing, unreadable or damaged.
+        """
+        source = self._parameters.client_certificate
+        return load_token_identity(source) if source is not None else None
 
     def trust_anchors(self, library: str, *, with_intermediates: bool = False) -> tuple[Certificate, ...]:
         """Return the anchors for a library that uses only the name and the key of an anchor, such as webpki.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..config.enums import TlsVerify, TlsVersion
+from ..config.token_uri import is_token_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,15 +24,21 @@ class ClientCertificate:
 
     Attributes:
         certificate: The path of a PEM file, with the client certificate first and intermediates after it, or of a
-            PKCS #12 file; or the content of such a file, as `bytes`.
-        key: The path of the private key, PEM or DER, or its content; `None` if `certificate` contains it.
-        password: The password of the key, or a callable that returns it.
+            PKCS #12 file; or the content of such a file, as `bytes`; or the URI of a certificate in a PKCS #11 token.
+        key: The path of the private key, PEM or DER, or its content, or the URI of a key in a PKCS #11 token; `None` if
+            `certificate` contains it.
+        password: The password of the key or the PIN of its token, or a callable that returns it.
     """
 
     certificate: str | bytes = field(repr=False)
     key: str | bytes | None = field(default=None, repr=False)
     # Excluded from the hash, because a callable may not be hashable. It is still compared.
     password: str | bytes | Callable[[], str | bytes] | None = field(default=None, repr=False, hash=False)
+
+    @property
+    def is_in_token(self) -> bool:
+        """True if the key or the certificate is in a PKCS #11 token."""
+        return is_token_uri(self.key) or is_token_uri(self.certificate)
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,19 @@ def lacks(parameters: TlsParameters, capabilities: Capabilities) -> Iterator[Lac
             "report whether the server requests a client certificate",
             f"{_OTHER}, or leave out tls_client_cert_mode=require (sslcertmode).",
         )
-    if parameters.client_certificate is not None and not capabilities.client_certificates:
+    source = parameters.client_certificate
+    if source is not None and not capabilities.client_keys:
         yield Lack("present a client certificate", f"{_OTHER}, or leave out tls_client_cert (sslcert).")
+    elif source is not None and source.is_in_token and "PKCS #11" not in capabilities.client_keys:
+        yield Lack(
+            "use a client key in a PKCS #11 token",
+            "Install the package babar-tls-gnutls and use tls_backend='gnutls', or set tls_client_key (sslkey) to a "
+            "file.",
+        )
+    elif source is not None and not source.is_in_token and "PEM" not in capabilities.client_keys:
+        yield Lack(
+            "use a client key in a file", f"{_OTHER}, or set tls_client_key (sslkey) to the URI of a key in a token."
+        )
     if parameters.groups and capabilities.selects_groups == "no":
         names = ", ".join(map(repr, parameters.groups))
         yield Lack(f"be restricted to the key-exchange group {names}", f"{_OTHER}, or leave out tls_groups.")

@@ -101,7 +101,7 @@ def test_wrong_member_of_a_backend_is_named(members: dict[str, Any], text: str) 
         ({"tls_versions": "TLSv1.3"}, "capabilities.tls_versions must be a tuple of TlsVersion, not 'TLSv1.3'"),
         ({"tls_versions": ("TLSv1.3",)}, "capabilities.tls_versions must be a tuple of TlsVersion, not ('TLSv1.3',)"),
         ({"channel_bindings": "tls-unique"}, "capabilities.channel_bindings must be a tuple of str"),
-        ({"client_certificates": ("PEM",)}, "capabilities.client_certificates must be a bool, not ('PEM',)"),
+        ({"client_keys": "PEM"}, "capabilities.client_keys must be a tuple of str, not 'PEM'"),
         ({"crls": "yes"}, "capabilities.crls must be a bool, not 'yes'"),
         ({"unverified_proven": None}, "capabilities.unverified_proven must be a bool, not None"),
     ],

@@ -91,7 +91,7 @@ def test_unstated_capabilities_default_to_false() -> None:
         "common_names": False,
         "crls": False,
         "key_log": False,
-        "client_certificates": False,
+        "client_keys": (),
         "reports_certificate_request": False,
         "os_roots": False,
         "system_store": False,

@@ -46,7 +46,7 @@ _SHORT = {
 _ABILITIES = {
     "crls": "revocation lists",
     "key_log": "key log",
-    "client_certificates": "client certificates",
+    "client_keys": "client certificates",
     "common_names": "libpq's names",
 }
 _QUICK = {

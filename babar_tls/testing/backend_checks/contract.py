@@ -57,7 +57,7 @@ def _check_attributes(backend: TlsBackend) -> None:
     assert not callable(stated), "`capabilities` must be an attribute, not a method"
     assert isinstance(stated, Capabilities), f"the attribute `capabilities` must be a Capabilities, not {stated!r}"
     assert isinstance(stated.version, str), f"capabilities.version must be a str, not {stated.version!r}"
-    for field, kind in (("tls_versions", TlsVersion), ("channel_bindings", str)):
+    for field, kind in (("tls_versions", TlsVersion), ("channel_bindings", str), ("client_keys", str)):
         values: Any = getattr(stated, field)
         is_sequence = isinstance(values, tuple | list) and all(isinstance(each, kind) for each in values)
         assert is_sequence, f"capabilities.{field} must be a tuple of {kind.__name__}, not {values!r}"

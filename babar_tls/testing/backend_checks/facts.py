@@ -104,7 +104,7 @@ def certificate_requested(trial: Trial, version: str, is_requested: bool) -> Non
     """certificate_requested is True if and only if the server requested a client certificate."""
     trial.needs(watch_certificate_request=True)
     parameters = trial.parameters(watch_certificate_request=True)
-    if trial.capabilities.client_certificates:
+    if "PEM" in trial.capabilities.client_keys:
         client = trial.fixtures.client
         identity = ClientCertificate(certificate=client.certificate_pem, key=client.private_key_pem)
         parameters = replace(parameters, client_certificate=identity)

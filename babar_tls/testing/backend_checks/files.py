@@ -192,7 +192,7 @@ def _requesting_pair(trial: Trial, version: str, parameters: TlsParameters) -> P
 def client_certificate_refused(trial: Trial, version: str) -> None:
     """A client certificate that the server refuses is a ClientCertificateError; in TLS 1.3 read_into() raises it."""
     sources: dict[str, TlsParameters] = {"none": trial.parameters()}
-    if trial.capabilities.client_certificates:
+    if "PEM" in trial.capabilities.client_keys:
         other = CertificateAuthority().issue(usage="client", common_name="app")
         sources["another CA's"] = _presenting(trial, certificate=other.certificate_pem, key=other.private_key_pem)
     for what, parameters in sources.items():

@@ -57,7 +57,7 @@ class GnuTlsBackend(TlsBackend):
             tls_versions=tuple(_VERSIONS),
             channel_bindings=("tls-server-end-point", "tls-exporter"),
             common_names=True,
-            client_certificates=True,
+            client_keys=("PEM",),
             reports_certificate_request=True,
             unverified_proven=True,
         )
