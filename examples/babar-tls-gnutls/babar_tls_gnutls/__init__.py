@@ -1,6 +1,6 @@
 """GnuTLS as a backend of babar-tls: an example of an adapter for a library with a verification callback.
 
-This module contains the adapter. `_library` contains the functions of GnuTLS.
+This module contains the adapter. `_library` contains the functions of GnuTLS, and `_pkcs11` those for keys in tokens.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from babar_tls.backends import (
 from babar_tls.errors import TlsError
 
 from . import _library as gnutls
+from ._pkcs11 import TokenError, TokenKey
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from babar_tls.backends import CheckLeaf, TlsMaterial, TlsParameters
+    from babar_tls.backends import CheckLeaf, TlsMaterial, TlsParameters, TokenIdentity
     from babar_tls.errors import Error
-
-    _Context = tuple[gnutls.Credentials, TlsParameters]
 
 __all__ = ["GnuTlsBackend"]
 
@@ -57,28 +56,71 @@ class GnuTlsBackend(TlsBackend):
             tls_versions=tuple(_VERSIONS),
             channel_bindings=("tls-server-end-point", "tls-exporter"),
             common_names=True,
-            client_keys=("PEM",),
+            client_keys=("PEM", "PKCS #11"),
             reports_certificate_request=True,
             unverified_proven=True,
         )
 
     def create_context(self, parameters: TlsParameters, material: TlsMaterial) -> _Context:
         """Load the trust anchors and the client certificate; see `TlsBackend.create_context`."""
-        credentials = gnutls.Credentials()
-        if parameters.is_verified:
-            for anchor in material.trust_anchors("GnuTLS"):
-                credentials.trust(anchor.der)
+        anchors = [anchor.der for anchor in material.trust_anchors("GnuTLS")] if parameters.is_verified else []
+        token = material.token_identity
+        if token is not None:
+            return _TokenContext(parameters, anchors, token)
+        context = _Context(parameters, anchors)
         identity = material.identity
         if identity is not None:
             try:
-                credentials.use_key(identity.chain, identity.key, identity.password)
+                context.credentials.use_key(identity.chain, identity.key, identity.password)
             except gnutls.GnuTlsError as exc:
                 raise identity.unusable("mismatch" if exc.code == gnutls.KEY_MISMATCH else str(exc)) from exc
-        return credentials, parameters
+        return context
 
     def create_stream(self, context: _Context, sni: str | None, check_leaf: CheckLeaf) -> TlsStream:
         """Begin a client connection; see `TlsBackend.create_stream`."""
-        return _Stream(*context, sni, check_leaf)
+        return _Stream(context.renewed(), sni, check_leaf)
+
+
+class _Context:
+    """What connections share."""
+
+    def __init__(self, parameters: TlsParameters, anchors: list[bytes]) -> None:
+        self.parameters, self.anchors = parameters, anchors
+        self.credentials = gnutls.Credentials()
+        for anchor in anchors:
+            self.credentials.trust(anchor)
+
+    def renewed(self) -> _Context:
+        """Return the context for the next connection."""
+        return self
+
+    def failure(self, code: int) -> Error | None:
+        """Return the error if a connection failed because of the client key."""
+        return None
+
+
+class _TokenContext(_Context):
+    """What connections with a key in a token share. After a failure of the token, the next connection logs in again."""
+
+    def __init__(self, parameters: TlsParameters, anchors: list[bytes], identity: TokenIdentity) -> None:
+        super().__init__(parameters, anchors)
+        self._identity = identity
+        self._renewed: _TokenContext | None = None
+        certificate = identity.certificate_uri or identity.chain or b""
+        try:
+            self._key = TokenKey(self.credentials, identity.key_uri, certificate, identity.pin)
+        except TokenError as exc:
+            raise identity.unusable(exc.reason) from None
+
+    def renewed(self) -> _Context:
+        present = self._renewed or self
+        if not present._key.is_usable:
+            present = self._renewed = _TokenContext(self.parameters, self.anchors, self._identity)
+        return present
+
+    def failure(self, code: int) -> Error | None:
+        fault = self._key.failure(code)
+        return None if fault is None else self._identity.unusable(fault.reason)
 
 
 def _is_accepted(is_verified: bool, check_leaf: CheckLeaf, session: gnutls.Session) -> bool:
@@ -89,14 +131,13 @@ def _is_accepted(is_verified: bool, check_leaf: CheckLeaf, session: gnutls.Sessi
 class _Stream(TlsStream):
     library_errors = (gnutls.GnuTlsError,)
 
-    def __init__(
-        self, credentials: gnutls.Credentials, parameters: TlsParameters, sni: str | None, check_leaf: CheckLeaf
-    ) -> None:
+    def __init__(self, context: _Context, sni: str | None, check_leaf: CheckLeaf) -> None:
+        self._context, parameters = context, context.parameters
         oldest, newest = parameters.min_version.value, (parameters.max_version or TlsVersion.TLSV1_3).value
         versions = [f"+{word}" for version, word in _VERSIONS.items() if oldest <= version.value <= newest]
         accept = partial(_is_accepted, parameters.is_verified, check_leaf)  # refers to no stream, which refers to it
         priorities = ":".join(["NORMAL", "-VERS-ALL", *versions])
-        self._session = gnutls.Session(credentials, priorities, accept)
+        self._session = gnutls.Session(context.credentials, priorities, accept)
         self._session.offer(parameters.alpn, sni)
 
     def do_handshake(self) -> bool:
@@ -138,7 +179,7 @@ class _Stream(TlsStream):
         if error.code == gnutls.CERTIFICATE_ERROR:
             faults = (fault for bit, fault in _FAULTS.items() if self._session.status >> bit & 1)
             return chain_error(*next(faults, ("invalid", "the certificate chain is not valid")))
-        return TlsError(f"SSL error: {error}")
+        return self._context.failure(error.code) or TlsError(f"SSL error: {error}")
 
     def export_keying_material(self, label: bytes, length: int) -> bytes:
         return self._session.export(label, length)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from ctypes import CFUNCTYPE, byref, c_char_p, c_int, c_size_t, c_ssize_t, c_uint, c_void_p, string_at
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary, finalize
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 try:
-    _lib = ctypes.CDLL("libgnutls.so.30")
+    library = ctypes.CDLL("libgnutls.so.30")
 except OSError as exc:
     raise ImportError(f"GnuTLS is not installed: {exc}") from exc  # by this babar-tls knows that the backend is absent
 
@@ -27,11 +28,11 @@ _INVALID = 1 << 1  # GNUTLS_CERT_INVALID
 _RECORD = 1 << 14  # the most plaintext in one record, in bytes
 
 
-class _Datum(ctypes.Structure):  # gnutls_datum_t
+class Datum(ctypes.Structure):  # gnutls_datum_t
     _fields_ = (("data", c_void_p), ("size", c_uint))
 
     @classmethod
-    def of(cls, data: bytes) -> _Datum:
+    def of(cls, data: bytes) -> Datum:
         return cls(ctypes.cast(c_char_p(data), c_void_p), len(data))  # the caller keeps `data`
 
     def __bytes__(self) -> bytes:
@@ -43,14 +44,14 @@ class _Expected(ctypes.Structure):  # gnutls_typed_vdata_st
 
 
 for _name in ("check_version", "ciphersuite_get", "protocol_get_name", "strerror"):
-    getattr(_lib, f"gnutls_{_name}").restype = c_char_p
-_lib.gnutls_certificate_get_peers.restype = ctypes.POINTER(_Datum)
-_lib.gnutls_record_send.restype = _lib.gnutls_record_recv.restype = c_ssize_t
+    getattr(library, f"gnutls_{_name}").restype = c_char_p
+library.gnutls_certificate_get_peers.restype = ctypes.POINTER(Datum)
+library.gnutls_record_send.restype = library.gnutls_record_recv.restype = c_ssize_t
 
 
 def text(name: str, *arguments: Any) -> str:
     """Call a function that returns a string."""
-    return (getattr(_lib, f"gnutls_{name}")(*arguments) or b"").decode()
+    return (getattr(library, f"gnutls_{name}")(*arguments) or b"").decode()
 
 
 class GnuTlsError(Exception):
@@ -71,20 +72,25 @@ class Credentials:
 
     def __init__(self) -> None:
         self.handle = c_void_p()
-        _lib.gnutls_certificate_allocate_credentials(byref(self.handle))
-        finalize(self, _lib.gnutls_certificate_free_credentials, self.handle).atexit = False
-        _lib.gnutls_certificate_set_verify_function(self.handle, _verify)
+        library.gnutls_certificate_allocate_credentials(byref(self.handle))
+        finalize(self, _free_credentials, self.handle, os.getpid()).atexit = False
+        library.gnutls_certificate_set_verify_function(self.handle, _verify)
 
     def trust(self, der: bytes) -> None:
         """Add a trust anchor. One that GnuTLS cannot read is not trusted."""
-        _lib.gnutls_certificate_set_x509_trust_mem(self.handle, byref(_Datum.of(der)), _DER)
+        library.gnutls_certificate_set_x509_trust_mem(self.handle, byref(Datum.of(der)), _DER)
 
     def use_key(self, chain: bytes, key: bytes, password: bytes | None) -> None:
         """Set the client certificate and its key, PEM."""
-        arguments = (byref(_Datum.of(chain)), byref(_Datum.of(key)), _PEM, password, 0)
-        code = int(_lib.gnutls_certificate_set_x509_key_mem2(self.handle, *arguments))
+        arguments = (byref(Datum.of(chain)), byref(Datum.of(key)), _PEM, password, 0)
+        code = int(library.gnutls_certificate_set_x509_key_mem2(self.handle, *arguments))
         if code < 0:
             raise GnuTlsError(code)
+
+
+def _free_credentials(handle: c_void_p, process: int) -> None:
+    if process == os.getpid():  # a key in a token would close a session of the child, which may have the same number
+        library.gnutls_certificate_free_credentials(handle)
 
 
 class Session:
@@ -105,28 +111,28 @@ class Session:
 
     def __init__(self, credentials: Credentials, priorities: str, accept: Callable[[Session], bool]) -> None:
         self.handle = c_void_p()
-        _lib.gnutls_init(byref(self.handle), c_uint(_CLIENT | _NONBLOCK))
-        finalize(self, _lib.gnutls_deinit, self.handle).atexit = False  # other threads may still use it then
+        library.gnutls_init(byref(self.handle), c_uint(_CLIENT | _NONBLOCK))
+        finalize(self, library.gnutls_deinit, self.handle).atexit = False  # other threads may still use it then
         self.incoming, self.outgoing = bytearray(), bytearray()
         self.accept, self.is_accepted = accept, False
         self.status = 0
         self.raised: BaseException | None = None
         self._credentials = credentials
         _sessions[self.handle.value or 0] = self
-        _lib.gnutls_transport_set_ptr(self.handle, self.handle)
-        _lib.gnutls_transport_set_push_function(self.handle, _push)
-        _lib.gnutls_transport_set_pull_function(self.handle, _pull)
-        _lib.gnutls_credentials_set(self.handle, 1, credentials.handle)
-        _lib.gnutls_priority_set_direct(self.handle, priorities.encode(), None)
+        library.gnutls_transport_set_ptr(self.handle, self.handle)
+        library.gnutls_transport_set_push_function(self.handle, _push)
+        library.gnutls_transport_set_pull_function(self.handle, _pull)
+        library.gnutls_credentials_set(self.handle, 1, credentials.handle)
+        library.gnutls_priority_set_direct(self.handle, priorities.encode(), None)
 
     def call(self, name: str, *arguments: Any) -> int:
         """Call a function of a session."""
-        return int(getattr(_lib, f"gnutls_{name}")(self.handle, *arguments))
+        return int(getattr(library, f"gnutls_{name}")(self.handle, *arguments))
 
     def offer(self, protocols: tuple[str, ...], server_name: str | None) -> None:
         """Set ALPN and SNI."""
         names = [name.encode() for name in protocols]
-        self.call("alpn_set_protocols", (_Datum * len(names))(*map(_Datum.of, names)), len(names), 0)
+        self.call("alpn_set_protocols", (Datum * len(names))(*map(Datum.of, names)), len(names), 0)
         if server_name is not None:
             self.call("server_name_set", 1, server_name.encode(), c_size_t(len(server_name)))
 
@@ -170,14 +176,14 @@ class Session:
                 return None  # otherwise it has used some: it returns after a session ticket, too
             if code == _ALERT_RECEIVED:
                 raise GnuTlsError(code, self.call("alert_get"))
-            if code == _REHANDSHAKE or _lib.gnutls_error_is_fatal(code):
+            if code == _REHANDSHAKE or library.gnutls_error_is_fatal(code):
                 self.call("alert_send_appropriate", code)
                 raise GnuTlsError(code)
 
     def peers(self) -> tuple[bytes, ...]:
         """Return the server's certificates, as it sent them; none before they were received."""
         count = c_uint()
-        sent = _lib.gnutls_certificate_get_peers(self.handle, byref(count))
+        sent = library.gnutls_certificate_get_peers(self.handle, byref(count))
         return tuple(bytes(sent[index]) for index in range(count.value))
 
     def verify(self) -> int:
@@ -189,7 +195,7 @@ class Session:
 
     def alpn(self) -> str | None:
         """Return the protocol that the server selected."""
-        selected = _Datum()
+        selected = Datum()
         return bytes(selected).decode() if self.call("alpn_get_selected_protocol", byref(selected)) == 0 else None
 
     def export(self, label: bytes, length: int) -> bytes:
