@@ -114,6 +114,9 @@ class ContextCache:
                     material = TlsMaterial(parameters, system_store=backend.capabilities.system_store)
                     found = _build(backend, parameters, material)
                 except ConfigError:
+                    source = parameters.client_certificate
+                    if source is not None and source.is_in_token:
+                        raise  # another attempt could be another wrong PIN, and a token is locked after a few
                     if attempt == _ATTEMPTS - 1 or self._snapshot(parameters) == before:
                         raise
                     continue

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 pytest.importorskip("cryptography")
 
-import babar_tls
 from babar_tls import CertificateError, ConfigError
 from babar_tls.backends import TlsBackend, TlsParameters
 from babar_tls.testing import CertificateAuthority, PostgresServer
@@ -27,54 +22,21 @@ from babar_tls.tls.alerts import BAD_CERTIFICATE_RECORD
 from babar_tls.tls.connection import TlsConnection
 from babar_tls.tls.parameters import ClientCertificate
 
+from .installation import EXAMPLE, needs_example, run
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from babar_tls.testing import ServerCertificate
 
 HANDSHAKES = 1000 if os.environ.get("BABAR_TLS_EXHAUSTIVE") == "1" else 200
-EXAMPLE = Path(__file__).parents[1] / "examples" / "babar-tls-gnutls"
 NAME = "db.example.com"
 MOST_LINES = 200
 
-pytestmark = pytest.mark.skipif(not EXAMPLE.is_dir(), reason="the examples are not part of this distribution")
+pytestmark = needs_example
 
 versions = pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the example and its metadata.
-
-    It is built from a copy, because the build writes to the sources.
-    """
-    if find_spec("setuptools") is None:
-        pytest.skip("setuptools, which builds the example, is not installed")
-    try:
-        ctypes.CDLL("libgnutls.so.30")
-    except OSError:
-        pytest.skip("GnuTLS is not installed: libgnutls.so.30")
-    folder = tmp_path_factory.mktemp("example")
-    source, target = folder / "source", folder / "site"
-    for path in (*EXAMPLE.glob("*.*"), *EXAMPLE.glob("babar_tls_gnutls/*.py")):
-        copy = source / path.relative_to(EXAMPLE)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    target.mkdir()
-    build = ["-c", "from setuptools import setup; setup()", "-q", "build_py", "--build-lib", str(target)]
-    command = [sys.executable, *build, "egg_info", "--egg-base", str(target)]  # a wheel would need another package
-    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)  # noqa: S603 - this Python
-    assert done.returncode == 0, done.stderr
-    return target
-
-
-def run(site: Path, code: str, *arguments: str) -> str:
-    """Run code in a Python with the example installed, and return the output."""
-    head = f"import sys; sys.path[:0] = [{str(site)!r}, {str(Path(babar_tls.__file__).parents[1])!r}]\n"
-    command = [sys.executable, "-W", "error", "-c", head + code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this Python
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
