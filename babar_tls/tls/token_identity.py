@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .parameters import ClientCertificate
 
 _SET_THE_PIN = "Set tls_client_key_password (sslpassword) to the PIN of the token."
+_CHECK = "Check that the token is inserted and has the key (`p11tool --login --list-privkeys URI`)."
 #: The reasons for which a token cannot be used: the end of the message, and the remedy.
 _FAULTS = {
     "no token": (
@@ -88,7 +89,7 @@ class TokenIdentity:
                 text of the library.
         """
         is_certificate = reason == "no certificate" and self.certificate_uri is not None
-        text, remedy = _FAULTS.get(reason, (visible(reason, limit=200), None))
+        text, remedy = _FAULTS.get(reason) or (visible(reason, limit=200), _CHECK)
         what = f'certificate "{self.certificate_uri}"' if is_certificate else f'private key "{self.key_uri}"'
         return ConfigError(f"could not use {what}: {text}", remedy=remedy)
 

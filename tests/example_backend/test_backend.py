@@ -230,3 +230,24 @@ def test_missing_library_is_an_import_error(tmp_path: Path) -> None:
     """
     found = run(tmp_path, "sys.dont_write_bytecode = True\n" + code)
     assert found == "GnuTLS is not installed: libgnutls.so.30: cannot open shared object file\n"
+
+
+def test_gnutls_without_pkcs11_supports_key_files(installed: Path) -> None:
+    code = """if True:
+        import ctypes
+        load = ctypes.CDLL
+
+        class Without:
+            def __init__(self, name):
+                self.library = load(name)
+
+            def __getattr__(self, name):
+                if "pkcs11" in name:
+                    raise AttributeError(name)
+                return getattr(self.library, name)
+
+        ctypes.CDLL = Without
+        from babar_tls.backends import get_backend
+        print(*get_backend("gnutls").capabilities.client_keys)
+    """
+    assert run(installed, code) == "PEM\n"

@@ -22,7 +22,7 @@ from babar_tls.backends import (
 from babar_tls.errors import TlsError
 
 from . import _library as gnutls
-from ._pkcs11 import TokenError, TokenKey
+from ._pkcs11 import TokenError, TokenKey, is_supported
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -56,7 +56,7 @@ class GnuTlsBackend(TlsBackend):
             tls_versions=tuple(_VERSIONS),
             channel_bindings=("tls-server-end-point", "tls-exporter"),
             common_names=True,
-            client_keys=("PEM", "PKCS #11"),
+            client_keys=("PEM", "PKCS #11") if is_supported else ("PEM",),
             reports_certificate_request=True,
             unverified_proven=True,
         )

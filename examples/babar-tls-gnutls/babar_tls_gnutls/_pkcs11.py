@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _UNAVAILABLE, _NO_OBJECT, _PIN_ERROR, _PIN_LOCKED, _SIGN_FAILED = -56, -323, -303, -313, -46
 _PKCS11_CODES = range(-317, -299)
-_PEM, _FAIL_IF_UNSORTED = 1, 2
+_PEM = 1
 _PIN_FINAL_TRY, _PIN_WRONG = 1 << 2, 1 << 5  # gnutls_pin_flag_t
 _TOKEN_PIN_LOCKED = 1 << 8  # GNUTLS_PKCS11_TOKEN_USER_PIN_LOCKED
 _MAX_CHAIN = 16  # certificates
@@ -218,5 +218,8 @@ _ARGUMENTS = {
     "pcert_deinit": (c_void_p,),
     "certificate_set_key": (c_void_p, c_void_p, c_int, c_void_p, c_int, c_void_p),
 }
-for _name, _types in _ARGUMENTS.items():
-    getattr(library, f"gnutls_{_name}").argtypes = _types
+#: False if GnuTLS is older than 3.6.3, or was built without p11-kit.
+is_supported = all(hasattr(library, f"gnutls_{name}") for name in _ARGUMENTS)
+if is_supported:
+    for _name, _types in _ARGUMENTS.items():
+        getattr(library, f"gnutls_{_name}").argtypes = _types
