@@ -314,3 +314,22 @@ def test_key_is_opened_again_after_its_sessions_have_ended(world: World) -> None
     assert "the token refused the PIN" in errors[0][1]
     assert "refused this PIN before" in errors[1][1]
     assert requests == 3
+
+
+def test_removed_token_is_a_configuration_error(world: World) -> None:
+    """First the handshake fails, and then the token is not found."""
+    errors = world.run("""
+    who(config())
+    tokens = pathlib.Path(folder, "tokens")
+    away = tokens.rename(tokens.with_name("away"))
+    try:
+        errors = [refused(config()) for _ in range(2)]
+    finally:
+        away.rename(tokens)
+    print(json.dumps(errors))
+    """)
+    for name, message, remedy in errors:
+        assert name == "ConfigError"
+        assert 'could not use private key "pkcs11:token=babar;object=rsa"' in message
+        assert remedy.startswith(("Check that the token is inserted", "Insert the token"))
+    assert "the token was not found" in errors[1][1]
