@@ -22,6 +22,8 @@ MODULES = (
     "babar_tls.backends",
     "babar_tls.conninfo",
     "babar_tls.crypto",
+    "babar_tls.doctor",
+    "babar_tls.doctor.html",
     "babar_tls.integrations.asyncpg",
     "babar_tls.integrations.pg8000",
     "babar_tls.integrations.sqlalchemy",

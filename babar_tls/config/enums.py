@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from ..errors import ConfigError
 
@@ -13,7 +13,7 @@ AUTH_METHODS = ("password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "non
 ChannelBindingType: TypeAlias = Literal["tls-server-end-point", "tls-exporter", "tls-unique"]
 
 #: The registered channel binding types (RFC 5929, RFC 9266). PostgreSQL accepts the first.
-CHANNEL_BINDING_TYPES = ("tls-server-end-point", "tls-exporter", "tls-unique")
+CHANNEL_BINDING_TYPES: tuple[ChannelBindingType, ...] = get_args(ChannelBindingType)
 
 
 class TlsMode(Enum):

@@ -14,6 +14,7 @@ from .causes import Cause
 from .login import CLEARTEXT, MD5, OK, SASL
 
 if TYPE_CHECKING:
+    from ..config.enums import ChannelBindingType
     from ..tls.contract import TlsFacts
     from .case import Case, Notes
 
@@ -53,7 +54,7 @@ def check_bindings(case: Case, notes: Notes) -> None:
         )
 
 
-def _reason(case: Case, facts: TlsFacts, kind: str) -> Error | None:
+def _reason(case: Case, facts: TlsFacts, kind: ChannelBindingType) -> Error | None:
     """Return the reason why a type of channel binding does not work, `None` if it works."""
     try:
         if kind != DEFAULT_TYPE:

@@ -14,9 +14,13 @@ class Status(StrEnum):
     """The outcome of a stage."""
 
     OK = "ok"
+    """The stage found no fault."""
     WARNING = "warning"
+    """The stage found a weakness."""
     FAILED = "failed"
+    """The stage found a fault."""
     SKIPPED = "skipped"
+    """The stage was not run; `Stage.skipped` has the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)

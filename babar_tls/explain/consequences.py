@@ -296,7 +296,7 @@ def _channel_binding(config: Config) -> str:
         return f"Never: {'TLS' if config.tls_mode is TlsMode.DISABLE else 'channel binding'} is disabled."
     if not is_allowed(config, "scram-sha-256"):
         return "Never: it requires SCRAM, which require_auth does not allow."
-    binding = config.channel_binding_type or DEFAULT_TYPE
+    binding: str = config.channel_binding_type or DEFAULT_TYPE
     if binding != DEFAULT_TYPE:
         binding += " (which PostgreSQL itself does not accept)"
     if config.channel_binding is ChannelBinding.REQUIRE:

@@ -24,9 +24,10 @@ from ..x509.der import DerError, elements, only_element
 from ..x509.signature_algorithm import algorithm_identifier, signature_algorithm
 
 if TYPE_CHECKING:
+    from ..config.enums import ChannelBindingType
     from ..tls.contract import TlsFacts
 
-DEFAULT_TYPE = "tls-server-end-point"
+DEFAULT_TYPE: ChannelBindingType = "tls-server-end-point"
 
 _RSASSA_PSS = "1.2.840.113549.1.1.10"
 _SEQUENCE, _HASH_ALGORITHM = 0x30, 0xA0

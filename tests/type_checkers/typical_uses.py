@@ -15,6 +15,7 @@ from babar_tls import (
     Config,
     ConfigError,
     ConfigOptions,
+    ConnectEvent,
     Error,
     Host,
     InvalidPassword,
@@ -35,10 +36,14 @@ from babar_tls import (
     available_backends,
     connect,
     connect_async,
+    on_connect,
 )
 from babar_tls.backends import Capabilities, TlsMaterial, TlsParameters, TlsStream, get_backend
 from babar_tls.conninfo import interpret, resolve
 from babar_tls.crypto import ScramKeys, scram_keys, scram_verifier
+from babar_tls.doctor import Diagnosis, diagnose
+from babar_tls.doctor.html import render
+from babar_tls.telemetry import instrument
 
 DSN = "postgresql://billing@db.example.com/ledger?sslmode=verify-full&sslrootcert=system&channel_binding=require"
 
@@ -165,6 +170,25 @@ def errors(config: Config) -> str:
     except Error as error:
         return error.message
     return babar_tls.__version__
+
+
+def observe() -> None:
+    def show(event: ConnectEvent) -> None:
+        assert_type(event.security, SecurityReport | None)
+        print(event.host, event.error, event.duration, event.timings.get("tls"))
+
+    remove = on_connect(show)
+    remove()
+    undo = instrument(child_spans=True)
+    undo()
+
+
+def find_the_cause() -> str:
+    diagnosis = diagnose(DSN, overrides={"connect_timeout": 3})
+    assert_type(diagnosis, Diagnosis)
+    if diagnosis.fault is not None:
+        print(diagnosis.fault.cause, diagnosis.fault.text, diagnosis.fault.remedy)
+    return render(diagnosis)
 
 
 def backends() -> None:
