@@ -92,12 +92,12 @@ class Observation:
         duration = time.perf_counter() - self._began
         self._is_over = True
         session = self._session
-        if isinstance(error, GeneratorExit):
-            return  # the coroutine was closed: the garbage collector may run this, in any thread
         if error is not None:
             clear_frames(error, self._outer)  # before callbacks get it
         try:
-            self._report_end(duration, None if session is None else session.security, error)
+            # If the coroutine was closed, the garbage collector may run this, in any thread.
+            if not isinstance(error, GeneratorExit):
+                self._report_end(duration, None if session is None else session.security, error)
         except BaseException:
             if session is not None:
                 session._finish(TERMINATE)

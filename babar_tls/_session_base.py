@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .config import Config
 from .config.arguments import check_names
 from .config.host import Host
-from .diagnostics.log import warn_once
+from .diagnostics.log import WEAKNESSES, warn_once
 from .errors import Busy, Closed, ConfigError, Error, ServerError
 from .net.secure_stream import SecureStream, no_key
 from .protocol.greeting import greeting
@@ -114,7 +114,7 @@ class SessionBase:
         from .explain.unexpected import unexpected_weaknesses  # noqa: PLC0415 - only weak sessions need it
 
         for text in unexpected_weaknesses(self._config, self._security, local=self.host.is_unix_socket):
-            warn_once(f"{self._description}: {text}")
+            warn_once(f"{self._description}: {text}", WEAKNESSES)
 
     def __repr__(self) -> str:
         database = "" if self._config.database is None else f", database {self._config.database!r}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import require_rich
-from ._output import milliseconds, print_json
+from ._output import milliseconds, print_json, without_weakness_warnings
 
 if TYPE_CHECKING:
     import argparse
@@ -52,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--query", metavar="SQL", help="run this statement and show its rows")
 
 
+@without_weakness_warnings()
 def run(options: argparse.Namespace) -> int:
     """Connect, then show the connection."""
     if not options.json:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import UsageError, file_error
-from ._output import milliseconds, print_json
+from ._output import milliseconds, print_json, without_weakness_warnings
 
 if TYPE_CHECKING:
     import argparse
@@ -90,6 +90,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     formats.add_argument("--html", metavar="FILE", help="also write a report to this file, which must not exist")
 
 
+@without_weakness_warnings()
 def run(options: argparse.Namespace) -> int:
     """Diagnose the connection, and show each stage when it is complete."""
     from ..doctor import diagnose  # noqa: PLC0415 - slow to import, not needed for --help

@@ -1,7 +1,8 @@
-"""The logger ``babar_tls``.
+"""The loggers ``babar_tls`` and ``babar_tls.weaknesses``.
 
-It receives warnings, the failures of callbacks, and for DEBUG the phases of each connect. `logging` is imported only
-when something is logged, because the import is slow.
+The first receives warnings, the failures of callbacks, and for DEBUG the phases of each connect. The second receives
+the weaknesses of sessions that are ready, so that a program that shows them itself can disable it. `logging` is
+imported only when something is logged, because the import is slow.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import logging
 
 _NAME = "babar_tls"
+WEAKNESSES = "babar_tls.weaknesses"
 _DEBUG, _WARNING, _ERROR = 10, 30, 40
 _LONGEST = 2000  # characters
 _REMEMBERED = 256  # warnings
@@ -39,10 +41,10 @@ def warn(message: str) -> None:
     _get_logger().warning(visible(message, limit=_LONGEST))
 
 
-def warn_once(message: str) -> None:
+def warn_once(message: str, logger: str = _NAME) -> None:
     """Log a warning as `warn` does. The same message is logged again only for DEBUG, in this process.
 
-    If there are many different messages, the oldest are forgotten, and may be logged as a warning again.
+    After many different messages, all are forgotten, and may be logged as warnings again.
     """
     text = visible(message, limit=_LONGEST)
     is_repeated = text in _logged
@@ -50,7 +52,7 @@ def warn_once(message: str) -> None:
         if len(_logged) >= _REMEMBERED:
             _logged.clear()
         _logged.add(text)
-    _get_logger().log(_DEBUG if is_repeated else _WARNING, text)
+    _get_logger(logger).log(_DEBUG if is_repeated else _WARNING, text)
 
 
 def forget_warnings() -> None:
@@ -68,7 +70,7 @@ def log_failure(message: str, error: BaseException) -> None:
     _get_logger().log(_ERROR, visible(message, limit=_LONGEST), exc_info=(type(error), error, inner))
 
 
-def _get_logger() -> logging.Logger:
+def _get_logger(name: str = _NAME) -> logging.Logger:
     import logging  # noqa: PLC0415 - slow to import, and rarely needed
 
-    return logging.getLogger(_NAME)
+    return logging.getLogger(name)

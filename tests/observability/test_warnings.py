@@ -260,3 +260,14 @@ def test_failed_connect_has_no_warning(tls_server: PostgresServer, caplog: pytes
     with pytest.raises(UnsupportedAuth):
         connect(tls_server.config(user="old", password="secret", require_auth="scram-sha-256"), "blocking")
     assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("command", ["connect", "doctor"])
+def test_command_line_shows_a_weakness_once(
+    plain_server: PostgresServer, command: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    from babar_tls.cli import main
+
+    conninfo = plain_server.config(user="app", password="secret", tls_mode="prefer").to_conninfo()
+    assert main([command, "--json", conninfo]) == 0
+    assert warnings(caplog) == []
