@@ -9,6 +9,8 @@ import pytest
 
 from babar_tls import Config, ConnectEvent, on_connect
 
+from .opening import STYLES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -46,3 +48,10 @@ def events() -> Iterator[list[ConnectEvent]]:
     remove = on_connect(found.append)
     yield found
     remove()
+
+
+@pytest.fixture(params=STYLES)
+def style(request: pytest.FixtureRequest) -> str:
+    """Return `blocking` or `asyncio`: the test runs with each."""
+    found: str = request.param
+    return found

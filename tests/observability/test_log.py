@@ -15,7 +15,7 @@ import pytest
 import babar_tls
 from babar_tls import Config, Host, InvalidPassword, PasswordUnavailable, TimeoutError, Unreachable
 
-from .opening import STYLES, connect, connect_async
+from .opening import connect, connect_async
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 
 PHASES = ["tcp", "negotiate", "tls", "auth", "ready"]
 SECRET = "hunter2-secret"
-
-
-@pytest.fixture(params=STYLES)
-def style(request: pytest.FixtureRequest) -> str:
-    found: str = request.param
-    return found
 
 
 @pytest.fixture

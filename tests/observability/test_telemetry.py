@@ -30,7 +30,7 @@ import babar_tls
 from babar_tls import Config, Host, InvalidPassword, PasswordUnavailable, Unreachable, telemetry
 from babar_tls.tls.algorithms import iana_suite, openssl_name
 
-from .opening import STYLES, connect, connect_async
+from .opening import connect, connect_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,12 +83,6 @@ def instrumented(recorded: Recorded) -> Iterator[Recorded]:
     uninstrument = recorded.instrument()
     yield recorded
     uninstrument()
-
-
-@pytest.fixture(params=STYLES)
-def style(request: pytest.FixtureRequest) -> str:
-    found: str = request.param
-    return found
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
