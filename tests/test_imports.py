@@ -118,7 +118,7 @@ EMPTY = ("diagnostics", "explain", "net", "protocol", "tls", "x509")
 SANS_IO = {"socket", "ssl", "asyncio", "threading", "time", "select", "selectors", "subprocess", "concurrent", "signal"}
 
 #: Modules that need an extra.
-NEED_AN_EXTRA = ("_native", "backends.openssl", "backends.rustls", "integrations", "testing", "bench", "cli")
+NEED_AN_EXTRA = ("_native", "backends.openssl", "backends.rustls", "integrations", "testing", "bench", "cli._rich")
 
 
 class Import(NamedTuple):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from babar_tls import AsyncSession, ChannelBinding, Config, Session
+from babar_tls.cli import main
 from babar_tls.crypto import scram_keys, tls_server_end_point
 from babar_tls.protocol.scram import ScramServer
 from babar_tls.testing import ScriptedServer
@@ -109,4 +111,30 @@ def test_asyncio() -> None:
 
     with ScriptedServer(serve) as server:
         assert asyncio.run(main(_config(server, channel_binding="require"))) == "scram-sha-256-plus"
+    assert not server.errors
+
+
+@pytest.mark.parametrize("arguments", [["backends"], ["explain", "host=h user=u"], ["--help"]])
+def test_command_line_prints_plain_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """No command needs rich for its output."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.delitem(sys.modules, "babar_tls.cli._rich", raising=False)
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out
+    assert err == ""
+
+
+def test_command_line_connects(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.delitem(sys.modules, "babar_tls.cli._rich", raising=False)
+    monkeypatch.setenv("PGPASSWORD", "pencil")
+    with ScriptedServer(serve) as server:
+        conninfo = f"host={server.host} port={server.port} user=u sslmode=verify-full sslrootcert={DATA / 'root.pem'}"
+        assert main(["connect", conninfo, "--query", "select 1"]) == 0
+    out, err = capsys.readouterr()
+    assert "bound with tls-server-end-point, sha256" in out
+    assert err == ""
     assert not server.errors

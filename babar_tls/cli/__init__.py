@@ -3,7 +3,8 @@
 Every command has ``--json``. Standard output is then one JSON document; an error is the document
 ``{"error": {"class": …, "message": …, "remedy": …, "exit_status": …}}``. `_errors.EXIT_STATUSES` has the exit statuses.
 
-Importing this package imports neither a TLS backend nor rich. The command that needs them imports them.
+Importing this package imports neither a TLS backend nor rich. The command that uses them imports them. rich is
+optional: without it, the commands print plain text (`_terminal`).
 """
 
 from __future__ import annotations

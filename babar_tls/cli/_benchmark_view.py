@@ -1,4 +1,4 @@
-"""Documents of benchmarks on the terminal. Importing this module imports rich."""
+"""Documents of benchmarks on the terminal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..bench.tables import Table, number, titled
 from ..bench.workloads.all import WORKLOADS
-from ._terminal import Terminal, terminal
+from ._output import count
+from ._terminal import HEADING, Terminal, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ._layout import Cell
 
 
 def show(document: dict[str, Any], comparison: dict[str, Any] | None, written: Sequence[str]) -> None:
@@ -29,35 +32,33 @@ def show(document: dict[str, Any], comparison: dict[str, Any] | None, written: S
 
 def _show_machine(console: Terminal, document: dict[str, Any]) -> None:
     machine, server = document["machine"], document.get("server")
-    console.write(f"{machine['cpu'] or 'unknown CPU'}, {machine['logical_cpus']} logical CPUs", "bold")
+    console.write(f"{machine['cpu'] or 'unknown CPU'}, {count(machine['logical_cpus'], 'logical CPU')}", "bold")
     software = [machine["python"], machine["openssl"], machine["system"], *([f"PostgreSQL {server}"] if server else [])]
     console.write(", ".join(software), "dim")
     console.write(", ".join(map(" ".join, machine.get("versions", {}).items())), "dim")
     if machine["load"] is not None:
         console.write(f"load {machine['load']} before, {document['load_after']} after", "dim")
-    console.print()
+    console.write()
 
 
 def _show_table(console: Terminal, table: Table) -> None:
-    def cell(text: str, style: str = "") -> Any:
-        return console.cell(text if console.unicode else text.replace("µ", "u"), style)
+    def cell(text: str) -> Cell:
+        return console.cell(text if console.unicode else text.replace("µ", "u"))
 
-    drawn = console.table(table.title)
-    for index, heading in enumerate(table.headings):
-        drawn.add_column(cell(heading), justify="right" if index else "left", no_wrap=index == 0, overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*map(cell, row))
-    console.print(drawn)
+    rows = [list(map(cell, row)) for row in table.rows]
+    headings = [console.cell(cell(text).lines[0], HEADING) for text in table.headings]
+    right = range(1, len(headings))
+    console.print(console.table(rows, headings, table.title, right=right))
     if table.note:
-        console.print(cell(table.note, "dim"))
-    console.print()
+        console.write(cell(table.note).lines[0], "dim")
+    console.write()
 
 
 def _show_comparison(console: Terminal, comparison: dict[str, Any]) -> None:
     for warning in comparison["warnings"]:
-        console.write(f"! {warning}", "bold yellow")
+        console.warning(warning)
     if comparison["warnings"]:
-        console.write("! these differences can be the reason for a ratio below", "bold yellow")
+        console.warning("these differences can be the reason for a ratio below")
     words = {True: "better", False: "worse", None: ""}
     rows = [
         (

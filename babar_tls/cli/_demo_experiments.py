@@ -85,7 +85,7 @@ class Timing(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A connection that must be refused; `error` is `None` if it was accepted."""
+    """A refusal; `error` is `None` if the connection was accepted instead."""
 
     name: str
     backend: str
@@ -180,8 +180,8 @@ class Demonstration:
         for (backend, style), runs in samples.items():
             self.timings.append(Timing(backend, style, *map(statistics.median, zip(*runs[1:], strict=True))))
 
-    def attack(self) -> None:
-        """Try three connections that must be refused, with every backend, and one without channel binding."""
+    def refuse(self) -> None:
+        """Cause three refusals with every backend, and make one connection without channel binding."""
         backends = self._working_backends()
         with TemporaryDirectory(prefix="babar-tls-demo-") as folder, self._interceptor() as interceptor:
             other_root = Path(folder, "other.pem")

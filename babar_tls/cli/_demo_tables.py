@@ -1,32 +1,25 @@
-"""Tables and panels of the demonstration. This module imports rich, which is optional."""
+"""Tables and texts of the demonstration."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Group
-from rich.padding import Padding
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
-
 from ._demo_experiments import ROUNDS, SERVER_NAME
 from ._errors import headline
-from ._output import milliseconds
+from ._output import count, milliseconds
 from ._terminal import HEADING, terminal
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from rich.console import RenderableType
-
     from ..errors import Error
+    from ..security import SecurityReport
     from ._demo_experiments import Connection, Demonstration, Interception, Refusal
+    from ._layout import Cell
 
 
 _VERIFIED = {"full": "chain and name", "ca": "chain, not name", "none": "not verified"}
-_ATTACKS = {
+_REFUSALS = {
     "wrong-ca": ("Wrong CA", "The client does not trust the CA that issued the server's certificate."),
     "wrong-name": ("Wrong server", "The certificate is valid, but for another name than the client connects to."),
     "man-in-the-middle": (
@@ -35,6 +28,13 @@ _ATTACKS = {
         "relays everything to the real server. Certificate verification succeeds; channel binding fails.",
     ),
 }
+_ROUND_TRIPS = (
+    "Round trips: one for TCP, one for SSLRequest and two for SCRAM: channel binding is required, so the client sends "
+    "its first SCRAM message without waiting for the server's request. TLS 1.3 takes one, or two if the server selects "
+    "a key-exchange group for which the client has not sent a key share (HelloRetryRequest). A backend with a choice "
+    "of groups (see: babar-tls backends) uses that group at its next connects in this process, which then take one. "
+    "With sslnegotiation=direct there is no SSLRequest."
+)
 
 
 class DemoTables:
@@ -49,12 +49,12 @@ class DemoTables:
 
     def start(self, demo: Demonstration) -> None:
         """Print what was started."""
-        text = (
+        self._console.write("babar-tls", HEADING)
+        self._console.write(
             f"PostgreSQL {demo.server.version} is running on port {demo.server.port}, started in "
             f"{demo.start_seconds:.1f} s, with its own CA, a certificate for {SERVER_NAME} and a SCRAM password. "
             "It is removed when the demo ends."
         )
-        self._console.print(self._panel(Text(text), title=Text("babar-tls", HEADING)))
 
     def connect(self, demo: Demonstration) -> None:
         """Print a table for each backend, with the reports of client and server."""
@@ -64,65 +64,74 @@ class DemoTables:
             "bound to the channel (channel_binding=require). The server's report is its view pg_stat_ssl.",
         )
         for backend in demo.backends:
-            self._console.print()
-            self._console.print(self._backend([item for item in demo.connections if item.backend == backend]))
+            self._console.write()
+            self._backend([item for item in demo.connections if item.backend == backend])
+        self._console.write()
+        self._console.write(_ROUND_TRIPS, "dim")
 
     def measure(self, demo: Demonstration) -> None:
         """Print a bar for each backend and style."""
         self._heading(
             "2. How long a connect takes",
-            f"Median of {ROUNDS} connects over loopback, backends in turns, SCRAM keys cached after the first: this is "
-            "short and noisy, not a benchmark.",
+            f"Median of {count(ROUNDS, 'connect')} over loopback, backends in turns, SCRAM keys cached after the "
+            "first. This is short and noisy, not a benchmark.",
         )
-        table = Table(box=box.SIMPLE_HEAD if self._console.unicode else box.ASCII, header_style=HEADING)
-        for name in ("backend", "style", "connect", "", "of which TLS", "auth"):
-            table.add_column(name, justify="left" if name in ("backend", "style", "") else "right", no_wrap=True)
-        width = max(10, min(40, self._console.width - 63))
+        console = self._console
+        width = max(10, min(40, console.width - 63))
         longest = max((item.connect for item in demo.timings), default=1.0)
-        for item in demo.timings:
-            bar = self._console.bar(0, item.connect / longest, width=width)
-            connect, tls, auth = map(milliseconds, (item.connect, item.tls, item.auth))
-            table.add_row(self._console.cell(item.backend), item.style, connect, bar, tls, auth)
-        self._console.print(table)
+        rows = [
+            (
+                item.backend,
+                item.style,
+                *map(milliseconds, (item.connect, item.tls, item.auth)),
+                console.bar(0, item.connect / longest, width=width),
+            )
+            for item in demo.timings
+        ]
+        headings = ("backend", "style", "connect", "of which TLS", "auth", "")
+        console.print(console.table(rows, headings, right={2, 3, 4}, frame=False))
 
-    def attack(self, demo: Demonstration) -> None:
-        """Print a panel for each attack, with the error as a program sees it."""
-        self._heading("3. What is refused", "The errors are real; each contains advice.")
-        for name in _ATTACKS:
+    def refuse(self, demo: Demonstration) -> None:
+        """Print each refusal, with the error as a program sees it."""
+        self._heading("3. Refusals", "The errors are real; each contains advice.")
+        for name in _REFUSALS:
             attempts = [item for item in demo.refusals if item.name == name]
             if attempts:
-                self._console.print(self._attack(attempts))
+                self._refusal(attempts)
         if demo.interception is not None:
-            self._console.print(self._without_binding(demo.interception))
+            self._without_binding(demo.interception)
 
     def end(self, demo: Demonstration) -> None:
         """Print the unexpected results, or that every result is as expected."""
-        self._console.print()
+        self._console.write()
         for failure in demo.failures:
             self._console.print(self._console.verdict(False, failure))
         if not demo.failures:
-            counts = f"{len(demo.connections)} connections, {len(demo.refusals)} refusals"
+            counts = f"{count(len(demo.connections), 'connection')}, {count(len(demo.refusals), 'refusal')}"
             self._console.print(self._console.verdict(True, f"All results are as expected: {counts}."))
             self._console.write('  Next: babar-tls connect "postgresql://you@your-server/db"', "dim")
 
     def _heading(self, title: str, explanation: str) -> None:
-        self._console.print()
-        self._console.print(Text(title, HEADING))
-        self._console.print(Padding(Text(explanation, "dim"), (0, 0, 0, 3), expand=False))
+        self._console.write()
+        self._console.write(title, HEADING)
+        self._console.write(f"   {explanation}", "dim")
 
-    def _backend(self, connections: list[Connection]) -> RenderableType:
+    def _backend(self, connections: list[Connection]) -> None:
         versions = [item.security.backend_version for item in connections if item.security is not None]
-        table = self._console.table(": ".join([connections[0].backend, *filter(None, versions[:1])]))
-        table.add_column("", style=HEADING, no_wrap=True)
-        for item in connections:
-            table.add_column(item.style, overflow="fold")
         columns = [self._facts(item) for item in connections]
-        longest: list[tuple[str, Text]] = max(columns, key=len)
-        for row, (name, _) in enumerate(longest):
-            table.add_row(name, *(column[row][1] if row < len(column) else "" for column in columns))
-        return Group(table, *(self._error(item.error) for item in connections if item.error is not None))
+        names = [name for name, _ in max(columns, key=len)]
+        rows = [
+            (name, *(column[row][1] if row < len(column) else "" for column in columns))
+            for row, name in enumerate(names)
+        ]
+        title = ": ".join([connections[0].backend, *filter(None, versions[:1])])
+        headings = ("", *(item.style for item in connections))
+        self._console.print(self._console.table(rows, headings, title))
+        for item in connections:
+            if item.error is not None:
+                self._error(item.error)
 
-    def _facts(self, connection: Connection) -> list[tuple[str, Text]]:
+    def _facts(self, connection: Connection) -> list[tuple[str, Cell]]:
         """Return the names of the rows and the cells of one column."""
         console, security = self._console, connection.security
         server = connection.server
@@ -140,43 +149,48 @@ class DemoTables:
             ("authentication", console.verdict(security.gs2_flag == "p", security.auth_method.upper())),
             ("channel binding", console.verdict(security.channel_bound, binding)),
             ("server's proof", console.verdict(security.server_authenticated, "SCRAM signature")),
-            ("round trips", console.cell(security.round_trips)),
+            ("round trips", console.cell(_round_trips(security))),
         ]
 
-    def _attack(self, attempts: list[Refusal]) -> Panel:
-        title, explanation = _ATTACKS[attempts[0].name]
-        body: list[RenderableType] = [Text(explanation, "dim"), Text()]
+    def _refusal(self, attempts: list[Refusal]) -> None:
+        title, explanation = _REFUSALS[attempts[0].name]
+        self._console.write()
+        self._console.write(title, "bold")
+        self._console.write(explanation, "dim")
         error = attempts[0].error
         if error is not None:
-            body += [self._error(error), Text()]
+            self._error(error)
         refused = ", ".join(item.backend for item in attempts if item.happened)
         accepted = ", ".join(item.backend for item in attempts if not item.happened)
         if refused:
-            body.append(self._console.verdict(True, f"refused by {refused}"))
+            self._console.print(self._console.verdict(True, f"refused by {refused}"))
         if accepted:
-            body.append(self._console.verdict(False, f"NOT refused as expected by {accepted}"))
-        return self._panel(*body, title=Text(title, "bold"), style="red" if accepted else "green")
+            self._console.print(self._console.verdict(False, f"NOT refused as expected by {accepted}"))
 
-    def _error(self, error: Error) -> Text:
-        name = Text(type(error).__name__, "bold red")
+    def _error(self, error: Error) -> None:
         reason, code = getattr(error, "reason", None), getattr(error, "code", None)
-        if reason or code:
-            name.append_text(self._console.cell(f" ({reason or f'SQLSTATE {code}'})", "red"))
-        advice = [self._console.cell(error.remedy, "italic")] if error.remedy else []
-        return Text("\n").join([name, Text(headline(error)), *advice])
+        more = f" ({reason or f'SQLSTATE {code}'})" if reason or code else ""
+        self._console.write(f"  {type(error).__name__}{more}", "bold red")
+        for line in headline(error).split("\n"):
+            self._console.write(f"  {line}")
+        if error.remedy:
+            self._console.write(f"  {error.remedy}", "italic")
 
-    def _without_binding(self, interception: Interception) -> Panel:
+    def _without_binding(self, interception: Interception) -> None:
         reads = {True: "the attacker reads", False: "the attacker does not read"}
         query, password = reads[interception.query_seen], reads[interception.password_seen]
-        return self._panel(
-            Text("The same attacker, and a client with channel_binding=disable: it connects without an error.", "dim"),
-            Text(),
-            Text(f"verification: {interception.verified}, because the certificate is valid"),
-            self._console.cell(f"{query} every query: {interception.query}", "yellow"),
-            self._console.cell(f"{password} the password: SCRAM never sends it"),
-            title=Text("For comparison: without channel binding", "bold"),
-            style="yellow",
+        self._console.write()
+        self._console.write("For comparison: without channel binding", "bold")
+        self._console.write(
+            "The same attacker, and a client with channel_binding=disable: it connects without an error.", "dim"
         )
+        self._console.write(f"  verification: {interception.verified}, because the certificate is valid")
+        self._console.write(f"  {query} every query: {interception.query}", "yellow")
+        self._console.write(f"  {password} the password: SCRAM never sends it")
 
-    def _panel(self, *body: RenderableType, title: Text, style: str = "none") -> Panel:
-        return Panel(Group(*body), title=title, title_align="left", border_style=style, box=self._console.outline)
+
+def _round_trips(security: SecurityReport) -> str:
+    """Return the number of round trips and what they were for."""
+    others = 4  # TCP, SSLRequest, and two for SCRAM, whose first message does not wait for the server's request
+    tls = security.round_trips - others
+    return f"{security.round_trips}: TCP, SSLRequest, TLS{f' ({tls})' if tls > 1 else ''}, SCRAM (2)"

@@ -129,18 +129,3 @@ def extra_needed(what: str, alternative: str = "") -> Iterator[None]:
 def file_error(what: str, exc: Exception) -> ConfigError:
     """Return the error for a file, from the `OSError` or the `ValueError` of a name that contains a NUL."""
     return ConfigError(f"{what}: {getattr(exc, 'strerror', None) or 'invalid file name'}")
-
-
-def require_rich() -> None:
-    """Check that tables can be drawn, before the command does its work.
-
-    Raises:
-        MissingExtra: rich is not installed.
-    """
-    try:
-        import rich  # noqa: F401, PLC0415 - optional, and slow to import
-    except ImportError as exc:
-        raise MissingExtra(
-            "this output needs rich, which is not installed",
-            remedy="pip install 'babar-tls[cli]', or use --json, which needs no other package.",
-        ) from exc

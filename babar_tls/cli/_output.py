@@ -1,4 +1,4 @@
-"""Output that needs no other package: JSON documents, durations, and what is not printed."""
+"""Output that needs no other package: JSON documents, durations, counts, and what is not printed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 def milliseconds(seconds: float) -> str:
     """Return a duration with two decimals, so that the digits of a column are aligned."""
     return f"{seconds * 1000:.2f} ms"
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """Return a number with its noun: ``1 row``, ``2 rows``. The plural is regular unless it is given."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def print_json(document: dict[str, Any]) -> None:

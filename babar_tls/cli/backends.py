@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._errors import require_rich
-from ._output import print_json
+from ._output import count, print_json
 
 if TYPE_CHECKING:
     import argparse
 
-    from rich.text import Text
-
     from ..backends import BackendStatus
     from ._backend_facts import Answer
+    from ._layout import Cell
     from ._terminal import Terminal
 
 HELP = "list the TLS backends: which are installed, and what each supports"
@@ -32,8 +30,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List the backends."""
-    if not (options.json or options.markdown):
-        require_rich()
     from ..backends import backend_status  # noqa: PLC0415 - importing the backends is slow
     from ._backend_facts import document, markdown  # noqa: PLC0415 - not needed for --help
 
@@ -62,21 +58,21 @@ def _default_roots() -> dict[str, Any]:
 
 def _draw(statuses: list[BackendStatus]) -> None:
     from ._backend_facts import FACTS  # noqa: PLC0415 - as in `run`
-    from ._terminal import HEADING, terminal  # noqa: PLC0415 - optional
+    from ._terminal import terminal  # noqa: PLC0415 - as in `run`
 
     console = terminal()
-    table = console.table()
-    table.add_column(no_wrap=True, style=HEADING)
-    for status in statuses:
-        table.add_column(console.verdict(status.capabilities is not None, status.name), overflow="fold")
-    for number, fact in enumerate(FACTS):
-        missing = console.cell("" if number else "not installed", "dim")
-        cells = [
-            missing if status.capabilities is None else _cell(console, fact.answer(status.capabilities, status.offer))
-            for status in statuses
-        ]
-        table.add_row(fact.label, *cells)
-    console.print(table)
+    columns = {status.name: _column(console, status) for status in statuses}
+    names = [console.verdict(status.capabilities is not None, status.name) for status in statuses]
+    labels = [fact.label for fact in FACTS]
+    table = console.table(zip(labels, *columns.values(), strict=True), ["", *names])
+    if console.fits(table):
+        console.print(table)
+    else:
+        for name, status in zip(names, statuses, strict=True):
+            console.print(name)
+            if status.capabilities is not None:
+                console.print(console.facts(zip(labels, columns[status.name], strict=True), frame=False))
+            console.write()
     _draw_roots(console)
     for status in statuses:
         if status.problem is not None:
@@ -85,7 +81,17 @@ def _draw(statuses: list[BackendStatus]) -> None:
                 console.write(f"  {status.problem.remedy}", "bold")
 
 
-def _cell(console: Terminal, answer: Answer) -> Text:
+def _column(console: Terminal, status: BackendStatus) -> list[Cell]:
+    """Return the answers of a backend."""
+    from ._backend_facts import FACTS  # noqa: PLC0415 - as in `run`
+
+    facts = status.capabilities
+    if facts is None:
+        return [console.cell("" if number else "not installed", "dim") for number in range(len(FACTS))]
+    return [_cell(console, fact.answer(facts, status.offer)) for fact in FACTS]
+
+
+def _cell(console: Terminal, answer: Answer) -> Cell:
     from ._backend_facts import Verdict  # noqa: PLC0415 - as in `run`
 
     if isinstance(answer, Verdict):
@@ -98,7 +104,7 @@ def _draw_roots(console: Terminal) -> None:
     if roots.get("problem"):
         console.write(f"No default trust store: {roots['problem']}", "yellow")
         return
-    count = "" if roots["anchors"] is None else f": {roots['anchors']} certificates"
-    console.write(f"Default trust store of every backend{count}")
+    anchors = "" if roots["anchors"] is None else f": {count(roots['anchors'], 'certificate')}"
+    console.write(f"Default trust store of every backend{anchors}")
     for source in roots["sources"]:
         console.write(f"  {source}")

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._errors import UsageError, extra_needed, file_error, require_rich
+from ._errors import UsageError, extra_needed, file_error
 from ._interrupts import Interrupts
 from ._output import print_json
 from ._progress import progress_bar
@@ -72,8 +72,6 @@ def run(options: argparse.Namespace) -> int:
     from ..bench.document import load  # noqa: PLC0415 - not for other commands
 
     workload = _choose_workload(options)
-    if options.json != "-":
-        require_rich()
     with extra_needed("this benchmark", ", or name a server with --dsn."):
         if options.plot is not None:
             from ..bench.plots import require_matplotlib  # noqa: PLC0415 - optional
@@ -88,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json == "-":
         print_json(document if comparison is None else {**document, "comparison": comparison})
     else:
-        from ._benchmark_view import show  # noqa: PLC0415 - imports rich
+        from ._benchmark_view import show  # noqa: PLC0415 - not needed for --help
 
         show(document, comparison, written)
     return 0

@@ -6,14 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._errors import require_rich
-from ._output import milliseconds, print_json, without_weakness_warnings
+from ._output import count, milliseconds, print_json, without_weakness_warnings
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
-
-    from rich.table import Table
 
     from ..config import Config
     from ..protocol.query import Row
@@ -55,8 +52,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 @without_weakness_warnings()
 def run(options: argparse.Namespace) -> int:
     """Connect, then show the connection."""
-    if not options.json:
-        require_rich()
     from ..explain.connection import connection_warnings  # noqa: PLC0415 - slow to import, not needed for --help
     from ..session import Session  # noqa: PLC0415 - the same
 
@@ -117,20 +112,18 @@ def _document(config: Config, session: Session, warnings: list[str], rows: list[
 
 
 def _draw(config: Config, session: Session, warnings: list[str], rows: list[Row] | None) -> None:
-    from ._terminal import terminal  # noqa: PLC0415 - optional
+    from ._terminal import terminal  # noqa: PLC0415 - as in `run`
 
     console = terminal()
     host = session.host
     place = host.host if host.is_unix_socket else f"{host.host}, port {host.port}"
     console.print(console.facts(_facts(console, session), f"{config.user} on {place}"))
-    console.print(_phases(console, session.security.timings))
+    _draw_phases(console, session.security.timings)
     for text in warnings:
-        console.write(f"! {text}", "yellow")
+        console.warning(text)
     if rows is not None:
-        table = console.table(f"{len(rows)} row{'' if len(rows) == 1 else 's'}", show_header=False)
-        for row in rows:
-            table.add_row(*(console.cell("NULL", "dim") if value is None else console.cell(value) for value in row))
-        console.print(table)
+        cells = [[console.cell("NULL", "dim") if value is None else value for value in row] for row in rows]
+        console.print(console.table(cells, title=count(len(rows), "row")))
 
 
 def _facts(console: Terminal, session: Session) -> Iterator[tuple[str, object]]:
@@ -145,7 +138,7 @@ def _facts(console: Terminal, session: Session) -> Iterator[tuple[str, object]]:
         yield "Backend", f"{security.backend} ({security.backend_version})"
         yield "Verification", console.verdict(security.verified == "full", describe_verification(security))
         if security.trusted_roots:
-            anchors = "" if security.trusted_anchors is None else f" ({security.trusted_anchors} certificates)"
+            anchors = "" if security.trusted_anchors is None else f" ({count(security.trusted_anchors, 'certificate')})"
             yield "Trusted roots", ", ".join(security.trusted_roots) + anchors
         yield "Certificate", f"SHA-256 {security.peer_fingerprint_sha256}"
     else:
@@ -160,22 +153,15 @@ def _facts(console: Terminal, session: Session) -> Iterator[tuple[str, object]]:
     yield "Round trips", security.round_trips
 
 
-def _phases(console: Terminal, timings: Mapping[str, float]) -> Table:
-    """Return the time of each phase, with bars that follow one another."""
-    from rich.table import Table  # noqa: PLC0415 - optional
-
-    from ._terminal import HEADING  # noqa: PLC0415 - imports rich
-
+def _draw_phases(console: Terminal, timings: Mapping[str, float]) -> None:
+    """Print the time of each phase, with bars that follow one another."""
     width = max(10, min(_BAR_WIDTH, console.width - 36))
     total = sum(timings.values())
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style=HEADING, no_wrap=True, min_width=17)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
     elapsed = 0.0
+    rows: list[tuple[str, object, object]] = []
     for phase, seconds in timings.items():
         bar = console.bar(elapsed / (total or 1.0), seconds / (total or 1.0), width=width)
-        table.add_row(f"  {phase}", milliseconds(seconds), bar)
+        rows.append((phase, milliseconds(seconds), bar))
         elapsed += seconds
-    table.add_row("  total", console.cell(milliseconds(total), "bold"))
-    return table
+    rows.append(("total", console.cell(milliseconds(total), "bold"), ""))
+    console.print(console.facts(rows, right={1}, frame=False))

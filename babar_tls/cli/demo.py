@@ -1,4 +1,4 @@
-"""``babar-tls demo``: a real server, connections with every backend, and three that must be refused."""
+"""``babar-tls demo``: a real server, connections with every backend, and three refusals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ._errors import UNEXPECTED, error_document, extra_needed, require_rich
+from ._errors import UNEXPECTED, error_document, extra_needed
 from ._interrupts import Interrupts
 from ._output import print_json
 
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from ._demo_experiments import Connection, Demonstration
     from ._demo_tables import DemoTables
 
-HELP = "start a temporary PostgreSQL server, connect with every backend, and show three attacks that fail"
+HELP = "start a temporary PostgreSQL server, connect with every backend, and show three refusals"
 DESCRIPTION = """\
 Start a real PostgreSQL server in a temporary folder. Connect to it with every TLS backend that is installed, and
-compare what client and server report. Then try three connections that must be refused: with the wrong CA, with the
-wrong name, and through a man in the middle. At the end the server and its files are removed."""
+compare what client and server report. Then show three refusals: of a wrong CA, of a wrong name, and of a man in the
+middle. At the end the server and its files are removed."""
 EPILOG = """\
 Required packages: pip install 'babar-tls[demo]'. The exit status is 1 if a result is not as expected."""
+
+_EXPERIMENTS = (("Connecting", "connect"), ("Measuring", "measure"), ("Testing refusals", "refuse"))
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
             demo.start()
         if tables:
             tables.start(demo)
-        for text, experiment in (("Connecting", "connect"), ("Measuring", "measure"), ("Attacking", "attack")):
+        for text, experiment in _EXPERIMENTS:
             with working(text):
                 getattr(demo, experiment)()
             if tables:
@@ -54,8 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _tables() -> DemoTables:
-    require_rich()
-    from ._demo_tables import DemoTables  # noqa: PLC0415 - imports rich
+    from ._demo_tables import DemoTables  # noqa: PLC0415 - imports packages of the extra
 
     return DemoTables()
 

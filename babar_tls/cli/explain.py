@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._errors import require_rich
 from ._output import print_json
 
 if TYPE_CHECKING:
@@ -42,8 +41,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Explain the connection string."""
-    if not options.json:
-        require_rich()
     from ..config import Config  # noqa: PLC0415 - slow to import, not needed for --help
     from ..conninfo import read  # noqa: PLC0415 - the same
     from ..explain.changes import combined, find_changes, written_like  # noqa: PLC0415 - the same
@@ -79,19 +76,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _draw(document: dict[str, Any], *, show_all: bool) -> None:
-    from ._terminal import terminal  # noqa: PLC0415 - optional
+    from ._terminal import terminal  # noqa: PLC0415 - as in `run`
 
     console = terminal()
-    table = console.table()
-    for heading in ("parameter", "value", "source"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "parameter")
-    for item in document["parameters"]:
-        if show_all or item["source"] != _DEFAULT:
-            table.add_row(*map(console.cell, item.values()))
-    console.print(table)
+    parameters = [item for item in document["parameters"] if show_all or item["source"] != _DEFAULT]
+    console.print(console.table([list(item.values()) for item in parameters], ["parameter", "value", "source"]))
     console.print(console.facts(document["meaning"].items()))
     for warning in document["warnings"]:
-        console.write(f"! {warning['text']}", "yellow")
+        console.warning(warning["text"])
         if warning["add"]:
             console.write(f"    add: {warning['add']}", "bold")
         if warning["remove"]:
@@ -102,4 +94,4 @@ def _draw(document: dict[str, Any], *, show_all: bool) -> None:
         console.write("No weakness found.", "green")
     elif document["changes"]["add"]:
         console.write("All additions together:")
-        console.print(console.cell(f"  {document['changes']['add']}", "bold"), soft_wrap=True)
+        console.copyable(f"  {document['changes']['add']}", "bold")

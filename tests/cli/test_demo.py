@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from babar_tls.testing import PostgresServer
 
-ATTACKS = {
+REFUSALS = {
     "wrong-ca": "CertificateError",
     "wrong-name": "CertificateError",
     "man-in-the-middle": "ChannelBindingRefused",
@@ -59,10 +59,15 @@ def test_table_of_each_backend_has_both_reports(piped: Outcome, backend: str) ->
     assert re.search(row.format("authentication", "✓ SCRAM-SHA-256-PLUS"), table[0])
     assert re.search(row.format("channel binding", "✓ tls-server-end-point"), table[0])
     assert "✗" not in table[0]
+    assert re.search(r"│ round trips +│ [56]: TCP, SSLRequest, TLS", table[0])
+
+
+def test_round_trips_are_explained(piped: Outcome) -> None:
+    assert "(HelloRetryRequest)" in " ".join(piped.out.split())
 
 
 def test_refusals_are_shown_with_class_and_message(piped: Outcome) -> None:
-    text = " ".join(piped.out.replace("│", " ").split())
+    text = " ".join(piped.out.split())
     for words in (
         "CertificateError (untrusted)",
         "CertificateError (hostname-mismatch)",
@@ -113,7 +118,7 @@ def test_json_has_timings_of_each_backend(document: dict[str, Any]) -> None:
 
 def test_json_has_refusals_of_each_backend(document: dict[str, Any]) -> None:
     found = {(item["name"], item["backend"]): item["error"]["class"] for item in document["refusals"]}
-    assert found == {(name, backend): kind for name, kind in ATTACKS.items() for backend in available_backends()}
+    assert found == {(name, backend): kind for name, kind in REFUSALS.items() for backend in available_backends()}
     assert document["without_channel_binding"]["verified"] == "full"
     assert document["without_channel_binding"]["query_seen"] is True
     assert document["without_channel_binding"]["password_seen"] is False
@@ -145,7 +150,7 @@ def test_ctrl_c_stops_the_server_and_removes_its_folder(moment: str, times: int)
             time.sleep(0.01)
         if moment == "running":
             assert process.stdout is not None
-            assert process.stdout.readline().startswith("╭")
+            assert process.stdout.readline() == "babar-tls\n"
         else:
             time.sleep(0.05)  # initdb has just begun, and takes longer than that
         for _ in range(times):
@@ -163,7 +168,7 @@ def test_ctrl_c_stops_the_server_and_removes_its_folder(moment: str, times: int)
 def test_closed_output_stops_the_server() -> None:
     with spawn("demo") as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("╭")
+        assert process.stdout.readline() == "babar-tls\n"
         process.stdout.close()
         process.stdout = None
         status, _, err = finish(process)

