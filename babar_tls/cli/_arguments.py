@@ -8,16 +8,18 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ._errors import EXIT_STATUSES, UsageError
+from ._help import HelpFormatter
 
-_COMMANDS = ("connect", "doctor", "explain", "backends", "demo", "verifier", "bench")
-_COMMAND_LIST = f"Commands: {', '.join(_COMMANDS)}."
+#: The commands, in the order of the help.
+COMMANDS = ("connect", "doctor", "explain", "backends", "demo", "verifier", "bench")
+_COMMAND_LIST = f"Commands: {', '.join(COMMANDS)}."
 
 _EPILOG = """\
 Each command has its own help: babar-tls COMMAND --help
 
 examples:
   babar-tls demo
-  babar-tls connect "postgresql://app@db.example.com/billing?sslmode=verify-full"
+  babar-tls connect "postgresql://app@db.example.com/shop?sslmode=verify-full"
   babar-tls connect "host=db.example.com user=app" --backend openssl --json
   babar-tls explain "host=db.example.com sslmode=prefer"
 
@@ -56,7 +58,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _build(arguments: list[str]) -> _Parser:
-    layout: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    layout: dict[str, Any] = {"formatter_class": HelpFormatter, "allow_abbrev": False}
     parser = _Parser(
         prog="babar-tls",
         description="Connect to PostgreSQL with TLS, and check how secure a connection or a connection string is.",
@@ -65,7 +67,7 @@ def _build(arguments: list[str]) -> _Parser:
     )
     parser.add_argument("--version", action="version", version=f"babar-tls {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for name in _COMMANDS:
+    for name in COMMANDS:
         module = import_module(f".{name}", __package__)
         texts = {"help": module.HELP, "description": module.DESCRIPTION, "epilog": module.EPILOG}
         command = commands.add_parser(name, **texts, **layout)

@@ -27,9 +27,9 @@ TLS is required and the server's certificate is verified. Other users of this ma
 password in a file or in PGPASSWORD.
 
 examples:
-  babar-tls connect "postgresql://app@db.example.com/billing?sslmode=verify-full"
-  babar-tls connect "host=10.0.0.7 user=app" --server-name db.example.com --root-cert ca.pem
-  babar-tls connect "host=db.example.com user=app" --password-file ~/.app-password
+  babar-tls connect "postgresql://app@db.example.com/shop?sslmode=verify-full"
+  babar-tls connect host=10.0.0.7 --server-name db.example --root-cert ca.pem
+  babar-tls connect "host=db.example.com user=app" --password-file ~/.shop
   babar-tls connect "host=db.example.com user=app" --query "select now()" --json
 """
 
@@ -44,7 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server-name", metavar="NAME", help="name to verify in the certificate, instead of the host")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, help="time limit for the whole connect")
     parser.add_argument(
-        "--password-file", metavar="PATH", help="read the password from the first line of this file (-: standard input)"
+        "--password-file",
+        metavar="PATH",
+        help="read the password from the first line of this file, or of standard input (-)",
     )
     parser.add_argument("--query", metavar="SQL", help="run this statement and show its rows")
 

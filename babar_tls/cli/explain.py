@@ -19,7 +19,7 @@ it does not contain come from a service file, PG* environment variables and defa
 keys are hidden. Append what is to be added to a keyword string after a space, and to a URI after "?" or "&".
 
 examples:
-  babar-tls explain "postgresql://app@db.example.com/billing?sslmode=require&channel_binding=require"
+  babar-tls explain "postgresql://app@db.example.com/shop?sslmode=require"
   PGSERVICE=billing babar-tls explain
   babar-tls explain "host=db.example.com sslmode=prefer" --json
 """

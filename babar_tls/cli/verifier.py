@@ -30,7 +30,7 @@ written.
 
 examples:
   babar-tls verifier
-  babar-tls verifier --bulk accounts.csv --format csv --output-format sql --out passwords.sql
+  babar-tls verifier --bulk a.csv --format csv --output-format sql --out a.sql
   generate-passwords | babar-tls verifier --bulk - > verifiers.txt
 """
 
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command to the parser."""
     iterations = "PBKDF2 iterations; more make guessing, and each login, slower (default: 4096, as in PostgreSQL)"
     parser.add_argument("--iterations", metavar="N", type=_iterations, default=4096, help=iterations)
-    bulk = "compute a verifier for each password in FILE (-: standard input)"
+    bulk = "compute a verifier for each password in FILE, or in standard input (-)"
     parser.add_argument("--bulk", metavar="FILE", help=bulk)
     parser.add_argument("--format", metavar="FORMAT", choices=_INPUTS, help="format of FILE: lines (default) or csv")
     formats = "lines, csv, sql (ALTER ROLE statements) or json (default: as --format)"

@@ -38,8 +38,9 @@ def test_help_lists_commands_and_exit_statuses(cli: Callable[..., Outcome], comm
     assert "--json" in own.out
 
 
-def test_exit_statuses_are_documented(cli: Callable[..., Outcome]) -> None:
+def test_exit_statuses_are_documented(cli: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     """The help and docs/cli.md list the same exit statuses."""
+    monkeypatch.setenv("COLUMNS", "200")
     page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8").partition("## Exit status")[2]
     rows = re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE)
     assert {int(status): meaning for status, meaning in rows} == EXIT_STATUSES
