@@ -18,6 +18,7 @@ Error:
      ├─ TargetSessionError                    the session is not of the kind that target_session_attrs requires
      ├─ ProtocolError                         the server violated the protocol
      ├─ AuthError                             authentication failed
+     │   ├─ PasswordMissing                   the server requires a password, and none is configured
      │   ├─ PasswordUnavailable               a callable that returns a password raised an exception
      │   ├─ UnsupportedAuth                   the server requires a method that is not supported or that policy forbids
      │   ├─ ChannelBindingError               channel binding is required and not possible, or the binding is wrong
@@ -60,6 +61,7 @@ __all__ = [
     "IntegrationError",
     "InvalidPassword",
     "IoError",
+    "PasswordMissing",
     "PasswordUnavailable",
     "ProtocolError",
     "ServerError",
@@ -228,6 +230,10 @@ class ProtocolError(Error):
 
 class AuthError(Error):
     """Authentication failed or was refused by policy."""
+
+
+class PasswordMissing(AuthError):
+    """The server requires a password, and none is configured."""
 
 
 class PasswordUnavailable(AuthError):

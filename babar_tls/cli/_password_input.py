@@ -48,8 +48,8 @@ def read_password() -> bytes:
     if stream is None:
         raise UsageError("standard input is closed: the password cannot be read")
     if stream.isatty():
-        password = _type_password("Password: ")
-        if password != _type_password("Repeat the password: "):
+        password = type_password("Password: ")
+        if password != type_password("Repeat the password: "):
             raise ConfigError("the two passwords differ")
     else:
         lines = _Lines(stream.buffer)
@@ -133,7 +133,12 @@ def _find_problem(password: bytes, role: str | None = None) -> str | None:
     return next((text for applies, text in problems if applies), None)
 
 
-def _type_password(prompt: str) -> bytes:
+def type_password(prompt: str, remedy: str = _PIPE_INSTEAD) -> bytes:
+    """Return a password that is typed at the terminal, which does not show it.
+
+    Raises:
+        UsageError: The terminal would show it, nothing was typed, or it is not text; with this remedy.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
@@ -144,7 +149,7 @@ def _type_password(prompt: str) -> bytes:
         problem = "no password was typed"
     except UnicodeError:  # whose own message contains a part of the password
         problem = "the input is not in this terminal's encoding"
-    raise UsageError(problem, remedy=_PIPE_INSTEAD)
+    raise UsageError(problem, remedy=remedy)
 
 
 def _without_line_ending(line: bytes) -> bytes:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..diagnostics.escaping import visible
 from ._output import count, milliseconds, print_json, without_weakness_warnings
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ authenticated, how long each step took, and what is weak in the connection."""
 EPILOG = """\
 CONNINFO is a URI or a keyword string, in the syntax of PostgreSQL's libpq. Quote it as one argument. Without sslmode,
 TLS is required and the server's certificate is verified. Other users of this machine can read command lines: pass a
-password in a file or in PGPASSWORD.
+password in a file or in PGPASSWORD, or type it when it is asked for. It is asked for only at a terminal, and never with
+--json.
 
 examples:
   babar-tls connect "postgresql://app@db.example.com/shop?sslmode=verify-full"
@@ -33,6 +35,7 @@ examples:
   babar-tls connect "host=db.example.com user=app" --query "select now()" --json
 """
 
+_PASSWORD_HELP = "Use --password-file, PGPASSWORD, or ~/.pgpass (libpq's password file)."  # noqa: S105 - a remedy
 _BAR_WIDTH = 48  # columns, if the terminal is wide enough
 
 
@@ -48,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="read the password from the first line of this file, or of standard input (-)",
     )
+    parser.add_argument("-w", "--no-password", action="store_true", help="never ask for a password")
     parser.add_argument("--query", metavar="SQL", help="run this statement and show its rows")
 
 
@@ -55,10 +59,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Connect, then show the connection."""
     from ..explain.connection import connection_warnings  # noqa: PLC0415 - slow to import, not needed for --help
-    from ..session import Session  # noqa: PLC0415 - the same
 
     config = _config(options)
-    with Session.connect(config) as session:
+    with _connect(options, config) as session:
         rows = session.query(options.query) if options.query is not None else None
         warnings = connection_warnings(session.security, local=session.host.is_unix_socket)
         if options.json:
@@ -66,6 +69,34 @@ def run(options: argparse.Namespace) -> int:
         else:
             _draw(config, session, warnings, rows)
     return 0
+
+
+def _connect(options: argparse.Namespace, config: Config) -> Session:
+    """Connect; if the server requires a password and none is configured, ask for it and connect again.
+
+    Raises:
+        PasswordMissing: The password may not be asked for.
+        Error: The connect failed.
+    """
+    from ..errors import PasswordMissing  # noqa: PLC0415 - as in `run`
+    from ..session import Session  # noqa: PLC0415 - as in `run`
+    from ._password_input import type_password  # noqa: PLC0415 - as in `run`
+
+    try:
+        return Session.connect(config)
+    except PasswordMissing as error:
+        if not _may_ask(options):
+            error.remedy = f"The server requires a password. {_PASSWORD_HELP}"
+            raise
+    password = type_password(f"Password for user {visible(config.user)}: ", _PASSWORD_HELP)
+    return Session.connect(config.replace(password=password))
+
+
+def _may_ask(options: argparse.Namespace) -> bool:
+    """Return True if a password may be asked for: only a person at a terminal can answer."""
+    if options.json or options.no_password or options.password_file is not None:
+        return False
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def _config(options: argparse.Namespace) -> Config:

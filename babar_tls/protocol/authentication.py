@@ -10,7 +10,7 @@ import hashlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import AuthError, ConfigError, ProtocolError, ServerError, UnsupportedAuth
+from ..errors import AuthError, ConfigError, PasswordMissing, ProtocolError, ServerError, UnsupportedAuth
 from . import messages
 from .message_reader import MAX_AUTH_LENGTH
 from .policy import Mechanism, Policy
@@ -272,7 +272,7 @@ class _Authentication:
                 remedy="Use Session.connect or AsyncSession.connect, which call it.",
             )
         if not password:
-            raise AuthError(
+            raise PasswordMissing(
                 "fe_sendauth: no password supplied",
                 remedy="The server requires a password: set Config(password=…), or password= in the connection string.",
             )

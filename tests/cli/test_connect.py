@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ERROR_CLASSES = [
     ({"password": "wrong"}, [], 6, "InvalidPassword"),
-    ({"password": None}, [], 6, "AuthError"),
+    ({"password": None}, [], 6, "PasswordMissing"),
     ({"user": "shut"}, [], 6, "AuthRefused"),
     ({"sslmode": "disable", "channel_binding": "require"}, [], 2, "ConfigError"),
     ({"user": "old", "channel_binding": "require"}, [], 6, "ChannelBindingError"),
