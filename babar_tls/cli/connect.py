@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..diagnostics.escaping import visible
 from ._output import count, milliseconds, print_json, without_weakness_warnings
+from ._verbose import verbose
 
 if TYPE_CHECKING:
     import argparse
@@ -52,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="read the password from the first line of this file, or of standard input (-)",
     )
     parser.add_argument("-w", "--no-password", action="store_true", help="never ask for a password")
+    parser.add_argument("--verbose", action="store_true", help="show each step on standard error as it happens")
     parser.add_argument("--query", metavar="SQL", help="run this statement and show its rows")
 
 
@@ -61,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from ..explain.connection import connection_warnings  # noqa: PLC0415 - slow to import, not needed for --help
 
     config = _config(options)
-    with _connect(options, config) as session:
+    with verbose(options.verbose), _connect(options, config) as session:
         rows = session.query(options.query) if options.query is not None else None
         warnings = connection_warnings(session.security, local=session.host.is_unix_socket)
         if options.json:
