@@ -114,7 +114,9 @@ def test_asyncio() -> None:
     assert not server.errors
 
 
-@pytest.mark.parametrize("arguments", [["backends"], ["explain", "host=h user=u"], ["--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["backends"], ["explain", "host=h user=u"], ["completion", "zsh"], ["man"], ["--help"]]
+)
 def test_command_line_prints_plain_text(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:

@@ -1,6 +1,6 @@
 """The command ``babar-tls``.
 
-Every command has ``--json``. Standard output is then one JSON document; an error is the document
+Every command that has a result has ``--json``. Standard output is then one JSON document; an error is the document
 ``{"error": {"class": …, "message": …, "remedy": …, "exit_status": …}}``. `_errors.EXIT_STATUSES` has the exit statuses.
 
 Importing this package imports neither a TLS backend nor rich. The command that uses them imports them. rich is

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__
 from ._errors import EXIT_STATUSES, UsageError
 from ._help import HelpFormatter
 
+if TYPE_CHECKING:
+    from collections.abc import Container
+
 #: The commands, in the order of the help.
-COMMANDS = ("connect", "doctor", "explain", "backends", "demo", "verifier", "bench")
+COMMANDS = ("connect", "doctor", "explain", "backends", "demo", "verifier", "bench", "completion", "man")
 _COMMAND_LIST = f"Commands: {', '.join(COMMANDS)}."
 
 _EPILOG = """\
@@ -48,7 +51,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         UsageError: The command line is wrong.
         SystemExit: The help or the version was printed.
     """
-    parser = _build(arguments)
+    parser = build(arguments)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         raise _unexpected(unknown)
@@ -57,7 +60,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _build(arguments: list[str]) -> _Parser:
+def build(configured: Container[str]) -> argparse.ArgumentParser:
+    """Return the parser.
+
+    Args:
+        configured: The commands that get their arguments. The arguments of `bench` take long to import.
+    """
     layout: dict[str, Any] = {"formatter_class": HelpFormatter, "allow_abbrev": False}
     parser = _Parser(
         prog="babar-tls",
@@ -71,7 +79,7 @@ def _build(arguments: list[str]) -> _Parser:
         module = import_module(f".{name}", __package__)
         texts = {"help": module.HELP, "description": module.DESCRIPTION, "epilog": module.EPILOG}
         command = commands.add_parser(name, **texts, **layout)
-        if name in arguments:  # the workloads of `bench` import a lot
+        if name in configured:
             module.configure(command)
         if not getattr(module, "OWN_JSON", False):
             what = "print the result, or the error, as one JSON document"

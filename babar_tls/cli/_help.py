@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: An entry of a list: a name and its meaning.
-_ENTRY = re.compile(r"(  \S+ {2,})(\S.*)")
+ENTRY = re.compile(r"(  \S+ {2,})(\S.*)")
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -40,7 +40,7 @@ def paragraphs(text: str) -> list[list[str]]:
 
 def _lines(paragraph: list[str], width: int) -> Iterator[str]:
     for line in paragraph:
-        entry = _ENTRY.fullmatch(line)
+        entry = ENTRY.fullmatch(line)
         if entry is not None:
             yield from _wrap(entry[2], width, entry[1])
         elif line.startswith("  "):
