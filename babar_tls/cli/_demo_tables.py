@@ -33,7 +33,7 @@ _ROUND_TRIPS = (
     "its first SCRAM message without waiting for the server's request. TLS 1.3 takes one, or two if the server selects "
     "a key-exchange group for which the client has not sent a key share (HelloRetryRequest). A backend with a choice "
     "of groups (see: babar-tls backends) uses that group at its next connects in this process, which then take one. "
-    "With sslnegotiation=direct there is no SSLRequest."
+    "sslnegotiation=direct saves the SSLRequest."
 )
 
 

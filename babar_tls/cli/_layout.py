@@ -37,8 +37,8 @@ class Table(NamedTuple):
 
     Attributes:
         rows: The rows.
-        headings: The headings of the columns; empty if there are none.
-        title: A line above the table; empty if there is none.
+        headings: The headings of the columns, or nothing.
+        title: A line above the table, or nothing.
         first_style: The style of the first column.
         right: The columns that are aligned to the right.
         frame: Draw lines around the cells, if the terminal does that.

@@ -103,7 +103,7 @@ class Terminal:
     def print(self, item: Cell | Table) -> None:
         """Print a cell or a table. A row with a word that is too long for its column follows the table."""
         if isinstance(item, Cell):
-            if narrowest(item) > self.width:  # the word fits, but not beside the mark
+            if narrowest(item) > self.width:  # the word fits on a line, but not after the mark
                 item = Cell((item.mark[0] + item.lines[0], *item.lines[1:]), item.style)
             for line in draw(item, self.width):
                 self._emit(line)

@@ -26,8 +26,8 @@ authenticated, how long each step took, and what is weak in the connection."""
 EPILOG = """\
 CONNINFO is a URI or a keyword string, in the syntax of PostgreSQL's libpq. Quote it as one argument. Without sslmode,
 TLS is required and the server's certificate is verified. Other users of this machine can read command lines: pass a
-password in a file or in PGPASSWORD, or type it when it is asked for. It is asked for only at a terminal, and never with
---json.
+password in a file or in PGPASSWORD. If the server requires a password and none is configured, this command asks for it
+at the terminal, but not with --json.
 
 examples:
   babar-tls connect "postgresql://app@db.example.com/shop?sslmode=verify-full"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _TryValues: TypeAlias = Callable[[Mapping[str, str]], Config | None]
 
-_URI = re.compile("postgres(ql)?://(?:[^@/]*@)?")
+_URI = re.compile(r"postgres(?:ql)?(?:\+\w+)?://(?:[^@/]*@)?|jdbc:")
 #: Keywords that libpq does not have. If one of them is set, sslmode has no effect or only a part of its effect.
 _OWN_TLS_KEYWORDS = {"tls_mode", "tls_verify", "tls_fallback", "tls_root_cert_path", "tls_default_roots"}
 
@@ -51,7 +51,9 @@ class Change:
 
 
 @clears_locals
-def find_changes(conninfo: str, config: Config, *, allow_files: bool = True) -> list[Change]:
+def find_changes(
+    conninfo: str, config: Config, *, allow_files: bool = True, environ: Mapping[str, str] | None = None
+) -> list[Change]:
     """Return a change for each weakness of `config`, the worst first.
 
     Each change is accepted by `Config.from_conninfo`, by itself and together with the others.
@@ -60,10 +62,11 @@ def find_changes(conninfo: str, config: Config, *, allow_files: bool = True) -> 
         conninfo: The connection string.
         config: The configuration that results from it.
         allow_files: See `Config.from_conninfo`.
+        environ: See `Config.from_conninfo`.
     """
-    settings = resolve(conninfo, allow_files=allow_files)
+    settings = resolve(conninfo, allow_files=allow_files, environ=environ)
     own = parse(conninfo)
-    try_values = partial(_changed, conninfo, allow_files)
+    try_values = partial(_changed, conninfo, allow_files, environ)
     changes: list[Change] = []
     for weakness in find_weaknesses(config):
         values = _values(weakness.remedy, config, settings, try_values)
@@ -92,6 +95,15 @@ def written_like(conninfo: str, parameters: Mapping[str, str]) -> str:
     if _URI.match(conninfo):
         return "&".join(f"{keyword}={percent_encode(value, safe='')}" for keyword, value in parameters.items())
     return " ".join(f"{keyword}={quote(value)}" for keyword, value in parameters.items())
+
+
+def separator(conninfo: str) -> str:
+    """Return the text between a connection string and parameters that are appended to it."""
+    authority = _URI.match(conninfo)
+    if authority is None:
+        return " " if conninfo else ""
+    has_query = "?" in conninfo[authority.end() :]
+    return "?" if not has_query else "" if conninfo.endswith(("?", "&")) else "&"
 
 
 def _values(
@@ -134,18 +146,15 @@ def _binding(config: Config, settings: Mapping[str, Setting], try_values: _TryVa
     return values
 
 
-def _changed(conninfo: str, allow_files: bool, values: Mapping[str, str]) -> Config | None:
+def _changed(
+    conninfo: str, allow_files: bool, environ: Mapping[str, str] | None, values: Mapping[str, str]
+) -> Config | None:
     """Return the `Config` of the string with these values at its end, None if it is refused."""
-    separator = " "
-    authority = _URI.match(conninfo)
-    if authority:
-        has_query = "?" in conninfo[authority.end() :]
-        separator = "?" if not has_query else "" if conninfo.endswith(("?", "&")) else "&"
-    changed = f"{conninfo}{separator}{written_like(conninfo, values)}"
+    changed = f"{conninfo}{separator(conninfo)}{written_like(conninfo, values)}"
     try:
         # If a keyword string ends in "=" or a backslash, the added text becomes a part of its last value.
         if parse(changed) != {**parse(conninfo), **values}:
             return None
-        return Config.from_conninfo(changed, allow_files=allow_files)
+        return Config.from_conninfo(changed, allow_files=allow_files, environ=environ)
     except ConfigError:
         return None

@@ -256,7 +256,7 @@ def test_all_changes_together(cli: Callable[..., Outcome]) -> None:
     """The JSON document has all additions in one text, without duplicates, and all removals in one list."""
     document = explained(cli, "postgresql://h/?sslmode=disable&sslkeylogfile=/keys")
     add = "sslmode=verify-full&sslrootcert=system&require_auth=scram-sha-256&channel_binding=require"
-    assert document["changes"] == {"add": add, "remove": ["sslkeylogfile"]}
+    assert document["changes"] == {"add": add, "append": f"&{add}", "remove": ["sslkeylogfile"]}
 
 
 def test_default_root_file_is_kept(cli: Callable[..., Outcome], home: Path) -> None:
