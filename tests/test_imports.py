@@ -19,6 +19,7 @@ PACKAGE = Path(babar_tls.__file__).parent
 
 #: A module imports only from its own line and from those above it.
 ORDER = (
+    "diagnostics.counts",
     "diagnostics.escaping",
     "diagnostics.log",
     "diagnostics.tracebacks",

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..diagnostics.counts import count
 from ..errors import ConfigError
 from .tables import titled
 from .workloads.all import WORKLOADS
@@ -62,7 +63,7 @@ def _render(document: dict[str, Any]) -> str:
 
 def _facts(document: dict[str, Any]) -> Iterator[str]:
     machine, server = document["machine"], document.get("server")
-    yield f"{machine['cpu'] or 'unknown CPU'}, {machine['logical_cpus']} logical CPUs"
+    yield f"{machine['cpu'] or 'unknown CPU'}, {count(machine['logical_cpus'], 'logical CPU')}"
     yield machine["python"]
     yield machine["openssl"]
     if server:

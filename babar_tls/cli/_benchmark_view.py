@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..bench.tables import Table, number, titled
 from ..bench.workloads.all import WORKLOADS
-from ._output import count
+from ..diagnostics.counts import count
 from ._terminal import HEADING, Terminal, terminal
 
 if TYPE_CHECKING:

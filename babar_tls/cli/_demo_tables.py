@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..diagnostics.counts import count
 from ._demo_experiments import ROUNDS, SERVER_NAME
 from ._errors import headline
-from ._output import count, milliseconds
+from ._output import milliseconds
 from ._terminal import HEADING, terminal
 
 if TYPE_CHECKING:

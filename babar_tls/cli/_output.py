@@ -15,11 +15,6 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.2f} ms"
 
 
-def count(number: int, singular: str, plural: str = "") -> str:
-    """Return a number with its noun: ``1 row``, ``2 rows``. The plural is regular unless it is given."""
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
-
-
 def print_json(document: dict[str, Any]) -> None:
     """Print the document of ``--json``, in ASCII so that it cannot contain terminal control characters."""
     print(json.dumps(document, indent=2))

@@ -10,6 +10,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from ..diagnostics.counts import count
 from ..errors import ConfigError
 from ._errors import UsageError, file_error
 
@@ -112,8 +113,8 @@ def read_csv(stream: BinaryIO) -> Iterator[Row | Problem]:
         elif len(fields) == 2 and not (start == 1 and [field.strip().lower() for field in fields] == _HEADER):
             yield _row(start, fields[0], fields[1].encode("utf-8", "surrogateescape"))
         elif fields and len(fields) != 2:
-            count = f"{len(fields)} column{'' if len(fields) == 1 else 's'}"
-            yield Problem(start, f"{count} instead of two: role,password (quote a value that contains a comma)")
+            found = count(len(fields), "column")
+            yield Problem(start, f"{found} instead of two: role,password (quote a value that contains a comma)")
 
 
 def _row(line: int, role: str | None, password: bytes) -> Row | Problem:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._output import count, print_json
+from ..diagnostics.counts import count
+from ._output import print_json
 
 if TYPE_CHECKING:
     import argparse

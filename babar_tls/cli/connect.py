@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..diagnostics.counts import count
 from ..diagnostics.escaping import visible
-from ._output import count, milliseconds, print_json, without_weakness_warnings
+from ._output import milliseconds, print_json, without_weakness_warnings
 from ._verbose import verbose
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import argparse
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ..diagnostics.counts import count
 from ..errors import ConfigError
 from ._errors import UsageError
 from ._interrupts import Interrupts
@@ -105,7 +106,7 @@ def _bulk(options: argparse.Namespace) -> None:
     if options.out is not None and options.json:
         print_json({"verifiers": made, "out": options.out, "format": output_format, **_facts(options)})
     elif options.out is not None:
-        print(f"{made} verifier{'' if made == 1 else 's'} in {options.out}")
+        print(f"{count(made, 'verifier')} in {options.out}")
 
 
 def _output_format(options: argparse.Namespace) -> str:
@@ -168,8 +169,8 @@ class _Problems:
         if self._count > len(lines):
             lines.append(f"and {self._count - len(lines)} more")
         if lines:
-            plural = "" if self._count == 1 else "s"
-            raise ConfigError("\n".join([f"{self._count} invalid row{plural}; nothing was written", *lines]))
+            found = count(self._count, "invalid row")
+            raise ConfigError("\n".join([f"{found}; nothing was written", *lines]))
 
 
 def _iterations(text: str) -> int:

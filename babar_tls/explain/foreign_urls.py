@@ -14,6 +14,7 @@ from urllib.parse import quote as percent_encode
 from urllib.parse import unquote_plus
 
 from ..conninfo.syntax import quote
+from ..diagnostics.counts import count
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
 
@@ -168,8 +169,7 @@ def _translate_jdbc(rest: str) -> ForeignUrl:
     has_roots = "sslrootcert" in values and properties.get(_FACTORY) != _JAVA_ROOTS
     notes = [*_jdbc_tls(values, properties)]
     if ignored:
-        counted = "1 property" if ignored == 1 else f"{ignored} properties"
-        notes.append(f"{counted} without a counterpart in libpq: left out.")
+        notes.append(f"{count(ignored, 'property', 'properties')} without a counterpart in libpq: left out.")
     remove = (_FACTORY,) if has_roots and properties.get(_FACTORY) == _NO_VERIFICATION else ()
     names = {keyword: name for keyword, name in _JDBC_NAMES.items() if not (has_roots and keyword == _FACTORY)}
     conninfo = " ".join(f"{keyword}={quote(value)}" for keyword, value in values.items())

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from babar_tls.cli._layout import Table, columns, narrowest, wrap
-from babar_tls.cli._output import count
 from babar_tls.cli._rich import RichTerminal
 from babar_tls.cli._terminal import Terminal
+from babar_tls.diagnostics.counts import count
 
 WORDS = st.sampled_from(
     ["ECDHE-RSA-AES256-GCM-SHA384", "tls-server-end-point", "of", "the", "a-b", "字字", "é", "x" * 64]

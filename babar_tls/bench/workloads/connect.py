@@ -22,6 +22,7 @@ import statistics
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from ...diagnostics.counts import count
 from ..client_spec import FLOOR, OURS, Client, Spec, find
 from ..clients import Loop, our_specs, usable
 from ..document import DocumentBuilder
@@ -136,7 +137,7 @@ def tables(document: dict[str, Any]) -> list[Table]:
                 )
                 for case in near
             ],
-            f"Medians of {parameters['rounds']} rounds, each of which measures all clients in turns. "
+            f"Medians of {count(parameters['rounds'], 'round')}, each of which measures all clients in turns. "
             f"{_THROUGH_POOLER if parameters.get('through') else 'babar-tls and psycopg bind the channel.'} A floor is "
             "not a driver: straight-line Python on one TLS library and the compiled helper, without deadlines, policy "
             "or errors.",

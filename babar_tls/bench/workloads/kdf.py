@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import _native
 from ...crypto import tls_server_end_point
+from ...diagnostics.counts import count
 from ...protocol.channel_binding import end_point_hash_name
 from ..document import DocumentBuilder
 from ..machine import cpu_clock_hz
@@ -250,8 +251,8 @@ def _derivations_table(document: dict[str, Any]) -> Table:
         f"PBKDF2-HMAC-SHA-256, {parameters['iterations']} iterations",
         ("one derivation", "min, ms", "median, ms", "CPU min, ms", "x hashlib", "cycles"),
         rows,
-        f"{_describe_clock(document['clock'])} {parameters['rounds']} rounds, each of which measures everything in "
-        f"turns. Noise: the median of hashlib is {noise:.2f} times its minimum.",
+        f"{_describe_clock(document['clock'])} {count(parameters['rounds'], 'round')}, each of which measures "
+        f"everything in turns. Noise: the median of hashlib is {noise:.2f} times its minimum.",
     )
 
 

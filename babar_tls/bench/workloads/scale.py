@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from ...diagnostics.counts import count
 from ..child_process import ChildProcess
 from ..clients import Loop, make_in_child, our_specs, run_client_job, usable_specs
 from ..document import DocumentBuilder
@@ -134,7 +135,8 @@ def tables(document: dict[str, Any]) -> list[Table]:
     ]
     return [
         Table(
-            f"{parameters['count']} connects, one after the other: the first and the last {parameters['edge']}",
+            f"{count(parameters['count'], 'connect')}, one after the other: "
+            f"the first and the last {parameters['edge']}",
             ("client", "first, ms", "last, ms", "first, CPU ms", "last, CPU ms", "last / first", "growth, KB"),
             rows,
         )

@@ -22,6 +22,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from ...diagnostics.counts import count
 from ..child_process import ChildProcess
 from ..clients import make_in_child, our_specs, run_client_job, usable_specs
 from ..document import DocumentBuilder
@@ -180,7 +181,7 @@ def tables(document: dict[str, Any]) -> list[Table]:
         rows.append((*idle, milliseconds(quiet["stall"], 1), milliseconds(quiet["worst_stall"], 1)))
     return [
         Table(
-            f"{parameters['count']} connects from asyncio, {parameters['concurrency']} at a time",
+            f"{count(parameters['count'], 'connect')} from asyncio, {parameters['concurrency']} at a time",
             ("client", "seconds", "CPU ms each", "cores busy", "failed", "stall, ms", "worst, ms"),
             rows,
             "Cores busy: the part of the time of all cores that was used, also by the server; at 100 % a client can be "

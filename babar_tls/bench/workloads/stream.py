@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...diagnostics.counts import count
 from ..clients import Loop, our_specs, usable
 from ..document import DocumentBuilder
 from ..peers import peer_specs
@@ -114,7 +115,7 @@ def tables(document: dict[str, Any]) -> list[Table]:
                 for case in document["cases"]
                 if case["row_bytes"] == size
             ],
-            f"Medians of {parameters['rounds']} rounds.",
+            f"Medians of {count(parameters['rounds'], 'round')}.",
         )
         for size in parameters["row_bytes"]
     ]
