@@ -56,9 +56,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _tables() -> DemoTables:
-    from ._demo_tables import DemoTables  # noqa: PLC0415 - imports packages of the extra
+    with extra_needed("the demo"):
+        from ._demo_tables import DemoTables  # noqa: PLC0415 - imports packages of the extra
 
-    return DemoTables()
+        return DemoTables()
 
 
 def _document(demo: Demonstration) -> dict[str, Any]:
