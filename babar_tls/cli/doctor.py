@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..diagnostics.counts import count
 from ._errors import UsageError, file_error
 from ._output import milliseconds, print_json, without_weakness_warnings
 
@@ -31,8 +32,8 @@ connect that follows the configuration, and only if no stage before has found a 
 The exit status is 0 if the connection works, even with warnings, and otherwise that of the cause.
 
 examples:
-  babar-tls doctor "postgresql://app@db.example.com/billing?sslmode=verify-full"
-  babar-tls doctor "host=localhost port=6543 user=app" --server-name db.example.com --timeout 3
+  babar-tls doctor "postgresql://app@db.example.com/shop?sslmode=verify-full"
+  babar-tls doctor "host=localhost port=6543" --server-name db.example.com
   babar-tls doctor "host=db.example.com user=app" --json
   babar-tls doctor "host=db.example.com user=app" --html report.html
 """
@@ -188,7 +189,7 @@ class _View:
         if fault is None:
             mark, style = self._mark("ok")
             warnings = _count_warnings(diagnosis)
-            more = f", with {warnings} warning{'' if warnings == 1 else 's'}" if warnings else ""
+            more = f", with {count(warnings, 'warning')}" if warnings else ""
             self.write(f"{mark} The connection works{more}.", style)
         else:
             mark, style = self._mark("failed")
