@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from ..config.enums import ChannelBinding, ClientCertMode, TlsMode, TlsNegotiation, TlsVerify
 from ..diagnostics.escaping import visible
 from ..net.blocking import BlockingConnection
-from ..net.deadline import Meter
 from .classify import finding
 from .diagnosis import Finding
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..config import Config
     from ..config.host import Host
     from ..errors import Error
+    from ..net.deadline import Meter
     from ..net.sockets import AddressInfo
     from ..protocol.requests import Exchange
     from ..session import Session
@@ -164,15 +165,35 @@ class Case:
         return self.facts
 
 
-def run(config: Config, exchange: Exchange[_T], meter: Meter | None = None) -> _T:
+class Probe(BlockingConnection):
+    """A connection of a diagnosis."""
+
+    def end_tls(self) -> None:
+        """Send the rest of the handshake and close_notify, if that is possible without waiting.
+
+        The client's Finished message waits for other data. Without it, the server would log a failed handshake.
+        """
+        if self.tls is not None:
+            self.tls.close_notify()
+            self._send_alert(self.tls.data_to_send())
+
+    def end_sending(self) -> None:
+        """Close the client's side of the connection."""
+        if self._socket is not None:
+            self._socket.shutdown(socket.SHUT_WR)
+
+
+def run(config: Config, exchange: Exchange[_T], meter: Meter) -> _T:
     """Run an exchange on a connection, and close the connection.
 
     Raises:
         Error: The exchange failed.
     """
-    connection = BlockingConnection(config, meter or Meter(config.connect_timeout or DEFAULT_TIMEOUT))
+    connection = Probe(config, meter)
     try:
-        return connection.drive(exchange)
+        result = connection.drive(exchange)
+        connection.end_tls()
+        return result
     finally:
         connection.close()
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 from ..config.enums import TlsMode, TlsNegotiation
 from ..errors import Closed, Error, IoError, TimeoutError
-from ..net.blocking import BlockingConnection
 from ..net.deadline import Meter
 from ..protocol.messages import shown, ssl_request
-from ..protocol.negotiation import Attempt, secure
+from ..protocol.negotiation import Attempt, secure, start_tls
 from ..protocol.requests import Connect, Phase, Receive, Send
 from ..tls.banners import describe_service
-from .case import Skipped, run, unverified
+from .case import Probe, Skipped, run, unverified
 from .causes import Cause
 from .classify import describe, find_cause
 
@@ -126,10 +124,11 @@ def _request_tls(config: Config, case: Case) -> tuple[bytes, Error | None]:
     After half of the time without a response, the client's side of the connection is closed: a service that waits
     for more bytes, such as an HTTP server, then responds with its own error.
     """
-    connection = _Probe(config, Meter(case.timeout / 2))
+    connection = Probe(config, Meter(case.timeout / 2))
     try:
         try:
             answer = connection.drive(_ask(config.targets[0]))
+            _finish(connection, answer, case)
         except TimeoutError:
             connection.meter.restart(case.timeout / 2)
             connection.end_sending()
@@ -142,11 +141,16 @@ def _request_tls(config: Config, case: Case) -> tuple[bytes, Error | None]:
         connection.close()
 
 
-class _Probe(BlockingConnection):
-    def end_sending(self) -> None:
-        """Close the client's side of the connection."""
-        if self._socket is not None:
-            self._socket.shutdown(socket.SHUT_WR)
+def _finish(connection: Probe, answer: bytes, case: Case) -> None:
+    """Complete TLS if the server offers it. Otherwise the server would log a failed handshake."""
+    if answer != b"S":
+        return
+    connection.meter.restart(case.timeout / 2)
+    try:
+        connection.drive(start_tls(connection.config))
+        connection.end_tls()
+    except Error:
+        pass  # the next stage reports it
 
 
 def _ask(where: Host) -> Exchange[bytes]:

@@ -13,12 +13,17 @@ from .causes import Cause
 from .classify import describe
 
 if TYPE_CHECKING:
+    from ..protocol.query import Row
     from ..session import Session
     from .case import Case, Notes
 
 _MIN_ITERATIONS = 4096  # RFC 7677 §4
 _OLD_TLS = ("", "TLSv1", "TLSv1.1")
-_NO_PRIVILEGE = "42501"  # SQLSTATE
+_SETTINGS = ("password_encryption", "ssl_min_protocol_version", "scram_iterations")
+#: Without the privilege, SHOW fails and the server logs an error. This view leaves the setting out.
+_SELECT = """\
+SELECT name, setting FROM pg_catalog.pg_settings
+WHERE name IN ('password_encryption', 'ssl_min_protocol_version', 'scram_iterations')"""
 _LONGEST = 100  # characters of a setting
 
 #: The end of support of each major version (https://www.postgresql.org/support/versioning/).
@@ -58,20 +63,24 @@ def check_settings(case: Case, notes: Notes) -> None:
 
 
 def _check_each(session: Session, notes: Notes) -> None:
-    encryption = _show(session, "password_encryption", notes)
-    if encryption in ("md5", "on"):
+    rows = _query(session, _SELECT, notes)
+    settings = {row[0]: (row[1] or "")[:_LONGEST] for row in rows if len(row) == 2 and row[0] in _SETTINGS}
+    for name, value in settings.items():
+        notes.observe(f"{name} = {value}")
+    missing = [name for name in _SETTINGS if name not in settings]
+    if missing:
+        notes.observe(f"Not reported, or not readable by this role: {', '.join(missing)}")
+    if settings.get("password_encryption") in ("md5", "on"):
         remedy = "ALTER SYSTEM SET password_encryption = 'scram-sha-256', reload, and set the passwords again."
         notes.warn(Cause.WEAK_SERVER_SETTING, "new passwords are stored as MD5 (password_encryption)", remedy)
-    oldest = _show(session, "ssl_min_protocol_version", notes)
-    if oldest in _OLD_TLS and session.security.tls:
+    if settings.get("ssl_min_protocol_version") in _OLD_TLS and session.security.tls:
         remedy = "ALTER SYSTEM SET ssl_min_protocol_version = 'TLSv1.2', and reload."
         notes.warn(Cause.WEAK_SERVER_SETTING, "the server accepts TLS versions before 1.2", remedy)
-    iterations = _show(session, "scram_iterations", notes)
-    if iterations is not None and iterations.isdecimal() and int(iterations) < _MIN_ITERATIONS:
+    iterations = settings.get("scram_iterations", "")
+    if iterations.isdecimal() and int(iterations) < _MIN_ITERATIONS:
         _warn_of_iterations("new passwords get", int(iterations), notes)
-    recovery = _first(session, "SELECT pg_catalog.pg_is_in_recovery()", notes)
-    if recovery is not None:
-        notes.observe("The server is a standby (in recovery)." if recovery == "t" else "The server is a primary.")
+    for row in _query(session, "SELECT pg_catalog.pg_is_in_recovery()", notes)[:1]:
+        notes.observe("The server is a standby (in recovery)." if row[:1] == ("t",) else "The server is a primary.")
 
 
 def _warn_of_iterations(whose: str, iterations: int, notes: Notes) -> None:
@@ -92,20 +101,10 @@ def _check_version(version: str, notes: Notes) -> None:
         notes.warn(Cause.WEAK_SERVER_SETTING, f"PostgreSQL {major} is out of support{when}", "Upgrade the server.")
 
 
-def _show(session: Session, name: str, notes: Notes) -> str | None:
-    value = _first(session, f"SHOW {name}", notes)
-    if value is not None:
-        notes.observe(f"{name} = {value}")
-    return value
-
-
-def _first(session: Session, sql: str, notes: Notes) -> str | None:
-    """Return the first value of a statement; `None` if the server or a pooler refuses it, or returns nothing."""
+def _query(session: Session, sql: str, notes: Notes) -> list[Row]:
+    """Return the rows of a statement; none if the server or a pooler refuses it."""
     try:
-        rows = session.query(sql)
+        return session.query(sql)
     except ServerError as error:
-        reason = "this role may not read it" if error.code == _NO_PRIVILEGE else describe(error)
-        notes.observe(f"{sql}: {reason}")
-        return None
-    value = rows[0][0] if rows and rows[0] else None
-    return None if value is None else value[:_LONGEST]
+        notes.observe(f"The server refused {sql!r}: {describe(error)}")
+        return []

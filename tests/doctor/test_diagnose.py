@@ -109,6 +109,14 @@ def test_exception_of_the_callback_closes_the_session(server: PostgresServer) ->
         run(conninfo(server), on_stage=interrupt)
 
 
+@pytest.mark.parametrize("backend", available_backends())
+def test_server_logs_no_failure(server: PostgresServer, backend: str) -> None:
+    """The handshakes of a diagnosis are complete, and no statement fails."""
+    before = len(server.log())
+    assert run(conninfo(server, tls_backend=backend)).fault is None
+    assert server.log()[before:] == ""
+
+
 def test_wrong_password_is_named_and_not_shown(server: PostgresServer) -> None:
     diagnosis = run(conninfo(server, password=WRONG))
     assert diagnosis.fault is not None
