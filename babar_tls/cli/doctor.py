@@ -16,8 +16,7 @@ from ._output import milliseconds, print_json, without_weakness_warnings
 if TYPE_CHECKING:
     import argparse
 
-    from ..doctor import Cause, Diagnosis, Finding, Stage
-    from ._terminal import Terminal
+    from ..doctor import Diagnosis, Finding, Stage
 
 HELP = "find out why a connection fails, stage by stage, and how to fix it"
 DESCRIPTION = """\
@@ -49,32 +48,6 @@ _MARKS = {
 _PIPED_WIDTH = 100  # columns
 _INDENT = "    "
 
-#: The exit status for each cause. It is that of the class of the error with which a connect fails (`_errors`).
-_STATUSES = {
-    2: (
-        "invalid-configuration backend-missing root-file no-default-roots root-environment crl-missing "
-        "weak-configuration not-verified"
-    ),
-    3: (
-        "unknown-host name-service connection-refused no-response unreachable some-addresses-fail silent-service other"
-    ),
-    4: (
-        "tls-not-offered tls-version tls-algorithms tls-failed alpn client-certificate-required "
-        "client-certificate-rejected client-certificate-revoked"
-    ),
-    5: (
-        "leaf-expired intermediate-expired root-expired not-yet-valid expires-soon intermediate-missing self-signed "
-        "unknown-ca wrong-name common-name-only certificate-revoked crl-expired pin-mismatch certificate-invalid"
-    ),
-    6: (
-        "password-unavailable binding-impossible binding-not-offered binding-mismatch wrong-password no-hba-entry "
-        "encryption-required method-refused md5-fips server-not-proven missing-role"
-    ),
-    7: ("missing-database too-many-connections server-starting wrong-session server-refused weak-server-setting"),
-    8: "other-service plain-text-injected protocol",
-}
-_STATUS_OF_CAUSE = {cause: status for status, causes in _STATUSES.items() for cause in causes.split()}
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command to the parser."""
@@ -100,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         diagnosis = diagnose(options.conninfo, overrides=overrides)
         print_json(diagnosis.as_dict())
-        return exit_status(diagnosis)
+        return _exit_status(diagnosis)
     if options.html is not None and Path(options.html).exists():
         raise UsageError(f'"{options.html}" exists', remedy="Name a new file for the report.")
     view = _View()
@@ -109,17 +82,13 @@ def run(options: argparse.Namespace) -> int:
     if options.html is not None:
         _write_report(diagnosis, options.html)
         view.write(f"The report is in {options.html}.")
-    return exit_status(diagnosis)
+    return _exit_status(diagnosis)
 
 
-def exit_status(diagnosis: Diagnosis) -> int:
-    """Return the exit status for a diagnosis."""
-    return 0 if diagnosis.fault is None else status_of(diagnosis.fault.cause)
+def _exit_status(diagnosis: Diagnosis) -> int:
+    from ._doctor_statuses import STATUSES  # noqa: PLC0415 - as in `run`
 
-
-def status_of(cause: Cause) -> int:
-    """Return the exit status for a cause."""
-    return _STATUS_OF_CAUSE[cause.value]
+    return 0 if diagnosis.fault is None else STATUSES[diagnosis.fault.cause]
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
@@ -160,7 +129,7 @@ class _View:
     def __init__(self) -> None:
         from ._terminal import terminal  # noqa: PLC0415 - optional
 
-        self._terminal: Terminal = terminal()
+        self._terminal = terminal()
         self._has_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
         self._target: str | None = None
         is_terminal = sys.stdout.isatty()

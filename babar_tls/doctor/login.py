@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..config.enums import TlsMode
-from ..errors import AuthError, ChannelBindingError, Error, ProtocolError, TimeoutError
+from ..errors import ChannelBindingError, Error, ProtocolError, TimeoutError
 from ..net.deadline import Meter
 from ..protocol.authentication import next_message
 from ..protocol.message_reader import MessageReader
@@ -62,18 +61,17 @@ def ask_for_methods(case: Case, notes: Notes) -> None:
     """
     _require_no_fault(case)
     config = case.reached_config
-    failure: Error | None = None
+    refused: dict[Attempt, Error] = {}
     for attempt in attempts(config):
         try:
             request = run(config, _first_request(config, attempt), Meter(case.timeout))
         except Error as error:
             notes.observe(f"{_channel(attempt)}: {describe(error)}")
-            failure = error
+            refused[attempt] = error
             continue
         _observe(request, case, notes)
         return
-    if failure is not None:
-        _fail(case, failure, notes)
+    _fail(case, refused, notes)
 
 
 def _first_request(config: Config, attempt: Attempt) -> Exchange[Request]:
@@ -134,15 +132,16 @@ def _check_policy(request: Request, case: Case, notes: Notes) -> None:
         notes.fault(Cause.METHOD_REFUSED, text, "Add a scram-sha-256 line for the role to pg_hba.conf.")
 
 
-def _fail(case: Case, error: Error, notes: Notes) -> None:
-    """Name the cause of a refusal. After a refusal without TLS, find out whether only TLS is missing."""
+def _fail(case: Case, refused: dict[Attempt, Error], notes: Notes) -> None:
+    """Name the cause of the last refusal. After a refusal without TLS, find out whether only TLS is missing."""
+    attempt, error = list(refused.items())[-1]
     cause, remedy = find_cause(error), None
-    if cause is Cause.NO_HBA_ENTRY and case.offers_tls and case.config.tls_mode is not TlsMode.REQUIRE:
-        refusal_with_tls = _try_with_tls(case)
-        if refusal_with_tls is None:
+    if cause is Cause.NO_HBA_ENTRY and attempt is Attempt.PLAIN and case.offers_tls:
+        with_tls = refused.get(Attempt.TLS_OR_PLAIN) or _try_with_tls(case)
+        if with_tls is None:
             cause, remedy = Cause.ENCRYPTION_REQUIRED, _ENCRYPT
-        elif find_cause(refusal_with_tls) is cause:
-            remedy = refusal_with_tls.remedy  # encryption is not what is missing
+        elif find_cause(with_tls) is cause:
+            remedy = with_tls.remedy  # encryption is not what is missing
     if isinstance(error, TimeoutError) and case.offers_tls is None:
         cause = Cause.SILENT_SERVICE
     notes.fail(error, cause, remedy)
@@ -173,12 +172,9 @@ def log_in(case: Case, notes: Notes) -> None:
         config = config.replace(connect_timeout=DEFAULT_TIMEOUT)
     try:
         case.session = session = Session.connect(config)
-    except AuthError as error:
+    except Error as error:
         cause = find_cause(error)
         notes.fail(error, cause, _password_remedy(case, error) if cause is Cause.PASSWORD_UNAVAILABLE else None)
-        return
-    except Error as error:
-        _fail(case, error, notes)
         return
     security = session.security
     parts = [security.auth_method]

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..config.host import Host
-from ..errors import Error, IoError
+from ..errors import Error, IoError, TimeoutError
 from ..net.deadline import Meter
 from ..net.sockets import shown_address
 from ..protocol.requests import Connect
@@ -42,35 +42,47 @@ def connect_to_each(case: Case, notes: Notes) -> None:
     if case.host.is_unix_socket:
         _connect_locally(case, notes)
         return
+    failures = _try_addresses(case, notes)
+    if not failures:
+        return
+    if case.reached is not None:
+        text = f"some addresses of {case.host.host} do not accept connections: {', '.join(failures)}"
+        notes.warn(Cause.SOME_ADDRESSES_FAIL, text, _SOME_FAIL)
+        return
+    first = next(iter(failures.values()))
+    causes = set(map(find_cause, failures.values()))
+    cause = next((one for one in _REMEDIES if one in causes), find_cause(first))
+    listed = "; ".join(f"{address}: {describe(error)}" for address, error in failures.items())
+    text = f"{case.host.host}, port {case.host.port}, accepts no connections ({listed})"
+    notes.fault(cause, text, _REMEDIES.get(cause) or first.remedy)
+
+
+def _try_addresses(case: Case, notes: Notes) -> dict[str, IoError]:
+    """Connect to each address; return the errors by address. An address that drops packets leaves time for others."""
     meter = Meter(case.timeout)
-    failures: list[tuple[str, IoError]] = []
+    failures: dict[str, IoError] = {}
     tried = case.addresses[:_MOST]
+    left = len(case.addresses)
     for number, info in enumerate(tried):
         address = shown_address(info[4])
         began = time.perf_counter()
         try:
-            _connect(case, address, meter.share(len(tried) - number))
+            seconds = meter.share(len(tried) - number)
+        except TimeoutError:
+            break
+        left -= 1
+        try:
+            _connect(case, address, seconds)
         except IoError as error:
-            failures.append((address, error))
+            failures[address] = error
             notes.observe(f"{address}, port {case.host.port}: {describe(error)} ({_elapsed(began)})")
             continue
         notes.observe(f"{address}, port {case.host.port}: connected ({_elapsed(began)})")
         if case.reached is None:
             case.reached = Host(case.host.host, case.host.port, address)
-    if len(case.addresses) > _MOST:
-        notes.observe(f"{len(case.addresses) - _MOST} other addresses were not tried")
-    if not failures:
-        return
-    if case.reached is None:
-        causes = {find_cause(error) for _, error in failures}
-        cause = next((one for one in _REMEDIES if one in causes), find_cause(failures[0][1]))
-        listed = "; ".join(f"{address}: {describe(error)}" for address, error in failures)
-        text = f"{case.host.host}, port {case.host.port}, accepts no connections ({listed})"
-        notes.fault(cause, text, _REMEDIES.get(cause) or failures[0][1].remedy)
-        return
-    listed = ", ".join(address for address, _ in failures)
-    text = f"{len(failures)} of {len(tried)} addresses of {case.host.host} do not accept connections: {listed}"
-    notes.warn(Cause.SOME_ADDRESSES_FAIL, text, _SOME_FAIL)
+    if left:
+        notes.observe(f"Not tried: {left} other address{'' if left == 1 else 'es'}")
+    return failures
 
 
 def _connect_locally(case: Case, notes: Notes) -> None:

