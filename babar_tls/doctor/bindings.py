@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _PLUS = "SCRAM-SHA-256-PLUS"
 _NO_PLUS = (
-    "A pooler or load balancer that terminates TLS cannot offer it: connect to PostgreSQL directly, or remove "
-    "channel_binding=require. Otherwise there may be a man in the middle."
+    "A pooler or load balancer that terminates TLS cannot offer it: connect to PostgreSQL directly{}. Otherwise there "
+    "may be a man in the middle."
 )
 _NO_SCRAM = "Only SCRAM supports it: the role needs a scram-sha-256 password and line in pg_hba.conf."
-_CERTIFICATE = "Use a certificate that is signed with RSA or ECDSA and SHA-256, or remove channel_binding=require."
+_CERTIFICATE = "Use a certificate that is signed with RSA or ECDSA and SHA-256."
 _ONLY_END_POINT = "Remove channel_binding_type: PostgreSQL supports only tls-server-end-point."
 
 
@@ -47,7 +47,8 @@ def check_bindings(case: Case, notes: Notes) -> None:
     if case.code is None or case.login_facts is None:
         return
     if case.code == SASL and _PLUS not in case.mechanisms:
-        report(Cause.BINDING_NOT_OFFERED, f"the server does not offer {_PLUS}", _NO_PLUS)
+        alternative = ", or remove channel_binding=require" if is_required else ""
+        report(Cause.BINDING_NOT_OFFERED, f"the server does not offer {_PLUS}", _NO_PLUS.format(alternative))
     elif is_required and case.code in (OK, CLEARTEXT, MD5):
         report(
             Cause.BINDING_NOT_OFFERED, "the server's authentication method does not support channel binding", _NO_SCRAM

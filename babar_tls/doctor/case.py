@@ -178,9 +178,12 @@ class Probe(BlockingConnection):
             self._send_alert(self.tls.data_to_send())
 
     def end_sending(self) -> None:
-        """Close the client's side of the connection."""
-        if self._socket is not None:
-            self._socket.shutdown(socket.SHUT_WR)
+        """Close the client's side of the connection; never raises."""
+        try:
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the server has closed the connection
 
 
 def run(config: Config, exchange: Exchange[_T], meter: Meter) -> _T:

@@ -123,3 +123,30 @@ def test_name_service_that_does_not_answer_ends_the_stage(monkeypatch: pytest.Mo
         release.set()
     assert diagnosis.fault is not None
     assert diagnosis.fault.cause is Cause.NAME_SERVICE
+
+
+ANSWERS = [
+    b"",
+    b"\0",
+    b"SS",
+    b"E\0\0\0\x10SFATAL\0C\xff\xff\0\0",
+    b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05Z",
+    b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256",
+    b"\x15\x03\x01\0\2\2\x46",
+    b"\x16\x03\x03\0\x04\2\xff\xff\xff",
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("mode", ["require", "prefer", "disable", "require sslnegotiation=direct"])
+def test_any_response_results_in_a_finding(answer: bytes, mode: str) -> None:
+    """The peer sends the bytes in response to the first flight, and closes the connection."""
+
+    def respond(peer: ScriptedPeer) -> None:
+        peer.receive()
+        peer.send(answer)
+
+    with ScriptedServer(respond) as server:
+        conninfo = f"host=127.0.0.1 port={server.port} user=app password=pencil sslmode={mode}"
+        diagnosis = diagnose(conninfo, overrides={"connect_timeout": _TIMEOUT}, environ={})
+    assert diagnosis.fault is not None
