@@ -79,7 +79,6 @@ class Case:
         reached: The host with the first address that accepts connections; `None` until one is found.
         offers_tls: The server accepted SSLRequest; `None` until it is known, or if it is not needed.
         facts: The facts of an unverified handshake with the selected backend, or with another if that one failed.
-        is_trusted: The selected backend has verified the chain.
         code: The number of the first authentication request, `None` until there is one.
         mechanisms: The SASL mechanisms in it.
         login_facts: The facts of the connection on which the server sent it, `None` without TLS.
@@ -96,7 +95,6 @@ class Case:
     reached: Host | None = None
     offers_tls: bool | None = None
     facts: TlsFacts | None = None
-    is_trusted: bool = False
     code: int | None = None
     mechanisms: tuple[str, ...] = ()
     login_facts: TlsFacts | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.enums import TlsMode, TlsNegotiation
 from ..errors import Closed, Error, IoError, TimeoutError
@@ -23,18 +23,54 @@ if TYPE_CHECKING:
 
 _WRONG_PORT = "Set host and port to those of the PostgreSQL server."
 _ENABLE = "Enable TLS on the server (ssl = on). Set sslmode=disable or prefer only if plain text is intended."
-_SILENT = (
-    "Another service may use this port: an HTTP server, for example, waits for more bytes. Check host and port. A "
-    "tunnel or load balancer may also accept connections while the server behind it does not respond."
-)
-_CLOSED = (
-    "A tunnel, load balancer or container proxy may accept connections while the server behind it does not run. Check "
-    "that, and host and port."
-)
-_PROXY = "The cause is a man in the middle, or a proxy that does not support SSLRequest."
 _NO_DIRECT = (
     "sslnegotiation=postgres uses SSLRequest. TLS from the first byte needs PostgreSQL 17 or later, and a proxy that "
     "negotiates the ALPN protocol postgresql."
+)
+
+
+class _Meaning(NamedTuple):
+    """The meaning of a response to SSLRequest: the cause, the finding, and the remedy."""
+
+    cause: Cause
+    text: str
+    remedy: str
+
+
+_INJECTED = _Meaning(
+    Cause.PLAIN_TEXT_INJECTED,
+    "received unencrypted data after SSL response",
+    "The cause is a man in the middle, or a proxy that does not support SSLRequest.",
+)
+_TLS_FIRST = _Meaning(
+    Cause.OTHER_SERVICE,
+    "the server requires TLS from the first byte",
+    "Set sslnegotiation=direct if this is a proxy for PostgreSQL. Otherwise this is another service's port.",
+)
+#: By the first byte: the meaning of a response that is neither ``S`` nor ``N``. The text of an ErrorResponse is not
+#: shown, because the server is not authenticated (CVE-2024-10977).
+_MEANINGS = {
+    b"": _Meaning(
+        Cause.SILENT_SERVICE,
+        "the service on this port does not respond to SSLRequest",
+        "Another service may use this port: an HTTP server, for example, waits for more bytes. Check host and port. A "
+        "tunnel or load balancer may also accept connections while the server behind it does not respond.",
+    ),
+    b"S": _INJECTED,
+    b"N": _INJECTED,
+    b"E": _Meaning(
+        Cause.SERVER_REFUSED,
+        "server sent an error response during SSL exchange",
+        "The server may be overloaded, shutting down or too old for SSLRequest. See its log for the reason.",
+    ),
+    b"\x15": _TLS_FIRST,
+    b"\x16": _TLS_FIRST,
+}
+_CLOSED = _Meaning(
+    Cause.SILENT_SERVICE,
+    "the service on this port closes the connection without a response to SSLRequest",
+    "A tunnel, load balancer or container proxy may accept connections while the server behind it does not run. Check "
+    "that, and host and port.",
 )
 
 
@@ -53,8 +89,6 @@ def find_offer(case: Case, notes: Notes) -> None:
 
 def _judge(answer: bytes, ended: Error | None, case: Case, notes: Notes, *, is_needed: bool) -> None:
     """Interpret the response to SSLRequest."""
-    service = describe_service(answer)
-    remedy: str | None
     if answer == b"S":
         case.offers_tls = True
         notes.observe("SSLRequest: the server offers TLS (S)")
@@ -62,41 +96,26 @@ def _judge(answer: bytes, ended: Error | None, case: Case, notes: Notes, *, is_n
     if answer == b"N":
         case.offers_tls = False
         notes.observe("SSLRequest: the server does not offer TLS (N)")
-        cause, text, remedy = Cause.TLS_NOT_OFFERED, "server does not support SSL", _ENABLE
         if is_needed and case.config.tls_mode is TlsMode.REQUIRE:
-            notes.fault(cause, f"{text}, but SSL was required", remedy)
+            notes.fault(Cause.TLS_NOT_OFFERED, "server does not support SSL, but SSL was required", _ENABLE)
         elif is_needed:
-            notes.warn(cause, f"{text}: nothing is encrypted", "Enable TLS on the server (ssl = on).")
+            text = "server does not support SSL: nothing is encrypted"
+            notes.warn(Cause.TLS_NOT_OFFERED, text, "Enable TLS on the server (ssl = on).")
         return
-    if service is not None and answer[:1] not in (b"\x15", b"\x16"):
-        case.offers_tls = False
+    service = describe_service(answer) if answer[:1] not in (b"\x15", b"\x16") else None
+    if service is not None:
         notes.fault(Cause.OTHER_SERVICE, f"this is the port of {service}", _WRONG_PORT)
         return
-    if not answer:
-        cause, text = Cause.SILENT_SERVICE, "the service on this port does not respond to SSLRequest"
-        remedy = _SILENT
-        if isinstance(ended, Closed):
-            text, remedy = "the service on this port closes the connection without a response to SSLRequest", _CLOSED
-    elif answer[:1] in (b"S", b"N"):
-        cause, text, remedy = Cause.PLAIN_TEXT_INJECTED, "received unencrypted data after SSL response", _PROXY
-    elif answer[:1] == b"E":
-        # The server is not authenticated, so its text is not shown (CVE-2024-10977).
-        cause, text = Cause.SERVER_REFUSED, "server sent an error response during SSL exchange"
-        remedy = "The server may be overloaded, shutting down or too old for SSLRequest. See its log for the reason."
-    elif answer[:1] in (b"\x15", b"\x16"):
-        cause, text = Cause.OTHER_SERVICE, "the server requires TLS from the first byte"
-        remedy = (
-            "Set sslnegotiation=direct if this is a proxy for PostgreSQL. Otherwise this is another service's port."
-        )
-    else:
-        text = f"received invalid response to SSL negotiation: {shown(answer[:1])}"
-        cause, remedy = Cause.OTHER_SERVICE, _WRONG_PORT
-    if is_needed and case.config.tls_fallback and cause is Cause.PLAIN_TEXT_INJECTED:
-        notes.warn(cause, f"{text}: a connection without TLS follows", remedy)
+    unknown = _Meaning(
+        Cause.OTHER_SERVICE, f"received invalid response to SSL negotiation: {shown(answer[:1])}", _WRONG_PORT
+    )
+    meaning = _CLOSED if isinstance(ended, Closed) else _MEANINGS.get(answer[:1], unknown)
+    if is_needed and case.config.tls_fallback and meaning is _INJECTED:
+        notes.warn(meaning.cause, f"{meaning.text}: a connection without TLS follows", meaning.remedy)
     elif is_needed:
-        notes.fault(cause, text, remedy)
+        notes.fault(*meaning)
     else:
-        notes.observe(f"SSLRequest: {text}")
+        notes.observe(f"SSLRequest: {meaning.text}")
 
 
 def _try_direct(config: Config, case: Case, notes: Notes, *, accepts_request: bool) -> None:

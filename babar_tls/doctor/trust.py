@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..x509.certificate import Certificate
     from .case import Case, Notes
     from .chain_faults import Link
+
 _PIN_REMEDY = (
     "If the server's certificate was renewed, add its new fingerprint to tls_pins. Otherwise this is another server."
 )
@@ -63,17 +64,16 @@ def verify_chain(case: Case, notes: Notes) -> None:
         notes.fail(error)
         return
     _add_root(case, path)
-    case.is_trusted = verifies
     case.facts = facts or case.facts
     if config.tls_pins:
         notes.observe("The certificate matches a pin.")
     if verifies:
-        notes.observe(f"The {config_backend(case)} backend accepts the chain.")
+        notes.observe(f"The {_backend_name(case)} backend accepts the chain.")
     elif not config.tls_pins:
         notes.observe("The chain would be accepted by sslmode=verify-ca; the configuration does not verify it.")
 
 
-def config_backend(case: Case) -> str:
+def _backend_name(case: Case) -> str:
     """Return the name of the selected backend."""
     return "selected" if case.backend is None else case.backend.name
 
@@ -119,7 +119,7 @@ def _explain(case: Case, error: CertificateError, path: list[Link], roots: Roots
     if found is None:
         notes.fail(error, remedy=_PIN_REMEDY if error.reason == "pin-mismatch" else None)
         return
-    notes.observe(f"The {config_backend(case)} backend reports: {describe(error)}")
+    notes.observe(f"The {_backend_name(case)} backend reports: {describe(error)}")
     notes.fault(found.cause, found.text, found.remedy)
     if found.at_fault is not None:
         _mark(case, found.at_fault, found.fault)

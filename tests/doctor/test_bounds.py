@@ -109,6 +109,20 @@ def test_diagnosis_of_a_hostile_peer_ends(script: Callable[[ScriptedPeer], None]
     assert "\x1b" not in document
 
 
+def test_server_that_is_silent_after_the_login_ends_the_stage() -> None:
+    def log_in(peer: ScriptedPeer) -> None:
+        peer.accept_tls(CERTIFICATE)
+        peer.receive_startup()
+        peer.send_message(b"R", struct.pack("!I", 0))
+        peer.send_message(b"Z", b"I")
+        silent(peer)
+
+    diagnosis = run(log_in)
+    assert diagnosis.fault is None
+    server = diagnosis.targets[0].stages[-1]
+    assert any("did not answer in time" in text for text in server.observations)
+
+
 def test_name_service_that_does_not_answer_ends_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
 
