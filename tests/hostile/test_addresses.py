@@ -11,6 +11,7 @@ import pytest
 
 from babar_tls import Config, IoError, TimeoutError
 from babar_tls.testing import ScriptedServer
+from babar_tls.testing._full_queue import full_queue
 
 from .scripts import connect, log_in, receive_until_closed
 
@@ -39,21 +40,9 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Info]], None]:
 
 @pytest.fixture
 def silent_address() -> Iterator[Info]:
-    """Return an address that does not answer: a listener with a full queue."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.2", 0))
-    listener.listen(0)
-    fillers = []
-    try:
-        for _ in range(4):
-            filler = socket.socket()
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-            fillers.append(filler)
-        yield info(*listener.getsockname())
-    finally:
-        for sock in (*fillers, listener):
-            sock.close()
+    """Return an address that does not answer."""
+    with full_queue() as address:
+        yield info(*address)
 
 
 @pytest.fixture
