@@ -1,0 +1,38 @@
+"""The faults that a diagnosis must name, and the table of them in docs/doctor.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .faults_certificates import FAULTS as _CERTIFICATES
+from .faults_credentials import FAULTS as _CREDENTIALS
+from .faults_login import FAULTS as _LOGIN
+from .faults_network import FAULTS as _NETWORK
+from .faults_tls import FAULTS as _TLS
+from .faults_trust import FAULTS as _TRUST
+
+FAULTS = [*_NETWORK, *_TLS, *_CERTIFICATES, *_TRUST, *_CREDENTIALS, *_LOGIN]
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "doctor.md"
+BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
+COMMAND = "python -m tests.doctor.write_table"
+
+
+def table() -> str:
+    """Return the table of the faults in Markdown."""
+    lines = ["| fault | cause | stage | words of the remedy |", "|---|---|---|---|"]
+    for fault in FAULTS:
+        cause = f"`{fault.cause.value}`" + ("" if fault.is_fault else " (warning)")
+        lines.append(f"| {fault.description} | {cause} | {fault.stage} | {fault.advice} |")
+    return "\n".join(lines)
+
+
+def committed_table(text: str) -> str:
+    """Return the table in the text of the document."""
+    return text.partition(BEGIN)[2].partition(END)[0].strip()
+
+
+def replaced_table(text: str) -> str:
+    """Return the text of the document with the present table."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"

@@ -1,0 +1,209 @@
+"""Faults of the TLS handshake: versions, algorithms, ALPN, and channel binding."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from babar_tls.doctor.causes import Cause
+from babar_tls.testing import CertificateAuthority, TlsInterceptor
+
+from .fault import ALL_BACKENDS, Fault
+from .fault_world import NAME, receive_until_closed
+
+if TYPE_CHECKING:
+    from babar_tls.testing import ScriptedPeer
+
+    from .fault_world import Arena
+
+_SSL_REQUEST_LENGTH = 8
+_CLIENT_HELLO = b"\x16"  # the type of its record
+_NO_APPLICATION_PROTOCOL = bytes.fromhex("1503030002" + "0278")  # RFC 7301 §3.2
+#: A ServerHello (RFC 5246 §7.4.1.3) of TLS 1.0 with an empty session and TLS_RSA_WITH_AES_128_CBC_SHA.
+_HELLO_OF_TLS_1_0 = bytes.fromhex("160301002a" + "02000026" + "0301" + "5a" * 32 + "00" + "002f" + "00")
+
+
+def _old_versions(arena: Arena) -> str:
+    options = {"minimum_version": ssl.TLSVersion.TLSv1, "maximum_version": ssl.TLSVersion.TLSv1_1}
+    return arena.conninfo(arena.present(arena.world.good, **options))
+
+
+def _old_hello(arena: Arena) -> str:
+    def script(peer: ScriptedPeer) -> None:
+        if peer.receive(1) != _CLIENT_HELLO:
+            peer.receive_exactly(_SSL_REQUEST_LENGTH - 1)
+            peer.send(b"S")
+        if peer.receive():
+            peer.send(_HELLO_OF_TLS_1_0)
+            receive_until_closed(peer)
+
+    return arena.conninfo(arena.listen(script))
+
+
+def _no_common_cipher(arena: Arena) -> str:
+    certificate = arena.world.root.issue(NAME, key="rsa2048")
+    return arena.conninfo(
+        arena.present(certificate, ciphers="NULL-SHA256:@SECLEVEL=0", maximum_version=ssl.TLSVersion.TLSv1_2)
+    )
+
+
+def _without_alpn(arena: Arena) -> str:
+    return arena.conninfo(arena.present(arena.world.good, alpn_protocols=()), sslnegotiation="direct")
+
+
+def _refuses_alpn(arena: Arena) -> str:
+    def script(peer: ScriptedPeer) -> None:
+        peer.receive()
+        peer.send(_NO_APPLICATION_PROTOCOL)
+
+    return arena.conninfo(arena.listen(script), sslnegotiation="direct")
+
+
+def _closes_direct_tls(arena: Arena) -> str:
+    def script(peer: ScriptedPeer) -> None:
+        if peer.socket.recv(1, socket.MSG_PEEK) == _CLIENT_HELLO:
+            peer.receive()
+        else:
+            peer.accept_tls(arena.world.good)
+            receive_until_closed(peer)
+
+    return arena.conninfo(arena.listen(script), sslnegotiation="direct")
+
+
+def _fails_after_hello(arena: Arena) -> str:
+    def script(peer: ScriptedPeer) -> None:
+        if peer.receive(1) != _CLIENT_HELLO:
+            peer.receive_exactly(_SSL_REQUEST_LENGTH - 1)
+            peer.send(b"S")
+            peer.receive()
+
+    return arena.conninfo(arena.listen(script))
+
+
+def _intercepted(arena: Arena) -> str:
+    server = arena.world.server
+    proxy = arena.enter(TlsInterceptor(server.host, server.port, arena.world.root.issue(NAME)))
+    return arena.conninfo(proxy.port, channel_binding="require")
+
+
+def _stripped(arena: Arena) -> str:
+    server = arena.world.server
+    proxy = arena.enter(TlsInterceptor(server.host, server.port, arena.world.root.issue(NAME), strip_plus=True))
+    return arena.conninfo(proxy.port, channel_binding="require")
+
+
+def _ed25519(arena: Arena) -> str:
+    authority = CertificateAuthority("ed25519")
+    port = arena.certify_server(authority.issue(NAME, key="ed25519"))
+    return arena.conninfo(port, sslrootcert=arena.root_file(authority), channel_binding="require")
+
+
+FAULTS = [
+    Fault(
+        name="without_tls",
+        description="the server has TLS switched off",
+        arrange=lambda arena: arena.conninfo(arena.world.plain_server.port),
+        cause=Cause.TLS_NOT_OFFERED,
+        stage="offer",
+        advice="ssl = on",
+    ),
+    Fault(
+        name="old_tls_versions",
+        description="the server supports only TLS 1.0 and 1.1",
+        arrange=_old_versions,
+        cause=Cause.TLS_VERSION,
+        stage="handshake",
+        advice="TLS 1.2",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="old_server_hello",
+        description="the server selects TLS 1.0, although the client does not offer it",
+        arrange=_old_hello,
+        cause=Cause.TLS_VERSION,
+        stage="handshake",
+        advice="TLS 1.2",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="no_common_cipher",
+        description="the server supports only cipher suites without encryption",
+        arrange=_no_common_cipher,
+        cause=Cause.TLS_ALGORITHMS,
+        stage="handshake",
+        advice="cipher suite",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="load_balancer_without_alpn",
+        description="a load balancer terminates direct TLS without ALPN (`sslnegotiation=direct`)",
+        arrange=_without_alpn,
+        cause=Cause.ALPN,
+        stage="handshake",
+        advice="sslnegotiation",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="alpn_refused",
+        description="a load balancer refuses the ALPN of direct TLS (`sslnegotiation=direct`)",
+        arrange=_refuses_alpn,
+        cause=Cause.ALPN,
+        stage="offer",
+        advice="sslnegotiation",
+    ),
+    Fault(
+        name="direct_tls_closed",
+        description="the server, or a load balancer, closes connections that begin with TLS (`sslnegotiation=direct`)",
+        arrange=_closes_direct_tls,
+        cause=Cause.ALPN,
+        stage="offer",
+        advice="sslnegotiation=postgres",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="handshake_closed",
+        description="the peer closes the connection during the TLS handshake",
+        arrange=_fails_after_hello,
+        cause=Cause.TLS_FAILED,
+        stage="handshake",
+        advice="log",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="tls_terminated",
+        description="a load balancer with a trusted certificate terminates TLS in front of the server "
+        "(`channel_binding=require`)",
+        arrange=_intercepted,
+        cause=Cause.BINDING_MISMATCH,
+        stage="authentication",
+        advice="TLS is terminated between client and server",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="plus_stripped",
+        description="a proxy removes SCRAM-SHA-256-PLUS from the server's offer (`channel_binding=require`)",
+        arrange=_stripped,
+        cause=Cause.BINDING_NOT_OFFERED,
+        stage="channel-binding",
+        advice="pooler",
+    ),
+    Fault(
+        name="pooler_without_plus",
+        description="PgBouncer does not offer SCRAM-SHA-256-PLUS (`channel_binding=require`)",
+        arrange=lambda arena: arena.conninfo(arena.pooler().port, channel_binding="require"),
+        cause=Cause.BINDING_NOT_OFFERED,
+        stage="channel-binding",
+        advice="pooler",
+    ),
+    Fault(
+        name="ed25519_binding",
+        description="the certificate is signed with Ed25519, which channel binding does not support "
+        "(`channel_binding=require`)",
+        arrange=_ed25519,
+        cause=Cause.BINDING_IMPOSSIBLE,
+        stage="channel-binding",
+        advice="RSA or ECDSA",
+        backends=ALL_BACKENDS,
+    ),
+]
