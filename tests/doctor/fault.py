@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ class Fault:
         arrange: Set the fault up, and return the connection string to diagnose.
         cause: The cause that the diagnosis names.
         stage: The stage with the finding.
-        advice: Words of the remedy.
+        advice: Words of the remedy; ``…`` stands for any text.
         backends: The backends to diagnose with.
         is_fault: False if the connection works, and the finding is a warning.
     """
@@ -40,6 +41,11 @@ class Fault:
     advice: str
     backends: tuple[str, ...] = ("stdlib",)
     is_fault: bool = True
+
+    @property
+    def advice_pattern(self) -> str:
+        """The regular expression of `advice`."""
+        return ".*".join(re.escape(words) for words in self.advice.split(" … "))
 
     def __str__(self) -> str:
         return self.name

@@ -20,7 +20,7 @@ COMMAND = "python -m tests.doctor.write_table"
 
 def table() -> str:
     """Return the table of the faults in Markdown."""
-    lines = ["| fault | cause | stage | words of the remedy |", "|---|---|---|---|"]
+    lines = ["| fault | cause | stage | what doctor says to do |", "|---|---|---|---|"]
     for fault in FAULTS:
         cause = f"`{fault.cause.value}`" + ("" if fault.is_fault else " (warning)")
         lines.append(f"| {fault.description} | {cause} | {fault.stage} | {fault.advice} |")

@@ -6,6 +6,9 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from babar_tls.doctor.causes import Cause
 from babar_tls.testing import CertificateAuthority
 
@@ -46,6 +49,14 @@ def _tunnel(arena: Arena) -> str:
     return arena.conninfo(arena.present(certificate), host="127.0.0.1", hostaddr=None)
 
 
+def _other_organisation(arena: Arena) -> str:
+    """Trust only a CA of another organisation."""
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Another")])
+    trusted = arena.world.root.issue(subject=subject, self_signed=True)
+    root_file = arena.write("another.crt", trusted.certificate_pem)
+    return arena.conninfo(arena.present(arena.world.good), sslrootcert=root_file)
+
+
 def _expires_soon(arena: Arena) -> str:
     return arena.conninfo(arena.certify_server(arena.world.root.issue(NAME, not_after=_NOW + 3 * _DAY)))
 
@@ -61,7 +72,7 @@ FAULTS = [
         arrange=_presented(lambda world: world.root.issue(NAME, **_PAST)),
         cause=Cause.LEAF_EXPIRED,
         stage="trust",
-        advice="new certificate",
+        advice="renew it, and reload the server. If it should be valid, check this machine's clock",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -70,7 +81,7 @@ FAULTS = [
         arrange=_presented(lambda world: world.root.intermediate(**_PAST).issue(NAME)),
         cause=Cause.INTERMEDIATE_EXPIRED,
         stage="trust",
-        advice="in the file of the server's certificate (ssl_cert_file)",
+        advice="replace it in the file of the server's certificate (ssl_cert_file)",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -79,7 +90,7 @@ FAULTS = [
         arrange=_expired_root,
         cause=Cause.ROOT_EXPIRED,
         stage="trust",
-        advice="by the current certificate of this CA",
+        advice="Replace it in … by the current certificate of this CA",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -88,7 +99,7 @@ FAULTS = [
         arrange=_presented(lambda world: world.root.issue(NAME, **_FUTURE)),
         cause=Cause.NOT_YET_VALID,
         stage="trust",
-        advice="clock",
+        advice="Check this machine's clock",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -97,16 +108,27 @@ FAULTS = [
         arrange=_presented(lambda world: _alone(world.intermediate.issue(NAME))),
         cause=Cause.INTERMEDIATE_MISSING,
         stage="trust",
-        advice="ssl_cert_file",
+        advice="append them to the file of its certificate (ssl_cert_file), and reload it",
         backends=ALL_BACKENDS,
     ),
     Fault(
         name="unknown_ca",
         description="the client does not trust the CA of the server's certificate",
-        arrange=_presented(lambda world: world.other_root.issue(NAME)),
+        arrange=_other_organisation,
         cause=Cause.UNKNOWN_CA,
         stage="trust",
-        advice="sslrootcert",
+        advice="Set sslrootcert to the certificate of this CA",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="unknown_ca_of_the_organisation",
+        description="the client does not trust the CA of the server's certificate, and trusts another CA of the same "
+        "organisation",
+        # Without the certificate of the issuer, an intermediate of the trusted CA is more likely than another root.
+        arrange=_presented(lambda world: world.other_root.issue(NAME)),
+        cause=Cause.INTERMEDIATE_MISSING,
+        stage="trust",
+        advice="Otherwise the CA is not trusted: set sslrootcert",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -115,7 +137,7 @@ FAULTS = [
         arrange=_presented(lambda world: world.root.issue(NAME, self_signed=True)),
         cause=Cause.SELF_SIGNED,
         stage="trust",
-        advice="sslrootcert",
+        advice="If this is the right server, set sslrootcert to its certificate",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -124,7 +146,7 @@ FAULTS = [
         arrange=_presented(lambda world: world.root.issue(NAME, usage="client")),
         cause=Cause.CERTIFICATE_INVALID,
         stage="trust",
-        advice="server authentication",
+        advice="The certificate is not for TLS servers: its extended key usage must allow server authentication",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -133,7 +155,8 @@ FAULTS = [
         arrange=_presented(lambda world: world.root.issue(NAME, key="rsa1024")),
         cause=Cause.CERTIFICATE_INVALID,
         stage="trust",
-        advice="too weak",
+        advice="The server's certificate, or a CA certificate of the chain, uses a key or an algorithm that is too "
+        "weak",
     ),
     Fault(
         name="tunnel",
@@ -141,7 +164,7 @@ FAULTS = [
         arrange=_tunnel,
         cause=Cause.WRONG_NAME,
         stage="hostname",
-        advice="tls_server_name=db.example.com",
+        advice="If this is a tunnel to db.example.com, or its address, set tls_server_name=db.example.com",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -150,7 +173,7 @@ FAULTS = [
         arrange=_presented(lambda world: world.root.issue("other.example.com")),
         cause=Cause.WRONG_NAME,
         stage="hostname",
-        advice="other.example.com",
+        advice="Connect with host=other.example.com … or issue a certificate for db.example.com",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -159,7 +182,7 @@ FAULTS = [
         arrange=_presented(lambda world: world.root.issue(NAME, san=False)),
         cause=Cause.COMMON_NAME_ONLY,
         stage="hostname",
-        advice="subjectAltName",
+        advice="Issue a certificate with a subjectAltName. Until then, tls_backend=stdlib compares the common name",
         backends=("rustls",),
     ),
     Fault(
@@ -168,7 +191,16 @@ FAULTS = [
         arrange=_expires_soon,
         cause=Cause.EXPIRES_SOON,
         stage="chain",
-        advice="Renew",
+        advice="Renew the certificate, and reload the server",
+        is_fault=False,
+    ),
+    Fault(
+        name="weak_configuration",
+        description="the configuration accepts a server that requests no authentication",
+        arrange=lambda arena: arena.conninfo(arena.world.server.port),
+        cause=Cause.WEAK_CONFIGURATION,
+        stage="configuration",
+        advice="Use require_auth=scram-sha-256",
         is_fault=False,
     ),
     Fault(
@@ -177,7 +209,7 @@ FAULTS = [
         arrange=_unverified,
         cause=Cause.NOT_VERIFIED,
         stage="configuration",
-        advice="verify-full",
+        advice="Use sslmode=verify-full",
         is_fault=False,
     ),
 ]

@@ -98,7 +98,7 @@ FAULTS = [
         arrange=lambda _: f"host=localhost passwort={PASSWORD!r}",
         cause=Cause.INVALID_CONFIGURATION,
         stage="configuration",
-        advice="keyword",
+        advice='Did you mean "password"?',
     ),
     Fault(
         name="unknown_backend",
@@ -106,7 +106,7 @@ FAULTS = [
         arrange=_unknown_backend,
         cause=Cause.BACKEND_MISSING,
         stage="configuration",
-        advice="stdlib",
+        advice="Known backends: stdlib … Install the package of any other backend",
     ),
     Fault(
         name="wrong_password",
@@ -123,7 +123,7 @@ FAULTS = [
         arrange=log_in(password=None),
         cause=Cause.PASSWORD_UNAVAILABLE,
         stage="authentication",
-        advice="password",
+        advice="The server requires a password: set … password= in the connection string",
     ),
     Fault(
         name="open_password_file",
@@ -131,7 +131,7 @@ FAULTS = [
         arrange=_open_password_file,
         cause=Cause.PASSWORD_UNAVAILABLE,
         stage="authentication",
-        advice="chmod",
+        advice="The password file is not used, because other users have access to it: chmod 600",
     ),
     Fault(
         name="password_callable",
@@ -139,7 +139,7 @@ FAULTS = [
         arrange=_password_callable_fails,
         cause=Cause.PASSWORD_UNAVAILABLE,
         stage="authentication",
-        advice="callable",
+        advice="Correct the callable in password",
     ),
     Fault(
         name="wrong_server_signature",
@@ -147,7 +147,7 @@ FAULTS = [
         arrange=_wrong_signature,
         cause=Cause.SERVER_NOT_PROVEN,
         stage="authentication",
-        advice="server",
+        advice="The server did not prove that it has the password's verifier. Do not trust it",
     ),
     Fault(
         name="client_certificate_required",
@@ -155,7 +155,8 @@ FAULTS = [
         arrange=log_in(dbname="certificate"),
         cause=Cause.CLIENT_CERTIFICATE_REQUIRED,
         stage="authentication-offer",
-        advice="sslcert",
+        advice="Set tls_client_cert and tls_client_key (sslcert, sslkey) to a certificate of a CA that the server's "
+        "ssl_ca_file contains",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -164,7 +165,7 @@ FAULTS = [
         arrange=_with_certificate(lambda world: world.other_root.issue(common_name="app", san=False, usage="client")),
         cause=Cause.CLIENT_CERTIFICATE_REJECTED,
         stage="authentication-offer",
-        advice="ssl_ca_file",
+        advice="add the CA certificate to the server's ssl_ca_file, or use a certificate from a CA in that file",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -175,15 +176,16 @@ FAULTS = [
         ),
         cause=Cause.CLIENT_CERTIFICATE_REJECTED,
         stage="authentication-offer",
-        advice="common name",
+        advice="The common name of the client certificate must be the role's name, or a map in pg_ident.conf (map=) "
+        "must allow the role for it",
     ),
     Fault(
         name="open_client_key",
         description="other users can read the key of the client certificate",
         arrange=_open_key,
         cause=Cause.INVALID_CONFIGURATION,
-        stage="authentication-offer",
-        advice="0600",
+        stage="configuration",
+        advice="chmod 600",
     ),
     Fault(
         name="client_certificate_revoked",
@@ -191,7 +193,7 @@ FAULTS = [
         arrange=_with_certificate(lambda world: world.revoked_client),
         cause=Cause.CLIENT_CERTIFICATE_REVOKED,
         stage="authentication-offer",
-        advice="new client certificate",
+        advice="Use a new client certificate",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -200,7 +202,7 @@ FAULTS = [
         arrange=_fips,
         cause=Cause.MD5_FIPS,
         stage="authentication",
-        advice="password_encryption=scram-sha-256",
+        advice="Set the role's password again with password_encryption=scram-sha-256",
     ),
     Fault(
         name="cleartext_unverified",
@@ -208,7 +210,7 @@ FAULTS = [
         arrange=log_in(user="cleartext_role", sslmode="require", sslrootcert=None),
         cause=Cause.METHOD_REFUSED,
         stage="authentication-offer",
-        advice="verify-full",
+        advice="Verify the server (sslmode=verify-full), or allow it explicitly with require_auth=password",
     ),
     Fault(
         name="method_not_allowed",
@@ -216,6 +218,6 @@ FAULTS = [
         arrange=log_in(user="md5_role", require_auth="scram-sha-256"),
         cause=Cause.METHOD_REFUSED,
         stage="authentication-offer",
-        advice="require_auth",
+        advice="Change the role's line in pg_hba.conf, or require_auth",
     ),
 ]

@@ -35,7 +35,7 @@ FAULTS = [
         arrange=log_in(dbname="rejected"),
         cause=Cause.NO_HBA_ENTRY,
         stage="authentication-offer",
-        advice="reject",
+        advice="A line with the method reject in the server's pg_hba.conf matches this host, user and database",
     ),
     Fault(
         name="no_entry_with_tls",
@@ -43,7 +43,8 @@ FAULTS = [
         arrange=log_in(dbname="not_listed"),
         cause=Cause.NO_HBA_ENTRY,
         stage="authentication-offer",
-        advice="pg_hba.conf",
+        advice="No line of type host or hostssl in the server's pg_hba.conf matches this host, user and database. "
+        "Add one, and reload",
     ),
     Fault(
         name="only_hostnossl",
@@ -51,7 +52,8 @@ FAULTS = [
         arrange=log_in(dbname="unencrypted"),
         cause=Cause.NO_HBA_ENTRY,
         stage="authentication-offer",
-        advice="hostssl",
+        advice="No line of type host or hostssl in the server's pg_hba.conf matches this host, user and database. "
+        "Add one, and reload",
     ),
     Fault(
         name="only_hostssl",
@@ -59,7 +61,7 @@ FAULTS = [
         arrange=log_in(dbname="encrypted", sslmode="disable"),
         cause=Cause.ENCRYPTION_REQUIRED,
         stage="authentication-offer",
-        advice="sslmode=require",
+        advice="use sslmode=verify-full, or at least sslmode=require",
     ),
     Fault(
         name="rejected_without_tls",
@@ -67,7 +69,7 @@ FAULTS = [
         arrange=log_in(dbname="rejected", sslmode="disable"),
         cause=Cause.NO_HBA_ENTRY,
         stage="authentication-offer",
-        advice="reject",
+        advice="A line with the method reject in the server's pg_hba.conf matches this host, user and database",
     ),
     Fault(
         name="plain_text_rejected",
@@ -75,23 +77,23 @@ FAULTS = [
         arrange=log_in(dbname="reject_plain", sslmode="disable"),
         cause=Cause.ENCRYPTION_REQUIRED,
         stage="authentication-offer",
-        advice="sslmode=require",
+        advice="use sslmode=verify-full, or at least sslmode=require",
     ),
     Fault(
         name="role_without_login",
         description="the role is not permitted to log in",
         arrange=log_in(user="nologin"),
         cause=Cause.MISSING_ROLE,
-        stage="authentication-offer",
-        advice="ALTER ROLE",
+        stage="authentication",
+        advice="Allow it (ALTER ROLE … LOGIN), or connect as another user",
     ),
     Fault(
         name="missing_role",
         description="the role does not exist, and pg_hba.conf requires no password",
         arrange=log_in(user="ghost"),
         cause=Cause.MISSING_ROLE,
-        stage="authentication-offer",
-        advice="CREATE ROLE",
+        stage="authentication",
+        advice="Create the role (CREATE ROLE … LOGIN), or connect as another user",
     ),
     Fault(
         name="missing_database",
@@ -99,7 +101,7 @@ FAULTS = [
         arrange=log_in(dbname="nowhere"),
         cause=Cause.MISSING_DATABASE,
         stage="authentication",
-        advice="Check the database's name",
+        advice="Check the database's name, or create it",
     ),
     Fault(
         name="forbidden_database",
@@ -107,15 +109,15 @@ FAULTS = [
         arrange=log_in(dbname="forbidden"),
         cause=Cause.SERVER_REFUSED,
         stage="authentication",
-        advice="CONNECT",
+        advice="Grant the role CONNECT on the database",
     ),
     Fault(
         name="too_many_connections",
         description="the role or the server has no free connection",
         arrange=log_in(user="crowded"),
         cause=Cause.TOO_MANY_CONNECTIONS,
-        stage="authentication-offer",
-        advice="max_connections",
+        stage="authentication",
+        advice="close some, use a pool, or raise max_connections",
     ),
     Fault(
         name="starting",
@@ -123,7 +125,7 @@ FAULTS = [
         arrange=_refused("57P03", "the database system is starting up"),
         cause=Cause.SERVER_STARTING,
         stage="authentication-offer",
-        advice="try again later",
+        advice="The server is starting up, shutting down or recovering: try again later",
     ),
     Fault(
         name="not_a_standby",
@@ -131,7 +133,7 @@ FAULTS = [
         arrange=log_in(target_session_attrs="standby"),
         cause=Cause.WRONG_SESSION,
         stage="authentication",
-        advice="target_session_attrs",
+        advice="Add another host … or set target_session_attrs to a value that this server satisfies",
     ),
     Fault(
         name="refused_for_another_reason",
@@ -139,7 +141,7 @@ FAULTS = [
         arrange=_refused("58P01", "could not open file"),
         cause=Cause.SERVER_REFUSED,
         stage="authentication-offer",
-        advice="log",
+        advice="See the server's log for the reason",
     ),
     Fault(
         name="weak_setting",
@@ -147,7 +149,7 @@ FAULTS = [
         arrange=log_in(user="md5_default"),
         cause=Cause.WEAK_SERVER_SETTING,
         stage="server",
-        advice="scram-sha-256",
+        advice="ALTER SYSTEM SET password_encryption = 'scram-sha-256'",
         is_fault=False,
     ),
 ]

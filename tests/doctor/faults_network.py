@@ -138,7 +138,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.closed_port()),
         cause=Cause.CONNECTION_REFUSED,
         stage="tcp",
-        advice="port",
+        advice="Check the port, that the server runs, and its listen_addresses",
     ),
     Fault(
         name="no_route",
@@ -147,7 +147,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(5432, hostaddr="224.0.0.1"),
         cause=Cause.UNREACHABLE,
         stage="tcp",
-        advice="no route",
+        advice="Check the network and the VPN",
     ),
     Fault(
         name="missing_socket",
@@ -155,7 +155,7 @@ FAULTS = [
         arrange=_missing_socket,
         cause=Cause.UNREACHABLE,
         stage="tcp",
-        advice="socket",
+        advice="Check that the server runs, and that host is one of its unix_socket_directories",
     ),
     Fault(
         name="firewall",
@@ -163,7 +163,7 @@ FAULTS = [
         arrange=_firewall,
         cause=Cause.NO_RESPONSE,
         stage="tcp",
-        advice="firewall",
+        advice="Check the address, the rules of the firewall or security group, and whether a VPN is needed",
     ),
     Fault(
         name="unknown_name",
@@ -171,7 +171,7 @@ FAULTS = [
         arrange=_unknown_name,
         cause=Cause.UNKNOWN_HOST,
         stage="dns",
-        advice="name",
+        advice="Check the spelling, and that this machine's DNS resolves the name",
     ),
     Fault(
         name="name_service",
@@ -179,7 +179,7 @@ FAULTS = [
         arrange=_name_service_fails,
         cause=Cause.NAME_SERVICE,
         stage="dns",
-        advice="DNS",
+        advice="Check the network and the resolver",
     ),
     Fault(
         name="some_addresses",
@@ -187,7 +187,7 @@ FAULTS = [
         arrange=_some_addresses_refuse,
         cause=Cause.SOME_ADDRESSES_FAIL,
         stage="tcp",
-        advice="address",
+        advice="Make the server listen on all addresses of the name (listen_addresses)",
         is_fault=False,
     ),
     Fault(
@@ -196,7 +196,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.listen(_after_request(_HTTP))),
         cause=Cause.OTHER_SERVICE,
         stage="offer",
-        advice="port",
+        advice="Set host and port to those of the PostgreSQL server",
     ),
     Fault(
         name="waiting_http_server",
@@ -212,7 +212,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.listen(_banner(_SSH))),
         cause=Cause.OTHER_SERVICE,
         stage="offer",
-        advice="port",
+        advice="Set host and port to those of the PostgreSQL server",
     ),
     Fault(
         name="https_server",
@@ -220,7 +220,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.listen(_after_request(_UNEXPECTED_MESSAGE))),
         cause=Cause.OTHER_SERVICE,
         stage="offer",
-        advice="port",
+        advice="Set sslnegotiation=direct if this is a proxy for PostgreSQL",
     ),
     Fault(
         name="silent_service",
@@ -228,7 +228,7 @@ FAULTS = [
         arrange=_silent,
         cause=Cause.SILENT_SERVICE,
         stage="offer",
-        advice="port",
+        advice="Another service may use this port … Check host and port",
     ),
     Fault(
         name="closing_service",
@@ -236,7 +236,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.listen(lambda peer: peer.receive())),
         cause=Cause.SILENT_SERVICE,
         stage="offer",
-        advice="the server behind it",
+        advice="may accept connections while the server behind it does not run … Check that, and host and port",
     ),
     Fault(
         name="plain_text_injected",
@@ -244,7 +244,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.listen(_injected)),
         cause=Cause.PLAIN_TEXT_INJECTED,
         stage="offer",
-        advice="proxy",
+        advice="The cause is a man in the middle, or a proxy that does not support SSLRequest",
     ),
     Fault(
         name="http_inside_tls",
@@ -252,7 +252,7 @@ FAULTS = [
         arrange=_not_postgres_after_tls,
         cause=Cause.OTHER_SERVICE,
         stage="authentication-offer",
-        advice="Set host and port to those of the PostgreSQL server",
+        advice="set host and port to those of the PostgreSQL server",
     ),
     Fault(
         name="protocol_violation",
@@ -260,6 +260,6 @@ FAULTS = [
         arrange=_garbage_in_login,
         cause=Cause.PROTOCOL,
         stage="authentication-offer",
-        advice="PostgreSQL",
+        advice="Check that this is the port of a PostgreSQL server",
     ),
 ]

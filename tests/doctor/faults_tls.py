@@ -48,6 +48,12 @@ def _no_common_cipher(arena: Arena) -> str:
     )
 
 
+def _cbc_only(arena: Arena) -> str:
+    return arena.conninfo(
+        arena.present(arena.world.good, ciphers="ECDHE-ECDSA-AES128-SHA256", maximum_version=ssl.TLSVersion.TLSv1_2)
+    )
+
+
 def _without_alpn(arena: Arena) -> str:
     return arena.conninfo(arena.present(arena.world.good, alpn_protocols=()), sslnegotiation="direct")
 
@@ -106,7 +112,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.world.plain_server.port),
         cause=Cause.TLS_NOT_OFFERED,
         stage="offer",
-        advice="ssl = on",
+        advice="Enable TLS on the server (ssl = on)",
     ),
     Fault(
         name="old_tls_versions",
@@ -114,7 +120,7 @@ FAULTS = [
         arrange=_old_versions,
         cause=Cause.TLS_VERSION,
         stage="handshake",
-        advice="TLS 1.2",
+        advice="The server needs TLS 1.2 or later",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -123,7 +129,7 @@ FAULTS = [
         arrange=_old_hello,
         cause=Cause.TLS_VERSION,
         stage="handshake",
-        advice="TLS 1.2",
+        advice="The server needs TLS 1.2 or later",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -132,16 +138,25 @@ FAULTS = [
         arrange=_no_common_cipher,
         cause=Cause.TLS_ALGORITHMS,
         stage="handshake",
-        advice="cipher suite",
-        backends=ALL_BACKENDS,
+        advice="ssl_ciphers and ssl_groups (ssl_ecdh_curve) on the server, tls_ciphers and tls_groups here",
+        backends=("stdlib", "openssl"),
+    ),
+    Fault(
+        name="no_cipher_of_rustls",
+        description="the server supports only cipher suites with CBC, and the backend is `rustls`",
+        arrange=_cbc_only,
+        cause=Cause.TLS_ALGORITHMS,
+        stage="handshake",
+        advice="These backends succeed: stdlib … (tls_backend)",
+        backends=("rustls",),
     ),
     Fault(
         name="load_balancer_without_alpn",
         description="a load balancer terminates direct TLS without ALPN (`sslnegotiation=direct`)",
         arrange=_without_alpn,
         cause=Cause.ALPN,
-        stage="handshake",
-        advice="sslnegotiation",
+        stage="offer",
+        advice="sslnegotiation=postgres uses SSLRequest",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -150,7 +165,7 @@ FAULTS = [
         arrange=_refuses_alpn,
         cause=Cause.ALPN,
         stage="offer",
-        advice="sslnegotiation",
+        advice="add 'postgresql' to the ALPN protocols that the proxy accepts, or connect to PostgreSQL directly",
     ),
     Fault(
         name="direct_tls_closed",
@@ -158,7 +173,7 @@ FAULTS = [
         arrange=_closes_direct_tls,
         cause=Cause.ALPN,
         stage="offer",
-        advice="sslnegotiation=postgres",
+        advice="sslnegotiation=postgres uses SSLRequest",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -167,7 +182,7 @@ FAULTS = [
         arrange=_fails_after_hello,
         cause=Cause.TLS_FAILED,
         stage="handshake",
-        advice="log",
+        advice="See the server's log for the reason",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -186,7 +201,8 @@ FAULTS = [
         arrange=_stripped,
         cause=Cause.BINDING_NOT_OFFERED,
         stage="channel-binding",
-        advice="pooler",
+        advice="connect to PostgreSQL directly, or remove channel_binding=require. Otherwise there may be a man in "
+        "the middle",
     ),
     Fault(
         name="pooler_without_plus",
@@ -194,7 +210,8 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.pooler().port, channel_binding="require"),
         cause=Cause.BINDING_NOT_OFFERED,
         stage="channel-binding",
-        advice="pooler",
+        advice="A pooler or load balancer that terminates TLS cannot offer it: connect to PostgreSQL directly, or "
+        "remove channel_binding=require",
     ),
     Fault(
         name="ed25519_binding",
@@ -203,7 +220,7 @@ FAULTS = [
         arrange=_ed25519,
         cause=Cause.BINDING_IMPOSSIBLE,
         stage="channel-binding",
-        advice="RSA or ECDSA",
+        advice="Use a certificate that is signed with RSA or ECDSA",
         backends=ALL_BACKENDS,
     ),
 ]

@@ -73,7 +73,7 @@ FAULTS = [
         arrange=_with_lists(lambda world, certificate: world.root.revocation_list([certificate])),
         cause=Cause.CERTIFICATE_REVOKED,
         stage="trust",
-        advice="new certificate",
+        advice="Do not connect to this server until it has a new certificate",
         backends=CRL_BACKENDS,
     ),
     Fault(
@@ -82,7 +82,8 @@ FAULTS = [
         arrange=_with_lists(_old_list),
         cause=Cause.CRL_EXPIRED,
         stage="trust",
-        advice="sslcrl",
+        advice="tls_crl_path (sslcrl) or tls_crl_dir (sslcrldir) must contain a current revocation list from every "
+        "CA of the chain",
         backends=CRL_BACKENDS,
     ),
     Fault(
@@ -91,7 +92,8 @@ FAULTS = [
         arrange=_with_lists(lambda world, _: world.other_root.revocation_list()),
         cause=Cause.CRL_MISSING,
         stage="trust",
-        advice="sslcrl",
+        advice="tls_crl_path (sslcrl) or tls_crl_dir (sslcrldir) must contain a current revocation list from every "
+        "CA of the chain",
         backends=CRL_BACKENDS,
     ),
     Fault(
@@ -100,7 +102,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.present(arena.world.good), sslcrl=arena.missing_file()),
         cause=Cause.CRL_MISSING,
         stage="trust",
-        advice="sslcrl",
+        advice="Provide the file, or remove tls_crl_path (sslcrl)",
         backends=CRL_BACKENDS,
     ),
     Fault(
@@ -108,8 +110,8 @@ FAULTS = [
         description="a CRL is configured, and the backend is `rustls`, which does not check CRLs",
         arrange=_with_lists(lambda world, _: world.root.revocation_list()),
         cause=Cause.INVALID_CONFIGURATION,
-        stage="trust",
-        advice="tls_backend='stdlib'",
+        stage="configuration",
+        advice="Use tls_backend='stdlib'",
         backends=("rustls",),
     ),
     Fault(
@@ -118,7 +120,8 @@ FAULTS = [
         arrange=_pinned,
         cause=Cause.CERTIFICATE_PINNED,
         stage="trust",
-        advice="tls_pins",
+        advice="If the server's certificate was renewed, add its new fingerprint to tls_pins. Otherwise this is "
+        "another server",
     ),
     Fault(
         name="missing_root_file",
@@ -126,7 +129,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.present(arena.world.good), sslrootcert=arena.missing_file()),
         cause=Cause.ROOT_FILE,
         stage="trust",
-        advice="sslrootcert=system",
+        advice="Provide the file, use the system's trusted roots with sslrootcert=system",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -137,7 +140,7 @@ FAULTS = [
         ),
         cause=Cause.ROOT_FILE,
         stage="trust",
-        advice="PEM",
+        advice="It must contain certificates in PEM",
     ),
     Fault(
         name="no_bundle",
@@ -145,7 +148,7 @@ FAULTS = [
         arrange=_no_bundle,
         cause=Cause.NO_DEFAULT_ROOTS,
         stage="trust",
-        advice="ca-certificates",
+        advice="Install ca-certificates",
     ),
     Fault(
         name="ssl_cert_file",
@@ -153,7 +156,7 @@ FAULTS = [
         arrange=_variable("SSL_CERT_FILE"),
         cause=Cause.ROOT_ENVIRONMENT,
         stage="trust",
-        advice="SSL_CERT_FILE",
+        advice="The environment variable SSL_CERT_FILE names it. Correct the file, or change or unset the variable",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -162,6 +165,6 @@ FAULTS = [
         arrange=_variable("SSL_CERT_DIR"),
         cause=Cause.ROOT_ENVIRONMENT,
         stage="trust",
-        advice="SSL_CERT_DIR",
+        advice="The environment variable SSL_CERT_DIR names it. Change or unset the variable",
     ),
 ]
