@@ -198,11 +198,11 @@ class Arena:
         port: int = sock.getsockname()[1]
         return port
 
-    def conninfo(self, port: int, **parameters: str | None) -> str:
+    def conninfo(self, port: int | str, **parameters: str | None) -> str:
         """Return a connection string for a port of this machine: ``sslmode=verify-full``, and the right root file.
 
         Args:
-            port: The port.
+            port: The port, or several.
             parameters: Parameters to change or add; `None` omits one.
         """
         chosen: dict[str, str | None] = {

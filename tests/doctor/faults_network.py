@@ -131,6 +131,10 @@ def _garbage_in_login(arena: Arena) -> str:
     return arena.conninfo(arena.listen(script, tls=arena.world.good))
 
 
+def _closes_in_login(arena: Arena) -> str:
+    return arena.conninfo(arena.listen(lambda peer: peer.receive_startup(), tls=arena.world.good))
+
+
 FAULTS = [
     Fault(
         name="closed_port",
@@ -261,5 +265,13 @@ FAULTS = [
         cause=Cause.PROTOCOL,
         stage="authentication-offer",
         advice="Check that this is the port of a PostgreSQL server",
+    ),
+    Fault(
+        name="closed_in_login",
+        description="the server closes the connection during the login",
+        arrange=_closes_in_login,
+        cause=Cause.OTHER,
+        stage="authentication-offer",
+        advice="See the server's log for the reason",
     ),
 ]
