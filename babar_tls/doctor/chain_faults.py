@@ -135,7 +135,7 @@ def _no_path(path: list[Link], roots: Roots) -> Diagnosed | None:
     other = _same_name(path, roots)
     if other is not None:
         return other
-    if _has_hint(last, roots):
+    if _has_hint(last, roots, is_alone=last is leaf):
         text = f'the certificate of "{issuer}", which issued "{label(last)}", is missing'
         remedy = (
             "The server must also send its intermediate certificates: append them to the file of its certificate "
@@ -169,14 +169,18 @@ def _same_name(path: list[Link], roots: Roots) -> Diagnosed | None:
     return Diagnosed(Cause.UNKNOWN_CA, text, remedy, certificate, "issued by a CA with another key")
 
 
-def _has_hint(last: Certificate, roots: Roots) -> bool:
+def _has_hint(last: Certificate, roots: Roots, *, is_alone: bool) -> bool:
     """Return True if the missing issuer is probably an intermediate of a trusted CA.
 
-    The issuer itself would prove it, and is missing. The certificate may name a place from which the issuer can be
-    obtained, or the issuer of its issuer. Otherwise a trusted CA may belong to the same organisation.
+    The issuer itself would prove it, and is missing. The certificate may name the issuer of its issuer. If the server
+    sent no intermediate (`is_alone`), it may name a place from which the issuer can be obtained, or a trusted CA may
+    belong to the same organisation. Otherwise the issuer is more likely a root: intermediates of public CAs name the
+    place of their root's certificate.
     """
     trusted = [one.certificate.subject for one in _trusted(roots)]
-    if names_issuer_location(last.der) or issuer_of_issuer(last.der) in trusted:
+    if issuer_of_issuer(last.der) in trusted:
         return True
+    if not is_alone:
+        return False
     name = organisation(last.issuer)
-    return name is not None and any(organisation(subject) == name for subject in trusted)
+    return names_issuer_location(last.der) or (name is not None and name in map(organisation, trusted))

@@ -177,6 +177,7 @@ class CertificateAuthority:
         not_after: datetime | None = None,
         self_signed: bool = False,
         usage: Literal["server", "client"] | None = "server",
+        extensions: Iterable[tuple[x509.ExtensionType, bool]] = (),
     ) -> ServerCertificate:
         """Issue a certificate.
 
@@ -196,6 +197,7 @@ class CertificateAuthority:
             not_after: End of the validity. Default: a year after its start.
             self_signed: True to sign with the certificate's own key.
             usage: The extended key usage; `None` for no restriction.
+            extensions: Additional extensions, each with True if it is critical.
 
         Raises:
             ValueError: The signature algorithm does not exist, for example MD5 with ECDSA.
@@ -216,6 +218,8 @@ class CertificateAuthority:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
         if not self_signed:
             builder = builder.add_extension(self._authority_key_identifier(), critical=False)
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
         certificate = sign_certificate(builder, leaf_key if self_signed else self._key, hash or self._hash, padding)
         pem = certificate.public_bytes(_PEM)
         return ServerCertificate(

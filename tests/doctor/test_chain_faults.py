@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -38,6 +38,12 @@ def only_first(certificate: ServerCertificate) -> ServerCertificate:
     return ServerCertificate(certificate.certificate_pem.partition(end)[0] + end, certificate.private_key_pem, b"")
 
 
+def other_organisation() -> bytes:
+    """Return a trusted certificate of an organisation that issues none of the certificates."""
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Another")])
+    return CertificateAuthority().issue(subject=subject, self_signed=True).root_pem
+
+
 @pytest.mark.parametrize("backend", available_backends())
 def test_ca_that_was_created_again_is_named(backend: str, tmp_path: Path) -> None:
     """Both CAs have the same name. The client trusts the old one."""
@@ -50,20 +56,25 @@ def test_ca_that_was_created_again_is_named(backend: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("backend", available_backends())
 def test_location_of_the_issuer_indicates_a_missing_intermediate(backend: str, tmp_path: Path) -> None:
-    """The server omits the upper intermediate. The lower one names its location."""
-    root = CertificateAuthority(common_name="Root A")
-    upper = root.intermediate(common_name="Upper")
-    lower = upper.intermediate(common_name="Lower", extensions=[(_LOCATION, False)])
-    certificate = lower.issue(_NAME)
-    leaf, lower_pem = x509.load_pem_x509_certificates(certificate.certificate_pem)[:2]
-    assert lower_pem.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "Lower"
-    sent = b"".join(one.public_bytes(_pem()) for one in (leaf, lower_pem))
-    diagnosis = run(ServerCertificate(sent, certificate.private_key_pem, b""), root.root_pem, tmp_path, backend)
+    """The certificate names it, and the trusted CA belongs to another organisation."""
+    intermediate = CertificateAuthority().intermediate(common_name="Intermediate")
+    certificate = intermediate.issue(_NAME, common_name=_NAME, extensions=[(_LOCATION, False)])
+    diagnosis = run(only_first(certificate), other_organisation(), tmp_path, backend)
     assert diagnosis.fault is not None
     assert diagnosis.fault.cause is Cause.INTERMEDIATE_MISSING
-    assert '"Upper"' in diagnosis.fault.text
+    assert '"Intermediate"' in diagnosis.fault.text
     (faulty,) = [one for one in diagnosis.targets[0].certificates if one.fault is not None]
-    assert faulty.subject == "Lower"
+    assert faulty.subject == _NAME
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_unknown_root_is_named_if_the_server_sends_the_intermediate(backend: str, tmp_path: Path) -> None:
+    """The intermediate names the place of its root's certificate, as those of public CAs do."""
+    intermediate = CertificateAuthority(common_name="Root B").intermediate(extensions=[(_LOCATION, False)])
+    diagnosis = run(intermediate.issue(_NAME), CertificateAuthority().root_pem, tmp_path, backend)
+    assert diagnosis.fault is not None
+    assert diagnosis.fault.cause is Cause.UNKNOWN_CA
+    assert '"Root B"' in diagnosis.fault.text
 
 
 @pytest.mark.parametrize("backend", available_backends())
@@ -83,9 +94,3 @@ def test_hostname_is_checked_although_the_chain_is_not_trusted(tmp_path: Path) -
     causes = [each.cause for stage in diagnosis.targets[0].stages for each in stage.findings if each.is_fault]
     assert causes[-1] is Cause.WRONG_NAME
     assert len(causes) == 2
-
-
-def _pem() -> Any:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return Encoding.PEM
