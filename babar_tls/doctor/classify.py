@@ -82,10 +82,12 @@ RULES = (
     Rule(ServerError, Cause.CLIENT_CERTIFICATE_REJECTED, "28.*", "[Cc]ertificate authentication failed"),
     Rule(ServerError, Cause.NO_HBA_ENTRY, "28.*", "pg_hba|host rejected"),
     Rule(ServerError, Cause.MISSING_ROLE, "28.*", "does not exist|not permitted to log in"),
+    Rule(ServerError, Cause.WRONG_PASSWORD, "28.*", "(?:PAM|BSD|LDAP|RADIUS) authentication failed"),
+    Rule(ServerError, Cause.SERVER_REFUSED, "28.*", "authentication failed"),  # peer, ident, GSSAPI, SSPI, OAuth
     Rule(ServerError, Cause.NO_HBA_ENTRY, "28000"),
     Rule(ServerError, Cause.WRONG_PASSWORD, "28P01"),
     Rule(ServerError, Cause.MISSING_DATABASE, "3D000"),
-    Rule(ServerError, Cause.MISSING_DATABASE, "08P01", "no such database"),
+    Rule(ServerError, Cause.MISSING_DATABASE, "08P01", 'no such database|^database ".*" does not exist'),
     Rule(ServerError, Cause.TOO_MANY_CONNECTIONS, "53300"),
     Rule(ServerError, Cause.TOO_MANY_CONNECTIONS, "08P01", "no more connections"),
     Rule(ServerError, Cause.SERVER_STARTING, "57P0[123]"),
@@ -147,6 +149,8 @@ RULES = (
 
 #: The remedies for errors that have none.
 _REMEDIES = {
+    Cause.MISSING_DATABASE: "Check the database's name, or create it.",
+    Cause.TOO_MANY_CONNECTIONS: "Close some connections, or raise max_connections (PgBouncer: max_client_conn).",
     Cause.SERVER_REFUSED: "See the server's log for the reason.",
     Cause.TLS_FAILED: "See the server's log for the reason.",
     Cause.TLS_ALGORITHMS: "Client and server need a cipher suite, a key-exchange group and a signature algorithm in "

@@ -28,6 +28,7 @@ SHORT_TIMEOUT = 0.4
 
 #: The database or the role decides what happens to a login.
 _HBA = [
+    "local app peer_role peer",
     "hostssl certificate all all cert",
     "host rejected all all reject",
     "hostssl encrypted all all scram-sha-256",
@@ -47,6 +48,7 @@ _ROLES = {
     "app": Role(PASSWORD),
     "cleartext_role": Role(PASSWORD),
     "md5_role": Role(PASSWORD, "md5"),
+    "peer_role": Role(),
     "md5_default": Role(PASSWORD),
     "crowded": Role(),
     "nologin": Role(),
@@ -106,7 +108,9 @@ class World:
     @functools.cached_property
     def pooler(self) -> PgBouncer:
         """PgBouncer in front of the server with TLS; it has the server's certificate."""
-        return self._stack.enter_context(PgBouncer(self.server, certificate=self.good))
+        return self._stack.enter_context(
+            PgBouncer(self.server, certificate=self.good, settings={"server_login_retry": "0.1"})
+        )
 
     def _start(self, **options: Any) -> PostgresServer:
         server = PostgresServer(hba=_HBA, roles=_ROLES, databases=("app", "forbidden"), **options)

@@ -57,6 +57,23 @@ def _other_organisation(arena: Arena) -> str:
     return arena.conninfo(arena.present(arena.world.good), sslrootcert=root_file)
 
 
+def _with_root(world: World) -> ServerCertificate:
+    certificate = world.other_root.issue(NAME)
+    chain = certificate.certificate_pem + world.other_root.certificate_pem
+    return dataclasses.replace(certificate, certificate_pem=chain)
+
+
+def _expired_anchor(arena: Arena) -> str:
+    certificate = arena.world.root.issue(NAME, self_signed=True, **_PAST)
+    return arena.conninfo(arena.present(certificate), sslrootcert=arena.write("own.crt", certificate.root_pem))
+
+
+def _renewed_root(arena: Arena) -> str:
+    """The client trusts the old certificate of a CA that has a new key and the same name."""
+    old, new = (CertificateAuthority(common_name="faults renewed root") for _ in range(2))
+    return arena.conninfo(arena.present(new.issue(NAME)), sslrootcert=arena.root_file(old))
+
+
 def _expires_soon(arena: Arena) -> str:
     return arena.conninfo(arena.certify_server(arena.world.root.issue(NAME, not_after=_NOW + 3 * _DAY)))
 
@@ -129,6 +146,42 @@ FAULTS = [
         cause=Cause.INTERMEDIATE_MISSING,
         stage="trust",
         advice="Otherwise the CA is not trusted: set sslrootcert",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="unknown_root",
+        description="the client does not trust the root of the chain, whose intermediate certificate the server sends",
+        arrange=_presented(lambda world: world.other_root.intermediate().issue(NAME)),
+        cause=Cause.UNKNOWN_CA,
+        stage="trust",
+        advice="Set sslrootcert to the certificate of this CA",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="root_sent",
+        description="the client does not trust the root that the server sends",
+        arrange=_presented(_with_root),
+        cause=Cause.UNKNOWN_CA,
+        stage="trust",
+        advice="If it is the right CA, set sslrootcert to its certificate",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="renewed_root",
+        description="the CA has a new key and the same name, and the client trusts the old one",
+        arrange=_renewed_root,
+        cause=Cause.UNKNOWN_CA,
+        stage="trust",
+        advice="sslrootcert",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="own_certificate_expired",
+        description="the self-signed certificate that the client trusts has expired",
+        arrange=_expired_anchor,
+        cause=Cause.LEAF_EXPIRED,
+        stage="trust",
+        advice="renew it",
         backends=ALL_BACKENDS,
     ),
     Fault(

@@ -28,7 +28,62 @@ def _refused(sqlstate: str, message: str) -> Callable[[Arena], str]:
     return lambda arena: arena.conninfo(arena.listen(script, tls=arena.world.good))
 
 
+def _by_socket(**parameters: str | None) -> Callable[[Arena], str]:
+    """Return a function that logs in to the real server by its Unix-domain socket."""
+
+    def arrange(arena: Arena) -> str:
+        server = arena.world.server
+        return arena.conninfo(server.port, host=str(server.socket_dir), hostaddr=None, **parameters)
+
+    return arrange
+
+
+def _through_pooler(**parameters: str | None) -> Callable[[Arena], str]:
+    """Return a function that logs in through PgBouncer."""
+    return lambda arena: arena.conninfo(arena.pooler().port, **parameters)
+
+
 FAULTS = [
+    Fault(
+        name="other_system_user",
+        description="pg_hba.conf requires that the operating system's user has the role's name (`peer`)",
+        arrange=_by_socket(user="peer_role"),
+        cause=Cause.SERVER_REFUSED,
+        stage="authentication-offer",
+        advice="The operating system's user of this process must have the role's name",
+    ),
+    Fault(
+        name="no_local_entry",
+        description="pg_hba.conf has no entry for the Unix-domain socket (`local`)",
+        arrange=_by_socket(),
+        cause=Cause.NO_HBA_ENTRY,
+        stage="authentication-offer",
+        advice="The server has no line of type local in pg_hba.conf",
+    ),
+    Fault(
+        name="wrong_password_through_pooler",
+        description="the password is wrong, and PgBouncer checks it",
+        arrange=_through_pooler(password="a wrong secret of ours"),
+        cause=Cause.WRONG_PASSWORD,
+        stage="authentication",
+        advice="Check the user and the password",
+    ),
+    Fault(
+        name="missing_database_through_pooler",
+        description="the database does not exist behind PgBouncer",
+        arrange=_through_pooler(dbname="nowhere"),
+        cause=Cause.MISSING_DATABASE,
+        stage="authentication",
+        advice="Check the database's name, or create it",
+    ),
+    Fault(
+        name="md5_cannot_bind",
+        description="the role's password is stored as MD5 (`channel_binding=require`)",
+        arrange=log_in(user="md5_role", channel_binding="require"),
+        cause=Cause.BINDING_NOT_OFFERED,
+        stage="channel-binding",
+        advice="Only SCRAM supports it",
+    ),
     Fault(
         name="rejected_with_tls",
         description="pg_hba.conf rejects the client",

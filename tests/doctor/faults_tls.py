@@ -13,6 +13,8 @@ from .fault import ALL_BACKENDS, Fault
 from .fault_world import NAME, receive_until_closed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from babar_tls.testing import ScriptedPeer
 
     from .fault_world import Arena
@@ -51,6 +53,25 @@ def _no_common_cipher(arena: Arena) -> str:
 def _cbc_only(arena: Arena) -> str:
     return arena.conninfo(
         arena.present(arena.world.good, ciphers="ECDHE-ECDSA-AES128-SHA256", maximum_version=ssl.TLSVersion.TLSv1_2)
+    )
+
+
+def _other_group(arena: Arena) -> str:
+    return arena.conninfo(arena.present(arena.world.good, group="secp521r1"))
+
+
+def _https_directly(arena: Arena) -> str:
+    def script(peer: ScriptedPeer) -> None:
+        peer.start_tls(arena.world.good, alpn_protocols=("http/1.1",))
+        receive_until_closed(peer)
+
+    return arena.conninfo(arena.listen(script), sslnegotiation="direct")
+
+
+def _requires_client_certificate(version: ssl.TLSVersion) -> Callable[[Arena], str]:
+    """Return a function that starts a server that requires a client certificate during the handshake."""
+    return lambda arena: arena.conninfo(
+        arena.present(arena.world.good, client_ca_pem=arena.world.client_root.certificate_pem, maximum_version=version)
     )
 
 
@@ -149,6 +170,42 @@ FAULTS = [
         stage="handshake",
         advice="These backends succeed: stdlib … (tls_backend)",
         backends=("rustls",),
+    ),
+    Fault(
+        name="no_group_of_rustls",
+        description="the server supports only the key-exchange group P-521, and the backend is `rustls`",
+        arrange=_other_group,
+        cause=Cause.TLS_ALGORITHMS,
+        stage="handshake",
+        advice="These backends succeed: stdlib … (tls_backend)",
+        backends=("rustls",),
+    ),
+    Fault(
+        name="client_certificate_in_tls_1_2",
+        description="a proxy requires a client certificate in TLS 1.2, and none is configured",
+        arrange=_requires_client_certificate(ssl.TLSVersion.TLSv1_2),
+        cause=Cause.CLIENT_CERTIFICATE_REQUIRED,
+        stage="handshake",
+        advice="sslcert",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="client_certificate_in_tls_1_3",
+        description="a proxy requires a client certificate in TLS 1.3, and none is configured",
+        arrange=_requires_client_certificate(ssl.TLSVersion.TLSv1_3),
+        cause=Cause.CLIENT_CERTIFICATE_REQUIRED,
+        stage="authentication-offer",
+        advice="sslcert",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="https_directly",
+        description="an HTTPS server uses the port (`sslnegotiation=direct`)",
+        arrange=_https_directly,
+        cause=Cause.ALPN,
+        stage="offer",
+        advice="port",
+        backends=ALL_BACKENDS,
     ),
     Fault(
         name="load_balancer_without_alpn",

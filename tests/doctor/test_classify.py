@@ -62,6 +62,9 @@ def test_localised_servers_are_classified_by_sqlstate(code: str) -> None:
         ('pg_hba.conf rejects connection for host "::1", user "app", database "x", no encryption', Cause.NO_HBA_ENTRY),
         ('role "app" does not exist', Cause.MISSING_ROLE),
         ('role "app" is not permitted to log in', Cause.MISSING_ROLE),
+        ('LDAP authentication failed for user "app"', Cause.WRONG_PASSWORD),
+        ('Peer authentication failed for user "app"', Cause.SERVER_REFUSED),
+        ('OAuth bearer authentication failed for user "app"', Cause.SERVER_REFUSED),
     ],
 )
 def test_texts_distinguish_the_causes_of_28000(text: str, cause: Cause) -> None:
