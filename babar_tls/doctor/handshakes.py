@@ -92,6 +92,10 @@ def _name_cause(case: Case, failure: Error, notes: Notes) -> None:
     if cause is Cause.TLS_VERSION and case.config.tls_max_version is TlsVersion.TLSV1_2:
         notes.fail(failure, cause, "Remove ssl_max_protocol_version (tls_max_version): the server may require TLS 1.3.")
         return
+    if cause is Cause.TLS_VERSION and case.config.tls_min_version is TlsVersion.TLSV1_3:
+        remedy = "Remove ssl_min_protocol_version (tls_min_version): the server may not support TLS 1.3."
+        notes.fail(failure, cause, remedy)
+        return
     others = [one.backend for one in case.handshakes if one.problem is None]
     remedy_others = f"These backends succeed: {', '.join(others)} (tls_backend)." if others else None
     notes.fail(failure, cause, " ".join(filter(None, [failure.remedy, remedy_others])) or None)

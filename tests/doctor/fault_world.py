@@ -24,7 +24,7 @@ PASSWORD = "a secret of ours"
 #: Long enough for every stage of a server that responds.
 TIMEOUT = 10.0
 #: For servers that do not respond. Each stage that waits for them takes this time.
-SHORT_TIMEOUT = 0.4
+SHORT_TIMEOUT = 1.0
 
 #: The database or the role decides what happens to a login.
 _HBA = [
@@ -126,6 +126,7 @@ class Arena:
         world: The real servers, and the certificate authorities.
         monkeypatch: Changes this process.
         overrides: The fields of `Config` to diagnose with, in addition to the connection string.
+        environ: The environment to diagnose with.
         received: What scripted servers with TLS have received after the handshake.
     """
 
@@ -133,6 +134,7 @@ class Arena:
         self.world = world
         self.monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
         self.overrides: dict[str, Any] = {"tls_backend": backend, "connect_timeout": TIMEOUT}
+        self.environ: dict[str, str] = {}
         self.received: list[bytes] = []
         self._folder: Path = request.getfixturevalue("tmp_path")
         self._request = request

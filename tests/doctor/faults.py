@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .faults_binding import FAULTS as _BINDING
 from .faults_certificates import FAULTS as _CERTIFICATES
 from .faults_credentials import FAULTS as _CREDENTIALS
 from .faults_login import FAULTS as _LOGIN
@@ -11,7 +12,7 @@ from .faults_network import FAULTS as _NETWORK
 from .faults_tls import FAULTS as _TLS
 from .faults_trust import FAULTS as _TRUST
 
-FAULTS = [*_NETWORK, *_TLS, *_CERTIFICATES, *_TRUST, *_CREDENTIALS, *_LOGIN]
+FAULTS = [*_NETWORK, *_TLS, *_BINDING, *_CERTIFICATES, *_TRUST, *_CREDENTIALS, *_LOGIN]
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "doctor.md"
 BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"

@@ -61,6 +61,11 @@ def _password_callable_fails(arena: Arena) -> str:
     return arena.conninfo(arena.world.server.port, password=None)
 
 
+def _invalid_variable(arena: Arena) -> str:
+    arena.environ["PGSSLMODE"] = "verify"
+    return arena.conninfo(arena.world.server.port, sslmode=None)
+
+
 def _unknown_backend(arena: Arena) -> str:
     arena.overrides["tls_backend"] = "secure_transport"
     return arena.conninfo(arena.world.server.port)
@@ -99,6 +104,22 @@ FAULTS = [
         cause=Cause.INVALID_CONFIGURATION,
         stage="configuration",
         advice='Did you mean "password"?',
+    ),
+    Fault(
+        name="invalid_variable",
+        description="an environment variable has an invalid value (`PGSSLMODE`)",
+        arrange=_invalid_variable,
+        cause=Cause.INVALID_CONFIGURATION,
+        stage="configuration",
+        advice="It comes from environment variable PGSSLMODE",
+    ),
+    Fault(
+        name="missing_service",
+        description="the service is not in a service file (`service`)",
+        arrange=lambda _: "service=billing",
+        cause=Cause.INVALID_CONFIGURATION,
+        stage="configuration",
+        advice="service",
     ),
     Fault(
         name="unknown_backend",
@@ -158,6 +179,14 @@ FAULTS = [
         advice="Set tls_client_cert and tls_client_key (sslcert, sslkey) to a certificate of a CA that the server's "
         "ssl_ca_file contains",
         backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="client_certificate_not_configured",
+        description="the configuration requires a client certificate and has none (`sslcertmode=require`)",
+        arrange=log_in(sslcertmode="require"),
+        cause=Cause.INVALID_CONFIGURATION,
+        stage="authentication",
+        advice="Set tls_client_cert (sslcert), or remove sslcertmode=require",
     ),
     Fault(
         name="client_certificate_rejected",

@@ -77,14 +77,6 @@ FAULTS = [
         advice="Check the database's name, or create it",
     ),
     Fault(
-        name="md5_cannot_bind",
-        description="the role's password is stored as MD5 (`channel_binding=require`)",
-        arrange=log_in(user="md5_role", channel_binding="require"),
-        cause=Cause.BINDING_NOT_OFFERED,
-        stage="channel-binding",
-        advice="Only SCRAM supports it",
-    ),
-    Fault(
         name="rejected_with_tls",
         description="pg_hba.conf rejects the client",
         arrange=log_in(dbname="rejected"),

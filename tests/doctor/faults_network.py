@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,7 +43,7 @@ class _QuietHandler(BaseHTTPRequestHandler):
 def _waiting_http_server(arena: Arena) -> str:
     arena.overrides["connect_timeout"] = 2.0  # the server responds after half of it
     server = ThreadingHTTPServer(("127.0.0.1", 0), _QuietHandler)
-    arena.enter(contextlib.closing(server.socket))
+    arena.defer(server.server_close)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     arena.defer(thread.join)

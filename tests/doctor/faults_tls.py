@@ -7,7 +7,6 @@ import ssl
 from typing import TYPE_CHECKING
 
 from babar_tls.doctor.causes import Cause
-from babar_tls.testing import CertificateAuthority, TlsInterceptor
 
 from .fault import ALL_BACKENDS, Fault
 from .fault_world import NAME, receive_until_closed
@@ -108,24 +107,6 @@ def _fails_after_hello(arena: Arena) -> str:
     return arena.conninfo(arena.listen(script))
 
 
-def _intercepted(arena: Arena) -> str:
-    server = arena.world.server
-    proxy = arena.enter(TlsInterceptor(server.host, server.port, arena.world.root.issue(NAME)))
-    return arena.conninfo(proxy.port, channel_binding="require")
-
-
-def _stripped(arena: Arena) -> str:
-    server = arena.world.server
-    proxy = arena.enter(TlsInterceptor(server.host, server.port, arena.world.root.issue(NAME), strip_plus=True))
-    return arena.conninfo(proxy.port, channel_binding="require")
-
-
-def _ed25519(arena: Arena) -> str:
-    authority = CertificateAuthority("ed25519")
-    port = arena.certify_server(authority.issue(NAME, key="ed25519"))
-    return arena.conninfo(port, sslrootcert=arena.root_file(authority), channel_binding="require")
-
-
 FAULTS = [
     Fault(
         name="without_tls",
@@ -151,6 +132,28 @@ FAULTS = [
         cause=Cause.TLS_VERSION,
         stage="handshake",
         advice="The server needs TLS 1.2 or later",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="newest_version_too_old",
+        description="the server requires TLS 1.3, and `ssl_max_protocol_version` is TLS 1.2",
+        arrange=lambda arena: arena.conninfo(
+            arena.present(arena.world.good, minimum_version=ssl.TLSVersion.TLSv1_3), ssl_max_protocol_version="TLSv1.2"
+        ),
+        cause=Cause.TLS_VERSION,
+        stage="handshake",
+        advice="Remove ssl_max_protocol_version (tls_max_version)",
+        backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="oldest_version_too_new",
+        description="the server supports only TLS 1.2, and `ssl_min_protocol_version` is TLS 1.3",
+        arrange=lambda arena: arena.conninfo(
+            arena.present(arena.world.good, maximum_version=ssl.TLSVersion.TLSv1_2), ssl_min_protocol_version="TLSv1.3"
+        ),
+        cause=Cause.TLS_VERSION,
+        stage="handshake",
+        advice="Remove ssl_min_protocol_version (tls_min_version)",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -240,44 +243,6 @@ FAULTS = [
         cause=Cause.TLS_FAILED,
         stage="handshake",
         advice="See the server's log for the reason",
-        backends=ALL_BACKENDS,
-    ),
-    Fault(
-        name="tls_terminated",
-        description="a load balancer with a trusted certificate terminates TLS in front of the server "
-        "(`channel_binding=require`)",
-        arrange=_intercepted,
-        cause=Cause.BINDING_MISMATCH,
-        stage="authentication",
-        advice="TLS is terminated between client and server",
-        backends=ALL_BACKENDS,
-    ),
-    Fault(
-        name="plus_stripped",
-        description="a proxy removes SCRAM-SHA-256-PLUS from the server's offer (`channel_binding=require`)",
-        arrange=_stripped,
-        cause=Cause.BINDING_NOT_OFFERED,
-        stage="channel-binding",
-        advice="connect to PostgreSQL directly, or remove channel_binding=require. Otherwise there may be a man in "
-        "the middle",
-    ),
-    Fault(
-        name="pooler_without_plus",
-        description="PgBouncer does not offer SCRAM-SHA-256-PLUS (`channel_binding=require`)",
-        arrange=lambda arena: arena.conninfo(arena.pooler().port, channel_binding="require"),
-        cause=Cause.BINDING_NOT_OFFERED,
-        stage="channel-binding",
-        advice="A pooler or load balancer that terminates TLS cannot offer it: connect to PostgreSQL directly, or "
-        "remove channel_binding=require",
-    ),
-    Fault(
-        name="ed25519_binding",
-        description="the certificate is signed with Ed25519, which channel binding does not support "
-        "(`channel_binding=require`)",
-        arrange=_ed25519,
-        cause=Cause.BINDING_IMPOSSIBLE,
-        stage="channel-binding",
-        advice="Use a certificate that is signed with RSA or ECDSA",
         backends=ALL_BACKENDS,
     ),
 ]

@@ -44,6 +44,11 @@ def _pinned(arena: Arena) -> str:
     return arena.conninfo(arena.present(arena.world.good))
 
 
+def _without_default_file(arena: Arena) -> str:
+    arena.environ["HOME"] = arena.missing_folder()
+    return arena.conninfo(arena.present(arena.world.good), sslrootcert=None)
+
+
 def _no_bundle(arena: Arena) -> str:
     nothing = ssl.DefaultVerifyPaths(None, None, "", "", "", "")
     arena.monkeypatch.delenv("SSL_CERT_FILE", raising=False)
@@ -131,6 +136,14 @@ FAULTS = [
         stage="trust",
         advice="Provide the file, use the system's trusted roots with sslrootcert=system",
         backends=ALL_BACKENDS,
+    ),
+    Fault(
+        name="missing_default_root_file",
+        description="`sslrootcert` is not set, and `~/.postgresql/root.crt` does not exist",
+        arrange=_without_default_file,
+        cause=Cause.ROOT_FILE,
+        stage="trust",
+        advice="use the system's trusted roots with sslrootcert=system",
     ),
     Fault(
         name="empty_root_file",

@@ -54,7 +54,7 @@ def arena(world: World, backend: str, request: pytest.FixtureRequest) -> Iterato
 @pytest.mark.parametrize(("fault", "backend"), CASES)
 def test_cause_is_named(fault: Fault, arena: Arena) -> None:
     conninfo = fault.arrange(arena)
-    diagnosis = diagnose(conninfo, overrides=arena.overrides, environ={})
+    diagnosis = diagnose(conninfo, overrides=arena.overrides, environ=arena.environ)
     stages = [diagnosis.configuration, *(stage for target in diagnosis.targets for stage in target.stages)]
     findings = [(stage.key, each) for stage in stages for each in stage.findings]
     named = [(key, str(each.cause)) for key, each in findings if each.is_fault]
@@ -76,12 +76,12 @@ def test_cause_is_named(fault: Fault, arena: Arena) -> None:
         assert b"".join(arena.received) == b""
 
 
-@pytest.mark.parametrize(("fault", "backend"), CASES)
+@pytest.mark.parametrize(("fault", "backend"), [(fault, fault.backends[0]) for fault in FAULTS], ids=str)
 def test_fault_is_real(fault: Fault, arena: Arena) -> None:
     """A connect fails, unless the fault is only a warning."""
     conninfo = fault.arrange(arena)
     try:
-        with Session.connect(Config.from_conninfo(conninfo, environ={}, **arena.overrides)):
+        with Session.connect(Config.from_conninfo(conninfo, environ=arena.environ, **arena.overrides)):
             failed = False
     except Error:
         failed = True
