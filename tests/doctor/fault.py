@@ -28,7 +28,7 @@ class Fault:
         arrange: Set the fault up, and return the connection string to diagnose.
         cause: The cause that the diagnosis names.
         stage: The stage with the finding.
-        advice: Words of the remedy; ``…`` stands for any text.
+        advice: Words of the remedy; ``…`` matches any text.
         backends: The backends to diagnose with.
         is_fault: False if the connection works, and the finding is a warning.
     """

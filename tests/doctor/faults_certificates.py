@@ -69,7 +69,7 @@ def _expired_anchor(arena: Arena) -> str:
 
 
 def _renewed_root(arena: Arena) -> str:
-    """The client trusts the old certificate of a CA that has a new key and the same name."""
+    """Trust the old certificate of a CA that has a new key and the same name."""
     old, new = (CertificateAuthority(common_name="faults renewed root") for _ in range(2))
     return arena.conninfo(arena.present(new.issue(NAME)), sslrootcert=arena.root_file(old))
 

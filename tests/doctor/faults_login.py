@@ -160,7 +160,7 @@ FAULTS = [
     ),
     Fault(
         name="too_many_connections",
-        description="the role or the server has no free connection",
+        description="the role or the server already has its maximum of connections",
         arrange=log_in(user="crowded"),
         cause=Cause.TOO_MANY_CONNECTIONS,
         stage="authentication",

@@ -157,7 +157,7 @@ FAULTS = [
     ),
     Fault(
         name="no_bundle",
-        description="this machine has no CA bundle (`sslrootcert=system`)",
+        description="no CA bundle is installed on this machine (`sslrootcert=system`)",
         arrange=_no_bundle,
         cause=Cause.NO_DEFAULT_ROOTS,
         stage="trust",
