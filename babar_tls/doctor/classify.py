@@ -90,6 +90,7 @@ RULES = (
     Rule(ServerError, Cause.MISSING_DATABASE, "08P01", 'no such database|^database ".*" does not exist'),
     Rule(ServerError, Cause.TOO_MANY_CONNECTIONS, "53300"),
     Rule(ServerError, Cause.TOO_MANY_CONNECTIONS, "08P01", "no more connections"),
+    Rule(ServerError, Cause.BINDING_IMPOSSIBLE, "08P01", "unsupported SCRAM channel-binding type"),
     Rule(ServerError, Cause.SERVER_STARTING, "57P0[123]"),
     Rule(ServerError, Cause.SERVER_REFUSED),
     Rule(ServerSignatureError, Cause.SERVER_NOT_PROVEN),
@@ -149,6 +150,7 @@ RULES = (
 
 #: The remedies for errors that have none.
 _REMEDIES = {
+    Cause.BINDING_IMPOSSIBLE: "Remove channel_binding_type: PostgreSQL supports only tls-server-end-point.",
     Cause.MISSING_DATABASE: "Check the database's name, or create it.",
     Cause.TOO_MANY_CONNECTIONS: "Close some connections, or raise max_connections (PgBouncer: max_client_conn).",
     Cause.SERVER_REFUSED: "See the server's log for the reason.",

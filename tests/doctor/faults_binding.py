@@ -89,4 +89,15 @@ FAULTS = [
         stage="channel-binding",
         advice="Only SCRAM supports it",
     ),
+    Fault(
+        name="binding_of_another_type_refused",
+        description="the configuration requires `tls-exporter`, which the backend supports and PostgreSQL does not",
+        arrange=lambda arena: arena.conninfo(
+            arena.world.server.port, channel_binding="require", channel_binding_type="tls-exporter"
+        ),
+        cause=Cause.BINDING_IMPOSSIBLE,
+        stage="authentication",
+        advice="Remove channel_binding_type: PostgreSQL supports only tls-server-end-point",
+        backends=("openssl",),
+    ),
 ]
