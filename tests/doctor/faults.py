@@ -14,15 +14,22 @@ from .faults_trust import FAULTS as _TRUST
 
 FAULTS = [*_NETWORK, *_TLS, *_BINDING, *_CERTIFICATES, *_TRUST, *_CREDENTIALS, *_LOGIN]
 
+#: The stages of a host, in order.
+STAGES = [
+    "dns", "tcp", "offer", "handshake", "chain", "trust", "hostname",
+    "authentication-offer", "channel-binding", "authentication", "server",
+]  # fmt: skip
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "doctor.md"
 BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
 COMMAND = "python -m tests.doctor.write_table"
 
 
 def table() -> str:
-    """Return the table of the faults in Markdown."""
+    """Return the table of the faults in Markdown, in the order of the stages."""
+    order = ["configuration", *STAGES]
     lines = ["| fault | cause | stage | what doctor says to do |", "|---|---|---|---|"]
-    for fault in FAULTS:
+    for fault in sorted(FAULTS, key=lambda fault: order.index(fault.stage)):
         cause = f"`{fault.cause.value}`" + ("" if fault.is_fault else " (warning)")
         lines.append(f"| {fault.description} | {cause} | {fault.stage} | {fault.advice} |")
     return "\n".join(lines)

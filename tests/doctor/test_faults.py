@@ -14,8 +14,13 @@ from babar_tls import Config, Error, Session, available_backends
 from babar_tls.doctor import Cause, diagnose
 from babar_tls.doctor.diagnosis import Status
 
+<<<<<<< HEAD
 from .fault_world import PASSWORD, Arena, World
 from .faults import COMMAND, DOCUMENT, FAULTS, committed_table, table
+=======
+from .fault_world import PASSWORD, Arena
+from .faults import COMMAND, DOCUMENT, FAULTS, STAGES, committed_table, table
+>>>>>>> e4be5be (List the seeded faults in the order of the stages)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +28,6 @@ if TYPE_CHECKING:
     from .fault import Fault
 
 CASES = [pytest.param(fault, backend, id=f"{fault}-{backend}") for fault in FAULTS for backend in fault.backends]
-#: The stages of a host, in order.
-STAGES = [
-    "dns", "tcp", "offer", "handshake", "chain", "trust", "hostname",
-    "authentication-offer", "channel-binding", "authentication", "server",
-]  # fmt: skip
 #: The stages before anything but TLS is sent.
 BEFORE_LOGIN = {"configuration", *STAGES[: STAGES.index("authentication-offer")]}
 
