@@ -14,18 +14,14 @@ from babar_tls import Config, Error, Session, available_backends
 from babar_tls.doctor import Cause, diagnose
 from babar_tls.doctor.diagnosis import Status
 
-<<<<<<< HEAD
-from .fault_world import PASSWORD, Arena, World
-from .faults import COMMAND, DOCUMENT, FAULTS, committed_table, table
-=======
 from .fault_world import PASSWORD, Arena
 from .faults import COMMAND, DOCUMENT, FAULTS, STAGES, committed_table, table
->>>>>>> e4be5be (List the seeded faults in the order of the stages)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .fault import Fault
+    from .fault_world import World
 
 CASES = [pytest.param(fault, backend, id=f"{fault}-{backend}") for fault in FAULTS for backend in fault.backends]
 #: The stages before anything but TLS is sent.
@@ -33,13 +29,6 @@ BEFORE_LOGIN = {"configuration", *STAGES[: STAGES.index("authentication-offer")]
 
 # Python deprecates the old versions of TLS, which a server of these tests supports.
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture

