@@ -28,6 +28,14 @@ def test_warnings_have_the_time_since_the_start(conninfo: Callable[..., str]) ->
     assert plain.document.keys() == shown.document.keys()
 
 
+def test_phases_are_shown(conninfo: Callable[..., str]) -> None:
+    outcome = finish(spawn("connect", conninfo(), "--verbose", "--json"))
+    assert outcome.status == 0
+    found = re.findall(r"^ +[0-9]+\.[0-9] ms  .*: (\w+) (?:took|after) ", outcome.err, re.MULTILINE)
+    assert found == ["tcp", "negotiate", "tls", "auth", "ready", "ready"]
+    assert APP_PASSWORD not in outcome.err
+
+
 def test_every_level_is_shown_until_the_end_of_the_context(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("babar_tls")
     before = logger.level, logger.handlers[:]

@@ -10,12 +10,12 @@ from babar_tls import errors
 from babar_tls.doctor.causes import Cause
 from babar_tls.doctor.classify import RULES, find_cause, finding
 from babar_tls.errors import (
-    AuthError,
     AuthRefused,
     CertificateError,
     ClientCertificateError,
     ConfigError,
     InvalidPassword,
+    PasswordMissing,
     ServerError,
     TimeoutError,
     TlsError,
@@ -106,7 +106,7 @@ def test_number_of_the_system_distinguishes_faults_of_the_network() -> None:
 
 
 def test_missing_password_is_named() -> None:
-    assert find_cause(AuthError("fe_sendauth: no password supplied")) is Cause.PASSWORD_UNAVAILABLE
+    assert find_cause(PasswordMissing("fe_sendauth: no password supplied")) is Cause.PASSWORD_UNAVAILABLE
 
 
 def test_files_are_distinguished() -> None:
