@@ -88,9 +88,10 @@ class Terminal:
 
     # Printing --------------------------------------------------------------------------------------------------------
 
-    def write(self, text: object = "", style: str = "") -> None:
-        """Print text from any source, wrapped. Spaces before it indent all lines."""
-        self.print(self.cell(text, style))
+    def write(self, text: object = "", style: str = "", *, hang: int = 0) -> None:
+        """Print text from any source, wrapped. Spaces before it indent all lines; `hang` is further indentation."""
+        for line in wrap(visible(str(text)), self.width, hang):
+            self._emit([(line, style)])
 
     def warning(self, text: object) -> None:
         """Print a warning."""

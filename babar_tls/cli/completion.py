@@ -100,7 +100,8 @@ def _bash(commands: Sequence[Command]) -> str:
 
 def _bash_value(option: Option) -> str:
     if option.is_path:
-        return '_babar_tls_files "$current"; return'
+        files = '_babar_tls_files "$current"; return'
+        return f"if [[ $current != -* ]]; then {files}; fi" if option.is_optional else files
     return f'words="{" ".join(option.words)}"' if option.words else "return"
 
 

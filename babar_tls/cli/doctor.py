@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import textwrap
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +42,6 @@ _MARKS = {
     "failed": ("✗", "x", "red"),
     "skipped": ("-", "-", "dim"),
 }
-_PIPED_WIDTH = 100  # columns
 _INDENT = "    "
 
 
@@ -127,13 +123,10 @@ class _View:
     """The diagnosis as text, on standard output."""
 
     def __init__(self) -> None:
-        from ._terminal import terminal  # noqa: PLC0415 - optional
+        from ._terminal import terminal  # noqa: PLC0415 - not needed for --help
 
         self._terminal = terminal()
-        self._has_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
         self._target: str | None = None
-        is_terminal = sys.stdout.isatty()
-        self._width = shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns if is_terminal else _PIPED_WIDTH
 
     def draw_stage(self, target: str | None, stage: Stage) -> None:
         """Show a stage; in front of the first stage of a host, the host."""
@@ -166,16 +159,7 @@ class _View:
 
     def write(self, text: str, style: str = "", *, indent: str = "") -> None:
         """Print a text, whose further lines are indented too. Words are not broken."""
-        lines = textwrap.wrap(
-            text,
-            max(self._width, 20),
-            initial_indent=indent,
-            subsequent_indent=indent + "  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        for line in lines or [""]:
-            self._terminal.write(line, style)
+        self._terminal.write(indent + text, style, hang=2)
 
     def _draw_finding(self, finding: Finding) -> None:
         mark, style = self._mark("failed" if finding.is_fault else "warning")
@@ -186,4 +170,4 @@ class _View:
 
     def _mark(self, status: str) -> tuple[str, str]:
         rich, plain, style = _MARKS[status]
-        return (rich if self._has_unicode else plain), style
+        return (rich if self._terminal.unicode else plain), style

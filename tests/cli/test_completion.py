@@ -87,6 +87,11 @@ def test_bash_offers_file_names(complete: Callable[..., list[str]], tmp_path: Pa
     assert set(complete("connect", "--root-cert", "ca")) == {"ca one.pem", "ca*.pem"}
 
 
+def test_bash_offers_options_after_an_option_without_its_optional_value(complete: Callable[..., list[str]]) -> None:
+    assert "--quick" in complete("bench", "kdf", "--json", "--")
+    assert complete("bench", "kdf", "--json", "") == [""]  # file names, of which the folder has none
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_script_has_no_syntax_error(cli: Callable[..., Outcome], tmp_path: Path, shell: str) -> None:
     script = tmp_path / "script"

@@ -85,6 +85,15 @@ def test_explain_breaks_no_identifier_at_80_columns(program: str) -> None:
     assert {path, "sslmode=verify-full", "require_auth=scram-sha-256"} <= set(words(outcome))
 
 
+@PROGRAMS
+def test_doctor_breaks_no_identifier_at_80_columns(program: str) -> None:
+    path = "/etc/a/very/long/path/to/the/certificates/of/every/authority/root.pem"
+    outcome = run(program, "doctor", f"host=127.0.0.1 port=1 sslmode=verify-full sslrootcert={path}")
+    assert (outcome.status, outcome.err) == (3, "")
+    assert max(map(len, outcome.out.splitlines())) <= 80
+    assert {path, "channel_binding=require.", "connection-refused:"} <= set(outcome.out.split())
+
+
 def test_every_command_works_without_rich(conninfo: Callable[..., str]) -> None:
     assert run(WITHOUT_RICH, "connect", conninfo(), "--query", "select 1").out.endswith("1 row\n1\n\n")
     assert "No weakness found." in run(WITHOUT_RICH, "explain", "host=h channel_binding=require").out
