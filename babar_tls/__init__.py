@@ -56,6 +56,7 @@ __all__ = [
     "InvalidPassword",
     "IoError",
     "LoadBalanceHosts",
+    "PasswordMissing",
     "PasswordUnavailable",
     "ProtocolError",
     "ProtocolVersion",

@@ -1,4 +1,4 @@
-"""Layout of text and tables within a width. Words are not broken unless they are longer than a line.
+"""Layout of text and tables within a width. Words are not broken.
 
 A word is what is between spaces: a cipher suite, a fingerprint, a file name, a parameter with its value. A word in two
 parts could not be searched for or copied.
@@ -70,7 +70,7 @@ def wrap(text: str, width: int, hang: int = 0) -> list[str]:
 
     Args:
         text: The text.
-        width: The number of columns. A longer word is broken.
+        width: The number of columns. A longer word is on a line of its own, which the terminal breaks.
         hang: Spaces before each line but the first, in addition to those before the text.
     """
     if columns(text) <= width:
@@ -79,33 +79,17 @@ def wrap(text: str, width: int, hang: int = 0) -> list[str]:
     lines: list[str] = []
     line, used = indent, 0
     for word in text.split():
-        for part in _fold(word, width):
-            wide = columns(part)
-            if used and used + 1 + wide <= width:
-                line, used = f"{line} {part}", used + 1 + wide
-                continue
-            if used:
-                lines.append(line)
-                line = indent + " " * hang
-            if len(line) + wide > width:
-                line = ""  # the word fits only without the indentation
-            line, used = line + part, len(line) + wide
+        wide = columns(word)
+        if used and used + 1 + wide <= width:
+            line, used = f"{line} {word}", used + 1 + wide
+            continue
+        if used:
+            lines.append(line)
+            line = indent + " " * hang
+        if len(line) + wide > width:
+            line = ""  # the word fits only without the indentation, or the terminal breaks it
+        line, used = line + word, len(line) + wide
     return [*lines, line]
-
-
-def _fold(word: str, width: int) -> Iterator[str]:
-    """Yield the parts of a word that is longer than `width` columns, or the word."""
-    if columns(word) <= width:
-        yield word
-        return
-    part, used = "", 0
-    for char in word:
-        wide = _columns(char)
-        if part and used + wide > width:
-            yield part
-            part, used = "", 0
-        part, used = part + char, used + wide
-    yield part
 
 
 def widest(cell: Cell) -> int:

@@ -1,7 +1,7 @@
 """Standard output, with colours and lines if rich is installed, otherwise as plain text.
 
 The commands print only by what `terminal` returns. What is printed contains no control characters, and no word is
-broken that fits on a line.
+broken.
 """
 
 from __future__ import annotations

@@ -33,14 +33,16 @@ def printed(kind: type[Terminal], width: int, item: Any, *, is_unicode: bool = T
     return lines
 
 
+def fits(line: str, width: int) -> bool:
+    """Return True if the line fits, or is one word that is longer: the terminal breaks it, and it can be copied."""
+    return columns(line) <= width or len(line.split()) == 1
+
+
 @given(text=TEXTS, width=WIDTHS, indent=st.integers(0, 10), hang=st.integers(0, 4))
 def test_words_are_not_broken(text: str, width: int, indent: int, hang: int) -> None:
     lines = wrap(" " * indent + text, width, hang)
-    longest = max(columns(word) for word in text.split())
-    assert max(map(columns, lines)) <= width
-    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
-    if longest <= width:
-        assert [word for line in lines for word in line.split()] == text.split()
+    assert all(fits(line, width) for line in lines)
+    assert [word for line in lines for word in line.split()] == text.split()
 
 
 @TERMINALS
@@ -50,12 +52,12 @@ def test_table_breaks_no_word(kind: type[Terminal], rows: list[tuple[str, str, b
     console = kind(width, is_unicode=True)
     cells = [[first, second, console.verdict(good, third)] for first, second, good, third in rows]
     lines = printed(kind, width, console.table(cells, ["first", "second", "third"], "title"))
-    assert max(map(columns, lines)) <= width
+    assert all(fits(line, width) for line in lines)
     found = " ".join(lines).replace("│", " ").split()
     for row in rows:
         for text in (row[0], row[1], row[3]):
             for word in text.split():
-                assert word in found or columns(word) > width
+                assert word in found
     assert lines[0] == "title"
 
 
