@@ -71,12 +71,21 @@ def translate(text: str) -> ForeignUrl | None:
     Raises:
         ConfigError: The URL is malformed. The message contains no part of it.
     """
-    if text.startswith(_JDBC):
-        return _translate_jdbc(text[len(_JDBC) :])
     match = _SQLALCHEMY.match(text)
-    if match is None or match[1] not in _DRIVERS:
+    is_jdbc = text.startswith(_JDBC)
+    if not is_jdbc and (match is None or match[1] not in _DRIVERS):
         return None
+    try:
+        text.encode()
+    except UnicodeError:  # Python decodes other bytes of the command line to surrogates (PEP 383)
+        raise _not_utf_8() from None
+    if match is None:
+        return _translate_jdbc(text[len(_JDBC) :])
     return _translate_sqlalchemy(match[1], text[match.end() :])
+
+
+def _not_utf_8() -> ConfigError:
+    return ConfigError("a value in the URL is not UTF-8", remedy="Percent-encode the bytes of UTF-8.")
 
 
 def _decode(text: str) -> str:
@@ -84,7 +93,7 @@ def _decode(text: str) -> str:
     try:
         decoded = unquote_plus(text, errors="strict")
     except UnicodeError:
-        raise ConfigError("a value in the URL is not UTF-8", remedy="Percent-encode the bytes of UTF-8.") from None
+        raise _not_utf_8() from None
     if "\0" in decoded:
         raise ConfigError("forbidden value %00 in percent-encoded value", remedy="Remove %00 from the URL.")
     return decoded

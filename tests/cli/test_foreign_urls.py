@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from babar_tls.config import Config
@@ -261,6 +261,7 @@ PARTS = st.lists(
     prefix=st.sampled_from(["jdbc:postgresql:", "jdbc:postgresql://", "postgresql+asyncpg://", "postgres+psycopg://"]),
     rest=PARTS,
 )
+@example(prefix="postgresql+asyncpg://", rest="?\udc80")
 def test_every_url_is_translated_or_refused(prefix: str, rest: str) -> None:
     try:
         url = translate(prefix + rest)
