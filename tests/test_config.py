@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import pwd
+import re
 from pathlib import Path
 from typing import Any
 
@@ -524,3 +525,11 @@ def test_arbitrary_values_raise_only_config_error(overrides: dict[str, Any]) -> 
         Config(user="u", **overrides)
     except ConfigError:
         pass
+
+
+@pytest.mark.parametrize("value", ["verify-ca", "verify-full"])
+def test_value_of_sslmode_is_translated_by_the_remedy(value: str) -> None:
+    with pytest.raises(ConfigError, match="invalid tls_mode value") as caught:
+        Config(host="h", tls_mode=value)
+    fields = dict(re.findall(r'(\w+)="(\w+)"', caught.value.remedy or ""))
+    assert Config(host="h", **fields).tls_verify is Config.from_conninfo(f"sslmode={value} sslrootcert=/x").tls_verify

@@ -25,6 +25,9 @@ _LIBPQ_NAMES = {
     "tls_client_cert_mode": "sslcertmode",
 }
 
+#: Values of sslmode that are not values of `tls_mode`, and those of `tls_verify`.
+_SSLMODES = {"verify-ca": "ca", "verify-full": "full"}
+
 _ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -134,9 +137,10 @@ def as_enum(name: str, enum: type[Enum], value: object) -> Enum | None:
         return enum(value)
     except ValueError:
         known = ", ".join(str(member.value) for member in enum)
-        raise ConfigError(
-            f'invalid {_LIBPQ_NAMES.get(name, name)} value: "{value}"', remedy=f"Known values of {name}: {known}."
-        ) from None
+        remedy = f"Known values of {name}: {known}."
+        if name == "tls_mode" and isinstance(value, str) and value in _SSLMODES:
+            remedy = f'{value} is a value of sslmode. Use tls_mode="require" and tls_verify="{_SSLMODES[value]}".'
+        raise ConfigError(f'invalid {_LIBPQ_NAMES.get(name, name)} value: "{value}"', remedy=remedy) from None
 
 
 def as_settings(

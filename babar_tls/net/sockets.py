@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import math
 import os
+import re
 import select
 import socket
 import struct
@@ -176,10 +177,18 @@ def _addresses(endpoint: Host) -> list[AddressInfo]:
     except (OSError, UnicodeError) as exc:
         raise Unreachable(
             f'could not translate host name "{visible(text)}" to address: {getattr(exc, "strerror", None) or exc}',
-            remedy="Check the spelling, and that this machine's DNS resolves the name.",
+            remedy=_unknown_name_remedy(text),
             errno=getattr(exc, "errno", None),
         ) from exc
     return found  # type: ignore[return-value]  # the address tuples vary with the family
+
+
+def _unknown_name_remedy(name: str) -> str:
+    if "://" in name or " " in name:
+        return "host must be only the name of the server."
+    if re.search(":[0-9]*$", name):
+        return "Set the port separately: port=5432."
+    return "Check the spelling, and that this machine's DNS resolves the name."
 
 
 def shown_address(address: tuple[object, ...]) -> str:

@@ -47,6 +47,12 @@ class Role:
     encryption: Literal["scram-sha-256", "md5"] = "scram-sha-256"
     superuser: bool = False
 
+    @property
+    def clear_password(self) -> str | None:
+        """The password; None if there is none, or if only its verifier is known."""
+        is_verifier = self.password is not None and self.password.startswith(("SCRAM-SHA-256$", "md5"))
+        return None if is_verifier else self.password
+
 
 def as_role(role: str | Role | None) -> Role:
     """Convert a password, or `None` for no password, to a `Role`; return a `Role` unchanged."""

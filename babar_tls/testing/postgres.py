@@ -118,6 +118,7 @@ class PostgresServer(ServerProcess):
         self._ca = ca
         self.certificate = certificate
         self._roles = {name: as_role(role) for name, role in (roles or {}).items()}
+        self._added_roles: dict[str, Role] = {}
         self._hba = default_hba(self._roles) if hba is None else list(hba)
         self._settings = {**DEFAULT_SETTINGS, **(settings or {})}
         self._variables = dict(environment or {})
@@ -140,9 +141,9 @@ class PostgresServer(ServerProcess):
         """Return a `babar_tls.Config` for the superuser over TCP, which verifies the server if it has TLS.
 
         Args:
-            overrides: `Config` arguments to change or add.
+            overrides: `Config` arguments to change or add. Another `user` logs in with that role's password.
         """
-        arguments: dict[str, Any] = {**self._login(), "database": "postgres"}
+        arguments: dict[str, Any] = {**self._login(overrides.get("user")), "database": "postgres"}
         if self.tls:
             arguments.update(tls_root_cert_path=self.root_cert_path, tls_default_roots=False)
         return Config(**{**arguments, **overrides})
@@ -151,16 +152,20 @@ class PostgresServer(ServerProcess):
         """Return a libpq connection string for the superuser: ``sslmode=verify-full`` with TLS, else ``disable``.
 
         Args:
-            overrides: libpq connection parameters to change or add; `None` omits a parameter.
+            overrides: libpq connection parameters to change or add; `None` omits a parameter. Another `user` logs in
+                with that role's password.
         """
-        parameters = {**self._login(), "dbname": "postgres", "sslmode": "disable"}
+        parameters = {**self._login(overrides.get("user")), "dbname": "postgres", "sslmode": "disable"}
         if self.tls:
             parameters.update(sslmode="verify-full", sslrootcert=self.root_cert_path)
         parameters.update(overrides)
         return " ".join(f"{name}={quote(str(value))}" for name, value in parameters.items() if value is not None)
 
-    def _login(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("host", "port", "user", "password")}
+    def _login(self, user: object) -> dict[str, Any]:
+        """Return the address, the role (by default the superuser) and its password, if it has one in clear text."""
+        role = {**self._roles, **self._added_roles}.get(str(user))
+        password = self.password if user in (None, self.user) else role and role.clear_password
+        return {"host": self.host, "port": self.port, "user": user or self.user, "password": password}
 
     # --- Changing ---------------------------------------------------------------------------------------------------
 
@@ -186,6 +191,7 @@ class PostgresServer(ServerProcess):
             PostgresError: The server refused, for example because the role exists.
         """
         self._run_sql(create_role(name, as_role(role)), **_NO_STATEMENTS_IN_LOG)
+        self._added_roles[name] = as_role(role)
 
     def write_file(self, name: str, data: bytes) -> Path:
         """Create a file in the data folder for settings to refer to; only the server's account can read it."""

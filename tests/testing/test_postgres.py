@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from babar_tls import Config, Session
 from babar_tls.testing import CertificateAuthority, PostgresError, PostgresServer, PostgresStartError, _server_process
 from babar_tls.testing._tls_contexts import SSL_REQUEST, request_tls
 
@@ -156,6 +157,22 @@ def test_config(server: PostgresServer) -> None:
     assert (config.password, config.database) == (server.password, "orders")
     assert str(config.tls_root_cert_path) == str(server.root_cert_path)
     assert config.tls_default_roots is False
+
+
+@pytest.mark.parametrize(
+    ("role", "password"), [("app", "it's a \\ secret"), ("nopassword", None), ("unknown", None), ("postgres", "…")]
+)
+def test_another_role_has_its_own_password(role: str, password: str | None, server: PostgresServer) -> None:
+    expected = server.password if role == "postgres" else password
+    assert server.config(user=role).password == expected
+    assert Config.from_conninfo(server.conninfo(user=role), environ={}).password == expected
+    assert ("password=" in server.conninfo(user=role)) is (expected is not None)
+
+
+def test_role_that_was_added_later_has_its_own_password(server: PostgresServer) -> None:
+    server.add_role("later", "after")
+    Session.connect(server.config(user="later")).close()
+    server.sql("drop role later")
 
 
 def test_server_without_tls_refuses_tls() -> None:
