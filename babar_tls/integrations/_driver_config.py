@@ -9,7 +9,7 @@ from ..config.validation import as_settings
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ..config import Config
 
@@ -45,7 +45,10 @@ def driver_config(
 
 
 def with_settings(
-    config: Config, settings: Mapping[str, str], driver: str, parameter: str = "server_settings"
+    config: Config,
+    settings: Mapping[str, str] | Iterable[tuple[str, str]],
+    driver: str,
+    parameter: str = "server_settings",
 ) -> Config:
     """Return the configuration with the startup parameters that were given to a driver. They take precedence.
 

@@ -27,6 +27,7 @@ except ImportError as exc:
 
 from ..aio import AsyncSession
 from ..config.options import DriverOptions
+from ..config.validation import as_settings
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ServerError, TargetSessionError
 from ._asyncpg_loop import ConnectionLoop, unsupported
@@ -34,7 +35,7 @@ from ._driver_config import driver_config, with_settings
 from ._driver_errors import add_driver_class, server_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from ..config import Config
     from ..security import SecurityReport
@@ -43,6 +44,9 @@ __all__ = ["Connection", "connect", "connector", "create_pool"]
 
 #: A `Config` or a connection string; or a callable that returns either, or an awaitable of either.
 Target: TypeAlias = "str | Config | Callable[[], str | Config | Awaitable[str | Config]]"
+
+#: Startup parameters, as in `Config`, or None as in asyncpg.
+Settings: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]] | None"
 
 #: Parameters of `asyncpg.connect` that cannot be honoured, with the parameter to use.
 _REPLACED = {
@@ -72,7 +76,7 @@ class ConnectOptions(DriverOptions, total=False):
     """Arguments of `connect` that `connector` and `create_pool` have too."""
 
     timeout: float | None
-    server_settings: Mapping[str, str] | None
+    server_settings: Settings
     command_timeout: float | None
     statement_cache_size: int
     max_cached_statement_lifetime: int
@@ -101,7 +105,7 @@ async def connect(
     timeout: float | None = 60,  # noqa: ASYNC109 - the parameter of asyncpg
     connection_class: type[asyncpg.Connection] = Connection,
     record_class: type[asyncpg.Record] = asyncpg.Record,
-    server_settings: Mapping[str, str] | None = None,
+    server_settings: Settings = None,
     command_timeout: float | None = None,
     statement_cache_size: int = 100,
     max_cached_statement_lifetime: int = 300,
@@ -116,7 +120,7 @@ async def connect(
         timeout: Seconds until the connection must be ready. `Config.connect_timeout` also applies, for each host.
         connection_class: A subclass of `Connection`, or a subclass of `asyncpg.Connection` with a ``__dict__``.
         record_class: As for `asyncpg.connect`.
-        server_settings: As for `asyncpg.connect`; added to those of `target`.
+        server_settings: As for `asyncpg.connect`, or pairs as for `Config`; added to those of `target`.
         command_timeout: As for `asyncpg.connect`.
         statement_cache_size: As for `asyncpg.connect`.
         max_cached_statement_lifetime: As for `asyncpg.connect`.
@@ -196,8 +200,15 @@ def connector(target: Target, /, **options: Unpack[ConnectorOptions]) -> Callabl
         target: A `Config`, a connection string, or a callable that returns either, or an awaitable of either. It is
             called for each connection.
         **options: Arguments of `connect`.
+
+    Raises:
+        ConfigError: `target` or `server_settings` is invalid.
+        TypeError: As for `connect`.
     """
     source: Any = target
+    settings = options.get("server_settings")
+    if settings is not None:
+        options["server_settings"] = as_settings(settings)  # an iterator could be used for one connection only
     defaults: dict[str, Any] = dict(options)
     if not callable(target):
         source = driver_config(target, _overrides(options), _REPLACED)
@@ -248,7 +259,7 @@ def create_pool(
         **options: Further arguments of `connect`; ``init_size`` and ``loop`` are passed to `asyncpg.create_pool`.
 
     Raises:
-        ConfigError: `target` is invalid.
+        ConfigError: `target` or `server_settings` is invalid.
         TypeError: As for `connect`.
     """
     for_pool = {name: value for name, value in options.items() if name in _POOL_OPTIONS}

@@ -62,6 +62,30 @@ def test_connector_keeps_its_options_if_the_library_passes_none(url: str) -> Non
     assert asyncio.run(main()) == "kept"
 
 
+@pytest.mark.parametrize("as_callable", [False, True], ids=["string", "callable"])
+def test_connector_uses_an_iterator_of_server_settings_for_each_connection(url: str, as_callable: bool) -> None:
+    settings = iter([("search_path", "here")])
+    secure = ours.connector((lambda: url) if as_callable else url, server_settings=settings)
+
+    async def main() -> None:
+        for _ in range(2):
+            connection = await secure()
+            try:
+                assert await connection.fetchval("show search_path") == "here"
+            finally:
+                await connection.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("function", [ours.create_pool, ours.connector])
+def test_server_settings_of_a_wrong_type_are_refused_before_a_connect(
+    url: str, function: Callable[..., object]
+) -> None:
+    with pytest.raises(ConfigError, match=r"server_settings\['work_mem'\] must be a str"):
+        function(url, server_settings={"work_mem": 64})
+
+
 @pytest.mark.parametrize(
     ("dsn", "arguments"), [("postgresql://elsewhere", {}), (None, {"user": "x"}), (None, {"password": "x"})]
 )

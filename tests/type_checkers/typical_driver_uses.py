@@ -8,12 +8,12 @@ The drivers are not fully annotated, so pyright does not check this file in stri
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import assert_type
+from typing import Unpack, assert_type
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from babar_tls import Config, Session
+from babar_tls import Config, ConfigOptions, Session
 from babar_tls.integrations import asyncpg, pg8000
 from babar_tls.integrations.asyncpg import connector
 from babar_tls.integrations.sqlalchemy import create_async_engine, create_engine
@@ -39,6 +39,15 @@ async def with_asyncpg() -> None:
     asyncpg.create_pool(target, init_size=1)
     secure = connector(DSN, application_name="shop", server_settings={"search_path": "x"}, statement_cache_size=0)
     assert_type(await secure(), asyncpg.Connection)
+
+
+async def pass_on(**overrides: Unpack[ConfigOptions]) -> None:
+    await asyncpg.connect("service=shop", **overrides)
+    await asyncpg.connect("service=shop", timeout=5, server_settings=None)
+    asyncpg.create_pool("service=shop", min_size=2, **overrides)
+    connector("service=shop", command_timeout=3, **overrides)
+    pg8000.connect("service=shop", **overrides)
+    pg8000.native("service=shop", timeout=3, **overrides)
 
 
 def with_pg8000() -> None:
