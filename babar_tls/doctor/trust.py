@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..config.enums import TlsVerify
+from ..diagnostics.counts import count
 from ..errors import CertificateError, ClientCertificateError, ConfigError, Error
 from ..net.deadline import Meter
 from ..protocol.negotiation import Attempt, secure
@@ -99,8 +100,8 @@ def _verifying(config: Config) -> Config:
 
 def _observe_roots(roots: Roots, notes: Notes) -> None:
     if roots.report is not None:
-        count = roots.report.anchors
-        number = "" if count is None else f" ({count} certificate{'' if count == 1 else 's'})"
+        anchors = roots.report.anchors
+        number = "" if anchors is None else f" ({count(anchors, 'certificate')})"
         notes.observe(f"Trusted certificates: {', '.join(roots.report.sources) or 'none'}{number}")
 
 
