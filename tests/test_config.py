@@ -344,6 +344,29 @@ def test_default_user_is_operating_system_user(monkeypatch: pytest.MonkeyPatch) 
         Config()
 
 
+class ShopConfig(Config):
+    """A subclass that may know a secret."""
+
+    token = "s3cret"
+
+
+def test_changed_copy_of_a_subclass_is_of_the_subclass() -> None:
+    for text in ("host=a user=u", "host=a,b user=u"):
+        config = ShopConfig.from_conninfo(text)
+        for copied in (config, config.replace(port=1), config.at(config.targets[0])):
+            assert type(copied) is ShopConfig
+
+
+def test_copy_without_secrets_has_nothing_of_a_subclass() -> None:
+    config = ShopConfig(user="u", password="s3cret")
+    object.__setattr__(config, "key", "s3cret")
+    for copied in (config.without_password(), config.without_secrets()):
+        assert type(copied) is Config
+        assert copied == Config(user="u")
+        assert not hasattr(copied, "token")
+        assert not hasattr(copied, "key")
+
+
 def test_replace_with_several_hosts() -> None:
     """`host` is the first of several hosts. A new host replaces all; a new port applies to all."""
     hosts = (Host("a", 1), Host("b", 2, "192.0.2.7"))

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
@@ -185,7 +185,7 @@ class Config(ConfigFields):
         allow_files: bool = True,
         environ: Mapping[str, str] | None = None,
         **overrides: Unpack[ConfigOptions],
-    ) -> Config:
+    ) -> Self:
         """Build a `Config` from a libpq URI or keyword string, which is interpreted as in libpq.
 
         Args:
@@ -211,27 +211,21 @@ class Config(ConfigFields):
             raise
 
     def without_password(self) -> Config:
-        """Return a copy without the password, the password file and the SCRAM keys, for connections without login."""
-        copy = object.__new__(Config)
-        copy.__dict__.update(self.__dict__)
-        for name in ("password", "passfile", "scram_client_key", "scram_server_key"):
-            copy._set(name, None)
-        return copy
+        """Return a copy without the password, the password file and the SCRAM keys, for connections without login.
+
+        The copy of an instance of a subclass is a `Config`, because the subclass may have another source of passwords.
+        """
+        return self._without("password", "passfile", "scram_client_key", "scram_server_key")
 
     def without_secrets(self) -> Config:
         """Return a copy for logs and reports, which cannot be used to connect.
 
         It has no password, no SCRAM keys, no client certificate or key that is given as `bytes`, and no password of the
-        client key. Callables that return passwords are removed too. Paths are kept, and so is `tls_backend`.
+        client key. Callables that return passwords are removed too. Paths are kept, and so is `tls_backend`. The copy
+        of an instance of a subclass is a `Config`, because attributes of the subclass may be secrets.
         """
-        copy = object.__new__(Config)
-        copy.__dict__.update({name: getattr(self, name) for name in DEFAULTS})  # nothing that is derived from them
-        for name in ("password", "scram_client_key", "scram_server_key", "tls_client_key_password"):
-            copy._set(name, None)
-        for name in ("tls_client_cert", "tls_client_key"):
-            if isinstance(getattr(self, name), bytes):
-                copy._set(name, None)
-        return copy
+        contents = [name for name in ("tls_client_cert", "tls_client_key") if isinstance(getattr(self, name), bytes)]
+        return self._without("password", "scram_client_key", "scram_server_key", "tls_client_key_password", *contents)
 
     @clears_locals
     def to_conninfo(self) -> str:
@@ -275,7 +269,7 @@ class Config(ConfigFields):
         return format_libpq(self, version)
 
     @clears_locals
-    def replace(self, **changes: Unpack[ConfigOptions]) -> Config:
+    def replace(self, **changes: Unpack[ConfigOptions]) -> Self:
         """Return a copy with changed fields.
 
         Fields that belong to a changed field are reset unless they are given too: `tls_fallback` with `tls_mode`, the
@@ -290,7 +284,7 @@ class Config(ConfigFields):
         return dataclasses.replace(self, **_with_companions(changes, self.hosts))
 
     @clears_locals
-    def at(self, host: Host) -> Config:
+    def at(self, host: Host) -> Self:
         """Return this configuration with only one of its `targets`."""
         if not self.hosts:
             return self
@@ -308,6 +302,12 @@ class Config(ConfigFields):
         from ..conninfo.passfile import find_password  # noqa: PLC0415 - only password files need it
 
         return find_password(self.passfile, self.host, self.port, self.database or self.user, self.user)
+
+    def _without(self, *names: str) -> Config:
+        """Return a copy in which some fields are None. It has only fields, and nothing that is derived from them."""
+        copy = object.__new__(Config)
+        copy.__dict__.update({name: getattr(self, name) for name in DEFAULTS}, **dict.fromkeys(names))
+        return copy
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

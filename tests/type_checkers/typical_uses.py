@@ -115,6 +115,20 @@ def pass_on(**overrides: Unpack[ConfigOptions]) -> Session:
     return connect("service=shop", **overrides)
 
 
+class ShopConfig(Config):
+    def has_replica(self) -> bool:
+        return len(self.targets) > 1
+
+
+def subclass() -> bool:
+    config = ShopConfig.from_conninfo("service=shop").replace(port=6432)
+    assert_type(config, ShopConfig)
+    assert_type(config.at(config.targets[0]), ShopConfig)
+    assert_type(config.without_password(), Config)
+    assert_type(config.without_secrets(), Config)
+    return config.has_replica()
+
+
 async def token() -> str:
     return "token"
 
