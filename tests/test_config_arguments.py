@@ -37,6 +37,26 @@ def test_constructor_refuses_arguments_that_are_no_fields_and_names_the_right_on
     assert "hunter2" not in repr([frame.locals for frame in frames[1:]])
 
 
+def test_positional_argument_is_refused_with_a_remedy() -> None:
+    arguments: Any = ["postgresql://app:hunter2@db/shop"]
+    with pytest.raises(TypeError) as caught:
+        Config(*arguments)
+    assert str(caught.value) == (
+        "Config() accepts only keyword arguments. Use Config.from_conninfo or connect for a connection string."
+    )
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    assert "hunter2" not in repr([frame.locals for frame in frames[1:]])
+
+
+def test_derived_value_is_refused_with_a_remedy() -> None:
+    config = Config(user="u")
+    assert config.targets
+    fields: dict[str, Any] = vars(config)
+    with pytest.raises(TypeError, match=r"'targets'\. It is derived from fields\. Use replace\(\) to copy a Config\."):
+        Config(**fields)
+    assert config.replace() == config
+
+
 def test_signature_of_config_names_every_field() -> None:
     parameters = inspect.signature(Config).parameters
     assert list(parameters) == list(DEFAULTS)

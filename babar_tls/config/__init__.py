@@ -57,7 +57,8 @@ class Config(ConfigFields):
     """The server to connect to, the security of the channel, and the authentication.
 
     Enum fields accept their values as strings too (``tls_mode="require"``), and `port` accepts digits
-    (``port="5432"``). `replace` returns a changed copy.
+    (``port="5432"``). `replace` returns a changed copy. ``vars(config)`` is not suitable for copies: it may
+    contain more than the fields.
 
     Attributes:
         host: Host name, IP address, or the directory of a Unix-domain socket (``/run/postgresql``, or ``@name``
@@ -134,21 +135,30 @@ class Config(ConfigFields):
 
     Raises:
         ConfigError: A value is out of range, or two values contradict each other.
-        TypeError: An argument is not a field. The text names the field to use.
+        TypeError: An argument is positional or is not a field. The text says what to use in its place.
     """
 
-    @clears_locals
-    def __init__(self, **fields: Unpack[ConfigOptions]) -> None:
-        try:
-            super().__init__(**fields)  # type: ignore[arg-type]  # __post_init__ converts the values
-        except TypeError:
-            if fields.keys() <= DEFAULTS.keys():
-                raise
-        else:
-            return
-        check_names("Config", fields)
+    if TYPE_CHECKING:
 
-    functools.update_wrapper(__init__, ConfigFields.__init__, assigned=(), updated=())  # for inspect.signature
+        def __init__(self, **fields: Unpack[ConfigOptions]) -> None: ...
+
+    else:
+
+        @clears_locals
+        def __init__(self, *arguments: object, **fields: object) -> None:
+            if arguments:
+                remedy = "Use Config.from_conninfo or connect for a connection string."
+                raise TypeError(f"Config() accepts only keyword arguments. {remedy}")
+            try:
+                super().__init__(**fields)
+            except TypeError:
+                if fields.keys() <= DEFAULTS.keys():
+                    raise
+            else:
+                return
+            check_names("Config", fields)
+
+        functools.update_wrapper(__init__, ConfigFields.__init__, assigned=(), updated=())  # for inspect.signature
 
     def __post_init__(self) -> None:
         for name, enum in _ENUMS.items():

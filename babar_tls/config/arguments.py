@@ -20,6 +20,7 @@ _REMEDIES = {
     **dict.fromkeys(("username", "role"), "Use user."),
     **dict.fromkeys(("passwd", "pass", "pwd"), "Use password."),
     "timeout": "Use connect_timeout.",
+    **dict.fromkeys(("targets", "tls_parameters"), "It is derived from fields. Use replace() to copy a Config."),
 }
 #: The same remedies, for functions that have no connection string.
 _FOR_CONFIG = {
