@@ -1,141 +1,20 @@
-"""Client keys in PKCS #11 tokens: SoftHSM, GnuTLS, and a PostgreSQL server with the method `cert`.
-
-The libraries read their configuration once for each process. So every test runs code in another process, with a
-configuration that contains only a token of the test.
-"""
+"""Client keys in PKCS #11 tokens: SoftHSM, GnuTLS, and a PostgreSQL server with the method `cert`."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("cryptography")
+pytest.importorskip("cryptography", reason="the server of the test needs it")
 
-from babar_tls.testing import CertificateAuthority, PostgresServer
-
-from .installation import needs_example, run
+from .installation import needs_example
+from .token_world import MODULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from .token_world import World
 
 pytestmark = needs_example
-
-PIN = "2468"
-WRONG = "1357"
-MODULES = [
-    Path("/usr/lib", folder, "softhsm/libsofthsm2.so") for folder in ("", "x86_64-linux-gnu", "aarch64-linux-gnu")
-]
-
-#: Functions for the code of the tests, whose first argument is the configuration.
-PRELUDE = """if True:
-    import asyncio, ctypes, gc, json, os, pathlib, threading, traceback
-    from babar_tls import AsyncSession, Config, Error, Session
-
-    options, folder = json.loads(sys.argv[1]), sys.argv[2]
-    PIN, WRONG = sys.argv[3], sys.argv[4]
-    requests = []
-
-    def read_pin():
-        requests.append(1)
-        return PIN
-
-    def config(key="rsa", certificate=None, pin=PIN, token="babar", **others):
-        uri = f"pkcs11:token={token};object={key}"
-        certificate = f"{folder}/{key}.crt" if certificate is None else certificate
-        fields = {"tls_client_cert": certificate, "tls_client_key": uri, "tls_client_key_password": pin}
-        return Config(**{**options, **fields, **others})
-
-    def who(config):
-        with Session.connect(config) as session:
-            return session.query("select current_user")[0][0]
-
-    def refused(config):
-        try:
-            who(config)
-        except Error as error:
-            shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-            assert PIN not in shown and WRONG not in shown, shown
-            return [type(error).__name__, error.message, error.remedy]
-"""
-
-
-class World(NamedTuple):
-    """A server, a folder with certificates, and the environment in which a token is found."""
-
-    server: PostgresServer
-    folder: Path
-    environment: dict[str, str]
-    site: Path
-
-    def run(self, code: str) -> Any:
-        """Run code after the prelude, and return the JSON document that it prints."""
-        options = {
-            "host": self.server.host,
-            "port": self.server.port,
-            "user": "app",
-            "database": "postgres",
-            "tls_root_cert_path": str(self.server.root_cert_path),
-            "tls_backend": "gnutls",
-            "connect_timeout": 60,
-        }
-        arguments = (json.dumps(options), str(self.folder), PIN, WRONG)
-        return json.loads(run(self.site, PRELUDE + code, *arguments, environment=self.environment))
-
-
-@pytest.fixture(scope="module")
-def world(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    module = next(filter(Path.exists, MODULES), None)
-    if module is None or shutil.which("softhsm2-util") is None or shutil.which("p11tool") is None:
-        text = "needs SoftHSM and p11tool (Debian: softhsm2, gnutls-bin)"
-        if os.environ.get("BABAR_TLS_TEST_SOFTHSM") == "require":
-            pytest.fail(text)
-        pytest.skip(text)
-    folder = tmp_path_factory.mktemp("token")
-    clients = CertificateAuthority()
-    environment = make_token(folder, module, clients)
-    with PostgresServer(
-        roles={"app": None},
-        hba=["hostssl all all all cert"],
-        settings={"ssl_ca_file": "clients.crt"},
-        files={"clients.crt": clients.root_pem},
-    ) as server:
-        yield World(server, folder, environment, installed)
-
-
-def make_token(folder: Path, module: Path, clients: CertificateAuthority) -> dict[str, str]:
-    """Create a token with keys and certificates, and return the environment in which it is found."""
-    (folder / "tokens").mkdir()
-    (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
-    (folder / "pkcs11" / "modules").mkdir(parents=True)
-    (folder / "pkcs11" / "modules" / "softhsm2.module").write_text(f"module: {module}\n")
-    environment = {"SOFTHSM2_CONF": str(folder / "softhsm2.conf"), "XDG_CONFIG_HOME": str(folder), "HOME": str(folder)}
-
-    def call(*command: str) -> None:
-        env = {**os.environ, **environment}
-        done = subprocess.run(  # noqa: S603 - fixed programs
-            command, capture_output=True, text=True, check=False, timeout=60, env=env, stdin=subprocess.DEVNULL
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    call("softhsm2-util", "--init-token", "--free", "--label", "babar", "--so-pin", "87654321", "--pin", PIN)
-    for number, (name, kind) in enumerate((("rsa", "rsa2048"), ("ec", "p256"), ("other", "p256")), 1):
-        client = clients.issue(usage="client", common_name="app", key=kind)  # type: ignore[arg-type]  # a literal
-        (folder / f"{name}.crt").write_bytes(client.certificate_pem)
-        (folder / "key").write_bytes(client.private_key_pem)
-        identity = ("--label", name, "--id", f"0{number}")
-        call("softhsm2-util", "--import", str(folder / "key"), "--token", "babar", "--pin", PIN, *identity)
-        write = ("--write", f"--load-certificate={folder / name}.crt", f"--label={name}", f"--id=0{number}")
-        call("p11tool", "--batch", "--login", f"--set-pin={PIN}", *write, "pkcs11:token=babar")
-        (folder / "key").unlink()
-    (folder / "ec.key").write_bytes(clients.issue(usage="client").private_key(password=b"another"))
-    (folder / "ec.key").chmod(0o600)
-    return environment
 
 
 @pytest.mark.parametrize("key", ["rsa", "ec"])
@@ -287,7 +166,7 @@ def test_child_process_opens_the_token_again(world: World) -> None:
 def test_key_is_opened_again_after_its_sessions_have_ended(world: World) -> None:
     """As after the token was removed and inserted. The PIN is requested again, and a wrong one is tried once."""
     found = world.run(f"""
-    module = ctypes.CDLL({str(next(filter(Path.exists, MODULES)))!r})  # p11-kit has loaded the same instance
+    module = ctypes.CDLL({str(next(path for path in MODULES if path.exists()))!r})  # the same instance as p11-kit's
 
     def end_sessions():
         slots, count = (ctypes.c_ulong * 8)(), ctypes.c_ulong(8)
