@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -255,12 +256,13 @@ def _decode(text: str) -> str:
         raise ConfigError("unexpected spaces found in URI, use percent-encoded spaces (%20) instead", remedy=_ESCAPE)
     if re.search("%(?![0-9A-Fa-f]{2})", text):
         raise ConfigError("invalid percent-encoded token in URI", remedy="Write a literal % in a URI as %25.")
-    try:
+    decoded = None
+    with suppress(UnicodeError):  # it contains the value, so it must not be the context of the error
         decoded = unquote_to_bytes(text).decode()
-    except UnicodeError:
+    if decoded is None:
         raise ConfigError(
             "a value in the URI is not UTF-8", remedy="Write the URI in UTF-8; percent-encode the bytes of UTF-8."
-        ) from None
+        )
     if "\0" in decoded:
         raise ConfigError("forbidden value %00 in percent-encoded value", remedy="Remove %00 from the URI.")
     return decoded

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from ..config.enums import TlsVersion, parse_require_auth
@@ -139,10 +139,11 @@ def scram_key(setting: Setting) -> bytes:
         ConfigError: It is not base64 of 32 bytes.
     """
     name = "SCRAM client key" if setting.keyword == "scram_client_key" else "SCRAM server key"
-    try:
+    key = None
+    with suppress(ValueError):  # a UnicodeError contains the key, so it must not be the context of the error
         key = base64.b64decode(setting.value.encode(), validate=True)
-    except (ValueError, binascii.Error):
-        raise refuse(setting, f"invalid {name}", f"{setting.keyword} is 32 bytes in base64.") from None
+    if key is None:
+        raise refuse(setting, f"invalid {name}", f"{setting.keyword} is 32 bytes in base64.")
     if len(key) != 32:
         raise refuse(setting, f"invalid {name} length: {len(key)}", f"{setting.keyword} is 32 bytes in base64.")
     return key
@@ -156,12 +157,9 @@ def secret_text(setting: Setting) -> str | bytes | None:
     """
     if not has_surrogates(setting.value):
         return setting.value or None
-    try:
+    with suppress(UnicodeEncodeError):  # it contains the secret, so it must not be the context of the error
         return setting.value.encode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        raise refuse(
-            setting, f"{setting.keyword} contains a lone surrogate", f"Write {setting.keyword} in valid Unicode."
-        ) from None
+    raise refuse(setting, f"{setting.keyword} contains a lone surrogate", f"Write {setting.keyword} in valid Unicode.")
 
 
 def tls_version(setting: Setting) -> TlsVersion | None:

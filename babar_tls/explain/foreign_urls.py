@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote as percent_encode
 from urllib.parse import unquote_plus
 
+from ..config.validation import has_surrogates
 from ..conninfo.syntax import quote
 from ..diagnostics.counts import count
 from ..diagnostics.tracebacks import clears_locals
@@ -75,10 +77,8 @@ def translate(text: str) -> ForeignUrl | None:
     is_jdbc = text.startswith(_JDBC)
     if not is_jdbc and (match is None or match[1] not in _DRIVERS):
         return None
-    try:
-        text.encode()
-    except UnicodeError:  # Python decodes other bytes of the command line to surrogates (PEP 383)
-        raise _not_utf_8() from None
+    if has_surrogates(text):  # Python decodes other bytes of the command line to surrogates (PEP 383)
+        raise _not_utf_8()
     if match is None:
         return _translate_jdbc(text[len(_JDBC) :])
     return _translate_sqlalchemy(match[1], text[match.end() :])
@@ -90,10 +90,11 @@ def _not_utf_8() -> ConfigError:
 
 def _decode(text: str) -> str:
     """Decode percent-encoded UTF-8, and ``+`` as a space: Java and SQLAlchemy decode their queries like this."""
-    try:
+    decoded = None
+    with suppress(UnicodeError):  # it contains the value, so it must not be the context of the error
         decoded = unquote_plus(text, errors="strict")
-    except UnicodeError:
-        raise _not_utf_8() from None
+    if decoded is None:
+        raise _not_utf_8()
     if "\0" in decoded:
         raise ConfigError("forbidden value %00 in percent-encoded value", remedy="Remove %00 from the URL.")
     return decoded

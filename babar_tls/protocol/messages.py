@@ -88,9 +88,12 @@ def query(sql: str) -> bytes:
     if "\0" in sql:
         raise ConfigError("the query contains a NUL, which the protocol cannot transmit")
     try:
-        return frame(b"Q", sql.encode() + b"\0")
-    except UnicodeEncodeError:
-        raise ConfigError("the query contains a lone surrogate, which UTF-8 cannot encode") from None
+        encoded = sql.encode()
+    except UnicodeEncodeError:  # it contains the query, so it must not be the context of the error
+        encoded = None
+    if encoded is None:
+        raise ConfigError("the query contains a lone surrogate, which UTF-8 cannot encode")
+    return frame(b"Q", encoded + b"\0")
 
 
 def copy_fail(reason: str) -> bytes:

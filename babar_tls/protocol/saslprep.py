@@ -15,7 +15,7 @@ from __future__ import annotations
 import stringprep
 import unicodedata
 
-from ..config.validation import as_bytes
+from ..config.validation import as_bytes, has_surrogates
 from ..errors import ConfigError
 
 _PROHIBITED = (  # RFC 4013 §2.3; C.1.1 (the ASCII space) is allowed
@@ -59,10 +59,9 @@ def saslprep(password: str | bytes) -> bytes:
 
 def _as_bytes(password: object) -> bytes:
     if isinstance(password, str):
-        try:
-            return password.encode()
-        except UnicodeEncodeError:
-            raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes instead.") from None
+        if has_surrogates(password):  # a UnicodeEncodeError would contain the password, also as a context
+            raise ConfigError("password contains a lone surrogate", remedy="Pass the exact bytes instead.")
+        return password.encode()
     return as_bytes("password", password, "str or bytes")
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ..config.callables import discard
 from ..config.files import NotRegularError
 from ..config.token_uri import is_token_uri
+from ..config.validation import has_surrogates
 from ..errors import ConfigError, PasswordUnavailable
 from ..x509.certificate import public_key_info
 from ..x509.der import DerError, elements, first_element, only_element
@@ -143,7 +144,8 @@ def needed_password(source: ClientCertificate, key_name: str) -> bytes:
     """Return the password of an encrypted key. If the password is a callable, call it.
 
     Raises:
-        ConfigError: The password is missing or empty, or is not str or bytes. The callable returned an awaitable.
+        ConfigError: The password is missing or empty, is not str or bytes, or contains a lone surrogate. The callable
+            returned an awaitable.
         PasswordUnavailable: The callable raised an exception.
     """
     return requested_password(source, f'private key file "{key_name}" is encrypted', "password")
@@ -176,6 +178,11 @@ def requested_password(source: ClientCertificate, need: str, what: str) -> bytes
                 remedy="Set tls_client_key_password to a callable that returns str or bytes.",
             )
     if isinstance(password, str):
+        if has_surrogates(password):
+            raise ConfigError(
+                "tls_client_key_password contains a lone surrogate",
+                remedy="Set tls_client_key_password to the exact bytes, or to a callable that returns them.",
+            )
         password = password.encode()
     if not password or not isinstance(password, bytes):
         raise ConfigError(need, remedy=f"Set tls_client_key_password (sslpassword) to the {what}, as str or bytes.")

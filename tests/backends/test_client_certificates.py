@@ -294,6 +294,18 @@ def test_missing_or_wrong_password_is_an_error_without_a_prompt(
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+def test_password_with_a_surrogate_is_refused(
+    backend: str, parameters: TlsParameters, client: ServerCertificate, tmp_path: Path
+) -> None:
+    """A UnicodeEncodeError would contain the password."""
+    path = put(tmp_path / "c.key", client.private_key(**FORMS["PKCS #8, encrypted"]))
+    for password in ("hunter2\udcff", lambda: "hunter2\ud800"):
+        error = refused(backend, parameters, certificate=client.certificate_pem, key=path, password=password)
+        assert error.message == "tls_client_key_password contains a lone surrogate"
+        assert "exact bytes" in (error.remedy or "")
+        assert error.__context__ is None
+
+
 async def password_later() -> str:
     return "hunter2"
 
