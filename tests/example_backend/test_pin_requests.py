@@ -57,23 +57,23 @@ def request(pkcs11: Any, number: int, *, attempt: int = 0, flags: int = USER, si
 def test_pin_is_written_with_its_end(pkcs11: Any, length: int) -> None:
     pin = pkcs11._Pin(Asked(b"1" * length))
     assert request(pkcs11, pin.number) == b"1" * length
-    assert pin.reason is None
+    assert pkcs11._login.reason is None
 
 
 @pytest.mark.parametrize("value", [b"1" * 16, b"1" * 500, b"12\x0034"])
 def test_pin_that_does_not_fit_is_not_written(pkcs11: Any, value: bytes) -> None:
     pin = pkcs11._Pin(Asked(value))
     assert request(pkcs11, pin.number) is None
-    assert pin.reason == "unusable PIN"
+    assert pkcs11._login.reason == "unusable PIN"
 
 
 def test_last_try_is_not_used(pkcs11: Any) -> None:
     asked = Asked(b"1234")
     pin = pkcs11._Pin(asked)
     assert request(pkcs11, pin.number, flags=USER | FINAL_TRY) is None
-    assert (pin.reason, asked.count) == ("last PIN", 0)
+    assert (pkcs11._login.reason, asked.count) == ("last PIN", 0)
     assert request(pkcs11, pin.number) == b"1234"
-    assert pin.reason is None
+    assert pkcs11._login.reason is None
 
 
 @pytest.mark.parametrize(("attempt", "flags"), [(1, USER), (0, USER | WRONG), (1, USER | WRONG | FINAL_TRY)])
@@ -83,10 +83,10 @@ def test_wrong_pin_is_not_tried_again_by_any_key(pkcs11: Any, attempt: int, flag
     first, second = pkcs11._Pin(asked), pkcs11._Pin(asked)
     assert request(pkcs11, first.number) == value
     assert request(pkcs11, first.number, attempt=attempt, flags=flags) is None
-    assert (first.reason, asked.count) == ("wrong PIN", 1)
+    assert (pkcs11._login.reason, asked.count) == ("wrong PIN", 1)
     for pin in (first, second):
         assert request(pkcs11, pin.number) is None
-        assert pin.reason == "refused PIN"
+        assert pkcs11._login.reason == "refused PIN"
     asked.pin = b"another"
     assert request(pkcs11, second.number) == b"another"
 
@@ -97,7 +97,8 @@ def test_exception_does_not_pass_through_c(pkcs11: Any) -> None:
 
     pin = pkcs11._Pin(interrupted)
     assert request(pkcs11, pin.number) is None
-    assert isinstance(pin.raised, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pkcs11.callback.raise_again()
 
 
 def test_request_for_a_key_that_no_longer_exists_is_refused(pkcs11: Any) -> None:

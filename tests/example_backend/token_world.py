@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PIN = "2468"
 WRONG = "1357"
+TWO_PIN = "9182"  # of the token "two"
 MODULES = [
     Path("/usr/lib", folder, "softhsm/libsofthsm2.so") for folder in ("", "x86_64-linux-gnu", "aarch64-linux-gnu")
 ]
@@ -29,7 +30,7 @@ PRELUDE = """if True:
     from babar_tls import AsyncSession, Config, Error, Session
 
     options, folder = json.loads(sys.argv[1]), sys.argv[2]
-    PIN, WRONG = sys.argv[3], sys.argv[4]
+    PIN, WRONG, TWO_PIN = sys.argv[3:]
     requests = []
 
     def read_pin():
@@ -51,7 +52,7 @@ PRELUDE = """if True:
             who(config)
         except Error as error:
             shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-            assert PIN not in shown and WRONG not in shown, shown
+            assert not any(pin in shown for pin in (PIN, WRONG, TWO_PIN)), shown
             return [type(error).__name__, error.message, error.remedy]
 """
 
@@ -75,12 +76,16 @@ class World(NamedTuple):
             "tls_backend": "gnutls",
             "connect_timeout": 60,
         }
-        arguments = (json.dumps(options), str(self.folder), PIN, WRONG)
+        arguments = (json.dumps(options), str(self.folder), PIN, WRONG, TWO_PIN)
         return json.loads(run(self.site, PRELUDE + code, *arguments, environment=self.environment))
 
 
 def make_token(folder: Path, module: Path, clients: CertificateAuthority) -> dict[str, str]:
-    """Create a token with keys and certificates, and return the environment in which it is found."""
+    """Create tokens with keys and certificates, and return the environment in which they are found.
+
+    The key `guarded` requires the PIN for each signature, and its certificate in the token is private. The key `keytwo`
+    is in the token `two`, and the others are in the token `babar`.
+    """
     (folder / "tokens").mkdir()
     (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
     (folder / "pkcs11" / "modules").mkdir(parents=True)
@@ -94,16 +99,28 @@ def make_token(folder: Path, module: Path, clients: CertificateAuthority) -> dic
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    call("softhsm2-util", "--init-token", "--free", "--label", "babar", "--so-pin", "87654321", "--pin", PIN)
-    for number, (name, kind) in enumerate((("rsa", "rsa2048"), ("ec", "p256"), ("other", "p256")), 1):
+    for token, pin in (("babar", PIN), ("two", TWO_PIN)):
+        call("softhsm2-util", "--init-token", "--free", "--label", token, "--so-pin", "87654321", "--pin", pin)
+
+    def add(number: int, name: str, kind: str, token: str, pin: str) -> None:
         client = clients.issue(usage="client", common_name="app", key=kind)  # type: ignore[arg-type]  # a literal
         (folder / f"{name}.crt").write_bytes(client.certificate_pem)
         (folder / "key").write_bytes(client.private_key_pem)
-        identity = ("--label", name, "--id", f"0{number}")
-        call("softhsm2-util", "--import", str(folder / "key"), "--token", "babar", "--pin", PIN, *identity)
-        write = ("--write", f"--load-certificate={folder / name}.crt", f"--label={name}", f"--id=0{number}")
-        call("p11tool", "--batch", "--login", f"--set-pin={PIN}", *write, "pkcs11:token=babar")
+        write = ("p11tool", "--batch", "--login", f"--set-pin={pin}", "--write", f"--label={name}", f"--id=0{number}")
+        if name == "guarded":
+            guard = ("--mark-always-authenticate", "--mark-private", "--mark-sign")
+            call(*write, f"--load-privkey={folder / 'key'}", *guard, f"pkcs11:token={token}")
+        else:
+            identity = ("--label", name, "--id", f"0{number}")
+            call("softhsm2-util", "--import", str(folder / "key"), "--token", token, "--pin", pin, *identity)
+        secrecy = ("--mark-private",) if name == "guarded" else ()
+        call(*write, f"--load-certificate={folder / name}.crt", *secrecy, f"pkcs11:token={token}")
         (folder / "key").unlink()
+
+    for number, (name, kind) in enumerate((("rsa", "rsa2048"), ("ec", "p256"), ("other", "p256")), 1):
+        add(number, name, kind, "babar", PIN)
+    add(4, "guarded", "rsa2048", "babar", PIN)
+    add(5, "keytwo", "p256", "two", TWO_PIN)
     (folder / "ec.key").write_bytes(clients.issue(usage="client").private_key(password=b"another"))
     (folder / "ec.key").chmod(0o600)
     return environment

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import threading
 from ctypes import CFUNCTYPE, byref, c_char_p, c_int, c_size_t, c_ssize_t, c_uint, c_void_p, string_at
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary, finalize
@@ -67,6 +68,23 @@ class GnuTlsError(Exception):
         self.code, self.alert = code, alert
 
 
+class _Callback(threading.local):
+    """The exception of a callback in this thread, which cannot pass through C.
+
+    GnuTLS calls a callback in the thread that called GnuTLS. That caller raises the exception again.
+    """
+
+    raised: BaseException | None = None
+
+    def raise_again(self) -> None:
+        raised, self.raised = self.raised, None
+        if raised is not None:
+            raise raised
+
+
+callback = _Callback()
+
+
 class Credentials:
     """The trust anchors and the client certificate that sessions share."""
 
@@ -106,7 +124,6 @@ class Session:
         outgoing: Ciphertext for the server.
         status: What `verify` returned last.
         is_accepted: What `accept` returned.
-        raised: What `accept` raised, until the call that led to it raises it again.
     """
 
     def __init__(self, credentials: Credentials, priorities: str, accept: Callable[[Session], bool]) -> None:
@@ -116,7 +133,6 @@ class Session:
         self.incoming, self.outgoing = bytearray(), bytearray()
         self.accept, self.is_accepted = accept, False
         self.status = 0
-        self.raised: BaseException | None = None
         self._credentials = credentials
         _sessions[self.handle.value or 0] = self
         library.gnutls_transport_set_ptr(self.handle, self.handle)
@@ -167,9 +183,7 @@ class Session:
         while True:
             before = len(self.incoming)
             code = self.call(name, *arguments)
-            if self.raised is not None:
-                raised, self.raised = self.raised, None
-                raise raised
+            callback.raise_again()
             if code >= 0:
                 return code
             if code == _AGAIN and len(self.incoming) == before:
@@ -236,5 +250,5 @@ def _verify(address: int) -> int:
     try:
         session.is_accepted = session.accept(session)
     except BaseException as exc:  # raised again by the call that led here
-        session.raised = exc
+        callback.raised = exc
     return 0 if session.is_accepted else CERTIFICATE_ERROR

@@ -10,12 +10,12 @@ import ctypes
 import hmac
 import itertools
 import os
+import threading
 from ctypes import CFUNCTYPE, byref, c_char_p, c_int, c_size_t, c_uint, c_void_p
-from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from ._library import KEY_MISMATCH, Credentials, Datum, GnuTlsError, library
+from ._library import KEY_MISMATCH, Credentials, Datum, GnuTlsError, callback, library
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,10 +76,10 @@ class TokenKey:
 
     def failure(self, code: int) -> TokenError | None:
         """Return the error if a session failed because of the key, by the code of its `GnuTlsError`."""
+        reason = _login.end(code)
         if code not in _PKCS11_CODES and code not in (_UNAVAILABLE, _NO_OBJECT, _SIGN_FAILED):
             return None
         self.is_lost = True
-        reason = self._pin.reason
         return TokenError(reason or str(GnuTlsError(code)))
 
     def _load(self, credentials: Credentials, uri: bytes, certificate: str | bytes) -> None:
@@ -93,82 +93,92 @@ class TokenKey:
         chain, count = (_Certificate * _MAX_CHAIN)(), c_uint(0)
         try:
             library.gnutls_privkey_set_pin_function(key, _request_pin, self._pin.number)
-            self._check(library.gnutls_privkey_import_url(key, uri, 0), "no key")
+            _check(library.gnutls_privkey_import_url(key, uri, 0), "no key")
             count.value = _MAX_CHAIN
-            self._check(_load_chain(chain, count, certificate, self._pin.number), "no certificate", count)
-            self._check(
-                library.gnutls_certificate_set_key(credentials.handle, None, 0, chain, c_int(count.value), key), ""
-            )
+            code = _load_chain(chain, count, certificate)
+            if code < 0:
+                count.value = 0  # GnuTLS has freed the certificates
+            _check(_NO_OBJECT if code == _PIN_ERROR else code, "no certificate")  # it would have needed a login
+            code = library.gnutls_certificate_set_key(credentials.handle, None, 0, chain, c_int(count.value), key)
+            if code < 0:
+                _check(code, "")
         except BaseException:  # otherwise the credentials own them
             for each in chain[: count.value]:
                 library.gnutls_pcert_deinit(byref(each))
             library.gnutls_privkey_deinit(key)
             raise
-
-    def _check(self, code: int, missing: str, count: c_uint | None = None) -> None:
-        if code >= 0:
-            return
-        if count is not None:
-            count.value = 0  # GnuTLS has freed the certificates
-        if self._pin.raised is not None:
-            raised, self._pin.raised = self._pin.raised, None
-            raise raised
-        if code == _PIN_ERROR and self._pin.reason is None:  # refused without a second request, for its length
-            self._pin.refused()
-        if self._pin.reason is not None:
-            raise TokenError(self._pin.reason)
-        known = {_UNAVAILABLE: missing, _NO_OBJECT: missing, _PIN_LOCKED: "locked PIN", KEY_MISMATCH: "mismatch"}
-        raise TokenError(known.get(code) or str(GnuTlsError(code)))
+        _check(code, "")
 
 
-def _load_chain(chain: ctypes.Array[_Certificate], count: c_uint, source: str | bytes, number: int) -> int:
+def _check(code: int, missing: str) -> None:
+    reason = _login.end(code)
+    callback.raise_again()
+    if code >= 0:
+        return
+    known = {_UNAVAILABLE: missing, _NO_OBJECT: missing, _PIN_LOCKED: "locked PIN", KEY_MISMATCH: "mismatch"}
+    raise TokenError(reason or known.get(code) or str(GnuTlsError(code)))
+
+
+def _load_chain(chain: ctypes.Array[_Certificate], count: c_uint, source: str | bytes) -> int:
+    """Load the certificates without the PIN: GnuTLS would use it to log in to each token that the URI matches."""
     if isinstance(source, str):
-        arguments = (source.encode(), _PEM, _request_pin, c_void_p(number), 0)
+        arguments = (source.encode(), _PEM, _PIN_FUNCTION(), None, 0)
         return int(library.gnutls_pcert_list_import_x509_file(chain, byref(count), *arguments))
     data = Datum.of(source)
     return int(library.gnutls_pcert_list_import_x509_raw(chain, byref(count), byref(data), _PEM, 0))
 
 
 class _Pin:
-    """The answers to the requests for a PIN.
-
-    Attributes:
-        number: The number by which GnuTLS names it.
-        reason: The reason for which the last login was given up, `None` if it was not.
-        raised: The exception of `ask`.
-    """
+    """The answers to the requests for a PIN. `number` is the number by which GnuTLS names it."""
 
     def __init__(self, ask: Callable[[], bytes]) -> None:
         self._ask = ask
-        self._mark = b""
         self.number = next(_numbers)
-        self.reason: str | None = None
-        self.raised: BaseException | None = None
         _pins[self.number] = self
-
-    def refused(self) -> None:
-        """Record that the token has refused the PIN."""
-        _refused_pins.add(self._mark)
-        self.reason = "wrong PIN"
 
     def answer(self, token: bytes, flags: int, *, is_repeated: bool) -> bytes | None:
         """Return the PIN for a token, or `None` to end the login."""
-        self.reason = None
+        _login.reason = None
         if is_repeated or flags & _PIN_WRONG:
-            self.refused()
+            _login.refused()
             return None
         if flags & _PIN_FINAL_TRY:
-            self.reason = "last PIN"
+            _login.reason = "last PIN"
             return None
         pin = self._ask()
-        self._mark = hmac.digest(_MARKING_KEY, token + b"\0" + pin, "sha256")
-        if self._mark in _refused_pins:
-            self.reason = "refused PIN"
+        _login.mark = hmac.digest(_MARKING_KEY, token + b"\0" + pin, "sha256")
+        if _login.mark in _refused_pins:
+            _login.reason = "refused PIN"
             return None
         return pin
 
 
-_logins = RLock()  # one at a time: two threads with the same wrong PIN would use up two tries
+class _Login(threading.local):
+    """The last login of this thread: for a key, or for a signature. Other threads may use the same key.
+
+    Attributes:
+        reason: The reason for which it was given up, `None` if it was not.
+        mark: Identifies the token and the PIN.
+    """
+
+    reason: str | None = None
+    mark = b""
+
+    def refused(self) -> None:
+        """Record that the token has refused the PIN."""
+        _refused_pins.add(self.mark)
+        self.reason = "wrong PIN"
+
+    def end(self, code: int) -> str | None:
+        """Return the reason, and forget the login. `code` is the result of the function that requested the PIN."""
+        if code == _PIN_ERROR and self.reason is None and self.mark:  # no second request, because of its length
+            self.refused()
+        reason, self.reason, self.mark = self.reason, None, b""
+        return reason
+
+
+_login = _Login()
+_logins = threading.RLock()  # one at a time: two threads with the same wrong PIN would use up two tries
 _numbers = itertools.count(1)
 _pins: WeakValueDictionary[int, _Pin] = WeakValueDictionary()
 _refused_pins: set[bytes] = set()  # each entry is a try at a token, which has few
@@ -177,7 +187,7 @@ _MARKING_KEY = os.urandom(32)  # the marks do not show the PINs to other process
 
 def _renew_lock() -> None:
     global _logins  # noqa: PLW0603 - another thread of the parent may have held it
-    _logins = RLock()
+    _logins = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -188,19 +198,19 @@ if hasattr(os, "register_at_fork"):
 def _request_pin(  # noqa: PLR0917 - gnutls_pin_callback_t
     number: int, attempt: int, token: bytes | None, _label: bytes | None, flags: int, buffer: int, size: int
 ) -> int:
-    """Write the PIN to a buffer of GnuTLS. An exception cannot pass through C, so `_Pin.raised` has it."""
+    """Write the PIN to a buffer of GnuTLS. An exception cannot pass through C; see `callback`."""
     request = _pins.get(number)
     if request is None:
         return -1
     try:
         pin = request.answer(token or b"", flags, is_repeated=attempt > 0)
     except BaseException as exc:  # raised again by the call that led here
-        request.raised = exc
+        callback.raised = exc
         return -1
     if pin is None:
         return -1
     if b"\0" in pin or len(pin) >= size:
-        request.reason = "unusable PIN"
+        _login.reason = "unusable PIN"
         return -1
     ctypes.memmove(buffer, pin + b"\0", len(pin) + 1)
     return 0
