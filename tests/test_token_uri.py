@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from babar_tls import AsyncSession, Config, ConfigError, Session
 from babar_tls.backends import Capabilities, available_backends, get_backend
-from babar_tls.config.token_uri import as_token_uri, is_token_uri
+from babar_tls.config.token_uri import as_token_uri, check_key_uri, is_token_uri
 from babar_tls.explain.consequences import find_consequences
 from babar_tls.tls.support import lacks
 
@@ -26,9 +26,9 @@ KEY = "pkcs11:token=app;object=client"
 CERTIFICATE = "pkcs11:token=app;object=client;type=cert"
 TOKEN: dict[str, Any] = {"user": "u", "tls_client_cert": "/c.crt", "tls_client_key": KEY}
 
-NAMES = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=8).filter(
-    lambda name: not name.lower().startswith("pin")
-)
+NAMES = st.sampled_from(["token", "serial"]) | st.text(
+    string.ascii_letters + string.digits + "-_", min_size=1, max_size=8
+).filter(lambda name: not name.lower().startswith("pin"))
 PERCENT = st.integers(0, 255).map("%{:02X}".format)
 
 
@@ -104,6 +104,53 @@ def test_malformed_uri_is_refused(field: str, text: str) -> None:
     with pytest.raises(ConfigError, match=rf"{field} is not a valid PKCS #11 URI") as caught:
         Config(**{**TOKEN, field: text})
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "object=client",
+        "manufacturer=SoftHSM%20project;object=client",
+        "slot-id=1;object=client",
+        "library-manufacturer=x;object=client",
+        "token=;object=client",
+        "token=%00;object=client",
+        "serial=%00app;object=client",
+        "Token=app;object=client",
+        "xtoken=app;object=client",
+        "object=a&token=app",
+        "object=client?token=app",
+    ],
+)
+def test_key_without_a_token_is_refused(attributes: str) -> None:
+    """The PIN would be sent to the first token that matches. GnuTLS ignores slot-id, and a NUL matches every token."""
+    with pytest.raises(ConfigError, match="tls_client_key does not name its token") as caught:
+        Config(**{**TOKEN, "tls_client_key": f"pkcs11:{attributes}"})
+    assert "token=" in (caught.value.remedy or "")
+    with pytest.raises(ConfigError, match="tls_client_key does not name its token"):
+        Config.from_conninfo(f"user=u sslcert=/c sslkey='pkcs11:{attributes}'", environ={})
+
+
+@pytest.mark.parametrize("attributes", ["object=k;token=a", "serial=01;id=%00", "token=a%00b", "token=%20;serial="])
+def test_key_with_a_token_or_a_serial_number_is_accepted(attributes: str) -> None:
+    assert Config(**{**TOKEN, "tls_client_key": f"pkcs11:{attributes}"}).tls_client_key == f"pkcs11:{attributes}"
+
+
+@given(path=PATHS, query=st.none() | QUERIES)
+def test_key_is_accepted_only_with_a_value_that_selects_its_token(path: str, query: str | None) -> None:
+    attributes = dict(part.split("=", 1) for part in path.split(";"))
+    values = [unquote_to_bytes(attributes.get(name, "")) for name in ("token", "serial")]
+    uri = f"pkcs11:{path}" if query is None else f"pkcs11:{path}?{query}"
+    if any(value and value[0] for value in values):
+        check_key_uri(uri)
+    else:
+        with pytest.raises(ConfigError, match="does not name its token"):
+            check_key_uri(uri)
+
+
+def test_certificate_does_not_have_to_name_its_token() -> None:
+    """It is read without the PIN."""
+    assert Config(**{**TOKEN, "tls_client_cert": "pkcs11:object=client"}).tls_client_cert == "pkcs11:object=client"
 
 
 def test_no_file_of_a_uri_is_looked_for() -> None:

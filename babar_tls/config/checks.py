@@ -18,7 +18,7 @@ from .enums import (
     parse_require_auth,
 )
 from .fields import DEFAULTS
-from .token_uri import is_token_uri
+from .token_uri import check_key_uri, is_token_uri
 from .validation import check_bool, check_not_uri, check_text, check_type, has_surrogates, is_number
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ def _check_client_certificate(config: ConfigFields) -> None:
             "tls_client_key is set without tls_client_cert",
             remedy="Set tls_client_cert (sslcert) to the certificate of the key.",
         )
+    if isinstance(config.tls_client_key, str) and is_token_uri(config.tls_client_key):
+        check_key_uri(config.tls_client_key)
     if is_token_uri(config.tls_client_cert) and not is_token_uri(config.tls_client_key):
         raise ConfigError(
             "tls_client_cert is a certificate in a PKCS #11 token, but tls_client_key is not a key in a token",

@@ -17,6 +17,8 @@ _NAME = r"[A-Za-z0-9_-]+"
 _PATH = rf"{_NAME}=(?:[A-Za-z0-9\-._~:\[\]@!$'()*+,=&]|%[0-9A-Fa-f]{{2}})*"
 _QUERY = rf"{_NAME}=(?:[A-Za-z0-9\-._~:\[\]@!$'()*+,=/?|]|%[0-9A-Fa-f]{{2}})*"
 _URI = re.compile(rf"({_PATH}(?:;{_PATH})*)(?:\?({_QUERY}(?:&{_QUERY})*))?")
+# In p11-kit, a value that begins with a NUL matches every token.
+_ONE_TOKEN = re.compile(r"(?:[^?]*;)?(?:token|serial)=(?!%00)[^;?]")
 _EXAMPLE = "Write a URI of RFC 7512, such as pkcs11:token=NAME;object=KEY. Other characters are written as %20."
 
 
@@ -53,3 +55,20 @@ def as_token_uri(name: str, text: str) -> str:
         if len(set(names)) < len(names):
             raise ConfigError(f"{name} is not a valid PKCS #11 URI: it has an attribute twice", remedy=_EXAMPLE)
     return _SCHEME + attributes
+
+
+def check_key_uri(uri: str) -> None:
+    """Check that the URI of a key names its token. Otherwise the PIN would be sent to the first token that matches.
+
+    Args:
+        uri: A result of `as_token_uri`.
+
+    Raises:
+        ConfigError: It has neither ``token`` nor ``serial``. GnuTLS ignores ``slot-id``.
+    """
+    if _ONE_TOKEN.match(uri, len(_SCHEME)) is None:
+        raise ConfigError(
+            "tls_client_key does not name its token, so that the PIN could be sent to another one",
+            remedy="Add token=LABEL or serial=NUMBER to the URI of tls_client_key (sslkey); see the output of "
+            "`p11tool --list-tokens`.",
+        )

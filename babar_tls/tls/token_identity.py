@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..config.token_uri import as_token_uri, is_token_uri
+from ..config.token_uri import as_token_uri, check_key_uri, is_token_uri
 from ..diagnostics.escaping import visible
 from ..errors import ConfigError
 from .client_identity import load_certificates, requested_password
@@ -98,7 +98,8 @@ def load_token_identity(source: ClientCertificate) -> TokenIdentity | None:
     """Return the identity if the key is in a token, otherwise `None`. The token is not used yet.
 
     Raises:
-        ConfigError: The certificate's file is missing, unreadable or damaged. A URI is malformed.
+        ConfigError: The certificate's file is missing, unreadable or damaged. A URI is malformed, or the URI of the
+            key does not name its token.
     """
     if not source.is_in_token:
         return None
@@ -109,6 +110,7 @@ def load_token_identity(source: ClientCertificate) -> TokenIdentity | None:
             remedy="Set tls_client_key (sslkey) to the PKCS #11 URI of the key.",
         )
     uri = as_token_uri("tls_client_key", key)
+    check_key_uri(uri)
     if isinstance(certificate, str) and is_token_uri(certificate):
         return TokenIdentity(uri, as_token_uri("tls_client_cert", certificate), None, source)
     return TokenIdentity(uri, None, load_certificates(certificate), source)
