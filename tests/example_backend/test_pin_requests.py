@@ -101,6 +101,17 @@ def test_exception_does_not_pass_through_c(pkcs11: Any) -> None:
         pkcs11.callback.raise_again()
 
 
+def test_pin_of_an_earlier_login_is_not_refused_for_an_exception(pkcs11: Any) -> None:
+    """A signature leaves its PIN as the last one. The next login ends with GNUTLS_E_PKCS11_PIN_ERROR, without a PIN."""
+    asked = Asked(b"used for a signature")
+    pin, failing = pkcs11._Pin(asked), pkcs11._Pin(lambda: 1 // 0)
+    assert request(pkcs11, pin.number, size=40) == asked.pin
+    assert request(pkcs11, failing.number) is None
+    with pytest.raises(ZeroDivisionError):
+        pkcs11._check(-303, "no key")
+    assert request(pkcs11, pin.number, size=40) == asked.pin
+
+
 def test_request_for_a_key_that_no_longer_exists_is_refused(pkcs11: Any) -> None:
     number = pkcs11._Pin(Asked(b"1234")).number
     assert request(pkcs11, number) is None

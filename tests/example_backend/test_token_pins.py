@@ -94,6 +94,36 @@ def test_exception_of_a_pin_callable_at_a_signature_is_reported(world: World, fa
     assert name == "app"
 
 
+def test_exception_at_a_signature_is_reported_by_asynchronous_connects(world: World) -> None:
+    """One thread loads the key, and another one signs. No socket is leaked."""
+    found = world.run("""
+    answers = [PIN, PIN, PIN, None, PIN, None, PIN]
+
+    def read_pin_sometimes():
+        pin = answers.pop(0)
+        if pin is None:
+            raise ValueError
+        return pin
+
+    async def ask():
+        try:
+            async with await AsyncSession.connect(config("guarded", pin=read_pin_sometimes)) as session:
+                return (await session.query("select current_user"))[0][0]
+        except Error as error:
+            return [type(error).__name__, type(error.__cause__).__name__]
+
+    async def ask_all():
+        return [await ask() for _ in range(5)]
+
+    sockets = lambda: sum(map(pathlib.Path.is_socket, pathlib.Path("/proc/self/fd").iterdir()))
+    before = sockets()
+    found = asyncio.run(ask_all())
+    print(json.dumps([found, sockets() - before]))
+    """)
+    failed = ["PasswordUnavailable", "ValueError"]
+    assert found == [["app", failed, "app", failed, "app"], 0]
+
+
 @pytest.mark.parametrize("result", ["None", "b''", "12"])
 def test_unusable_result_of_a_pin_callable_at_a_signature_is_reported(world: World, result: str) -> None:
     found = world.run(f"""

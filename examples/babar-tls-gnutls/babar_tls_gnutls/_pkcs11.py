@@ -66,6 +66,7 @@ class TokenKey:
         self.is_lost = False
         self._process = os.getpid()
         self._pin = _Pin(pin)
+        _login.end(0)  # the PIN of a signature is not that of this login
         with _logins:
             self._load(credentials, uri.encode(), certificate)
 
@@ -142,6 +143,7 @@ class _Pin:
         if is_repeated or flags & _PIN_WRONG:
             _login.refused()
             return None
+        _login.mark = b""
         if flags & _PIN_FINAL_TRY:
             _login.reason = "last PIN"
             return None
