@@ -89,6 +89,8 @@ class _Recorder:
         self._child_spans = child_spans
 
     def __call__(self, event: ConnectEvent) -> None:
+        if _is_suppressed():
+            return
         failure = {} if event.error is None else {"error.type": type(event.error).__name__}
         self._record_span(event, failure)
         pool = {"db.client.connection.pool.name": _pool_name(event.config), "db.system.name": _SYSTEM}
@@ -115,6 +117,18 @@ class _Recorder:
                         begin += round(seconds * 1e9)
                         child.end(begin)
         span.end(start + round(event.duration * 1e9))
+
+
+def _is_suppressed() -> bool:
+    """Return True if the current context suppresses instrumentation, as in the SDK's threads that export.
+
+    An exporter that connects would otherwise cause spans without end. The API has no public name for the key. Programs
+    also set the key without the suffix that makes it unique.
+    """
+    from opentelemetry import context  # noqa: PLC0415 - an extra
+
+    keys = ("suppress_instrumentation", getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", None))
+    return any(key is not None and context.get_value(key) for key in keys)
 
 
 def _target(event: ConnectEvent) -> Iterator[tuple[str, AttributeValue]]:
