@@ -72,7 +72,11 @@ class SessionBase:
             or security.channel_binding_type is None
             or (security.scram_iterations or MIN_ITERATIONS) < MIN_ITERATIONS
         ):
-            self._warn_of_weaknesses()
+            try:
+                self._warn_of_weaknesses()
+            except BaseException:  # of a log handler
+                self._finish(TERMINATE)
+                raise
 
     @property
     def config(self) -> Config:
@@ -114,7 +118,8 @@ class SessionBase:
         from .explain.unexpected import unexpected_weaknesses  # noqa: PLC0415 - only weak sessions need it
 
         for text in unexpected_weaknesses(self._config, self._security, local=self.host.is_unix_socket):
-            warn_once(f"{self._description}: {text}", WEAKNESSES)
+            # The name may have several addresses, which the description contains.
+            warn_once(f"{self._description}: {text}", WEAKNESSES, key=f"{self.host.describe()}: {text}")
 
     def __repr__(self) -> str:
         database = "" if self._config.database is None else f", database {self._config.database!r}"

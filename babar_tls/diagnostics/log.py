@@ -3,12 +3,17 @@
 The first receives warnings, the failures of callbacks, and for DEBUG the phases of each connect. The second receives
 the weaknesses of sessions that are ready, so that a program that shows them itself can disable it. `logging` is
 imported only when something is logged, because the import is slow.
+
+A log handler may connect, for example to write to a database. While it runs, this library logs nothing in its context,
+because each line would cause others without end.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from .escaping import visible
 
@@ -17,12 +22,15 @@ if TYPE_CHECKING:
 
 _NAME = "babar_tls"
 WEAKNESSES = "babar_tls.weaknesses"
-_DEBUG, _WARNING, _ERROR = 10, 30, 40
+DEBUG, _WARNING, _ERROR = 10, 30, 40
 _LONGEST = 2000  # characters
 _REMEMBERED = 256  # warnings
 
-#: The warnings that were logged. Servers may influence their text, so the number and the length are limited.
-_logged: set[str] = set()
+#: The keys of the warnings that were logged, the latest at the end. Servers may influence their text, so the number and
+#: the length are limited. A lock is not used, because a signal handler may connect: each change is one operation.
+_logged: OrderedDict[str, None] = OrderedDict()
+#: True in the log handlers that this library calls, and in the tasks and contexts that they create.
+_is_logging: ContextVar[bool] = ContextVar("babar_tls_is_logging", default=False)
 _logger: logging.Logger | None = None
 
 
@@ -33,26 +41,52 @@ def debug_logger() -> logging.Logger | None:
         if "logging" not in sys.modules:
             return None
         _logger = _get_logger()
-    return _logger if _logger.isEnabledFor(_DEBUG) else None
+    return _logger if _logger.isEnabledFor(DEBUG) else None
+
+
+def is_logging() -> bool:
+    """Return True in a log handler that this library has called, and in a task that it has started."""
+    return _is_logging.get()
+
+
+def log(logger: logging.Logger, level: int, message: str, *args: object, **options: Any) -> None:
+    """Log a line as `logging.Logger.log` does, unless a log handler that this library has called is the cause."""
+    if _is_logging.get():
+        return
+    token = _is_logging.set(True)
+    try:
+        logger.log(level, message, *args, stacklevel=2, **options)
+    finally:
+        _is_logging.reset(token)
 
 
 def warn(message: str) -> None:
     """Log a warning, escaped and shortened. The message must not contain a secret."""
-    _get_logger().warning(visible(message, limit=_LONGEST))
+    log(_get_logger(), _WARNING, visible(message, limit=_LONGEST))
 
 
-def warn_once(message: str, logger: str = _NAME) -> None:
+def warn_once(message: str, logger: str = _NAME, *, key: str | None = None) -> None:
     """Log a warning as `warn` does. The same message is logged again only for DEBUG, in this process.
 
-    After many different messages, all are forgotten, and may be logged as warnings again.
+    Of many different messages, those that were logged longest ago are forgotten, and may be logged as warnings again.
+
+    Args:
+        message: The message.
+        logger: The name of the logger.
+        key: The messages with the same key are the same, by default those with the same text.
     """
-    text = visible(message, limit=_LONGEST)
-    is_repeated = text in _logged
-    if not is_repeated:
-        if len(_logged) >= _REMEMBERED:
-            _logged.clear()
-        _logged.add(text)
-    _get_logger(logger).log(_DEBUG if is_repeated else _WARNING, text)
+    if is_logging():
+        return  # it is not logged, so it must not be remembered
+    remembered = visible(message if key is None else key, limit=_LONGEST)
+    is_repeated = remembered in _logged
+    _logged[remembered] = None
+    try:
+        _logged.move_to_end(remembered)
+    except KeyError:
+        pass  # other threads have logged many warnings
+    if len(_logged) > _REMEMBERED:
+        _logged.popitem(last=False)
+    log(_get_logger(logger), DEBUG if is_repeated else _WARNING, visible(message, limit=_LONGEST))
 
 
 def forget_warnings() -> None:
@@ -60,14 +94,21 @@ def forget_warnings() -> None:
     _logged.clear()
 
 
-def log_failure(message: str, error: BaseException) -> None:
-    """Log an exception of a function that the caller has passed, with the part of its traceback in that function.
+def log_failure(message: str, error: BaseException | None) -> None:
+    """Log the failure of a function that the caller has passed.
 
     Call it where the exception was caught.
+
+    Args:
+        message: The message.
+        error: The exception, which is logged with the part of its traceback in that function; None if its text may
+            contain a secret.
     """
-    traceback = error.__traceback__
-    inner = None if traceback is None else traceback.tb_next
-    _get_logger().log(_ERROR, visible(message, limit=_LONGEST), exc_info=(type(error), error, inner))
+    exc_info = None
+    if error is not None:
+        traceback = error.__traceback__
+        exc_info = (type(error), error, None if traceback is None else traceback.tb_next)
+    log(_get_logger(), _ERROR, visible(message, limit=_LONGEST), exc_info=exc_info)
 
 
 def _get_logger(name: str = _NAME) -> logging.Logger:

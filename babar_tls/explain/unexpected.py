@@ -26,7 +26,8 @@ def unexpected_weaknesses(config: Config, security: SecurityReport, *, local: bo
       `channel_binding` is DISABLE. With a proven certificate, every pooler would
       cause a warning that the user cannot act on.
     * Authentication without a password, with MD5 or with the password itself, unless `require_auth` names the method.
-      A client certificate replaces the password. A password from a callable is a token, which is sent as it is.
+      A client certificate replaces the password, unless it must not be presented. A password from a callable is a
+      token, which is sent as it is.
     * Few SCRAM iterations.
 
     Args:
@@ -43,7 +44,7 @@ def unexpected_weaknesses(config: Config, security: SecurityReport, *, local: bo
     method = security.auth_method
     is_chosen = (
         is_named(config, method)
-        or (method == "none" and security.tls and config.tls_client_cert is not None)
+        or (method == "none" and security.tls and config.tls_parameters.client_certificate is not None)
         or (method == "password" and callable(config.password))
     )
     if method.startswith("scram") or not is_chosen:

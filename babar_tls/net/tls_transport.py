@@ -91,7 +91,8 @@ class TlsTransport(Transport):
     def _send(self, request: Send) -> None:
         if request.warning is not None:
             with self.outside(request.phase):  # a log handler may block
-                warn_once(f"{self.description}: {request.warning}")
+                server = self.config.targets[0].describe()
+                warn_once(f"{self.description}: {request.warning}", key=f"{server}: {request.warning}")
         if self.tls is None:
             self._write(request.data, request.phase)
             if request.phase is Phase.NEGOTIATE:

@@ -218,7 +218,9 @@ def test_client_certificate_replaces_the_password(tls_server: PostgresServer) ->
         security = session.security
     assert unexpected_weaknesses(config, security, local=False)
     # The file is not read: only the configuration is judged.
-    assert not unexpected_weaknesses(config.replace(tls_client_cert="client.pem"), security, local=False)
+    config = config.replace(tls_client_cert="client.pem", tls_client_key="client.key")
+    assert not unexpected_weaknesses(config, security, local=False)
+    assert unexpected_weaknesses(config.replace(tls_client_cert_mode="disable"), security, local=False)
 
 
 # How often -----------------------------------------------------------------------------------------------------------
@@ -246,6 +248,44 @@ def test_warning_before_the_digest_is_sent_is_logged_once(
         connect(config, style)
     (text,) = warnings(caplog)
     assert "sending an md5 password digest to a server that was not verified" in text
+
+
+def test_warning_is_logged_once_for_a_name_with_several_addresses(
+    plain_server: PostgresServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    addresses: Iterator[str] = iter(())
+    lookup = socket.getaddrinfo
+
+    def resolve(host: Any, *args: Any, **options: Any) -> Any:
+        return lookup(next(addresses) if host == "db.example.com" else host, *args, **options)
+
+    with socket.socket(socket.AF_INET6) as probe:
+        if probe.connect_ex(("::1", plain_server.port)):
+            pytest.skip("the server does not listen on ::1")
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    for fields in ({"user": "app", "tls_mode": "prefer"}, {"user": "old", "tls_mode": "disable"}):
+        addresses = iter(("127.0.0.1", "::1", "127.0.0.1"))
+        config = plain_server.config(password="secret", connect_timeout=30, **fields)
+        config = config.replace(host="db.example.com", port=config.port, require_auth=None)
+        caplog.clear()
+        for _ in range(3):
+            connect(config, "blocking")
+        texts = [text.partition(f", port {config.port}: ")[2] for text in warnings(caplog)]
+        assert texts
+        assert len(texts) == len(set(texts))
+
+
+def test_weakness_that_is_seen_again_is_remembered_longest(caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(1000):
+        log.warn_once("often")
+        log.warn_once(f"server {number}")
+    assert warnings(caplog).count("often") == 1
+    log.warn_once("server 999")
+    assert warnings(caplog).count("server 999") == 1
+    log.warn_once("server 0")
+    assert warnings(caplog).count("server 0") == 2
 
 
 def test_remembered_warnings_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
