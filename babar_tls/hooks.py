@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from .diagnostics.log import log_failure
+from .diagnostics.tracebacks import chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,12 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectEvent", "on_connect"]
 
-_CO_COROUTINE = 0x80  # `inspect.CO_COROUTINE`; inspect is slow to import
-
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectEvent:
     """A connect that has succeeded or failed. It contains no secret.
+
+    If a callable in the configuration has raised an exception, this exception is the ``__cause__`` of `error`, with its
+    text and the callable's frames.
 
     Attributes:
         config: The configuration, without its secrets (see `Config.without_secrets`).
@@ -79,11 +82,13 @@ def on_connect(callback: Callback, /) -> Callable[[], None]:
     `Session.connect`, `AsyncSession.connect` and the driver integrations are connects; cancel requests are not. The
     function runs in the thread, the task and the context (`contextvars`) of the caller of `connect`, before `connect`
     returns or raises. It should be fast, because the caller waits, and with asyncio the whole event loop. An exception
-    of the function is logged by the logger ``babar_tls`` and has no other effect. Exceptions that are not an
-    `Exception`, such as `KeyboardInterrupt`, close the session and are raised by `connect`.
+    of the function is logged by the logger ``babar_tls`` and has no other effect. Only its type is logged if it is, or
+    refers to, the error of the connect. Exceptions that are not an `Exception`, such as `KeyboardInterrupt`, close the
+    session and are raised by `connect`.
 
     The function may connect, and may add and remove callbacks. A connect within a callback, or within a task that it
-    has started, is not reported. A coroutine that is closed or collected before it is complete is not reported either.
+    has started, is not reported. The same applies to log handlers that receive a line of this library. A coroutine that
+    is closed or collected before it is complete is not reported either.
 
     Args:
         callback: Called with the `ConnectEvent`. Its result is ignored.
@@ -93,11 +98,11 @@ def on_connect(callback: Callback, /) -> Callable[[], None]:
         still call it.
 
     Raises:
-        TypeError: `callback` is not callable, or is a coroutine function.
+        TypeError: `callback` is not callable, or is a coroutine function or an object with an ``async __call__``.
     """
     if not callable(callback):
         raise TypeError(f"callback must be callable, not {type(callback).__name__}")
-    if getattr(getattr(callback, "__code__", None), "co_flags", 0) & _CO_COROUTINE:
+    if _is_asynchronous(callback):
         raise TypeError("callback must not be a coroutine function: nothing would await it")
     registration = _Registration(callback)
     registrations.append(registration)
@@ -119,17 +124,33 @@ def notify(event: ConnectEvent) -> None:
                 registration.callback(event)
             except Exception as exc:
                 _cut_context(exc, outer)
-                callback = registration.callback
-                name = getattr(callback, "__qualname__", type(callback).__qualname__)
-                log_failure(f"the on_connect callback {name} raised {type(exc).__name__}", exc)
+                message = f"the on_connect callback {_name(registration.callback)} raised {type(exc).__name__}"
+                # A callable of the configuration may have raised one of the event's exceptions, with a secret as text.
+                secret = {id(error) for error in chain(event.error)}
+                log_failure(message, None if any(id(error) in secret for error in chain(exc)) else exc)
     finally:
         _in_callback.reset(token)
 
 
 def _cut_context(error: BaseException, outer: BaseException | None) -> None:
     """Remove the exception that was being handled before the callback, and its context, from the context of `error`."""
-    while error.__context__ is not None:
-        if error.__context__ is outer:
-            error.__context__ = None
-        else:
-            error = error.__context__
+    for current in chain(error, outer):
+        if current.__context__ is outer:
+            current.__context__ = None
+
+
+def _is_asynchronous(callback: object) -> bool:
+    """Return True for coroutine functions, also in a `functools.partial`, and objects with an ``async __call__``."""
+    import inspect  # noqa: PLC0415 - slow to import, and rarely needed
+
+    while isinstance(callback, functools.partial):
+        callback = callback.func
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__)
+
+
+def _name(callback: object) -> str:
+    """Return the name of a callback. An object may compute its attributes, and raise any exception."""
+    try:
+        return str(callback.__qualname__)  # type: ignore[attr-defined]  # objects do not have it
+    except Exception:
+        return type(callback).__qualname__

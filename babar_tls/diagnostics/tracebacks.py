@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
@@ -55,14 +55,7 @@ def clears_locals(function: _F) -> _F:
 
 def clear_frames(error: BaseException, outer: BaseException | None) -> None:
     """Clear the frames of an error and of its causes, except for `outer`, which was being handled before the call."""
-    seen = {id(outer)}
-    pending: list[BaseException | None] = [error]
-    while pending:
-        current = pending.pop()
-        if current is None or id(current) in seen:
-            continue
-        seen.add(id(current))
-        pending += [current.__cause__, current.__context__, *getattr(current, "earlier", ())]
+    for current in chain(error, outer):
         traceback = current.__traceback__
         while traceback is not None:
             frame = traceback.tb_frame
@@ -74,3 +67,22 @@ def clear_frames(error: BaseException, outer: BaseException | None) -> None:
                 except RuntimeError:
                     pass  # still running: a decorator, or the loop of a thread
             traceback = traceback.tb_next
+
+
+def chain(error: BaseException | None, outer: BaseException | None = None) -> Iterator[BaseException]:
+    """Yield an exception and the exceptions that it refers to, each once, except for `outer` and those behind it.
+
+    They are its causes, its contexts (which may form a cycle), the earlier failures of an `Error`, and the members of a
+    group.
+    """
+    seen = {id(outer)}
+    pending = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        pending += [current.__cause__, current.__context__, *getattr(current, "earlier", ())]
+        if isinstance(current, BaseExceptionGroup):
+            pending += current.exceptions
+        yield current

@@ -1,25 +1,16 @@
-"""Where the callbacks of `on_connect` run, and what a faulty callback does."""
+"""Where the callbacks of `on_connect` run."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
-import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from babar_tls import Config, ConnectEvent, InvalidPassword, Session, Unreachable, on_connect
+from babar_tls import Config, ConnectEvent, Session, Unreachable, on_connect
 
 from .opening import connect, connect_async
-
-if TYPE_CHECKING:
-    from babar_tls.testing import PostgresServer
-
-
-# Where callbacks run -------------------------------------------------------------------------------------------------
 
 
 def test_callback_runs_in_the_thread_and_context_of_the_caller(refused: Config, style: str) -> None:
@@ -119,60 +110,3 @@ def test_callbacks_can_be_added_and_removed_by_many_threads(refused: Config) -> 
     from babar_tls import hooks
 
     assert hooks.registrations == []
-
-
-# Faulty callbacks ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("callback", [None, 5, connect_async], ids=["None", "int", "coroutine function"])
-def test_unusable_callback_is_refused(callback: Any) -> None:
-    with pytest.raises(TypeError, match="callback must"):
-        on_connect(callback)
-
-
-def test_exception_of_a_callback_is_logged_and_has_no_other_effect(
-    config: Config, style: str, events: list[ConnectEvent], caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(_event: ConnectEvent) -> None:
-        raise ValueError("from the callback")
-
-    remove = on_connect(fail)
-    later: list[ConnectEvent] = []
-    remove_later = on_connect(later.append)
-    try:
-        with pytest.raises(InvalidPassword) as caught:
-            connect(config.replace(password="wrong"), style)
-        connect(config, style)
-    finally:
-        remove()
-        remove_later()
-    assert len(events) == len(later) == 2
-    records = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert len(records) == 2
-    for record in records:
-        assert record.name == "babar_tls"
-        assert record.getMessage().endswith(".fail raised ValueError")
-        shown = logging.Formatter().format(record)
-        assert "from the callback" in shown
-        assert "_observation.py" not in shown
-        assert "InvalidPassword" not in shown
-    assert not isinstance(caught.value.__context__, ValueError)
-
-
-def test_interrupt_in_a_callback_closes_the_session(config: Config, server: PostgresServer, style: str) -> None:
-    def interrupt(_event: ConnectEvent) -> None:
-        raise KeyboardInterrupt
-
-    remove = on_connect(interrupt)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            connect(config.replace(application_name=f"interrupted-{style}"), style)
-    finally:
-        remove()
-    # tests/conftest.py fails if a socket is left open, and an unclosed session would raise a ResourceWarning.
-    deadline = time.monotonic() + 20
-    counting = f"select count(*) from pg_stat_activity where application_name = 'interrupted-{style}'"
-    with Session.connect(config) as session:
-        while session.query(counting) != [("0",)]:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
