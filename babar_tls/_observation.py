@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .diagnostics.escaping import visible
-from .diagnostics.log import debug_logger
+from .diagnostics.log import DEBUG, debug_logger, is_logging, log
 from .diagnostics.tracebacks import clear_frames
 from .errors import Error, ServerError
 from .hooks import ConnectEvent, is_in_callback, notify, registrations
@@ -42,7 +42,7 @@ def observe(config: Config) -> Observation | None:
     """Return the observation of a connect that begins now; None if nothing observes it."""
     logger = debug_logger()
     is_reported = bool(registrations) and not is_in_callback()
-    if logger is None and not is_reported:
+    if (logger is None and not is_reported) or is_logging():
         return None
     return Observation(config, logger, is_reported=is_reported)
 
@@ -51,16 +51,18 @@ class Observation:
     """One connect that is observed. It is a context manager around the connect.
 
     Attributes:
+        config: The configuration, without its secrets after the connect.
         meter: The clock to use.
     """
 
     def __init__(self, config: Config, logger: logging.Logger | None, *, is_reported: bool) -> None:
         self._outer = sys.exception()
-        self._config = config
+        self.config = config
         self._logger = logger
         self._is_reported = is_reported
         self._host: Host | None = None
         self._connection: BlockingConnection | None = None
+        self._description: str | None = None
         self._session: SessionBase | None = None
         self._is_over = False
         self._started = time.time()
@@ -72,6 +74,8 @@ class Observation:
         """Return a function that creates connections as `connect` does, for `establish`."""
 
         def observed(config: Config, meter: Meter) -> BlockingConnection:
+            if self._is_over:  # the task was cancelled
+                return connect(config, meter)
             self._host, self._connection = config.targets[0], None
             self._connection = connection = connect(config, meter)
             return connection
@@ -91,44 +95,49 @@ class Observation:
     ) -> None:
         duration = time.perf_counter() - self._began
         self._is_over = True
-        session = self._session
-        if error is not None:
-            clear_frames(error, self._outer)  # before callbacks get it
+        # Callbacks get the error. Its traceback refers to the frame of `connect`, and this one to this object.
+        connection, self._connection = self._connection, None
+        session, self._session = self._session, None
+        failure = None
         try:
+            self.config = self.config.without_secrets()
+            if connection is not None:
+                self._description = connection.description
+            if error is not None:
+                clear_frames(error, self._outer)
             # If the coroutine was closed, the garbage collector may run this, in any thread.
-            if not isinstance(error, GeneratorExit):
-                self._report_end(duration, None if session is None else session.security, error)
+            if isinstance(error, GeneratorExit):
+                return
+            security = None if session is None else session.security
+            failure = self._log_end(duration, security, error)
+            if self._is_reported:
+                event = ConnectEvent(
+                    config=self.config,
+                    host=self._host,
+                    address=None if connection is None else connection.address,
+                    security=security if failure is None else None,
+                    error=error if failure is None else failure,
+                    started=self._started,
+                    duration=duration,
+                    timings=self.meter.timings.copy(),
+                    round_trips=self.meter.round_trips,
+                )
+                notify(event)
+            if failure is not None:
+                raise failure
         except BaseException:
             if session is not None:
                 session._finish(TERMINATE)
             raise
         finally:
-            self._connection = self._session = None  # they refer to this object
-
-    def _report_end(self, duration: float, security: SecurityReport | None, error: BaseException | None) -> None:
-        if self._logger is not None:
-            if isinstance(self.meter, PhaseMeter):
-                self.meter.finish(has_succeeded=security is not None)
-            self._log_end(self._logger, duration, security, error)
-        if self._is_reported:
-            event = ConnectEvent(
-                config=self._config.without_secrets(),
-                host=self._host,
-                address=None if self._connection is None else self._connection.address,
-                security=security,
-                error=error,
-                started=self._started,
-                duration=duration,
-                timings=self.meter.timings.copy(),
-                round_trips=self.meter.round_trips,
-            )
-            notify(event)
+            del failure  # its traceback refers to this frame
 
     def _server(self) -> str:
         """Return the server's name for a line of the log."""
-        if self._connection is not None and self._connection.description is not None:
-            return self._connection.description
-        hosts = self._config.targets if self._host is None else (self._host,)
+        description = self._description if self._connection is None else self._connection.description
+        if description is not None:
+            return description
+        hosts = self.config.targets if self._host is None else (self._host,)
         return " or ".join(host.describe() for host in hosts)
 
     def _log_phase(self, phase: Phase, seconds: float) -> None:
@@ -143,9 +152,24 @@ class Observation:
         }
         # A connecting thread leaves the gate, because a log handler may block.
         with contextlib.nullcontext() if connection is None or self._is_over else connection.outside(phase):
-            self._logger.debug("%s: %s took %.1f ms", server, phase.value, seconds * 1000, extra=extra)
+            log(self._logger, DEBUG, "%s: %s took %.1f ms", server, phase.value, seconds * 1000, extra=extra)
 
     def _log_end(
+        self, duration: float, security: SecurityReport | None, error: BaseException | None
+    ) -> BaseException | None:
+        """Log the last lines of the connect. Return the exception of a log handler, which `connect` must raise."""
+        if self._logger is None:
+            return None
+        try:
+            if isinstance(self.meter, PhaseMeter):
+                self.meter.finish(has_succeeded=security is not None)
+            self._log_result(self._logger, duration, security, error)
+        except BaseException as exc:
+            clear_frames(exc, self._outer if error is None else error)
+            return exc
+        return None
+
+    def _log_result(
         self,
         logger: logging.Logger,
         duration: float,
@@ -158,7 +182,7 @@ class Observation:
             report = security.as_dict()
             del report["peer_certificate"]  # long, and the fingerprint identifies it
             extra.update(babar_tls_event="ready", babar_tls_security=report)
-            logger.debug("%s: ready after %.1f ms: %s", server, duration * 1000, summary(security), extra=extra)
+            log(logger, DEBUG, "%s: ready after %.1f ms: %s", server, duration * 1000, summary(security), extra=extra)
         elif error is not None:
             name = type(error).__name__
             extra.update(babar_tls_event="failed", babar_tls_error=name)
@@ -166,7 +190,7 @@ class Observation:
                 extra["babar_tls_sqlstate"] = visible(error.code, limit=20)
             # The text of another exception may contain a secret: a callable of the caller may have raised it.
             text = f"{name}: {visible(error.message, limit=_LONGEST)}" if isinstance(error, Error) else name
-            logger.debug("%s: failed after %.1f ms: %s", server, duration * 1000, text, extra=extra)
+            log(logger, DEBUG, "%s: failed after %.1f ms: %s", server, duration * 1000, text, extra=extra)
 
 
 def summary(security: SecurityReport) -> str:

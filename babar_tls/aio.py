@@ -79,8 +79,9 @@ class AsyncSession(SessionBase):
         observation = observe(config)
         if observation is None:
             return await cls._open(config, Meter(config.connect_timeout), None)
+        del config  # callbacks get an error whose traceback refers to this frame
         with observation:
-            return observation.opened(await cls._open(config, observation.meter, observation))
+            return observation.opened(await cls._open(observation.config, observation.meter, observation))
 
     @classmethod
     async def _open(cls, config: Config, meter: Meter, observation: Observation | None) -> AsyncSession:

@@ -79,8 +79,11 @@ class Session(SessionBase):
         observation = observe(config)
         if observation is None:
             return cls._open(config, Meter(config.connect_timeout), BlockingConnection)
+        del config  # callbacks get an error whose traceback refers to this frame
         with observation:
-            return observation.opened(cls._open(config, observation.meter, observation.connector(BlockingConnection)))
+            return observation.opened(
+                cls._open(observation.config, observation.meter, observation.connector(BlockingConnection))
+            )
 
     @classmethod
     def _open(cls, config: Config, meter: Meter, connect: Connector) -> Session:
