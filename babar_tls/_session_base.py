@@ -309,6 +309,19 @@ def as_config(target: str | Config, overrides: Mapping[str, Any], function: str 
     return Config.from_conninfo(target, **overrides)
 
 
+def check_config(config: object) -> None:
+    """Check the argument of a session's `connect`. The error does not show it, because it may contain a password.
+
+    Raises:
+        TypeError: It is not a `Config`.
+    """
+    if not isinstance(config, Config):
+        raise TypeError(
+            f"connect() of a session needs a Config, not {type(config).__name__}. For a connection string, use "
+            "babar_tls.connect or connect_async, or Config.from_conninfo."
+        )
+
+
 def survives(error: BaseException | None) -> bool:
     """Return True if the session is still usable after this error."""
     if isinstance(error, ServerError):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Unpack
 
 from ._observation import observe
-from ._session_base import CopyIterator, SessionBase, as_config, busy, survives
+from ._session_base import CopyIterator, SessionBase, as_config, busy, check_config, survives
 from .diagnostics.tracebacks import clears_locals
 from .errors import Error
 from .net import connect_threads
@@ -75,7 +75,9 @@ class AsyncSession(SessionBase):
             AuthError: Authentication failed, or policy forbids the method that the server requested.
             ServerError: The server refused the connection: no such database, too many connections.
             ProtocolError: The peer is not a PostgreSQL server, or an attacker changed its messages.
+            TypeError: `config` is not a `Config`.
         """
+        check_config(config)
         observation = observe(config)
         if observation is None:
             return await cls._open(config, Meter(config.connect_timeout), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from babar_tls import AsyncSession, Session
 from babar_tls.config import Config, ConfigOptions
 from babar_tls.config.fields import DEFAULTS
 
@@ -78,3 +80,13 @@ def test_literals_of_options_are_the_values_of_the_enums() -> None:
             assert [value.strip(" \"'") for value in found[2].split(",")] == [each.value for each in enums[found[1]]]
             checked.add(name)
     assert checked == {"tls_max_version"} | {name for name, default in DEFAULTS.items() if isinstance(default, Enum)}
+
+
+@pytest.mark.parametrize("target", ["postgresql://app:secret@h/d", None, {"host": "h"}])
+def test_connect_of_a_session_needs_a_config(target: Any) -> None:
+    for function in (Session.connect, lambda config: asyncio.run(AsyncSession.connect(config))):
+        with pytest.raises(
+            TypeError, match=r"needs a Config, not (str|NoneType|dict)\. For a connection string"
+        ) as caught:
+            function(target)
+        assert "secret" not in str(caught.value)

@@ -59,7 +59,9 @@ def test_connects_of_an_exporter_are_not_recorded(config: Config, style: str, ev
     meters.shutdown()
 
 
-@pytest.mark.parametrize("key", [context._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"])
+@pytest.mark.parametrize(
+    "key", [context._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"], ids=["sdk", "plain"]
+)
 def test_nothing_is_recorded_if_the_context_suppresses_instrumentation(config: Config, style: str, key: str) -> None:
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
