@@ -11,7 +11,7 @@ from ..conninfo import read
 from ..conninfo.passfile import is_open_to_others
 from ..errors import ConfigError, Error
 from ..explain.parameters import DEFAULT_SOURCE, list_parameters
-from ..explain.weaknesses import Remedy, find_weaknesses, has_tls
+from ..explain.weaknesses import ADVICE, Remedy, find_weaknesses, has_tls
 from ..tls.client_identity import load_identity
 from ..tls.support import lacks
 from .case import DEFAULT_TIMEOUT
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
     from ..tls.contract import TlsBackend
     from .case import Notes
-
-_WEAKNESSES = {
-    Remedy.VERIFY: (Cause.NOT_VERIFIED, "Use sslmode=verify-full."),
-    Remedy.REQUIRE_SCRAM: (Cause.WEAK_CONFIGURATION, "Use require_auth=scram-sha-256."),
-    Remedy.BIND: (Cause.WEAK_CONFIGURATION, "Use channel_binding=require."),
-    Remedy.NO_KEY_LOG: (Cause.WEAK_CONFIGURATION, "Remove sslkeylogfile (tls_key_log_path)."),
-}
 
 
 def read_configuration(
@@ -64,8 +57,8 @@ def read_configuration(
         notes.fail(error)
     _check_passfile(config, notes)
     for weakness in find_weaknesses(config):
-        cause, remedy = (Cause.WEAK_CONFIGURATION, None) if weakness.remedy is None else _WEAKNESSES[weakness.remedy]
-        notes.warn(cause, weakness.text, remedy)
+        cause = Cause.NOT_VERIFIED if weakness.remedy is Remedy.VERIFY else Cause.WEAK_CONFIGURATION
+        notes.warn(cause, weakness.text, None if weakness.remedy is None else ADVICE[weakness.remedy])
     return None if any(finding.is_fault for finding in notes.findings) else (config, backend)
 
 

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from ..config.enums import TlsVerify
 from ..security import MIN_ITERATIONS
-from .weaknesses import PLAIN_TEXT, Remedy, Weakness, certificate_weakness, unbound
+from .weaknesses import ADVICE, PLAIN_TEXT, Remedy, Weakness, certificate_weakness, unbound
 
 if TYPE_CHECKING:
     from ..security import SecurityReport
-
-_ADVICE = {Remedy.VERIFY: "Use sslmode=verify-full.", Remedy.BIND: "Use channel_binding=require."}
 
 
 def describe_verification(security: SecurityReport) -> str:
@@ -48,7 +46,7 @@ def connection_warnings(security: SecurityReport, *, local: bool) -> list[str]:
 
 def with_advice(weakness: Weakness) -> str:
     """Return the text of a weakness of a connection, with its remedy."""
-    return weakness.text if weakness.remedy is None else f"{weakness.text} {_ADVICE[weakness.remedy]}"
+    return weakness.text if weakness.remedy is None else f"{weakness.text} {ADVICE[weakness.remedy]}"
 
 
 def authentication_warnings(security: SecurityReport, *, local: bool) -> list[str]:

@@ -21,6 +21,15 @@ class Remedy(Enum):
     NO_KEY_LOG = "write no key log"
 
 
+#: What to change in a connection string, for each kind of change.
+ADVICE = {
+    Remedy.VERIFY: "Use sslmode=verify-full with sslrootcert=system, or with the file of a private CA.",
+    Remedy.REQUIRE_SCRAM: "Use require_auth=scram-sha-256.",
+    Remedy.BIND: "Use channel_binding=require.",
+    Remedy.NO_KEY_LOG: "Remove sslkeylogfile (tls_key_log_path).",
+}
+
+
 class Weakness(NamedTuple):
     """A weakness, described for users; `remedy` is `None` if no parameter removes it."""
 
@@ -87,11 +96,22 @@ def _password_weakness(config: Config) -> Weakness | None:
         text = "A server that is not verified can request the password itself."
     elif is_allowed(config, "md5") and not is_always_proven(config):
         text = "A server that is not verified can request an MD5 digest of the password, which allows guesses at it."
+    elif sent := _sent_without_scram(config):
+        text = f"require_auth does not allow SCRAM: the server receives {sent}, and does not prove its identity."
     elif is_allowed(config, "none") and config.tls_client_cert is None:
         text = "A server that requests no authentication, and therefore does not prove its identity, is accepted."
     else:
         return None
     return Weakness(text, Remedy.REQUIRE_SCRAM)
+
+
+def _sent_without_scram(config: Config) -> str | None:
+    """Return what a server receives to authenticate the client if it may not use SCRAM; None if it may."""
+    if is_allowed(config, "scram-sha-256"):
+        return None
+    if is_allowed(config, "password"):
+        return "the password itself"
+    return "an MD5 digest of the password" if is_allowed(config, "md5") else None
 
 
 def _binding_weakness(config: Config) -> Weakness:

@@ -129,8 +129,7 @@ def _read_file(path: str) -> list[FileBlock]:
     except FileNotFoundError:
         raise ConfigError(
             f'root certificate file "{path}" does not exist',
-            remedy="Provide the file, use the system's trusted roots with sslrootcert=system, or change sslmode to "
-            "disable server certificate verification.",
+            remedy="Use the system's trusted roots with sslmode=verify-full sslrootcert=system, or provide the file.",
         ) from None
     if not any(one.label != _LIST for one in found):
         if data[:1] == _DER:

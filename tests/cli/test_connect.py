@@ -111,6 +111,18 @@ def test_remedy_is_on_a_separate_line(cli: Callable[..., Outcome], conninfo: Cal
     assert lines[1].startswith("  Check the database's name")
 
 
+def test_remedies_for_an_unverified_server_lead_to_a_verified_one(
+    cli: Callable[..., Outcome], conninfo: Callable[..., str]
+) -> None:
+    """No remedy on the way from sslmode=require to a verified connection advises less security."""
+    unverified = " ".join(cli("connect", conninfo(sslmode="require", sslrootcert="")).out.split())
+    assert "Use sslmode=verify-full with sslrootcert=system" in unverified
+    missing = cli("connect", conninfo(sslmode="verify-full", sslrootcert="/nonexistent/root.crt"))
+    assert 'root certificate file "/nonexistent/root.crt" does not exist' in missing.err
+    assert "sslmode=verify-full sslrootcert=system" in missing.err
+    assert "disable" not in missing.err
+
+
 def test_server_without_tls_is_status_4(cli: Callable[..., Outcome], server_without_tls: PostgresServer) -> None:
     conninfo = server_without_tls.conninfo(sslmode="require")
     assert cli("connect", conninfo, "--json").document["error"]["class"] == "TlsRefused"

@@ -217,7 +217,9 @@ BIND = "channel_binding=require"
         ("host=h", [SCRAM, BIND]),
         ("host=h require_auth=scram-sha-256 channel_binding=require", []),
         ("host=h sslmode=prefer require_auth=md5", [VERIFY, SCRAM, BIND]),
-        ("host=h require_auth=md5", []),
+        ("host=h require_auth=md5", [SCRAM, BIND]),
+        ("host=h require_auth=password", [SCRAM, BIND]),
+        ("host=h require_auth=none", [SCRAM, BIND]),
         ("host=/tmp,h user=u sslmode=require", [VERIFY, SCRAM, ""]),
         (
             "host=h channel_binding_type=tls-unique ssl_min_protocol_version=TLSv1.3",
@@ -250,6 +252,21 @@ def test_parameters_to_add(cli: Callable[..., Outcome], text: str, changes: list
     separator = "" if text.endswith(("?", "&")) else " " if not is_uri else "&" if has_query else "?"
     for add in filter(None, [*changes, document["changes"]["add"]]):
         Config.from_conninfo(f"{text}{separator}{add}")
+
+
+@pytest.mark.parametrize(
+    ("methods", "sent"),
+    [
+        ("md5", "an MD5 digest of the password"),
+        ("password", "the password itself"),
+        ("password,md5", "the password itself"),
+        ("!scram-sha-256", "the password itself"),
+    ],
+)
+def test_verified_server_without_scram_is_weak(cli: Callable[..., Outcome], methods: str, sent: str) -> None:
+    warnings = " ".join(item["text"] for item in explained(cli, f"host=h require_auth={methods}")["warnings"])
+    assert f"require_auth does not allow SCRAM: the server receives {sent}" in warnings
+    assert "not be bound" in warnings
 
 
 def test_all_changes_together(cli: Callable[..., Outcome]) -> None:

@@ -262,7 +262,7 @@ FAULTS = [
         arrange=_unverified,
         cause=Cause.NOT_VERIFIED,
         stage="configuration",
-        advice="Use sslmode=verify-full",
+        advice="Use sslmode=verify-full with sslrootcert=system",
         is_fault=False,
     ),
 ]

@@ -134,7 +134,7 @@ FAULTS = [
         arrange=lambda arena: arena.conninfo(arena.present(arena.world.good), sslrootcert=arena.missing_file()),
         cause=Cause.ROOT_FILE,
         stage="trust",
-        advice="Provide the file, use the system's trusted roots with sslrootcert=system",
+        advice="Use the system's trusted roots with sslmode=verify-full sslrootcert=system, or provide the file",
         backends=ALL_BACKENDS,
     ),
     Fault(
@@ -143,7 +143,7 @@ FAULTS = [
         arrange=_without_default_file,
         cause=Cause.ROOT_FILE,
         stage="trust",
-        advice="use the system's trusted roots with sslrootcert=system",
+        advice="Use the system's trusted roots with sslmode=verify-full sslrootcert=system, or provide the file",
     ),
     Fault(
         name="empty_root_file",
