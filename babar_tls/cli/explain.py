@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     """Explain the connection string."""
     from ..config import Config  # noqa: PLC0415 - slow to import, not needed for --help
     from ..conninfo import read  # noqa: PLC0415 - the same
-    from ..explain.changes import combined, find_changes, separator, written_like  # noqa: PLC0415 - the same
+    from ..explain.changes import combined, find_changes, find_misplaced, separator, written_like  # noqa: PLC0415 - the same
     from ..explain.consequences import find_consequences  # noqa: PLC0415 - the same
     from ..explain.foreign_urls import translate  # noqa: PLC0415 - the same
     from ..explain.parameters import list_parameters  # noqa: PLC0415 - the same
@@ -58,13 +58,14 @@ def run(options: argparse.Namespace) -> int:
     config = Config.from_conninfo(conninfo, allow_files=allow_files, environ=environ, **overrides)
     fields = read(conninfo, allow_files=allow_files, environ=environ)
     parameters = list_parameters(config, fields, dict.fromkeys(overrides, "argument --backend"))
-    changes = find_changes(conninfo, config, allow_files=allow_files, environ=environ)
+    changes = find_misplaced(options.conninfo, config)
+    changes += find_changes(conninfo, config, allow_files=allow_files, environ=environ)
 
     def written(add: Mapping[str, str], remove: Iterable[str]) -> dict[str, Any]:
         text = written_like(conninfo, add) if foreign is None else foreign.write(add)
-        append = f"{separator(options.conninfo)}{text}" if text else ""
-        more = () if foreign is None else foreign.removed(add)
-        return {"add": text, "append": append, "remove": [*remove, *more]}
+        removed = [*remove, *(() if foreign is None else foreign.removed(add))]
+        append = f"{separator(options.conninfo, removed)}{text}" if text else ""
+        return {"add": text, "append": append, "remove": removed}
 
     add, remove = combined(changes)
     document = {

@@ -127,7 +127,7 @@ def _explain_scheme(scheme: str) -> tuple[str, str]:
             f'invalid URI scheme "{scheme}"',
             f"{_USE}: the suffix selects a driver in SQLAlchemy; libpq does not accept it.",
         )
-    if scheme.startswith("jdbc:"):
+    if scheme.startswith("jdbc:postgresql"):
         return 'invalid URI scheme "jdbc:"', f'{_USE}, without "jdbc:", and libpq\'s names of parameters.'
     if scheme.lower() in ("postgresql", "postgres"):
         return "invalid URI scheme: it must be in lower case", f"{_USE}."

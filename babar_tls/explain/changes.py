@@ -1,7 +1,7 @@
 """Changes of a connection string that remove its weaknesses.
 
-A later parameter of a string replaces an earlier one with the same name, and the string overrides a service file and
-environment variables. So a change appends parameters to the string, or removes parameters from it.
+In libpq, a later parameter of a string replaces an earlier one with the same name, and the string overrides a service
+file and environment variables. So a change appends parameters to the string, or removes parameters from it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote as percent_encode
+from urllib.parse import unquote
 
 from ..config import Config
 from ..config.enums import TlsMode, TlsVersion
 from ..conninfo import parse, resolve
-from ..conninfo.syntax import quote
+from ..conninfo.syntax import is_keyword, quote
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError
 from .weaknesses import Remedy, Weakness, find_weaknesses
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _TryValues: TypeAlias = Callable[[Mapping[str, str]], Config | None]
 
+_MISPLACED = re.compile(r"&([A-Za-z_]+)=")
 _URI = re.compile(r"postgres(?:ql)?(?:\+\w+)?://(?:[^@/]*@)?|jdbc:")
 #: Keywords that libpq does not have. If one of them is set, sslmode has no effect or only a part of its effect.
 _OWN_TLS_KEYWORDS = {"tls_mode", "tls_verify", "tls_fallback", "tls_root_cert_path", "tls_default_roots"}
@@ -97,13 +99,30 @@ def written_like(conninfo: str, parameters: Mapping[str, str]) -> str:
     return " ".join(f"{keyword}={quote(value)}" for keyword, value in parameters.items())
 
 
-def separator(conninfo: str) -> str:
-    """Return the text between a connection string and parameters that are appended to it."""
+def separator(conninfo: str, removed: Iterable[str] = ()) -> str:
+    """Return the text between a connection string and parameters that are appended to it.
+
+    Args:
+        conninfo: The connection string.
+        removed: Parameters that are removed from the string. If its query becomes empty, so does its "?".
+    """
     authority = _URI.match(conninfo)
     if authority is None:
         return " " if conninfo else ""
-    has_query = "?" in conninfo[authority.end() :]
-    return "?" if not has_query else "" if conninfo.endswith(("?", "&")) else "&"
+    _, mark, query = conninfo[authority.end() :].partition("?")
+    names = {unquote(item.partition("=")[0]) for item in query.split("&") if item}
+    if not mark or (names and names <= set(removed)):
+        return "?"
+    return "" if conninfo.endswith(("?", "&")) else "&"
+
+
+def find_misplaced(conninfo: str, config: Config) -> list[Change]:
+    """Return a warning if the database name of a URI contains a parameter, as after the removal of a "?"."""
+    found = _MISPLACED.search(config.database or "") if _URI.match(conninfo) else None
+    if found is None or not (is_keyword(found[1]) or found[1].startswith("ssl")):
+        return []
+    text = f'The database name contains "&{found[1]}=", which has no effect there: parameters begin after a "?".'
+    return [Change(Weakness(text, None), {})]
 
 
 def _values(
