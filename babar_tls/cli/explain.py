@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from ..explain.consequences import find_consequences  # noqa: PLC0415 - the same
     from ..explain.foreign_urls import translate  # noqa: PLC0415 - the same
     from ..explain.parameters import list_parameters  # noqa: PLC0415 - the same
+    from ..explain.problems import find_problems, is_fatal  # noqa: PLC0415 - the same
 
     allow_files = not options.untrusted
     overrides = {} if options.backend is None else {"tls_backend": options.backend}
@@ -67,11 +68,15 @@ def run(options: argparse.Namespace) -> int:
         append = f"{separator(options.conninfo, removed)}{text}" if text else ""
         return {"add": text, "append": append, "remove": removed}
 
+    problems = find_problems(config, only_roots=foreign is not None and not foreign.is_own)
+    if foreign is not None:
+        problems = [problem._replace(remedy=foreign.adapt_remedy(problem.remedy)) for problem in problems]
     add, remove = combined(changes)
     document = {
         "notes": [] if foreign is None else [*foreign.notes, *foreign.advise(add)],
         "parameters": [parameter._asdict() for parameter in parameters],
         "meaning": find_consequences(config),
+        "problems": [problem._asdict() for problem in problems],
         "warnings": [
             {
                 "text": change.weakness.text,
@@ -86,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(document)
     else:
         _draw(document, show_all=options.all)
-    return 0
+    return 2 if problems and is_fatal(config) else 0
 
 
 def _draw(document: dict[str, Any], *, show_all: bool) -> None:
@@ -98,6 +103,10 @@ def _draw(document: dict[str, Any], *, show_all: bool) -> None:
     parameters = [item for item in document["parameters"] if show_all or item["source"] != _DEFAULT]
     console.print(console.table([list(item.values()) for item in parameters], ["parameter", "value", "source"]))
     console.print(console.facts(document["meaning"].items()))
+    for problem in document["problems"]:
+        console.warning(problem["text"])
+        if problem["remedy"]:
+            console.write(f"    {problem['remedy']}")
     is_uri = document["changes"]["append"].startswith(("?", "&"))
     for warning in document["warnings"]:
         console.warning(warning["text"])

@@ -28,13 +28,10 @@ from ..errors import BackendUnavailable, ConfigError
 from ..protocol.channel_binding import DEFAULT_TYPE
 from ..protocol.policy import names_cleartext
 from ..tls.default_roots import default_roots
-from ..tls.support import lacks
+from .problems import find_lacks
 from .weaknesses import has_tls, is_allowed, is_always_proven, is_only_local, is_proven
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ..backends import Capabilities
     from ..config import Config
     from ..config.host import Host
 
@@ -145,22 +142,8 @@ def _backend_fault(config: Config) -> str:
         if _backend(config) not in backend_names():
             raise
         return f"{error.message}. Connections will fail."
-    missing = ", or ".join(_lacks(config, capabilities))
+    missing = ", or ".join(lack.what for lack in find_lacks(config, capabilities))
     return f"{_backend(config)} cannot {missing}: connections with TLS will fail." if missing else ""
-
-
-def _lacks(config: Config, capabilities: Capabilities) -> Iterator[str]:
-    """Yield the features that the configuration requires and the backend does not support."""
-    yield from (lack.what for lack in lacks(config.tls_parameters, capabilities))
-    unproven = config.tls_verify is TlsVerify.NONE and not capabilities.unverified_proven
-    if config.tls_pins and unproven:
-        yield "pin a server that it does not verify"
-    if config.channel_binding is ChannelBinding.REQUIRE:
-        binding = config.channel_binding_type or DEFAULT_TYPE
-        if binding not in capabilities.channel_bindings:
-            yield f"bind the channel with {binding}"
-        elif binding == "tls-server-end-point" and unproven:
-            yield "bind the channel to a server that it does not verify"
 
 
 def _verification(config: Config) -> str:

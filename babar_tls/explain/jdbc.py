@@ -115,10 +115,12 @@ class JdbcUrl(ForeignUrl):
             notes.append(f"Older versions ignore parameters that they do not have: {', '.join(needed)}.")
         return tuple(notes)
 
-    def adapt_remedy(self, remedy: str) -> str:
+    def adapt_remedy(self, remedy: str | None) -> str | None:
         """See `ForeignUrl.adapt_remedy`. pgjdbc has no ``sslrootcert=system``."""
-        if "sslrootcert=system" not in remedy:
+        if remedy is None or "sslrootcert=system" not in remedy:
             return remedy
+        if self.keeps_factory:
+            return "Provide the file, or set sslrootcert to a file of CA certificates."
         return f"Provide the file, or use {_FACTORY}={_JAVA_ROOTS} for Java's trust store."
 
 

@@ -103,7 +103,8 @@ def translate(driver: str, rest: str) -> SqlalchemyUrl:
         items.append(("sslmode", "prefer"))
         notes.append(f"{driver} uses sslmode=prefer: its default.")
     written = "&".join(f"{percent_encode(name, safe='')}={percent_encode(value, safe='')}" for name, value in items)
-    return SqlalchemyUrl(f"postgresql://{before}?{written}", tuple(notes), replaced, variables, instead)
+    conninfo = f"postgresql://{before}?{written}"
+    return SqlalchemyUrl(conninfo, tuple(notes), replaced, variables, driver in _OWN_DRIVERS, instead)
 
 
 def _check_repetition(names: Sequence[str]) -> None:

@@ -25,12 +25,14 @@ class ForeignUrl:
             except for TLS modes.
         replaced: Parameters of the URL to remove, each with the added parameter that requires the removal.
         variables: Pattern of the names of the environment variables that the other library reads.
+        is_own: This library connects, through a dialect of the other one.
     """
 
     conninfo: str = field(repr=False)
     notes: tuple[str, ...]
     replaced: Mapping[str, str] = field(default_factory=dict, repr=False)
     variables: str = ".*"
+    is_own: bool = False
 
     def convert(self, parameters: Mapping[str, str]) -> dict[str, str]:
         """Return keywords of libpq that are added as parameters of the other library."""
@@ -40,7 +42,7 @@ class ForeignUrl:
         """Return notes about parameters that are added."""
         return ()
 
-    def adapt_remedy(self, remedy: str) -> str:
+    def adapt_remedy(self, remedy: str | None) -> str | None:
         """Return a remedy of this library for users of the other one."""
         return remedy
 

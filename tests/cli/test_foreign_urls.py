@@ -35,8 +35,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def explained(cli: Callable[..., Outcome], text: str, *arguments: str) -> dict[str, Any]:
     outcome = cli("explain", text, "--json", *arguments)
-    assert outcome.status == 0, outcome
+    assert outcome.status in {0, 2}, outcome
     assert SECRET not in outcome.out + outcome.err
+    assert outcome.document["problems"] or outcome.status == 0
     return outcome.document
 
 
@@ -158,100 +159,6 @@ def test_changes_have_the_form_of_the_url(
     assert explained(cli, f"{text}{append}")["changes"]["add"] == ""
 
 
-@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "babar", "asyncpg", "pg8000"])
-def test_repeated_parameter_of_sqlalchemy_is_refused(cli: Callable[..., Outcome], driver: str) -> None:
-    """SQLAlchemy passes a tuple to the driver, which fails."""
-    outcome = cli("explain", f"postgresql+{driver}://u:{SECRET}@h/d?sslmode=require&sslmode=verify-full")
-    assert (outcome.status, SECRET in outcome.err) == (2, False)
-    assert "the URL contains sslmode more than once" in outcome.err
-    unnamed = cli("explain", f"postgresql+{driver}://h/d?{SECRET}=1&{SECRET}=2")
-    assert (unnamed.status, SECRET in unnamed.err) == (2, False)
-
-
-def test_parameter_in_the_path_is_reported(cli: Callable[..., Outcome]) -> None:
-    for scheme in ("postgresql", "postgresql+psycopg", "jdbc:postgresql"):
-        texts = [item["text"] for item in explained(cli, f"{scheme}://h/db&sslmode=verify-full")["warnings"]]
-        assert texts[0].startswith('The database name contains "&sslmode="'), scheme
-    warnings = explained(cli, "dbname=a&sslmode=b host=h require_auth=scram-sha-256 channel_binding=require")[
-        "warnings"
-    ]
-    assert warnings == []
-
-
-def test_append_begins_with_a_question_mark_if_the_query_becomes_empty(cli: Callable[..., Outcome]) -> None:
-    changes = explained(cli, "postgresql://h/db?sslkeylogfile=/keys")["changes"]
-    assert (changes["remove"], changes["append"][0]) == (["sslkeylogfile"], "?")
-    changes = explained(cli, "postgresql://h/db?user=u&sslkeylogfile=/keys")["changes"]
-    assert (changes["remove"], changes["append"][0]) == (["sslkeylogfile"], "&")
-
-
-@pytest.mark.parametrize(
-    ("query", "words"),
-    [
-        (
-            "asyncpg://h/d?sslmode=require",
-            ["sslmode to asyncpg, which raises TypeError", "Use ssl, for example ssl=requ"],
-        ),
-        ("asyncpg://h/d?ssl=require&passfile=/p", ["ssl was read as sslmode"]),
-        ("pg8000://h/d?sslmode=require&sslrootcert=/r", ["sslmode, sslrootcert to pg8000, which raises TypeError"]),
-        ("pg8000://h/d?ssl=require", ["ssl to pg8000, which raises TypeError", "ssl_context"]),
-        ("pg8000://h/d", ["cannot require", "verifies no certificate by default", "postgresql+babar_pg8000"]),
-    ],
-)
-def test_difference_of_a_driver_is_noted(cli: Callable[..., Outcome], query: str, words: list[str]) -> None:
-    notes = " ".join(explained(cli, f"postgresql+{query}")["notes"])
-    for text in words:
-        assert text in notes
-    assert ("TypeError" in notes) == any("TypeError" in text for text in words)
-
-
-@pytest.mark.parametrize("driver", ["babar", "babar_asyncpg"])
-def test_cache_size_is_accepted_as_in_sqlalchemy(cli: Callable[..., Outcome], driver: str) -> None:
-    url = f"postgresql+{driver}://h/d?prepared_statement_cache_size="
-    assert explained(cli, f"{url}5")["changes"]["append"].startswith("&")
-    assert cli("explain", f"{url}many").status == 2
-
-
-@pytest.mark.parametrize(
-    ("query", "words"),
-    [
-        ("sslMode=require&loginTimeout=3", "sslMode (did you mean sslmode?), loginTimeout"),
-        (f"password=a&{SECRET}=b&ssl=true", "properties whose names may belong to a password"),
-        (
-            "sslmode=verify-full&sslrootcert=system",
-            f"the name of a file. For Java's trust store, replace it by {JAVA_ROOTS}",
-        ),
-        (
-            f"{JAVA_ROOTS}&sslcert=/c&sslkey=/k",
-            "DefaultJavaSSLFactory ignores sslcert and sslkey: no client certificate",
-        ),
-    ],
-)
-def test_difference_of_pgjdbc_is_noted(cli: Callable[..., Outcome], query: str, words: str) -> None:
-    assert words in " ".join(explained(cli, f"jdbc:postgresql://h/d?{query}")["notes"])
-
-
-@pytest.mark.parametrize("mode", ["", f"&{NO_VERIFICATION}"])
-def test_client_certificate_of_jdbc_is_kept(cli: Callable[..., Outcome], mode: str) -> None:
-    """Java's factory ignores sslcert and sslkey, so the trust store's file is advised in place of it."""
-    document = explained(cli, f"jdbc:postgresql://h/d?sslcert=/c&sslkey=/k{mode}")
-    assert "sslfactory" not in document["changes"]["append"]
-    assert "sslmode=verify-full&sslrootcert=%2F" in document["changes"]["append"]
-    assert document["changes"]["remove"] == (["sslfactory"] if mode else [])
-    assert "the CA certificates must be in a file" in " ".join(document["notes"])
-
-
-def test_gssapi_mode_of_jdbc_is_translated() -> None:
-    assert values("jdbc:postgresql://h/d?gssEncMode=allow")["gssencmode"] == "prefer"
-    assert values("jdbc:postgresql://h/d?gssEncMode=disable")["gssencmode"] == "disable"
-
-
-def test_jdbc_url_of_another_database_gets_fitting_advice(cli: Callable[..., Outcome]) -> None:
-    error = cli("explain", "jdbc:mysql://h/d").err
-    assert "this library connects to PostgreSQL" in error
-    assert "libpq's names" not in error
-
-
 def test_uri_gets_what_to_append(cli: Callable[..., Outcome]) -> None:
     out = cli("explain", f"postgresql://u:{SECRET}@h/db?sslmode=require").out
     assert "    append: &sslmode=verify-full&sslrootcert=system\n" in out
@@ -277,12 +184,6 @@ def test_hosts_of_sqlalchemy_are_joined() -> None:
     found = values("postgresql+psycopg://u@/d?host=a:1&host=[::1]:2&host=c")
     assert (found["host"], found["port"]) == ("a,::1,c", "1,2,")
     assert values("postgresql+psycopg://u@/d?host=/run/postgresql")["host"] == "/run/postgresql"
-
-
-def test_asyncpg_is_advised_to_use_the_dialect_of_this_library(cli: Callable[..., Outcome]) -> None:
-    notes = " ".join(explained(cli, f"postgresql+asyncpg://u:{SECRET}@h/d?prepared_statement_cache_size=0")["notes"])
-    assert "postgresql+babar_asyncpg" in notes
-    assert "sslmode=prefer" in notes
 
 
 def test_variables_that_the_driver_does_not_read_are_ignored(
@@ -353,6 +254,10 @@ PARTS = st.lists(
             "require",
             "verify-full",
             "sslfactory=",
+            "sslrootcert=",
+            "system",
+            "sslcert=",
+            "sslMode=",
             "host=",
             "a:1",
             "#",
@@ -378,6 +283,8 @@ def test_every_url_is_translated_or_refused(prefix: str, rest: str) -> None:
         if url is not None:
             Config.from_conninfo(url.conninfo)
             assert url.write({}) == ""
+            assert url.write({"sslmode": "verify-full", "sslrootcert": "system"}).startswith("sslmode=verify-full")
+            assert set(url.removed({"sslmode": "verify-full"})) <= set(url.replaced)
     except ConfigError:
         pass
 
