@@ -99,7 +99,7 @@ class Session(SessionBase):
 
         Raises:
             ServerError: The server reported an error; the session stays usable unless the error is FATAL or PANIC.
-            ConfigError: The text contains a NUL.
+            ConfigError: The text contains a NUL, or a statement is a ``COPY … TO STDOUT``.
             Closed: The session is closed, or was closed by another thread.
             IoError: The connection failed; the session is closed.
             Error: The session was opened before a fork.

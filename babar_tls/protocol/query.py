@@ -21,7 +21,7 @@ Row: TypeAlias = "tuple[str | None, ...]"
 
 #: Message types that are ignored, by kind of statement: CommandComplete, EmptyQueryResponse, CopyDone, notices and
 #: notifications, and the messages for the data of the other kind of statement.
-_IGNORED = {"a query": b"CIcNAHd", "COPY": b"CIcNATD"}
+_IGNORED = {"a query": b"CIcNAd", "COPY": b"CIcNATD"}
 
 
 def simple_query(sql: str, reader: MessageReader, parameters: dict[str, str]) -> Exchange[list[Row]]:
@@ -29,10 +29,11 @@ def simple_query(sql: str, reader: MessageReader, parameters: dict[str, str]) ->
 
     Raises:
         ServerError: The server reported an error.
+        ConfigError: A statement was a ``COPY … TO STDOUT``, whose data is not rows.
     """
     yield Send(messages.query(sql), Phase.QUERY)
     rows: list[Row] = []
-    failure: ServerError | None = None
+    failure: ServerError | ConfigError | None = None
     while True:
         rows += map(messages.parse_data_row, reader.take(b"D"))
         message = reader.next_message()
@@ -44,6 +45,11 @@ def simple_query(sql: str, reader: MessageReader, parameters: dict[str, str]) ->
             rows.append(messages.parse_data_row(payload))
         elif kind == b"T":
             rows = []
+        elif kind == b"H":
+            failure = failure or ConfigError(
+                "query cannot return the data of COPY … TO STDOUT",
+                remedy="Use copy_to, or a statement that returns rows: TABLE name.",
+            )
         elif kind == b"Z":
             messages.parse_ready_for_query(payload)
             if failure is not None:

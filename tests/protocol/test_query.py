@@ -74,12 +74,20 @@ def test_rows_are_tuples_of_text() -> None:
         (COLUMNS + row("1") + done("SELECT 1") + done("SET"), [("1",)]),
         (done("SET") + COLUMNS + row() + done("SELECT 1"), [()]),
         (NOTICE + COLUMNS + NOTICE + row("1") + frame(b"A", b"\0\0\0\1c\0p\0") + done("SELECT 1"), [("1",)]),
-        (COPY_OUT + frame(b"d", b"1\n") + COPY_DONE + done("COPY 1"), []),
     ],
 )
 def test_rows_of_the_last_statement_with_rows_are_returned(answer: bytes, rows: list[Row]) -> None:
     """Notices and notifications are ignored."""
     assert run(answer + READY) == rows
+
+
+def test_data_of_a_copy_is_not_lost_silently() -> None:
+    """The error follows ReadyForQuery, so that the session stays usable."""
+    ready = reader()
+    peer = driver(COPY_OUT + frame(b"d", b"1\n") + COPY_DONE + done("COPY 1") + READY, row("2") + READY)
+    with pytest.raises(ConfigError, match="cannot return the data of COPY"):
+        peer.run(simple_query("copy (select 1) to stdout", ready, {}))
+    assert peer.run(simple_query("select 2", ready, {})) == [("2",)]
 
 
 def test_error_is_raised_after_ready_for_query() -> None:
