@@ -217,7 +217,7 @@ class Config(ConfigFields):
         try:
             return cls(**{**values, **_with_companions(overrides, values.get("hosts", ()))})
         except ConfigError as error:
-            add_sources(error, fields.values())
+            add_sources(error, fields)
             raise
 
     def without_password(self) -> Config:

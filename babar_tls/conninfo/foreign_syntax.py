@@ -20,6 +20,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._:-]*$")
 _LONGEST_SCHEME = 100
 _DRIVER = re.compile(r"postgres(?:ql)?\+[a-z0-9_]{1,20}")
 _USE = 'Use "postgresql://"'
+_TRANSLATE = "The command babar-tls explain translates such URLs."
 
 
 def as_text(conninfo: object) -> str:
@@ -125,10 +126,10 @@ def _explain_scheme(scheme: str) -> tuple[str, str]:
     if _DRIVER.fullmatch(scheme):
         return (
             f'invalid URI scheme "{scheme}"',
-            f"{_USE}: the suffix selects a driver in SQLAlchemy; libpq does not accept it.",
+            f"{_USE}: the suffix selects a driver in SQLAlchemy; libpq does not accept it. {_TRANSLATE}",
         )
     if scheme.startswith("jdbc:postgresql"):
-        return 'invalid URI scheme "jdbc:"', f'{_USE}, without "jdbc:", and libpq\'s names of parameters.'
+        return 'invalid URI scheme "jdbc:"', f'{_USE}, without "jdbc:", and libpq\'s names of parameters. {_TRANSLATE}'
     if scheme.lower() in ("postgresql", "postgres"):
         return "invalid URI scheme: it must be in lower case", f"{_USE}."
     return "invalid URI scheme", f"{_USE}: this library connects to PostgreSQL."

@@ -31,7 +31,7 @@ from .syntax import split_pairs
 from .tls_options import read_tls_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 _ARGUMENT = "argument"
 
@@ -63,6 +63,9 @@ _READERS_BY_TYPE: dict[type, Callable[[Setting], Any]] = {bool: values.boolean, 
 #: The keywords that set exactly one field, with that field.
 _LIBPQ_FIELDS = {keyword.name: keyword.field for keyword in LIBPQ if keyword.field is not None}
 _OWN_FIELDS = {keyword.name: keyword.name for keyword in OWN}
+
+#: Fields, and keywords with the same names, that take part in no contradiction.
+_SECRETS = {"password", "passfile", "scram_client_key", "scram_server_key"}
 
 #: The values that libpq accepts for keywords without a field.
 _KNOWN = {
@@ -115,14 +118,24 @@ def read(
     try:
         return interpret(settings, allow_files=allow_files, environ=environ)
     except ConfigError as error:
-        add_sources(error, settings.values())
+        add_sources(error, settings)
         raise
 
 
-def add_sources(error: ConfigError, items: Iterable[Setting | Field]) -> None:
-    """Add the sources other than the connection string to the remedy, unless the remedy names the source already."""
-    sources = dict.fromkeys(item.source for item in items if item.source not in (CONNECTION_STRING, _ARGUMENT, DEFAULT))
+def add_sources(error: ConfigError, items: Mapping[str, Setting | Field]) -> None:
+    """Add the sources other than the connection string to the remedy, unless the remedy names the source already.
+
+    Args:
+        error: The error. If it names parameters, only their sources are added, otherwise those of all but secrets.
+        items: Settings by keyword, or fields by name.
+    """
     remedy = error.remedy or ""
+    text = f"{error.message} {remedy}"
+    named = [item for name, item in items.items() if name in text or (item.keyword or name) in text]
+    concerned = named or [item for name, item in items.items() if name not in _SECRETS]
+    sources = dict.fromkeys(
+        item.source for item in concerned if item.source not in (CONNECTION_STRING, _ARGUMENT, DEFAULT)
+    )
     if sources and "It comes from" not in remedy:
         error.remedy = f"{remedy} Other sources of parameters: {'; '.join(sources)}.".lstrip()
 

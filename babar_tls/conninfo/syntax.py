@@ -24,6 +24,7 @@ _SCHEMES = ("postgresql://", "postgres://")
 _LIST = "See https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS for the names."
 _CHECK = "Remove it from the connection string, or quote it (keyword string) or percent-encode it (URI) as a value."
 _QUOTING = "Write keyword=value, and values with spaces in single quotes: options='-c a=b'."
+_HOST_ONLY = "Write a host as host=NAME or host=NAME port=NUMBER, and other parameters as keyword=value."
 _ESCAPE = 'In a password, percent-encode "@", "/", "?", "&", "%" and spaces: %40, %2F, %3F, %26, %25, %20.'
 _BRACKETS = 'Write an IPv6 address as host in brackets: [::1]:5432. In a password, percent-encode "[": %5B.'
 _OLD = "requiressl"  # the predecessor of sslmode
@@ -136,7 +137,8 @@ def _pairs(text: str) -> Iterator[tuple[str, str, bool, bool]]:
             word = text[position:].partition("=")[0].split(" ", 1)[0]
             after = f' after "{word}"' if show and word in KEYWORDS else ""
             curly = " Typographic quotes are not supported." if set(text) & set("“”‘’") else ""  # noqa: RUF001 - meant
-            raise ConfigError(f'missing "="{after} in connection info string', remedy=_QUOTING + curly)
+            remedy = _QUOTING + curly if "=" in text or curly else _HOST_ONLY
+            raise ConfigError(f'missing "="{after} in connection info string', remedy=remedy)
         value = _VALUE.match(text, match.end())
         if value is None:
             raise ConfigError(
