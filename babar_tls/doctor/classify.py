@@ -42,7 +42,7 @@ from .diagnosis import Finding
 
 _SHOWN = 2000  # characters of a text from a server
 
-_OTHER_SERVICE = "this is the port of|does not speak TLS"
+_OTHER_SERVICE = "this is the port of|does not speak TLS|invalid response to SSL negotiation"
 _NO_CLIENT_CERTIFICATE = "certificate_required|no_certificate|handshake_failure"
 _NO_COMMON_ALGORITHM = "handshake_failure|insufficient_security|missing_extension|unsupported_extension"
 _NO_ALGORITHM = "no TLS parameters in common|no shared|no suitable|no cipher|wrong signature type|bad ecpoint"

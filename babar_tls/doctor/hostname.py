@@ -51,7 +51,10 @@ def _remedy(leaf: bytes, wanted: str, case: Case) -> str:
     is_tunnel = as_address(wanted) is not None or wanted == "localhost" or wanted.endswith(".localhost")
     setting = f"tls_server_name={name}"
     if case.config.tls_server_name is not None:
-        return f"If the server is {name}, set {setting}. Otherwise this is another server."
+        host = case.config.host
+        if host and name_fault(leaf, host) is None:
+            return f"Remove tls_server_name (--server-name): the certificate is for {host}."
+        return f"If the server is {name}, set {setting} (--server-name). Otherwise this is another server."
     if is_tunnel:
         return (
             f"If this is a tunnel to {name}, or its address, set {setting}: this name is then verified instead of the "

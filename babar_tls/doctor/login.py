@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import ChannelBindingError, Error, ProtocolError, TimeoutError
+from ..errors import ChannelBindingError, Error, PasswordMissing, ProtocolError, TimeoutError
 from ..net.deadline import Meter
 from ..protocol.authentication import next_message
 from ..protocol.message_reader import MessageReader
@@ -43,6 +43,10 @@ _MOST_MECHANISMS = 16
 _LONGEST = 40  # characters of a mechanism
 _ENCRYPT = "The server accepts this client only with TLS: use sslmode=verify-full, or at least sslmode=require."
 _NO_TRUST = "If this is not intended, use scram-sha-256 in place of trust in pg_hba.conf."
+_NOT_SUPPLIED = (
+    "The server requires a password. Use PGPASSWORD or ~/.pgpass (libpq's password file); babar-tls also has "
+    "--password-file."
+)
 _SCRAM = "Set password_encryption = 'scram-sha-256', set the password again, and use scram-sha-256 in pg_hba.conf."
 
 
@@ -195,7 +199,7 @@ def _password_remedy(case: Case, error: Error) -> str | None:
         path = case.config.passfile
         is_file = path is not None and os.path.isfile(path)  # noqa: PTH113 - the path may be any string
         no_line = f' The password file "{path}" has no line for this host, port, database and user.' if is_file else ""
-        return f"{error.remedy}{no_line}"
+        return f"{_NOT_SUPPLIED if isinstance(error, PasswordMissing) else error.remedy}{no_line}"
     return f"The password file is not used, because other users have access to it: {ignored}"
 
 

@@ -144,7 +144,7 @@ FAULTS = [
         arrange=log_in(password=None),
         cause=Cause.PASSWORD_UNAVAILABLE,
         stage="authentication",
-        advice="The server requires a password: set … password= in the connection string",
+        advice="The server requires a password. Use PGPASSWORD or ~/.pgpass",
     ),
     Fault(
         name="open_password_file",
