@@ -65,8 +65,12 @@ class DocumentBuilder:
         return {**self._head, "load_after": load, "server": server, "cases": cases, **more, "missing": self._missing}
 
 
-def load(path: str, workload: str) -> dict[str, Any]:
+def load(path: str, workload: str | None) -> dict[str, Any]:
     """Return the document in a file.
+
+    Args:
+        path: The file.
+        workload: The workload that it must be of; `None` for any.
 
     Raises:
         ConfigError: The file cannot be read, or its content is not a document of this workload and version.
@@ -78,12 +82,12 @@ def load(path: str, workload: str) -> dict[str, Any]:
         raise ConfigError(f"{path!r} cannot be read: {reason}") from exc
     if not isinstance(document, dict) or not {"workload", "machine", "parameters"} <= document.keys():
         raise ConfigError(f"{path!r} is not a benchmark document", remedy="Write one with --json FILE.")
-    if document["workload"] != workload:
+    if workload not in (None, document["workload"]):
         raise ConfigError(
             f"{path!r} is a document of {document['workload']}, not {workload}",
             remedy=f"Run: babar-tls bench {document['workload']} …",
         )
-    if workload == "all" and "backends" not in document:
+    if document["workload"] == "all" and "backends" not in document:
         raise ConfigError(
             f"{path!r} was written by an earlier version, whose documents of 'all' have another format",
             remedy="Measure again: babar-tls bench all --json FILE.",

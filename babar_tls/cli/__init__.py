@@ -9,6 +9,8 @@ optional: without it, the commands print plain text (`_terminal`).
 
 from __future__ import annotations
 
+import codecs
+import errno
 import os
 import signal
 import sys
@@ -16,10 +18,17 @@ import traceback
 from typing import TYPE_CHECKING
 
 from ..errors import Error
-from ._errors import INTERRUPTED, READER_GONE, describe, error_document, exit_status
+from ._errors import INTERRUPTED, READER_GONE, UNEXPECTED, describe, error_document, exit_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+#: The errors of a file system or a device that cannot store the output.
+_WRITE_FAILURES = {errno.ENOSPC, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_REPLACE = "babar_tls.replace"
+#: ASCII for characters of the output.
+_SPELLINGS = {"…": "...", "—": "-", "→": "->", "≥": ">=", "≤": "<=", "µ": "u", "\u00a0": " "}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,8 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        return _silence_stdout()
+        _silence_stdout()
+        return READER_GONE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _WRITE_FAILURES and not isinstance(error, Error):
+            _silence_stdout()
+            print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+            return UNEXPECTED
         if not isinstance(error, Error):
             traceback.print_exc()
         return _report(error, as_json="--json" in arguments)
@@ -51,14 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     from ._arguments import parse  # noqa: PLC0415 - imports argparse and the commands
 
+    codecs.register_error(_REPLACE, _replace)
     for stream in (sys.stdout, sys.stderr):
-        # A character that the terminal's encoding lacks becomes a question mark instead of an exception.
-        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+        # A character that the terminal's encoding lacks is replaced instead of an exception.
+        getattr(stream, "reconfigure", lambda **_: None)(errors=_REPLACE)
     try:
         options = parse(arguments)
+        status: int = options.run(options)
     except SystemExit as exc:  # argparse has printed the help or the version
-        return int(exc.code or 0)
-    status: int = options.run(options)
+        status = int(exc.code or 0)
     sys.stdout.flush()
     return status
 
@@ -73,18 +88,25 @@ def _report(error: Exception, *, as_json: bool) -> int:
             has_colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
             print(describe(error, colour=has_colour), file=sys.stderr)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:  # standard output cannot be written; the status of the error tells more
         _silence_stdout()
     return exit_status(error)
 
 
-def _silence_stdout() -> int:
-    """Redirect standard output to the null device, because the flush at exit would fail on the closed pipe."""
+def _silence_stdout() -> None:
+    """Redirect standard output to the null device, because the flush at exit would fail again."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):
-        return READER_GONE  # not a file: nothing is flushed at exit
+        return  # not a file: nothing is flushed at exit
     null_device = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null_device, descriptor)
     os.close(null_device)
-    return READER_GONE
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Return the replacement of characters that an encoding lacks (`codecs.register_error`)."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_SPELLINGS.get(char, "?") for char in lacking), error.end

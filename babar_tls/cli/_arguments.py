@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,7 +12,9 @@ from ._errors import EXIT_STATUSES, UsageError
 from ._help import HelpFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable
+
+    from _typeshed import SupportsWrite
 
 #: The commands, in the order of the help.
 COMMANDS = ("connect", "doctor", "explain", "backends", "demo", "verifier", "bench", "completion", "man")
@@ -40,8 +43,12 @@ class _Parser(argparse.ArgumentParser):
             message = f"{argument}must be one of {choices}"
         elif is_choice:
             message = f"unknown command {value!r}" if value.isalnum() else "missing command"
-            remedy = f"{_COMMAND_LIST} {remedy}"
+            remedy = f"{_suggestion(value, COMMANDS)}{_COMMAND_LIST} {remedy}"
         raise UsageError(message, remedy=remedy)
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        # argparse ignores an output that cannot be written.
+        print(message, end="", file=file)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -54,7 +61,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = build(arguments)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
-        raise _unexpected(unknown)
+        raise _unexpected(unknown, parser, options.command)
     if options.command is None:
         raise UsageError("missing command", remedy=f"{_COMMAND_LIST} Try: babar-tls --help, or babar-tls demo")
     return options
@@ -88,14 +95,30 @@ def build(configured: Container[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _unexpected(unknown: list[str]) -> UsageError:
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean {near[0]}? " if near else ""
+
+
+def _unexpected(unknown: list[str], parser: argparse.ArgumentParser, command: str | None) -> UsageError:
     """Return the error for unknown arguments. It names only options, because a value may be a password."""
+    own = _command_parser(parser, command)
+    names = [name for action in own._actions for name in action.option_strings]
+    takes_text = any(action.dest == "conninfo" for action in own._actions)
     words = [word.partition("=")[0] for word in unknown if word.startswith("-")]
     # The value of a short option may follow its letter directly.
     options = [word if word.startswith("--") else word[:2] for word in words]
     if options:
-        return UsageError(f"unknown option: {', '.join(options)}", remedy="Try: babar-tls --help")
-    return UsageError(
-        "too many arguments",
-        remedy='A connection string is one argument: quote it, as in "host=db.example.com user=app".',
-    )
+        remedy = f"{_suggestion(options[0], names)}Try: {own.prog} --help"
+        return UsageError(f"unknown option: {', '.join(options)}", remedy=remedy)
+    quoting = 'A connection string is one argument: quote it, as in "host=db.example.com user=app".'
+    return UsageError("too many arguments", remedy=quoting if takes_text else f"Try: {own.prog} --help")
+
+
+def _command_parser(parser: argparse.ArgumentParser, command: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a command, or that of the program."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and command in action.choices:
+            found: argparse.ArgumentParser = action.choices[command]
+            return found
+    return parser

@@ -63,7 +63,17 @@ _STATUSES: tuple[tuple[int, tuple[type[Error], ...]], ...] = (
 
 def exit_status(error: BaseException) -> int:
     """Return the exit status of the process for `error`."""
+    if isinstance(error, TlsError) and _is_from_other_service(error):
+        return 8
     return next((status for status, classes in _STATUSES if isinstance(error, classes)), UNEXPECTED)
+
+
+def _is_from_other_service(error: TlsError) -> bool:
+    """Return True if the response shows that the peer is not a PostgreSQL server, as `doctor` decides it."""
+    from ..doctor.causes import Cause  # noqa: PLC0415 - only a failure of TLS needs it
+    from ..doctor.classify import find_cause  # noqa: PLC0415 - the same
+
+    return find_cause(error) is Cause.OTHER_SERVICE
 
 
 def headline(error: BaseException) -> str:
@@ -78,7 +88,7 @@ def headline(error: BaseException) -> str:
 def describe(error: BaseException, *, colour: bool) -> str:
     """Return the text for standard error: the message, and the remedy on indented lines."""
     red, dim, off = ("\x1b[1;31m", "\x1b[2m", "\x1b[0m") if colour else ("", "", "")
-    text = f"{red}error:{off} {headline(error)}"
+    text = f"{red}error:{off} {headline(error).removeprefix('ERROR:  ')}"
     remedy = getattr(error, "remedy", None)
     if remedy:
         text += f"\n{dim}{visible(remedy, keep_newlines=True)}{off}"
@@ -124,6 +134,23 @@ def extra_needed(what: str, alternative: str = "") -> Iterator[None]:
             f"{what} needs {exc.name or 'a package'}, which is not installed",
             remedy=f"pip install 'babar-tls[{extra}]'" + (alternative if extra == "demo" else ""),
         ) from exc
+
+
+def positive_seconds(text: str) -> float:
+    """Return the value of ``--timeout``.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not a positive number.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if 0 < number < float("inf"):
+        return number
+    import argparse  # noqa: PLC0415 - loaded whenever this is called
+
+    raise argparse.ArgumentTypeError("must be a positive number of seconds")
 
 
 def file_error(what: str, exc: Exception) -> ConfigError:

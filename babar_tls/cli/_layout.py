@@ -6,12 +6,15 @@ parts could not be searched for or copied.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+_WORD = re.compile(r"\S*\d (?:ms|s|MB|bytes)(?!\w)\S*|\S+")
 
 #: Text with its style, as rich names styles.
 Piece: TypeAlias = tuple[str, str]
@@ -78,7 +81,7 @@ def wrap(text: str, width: int, hang: int = 0) -> list[str]:
     indent = " " * (len(text) - len(text.lstrip(" ")))
     lines: list[str] = []
     line, used = indent, 0
-    for word in text.split():
+    for word in words(text):
         wide = columns(word)
         if used and used + 1 + wide <= width:
             line, used = f"{line} {word}", used + 1 + wide
@@ -92,6 +95,11 @@ def wrap(text: str, width: int, hang: int = 0) -> list[str]:
     return [*lines, line]
 
 
+def words(text: str) -> list[str]:
+    """Return the parts of a text that are not broken: its words, and a number with its unit as one part."""
+    return _WORD.findall(text)
+
+
 def widest(cell: Cell) -> int:
     """Return the width of a cell whose lines are not wrapped."""
     return columns(cell.mark[0]) + max(map(columns, cell.lines), default=0)
@@ -99,7 +107,7 @@ def widest(cell: Cell) -> int:
 
 def narrowest(cell: Cell) -> int:
     """Return the width of a cell whose lines are wrapped at each space."""
-    return columns(cell.mark[0]) + max((columns(word) for line in cell.lines for word in line.split()), default=0)
+    return columns(cell.mark[0]) + max((columns(word) for line in cell.lines for word in words(line)), default=0)
 
 
 def draw(cell: Cell, width: int) -> Iterator[Line]:

@@ -59,7 +59,7 @@ def read_password() -> bytes:
             raise ConfigError(f"the password is {_TOO_LONG}")
     problem = _find_problem(password)
     if problem is not None:
-        raise ConfigError(problem, remedy=None if password else _PIPE_INSTEAD)
+        raise ConfigError(problem, remedy=None if password or stream.isatty() else _PIPE_INSTEAD)
     return password
 
 
@@ -82,7 +82,7 @@ def open_input(name: str) -> Iterator[BinaryIO]:
     try:
         file = open(name, "rb")  # noqa: PTH123, SIM115 - Path has another error for a NUL; closed below
     except (OSError, ValueError) as exc:
-        raise file_error("the passwords cannot be read", exc) from exc
+        raise file_error(f'the passwords cannot be read from "{name}"', exc) from exc
     with file:
         yield file
 
@@ -143,7 +143,7 @@ def type_password(prompt: str, remedy: str = _PIPE_INSTEAD) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
-            return getpass.getpass(prompt).encode("utf-8", "surrogateescape")
+            return _ask(prompt).encode("utf-8", "surrogateescape")
     except getpass.GetPassWarning:
         problem = "this terminal would show the password"
     except EOFError:
@@ -151,6 +151,15 @@ def type_password(prompt: str, remedy: str = _PIPE_INSTEAD) -> bytes:
     except UnicodeError:  # whose own message contains a part of the password
         problem = "the input is not in this terminal's encoding"
     raise UsageError(problem, remedy=remedy)
+
+
+def _ask(prompt: str) -> str:
+    """Return what is typed. If it ends with Ctrl-C or Ctrl-D, begin a new line."""
+    try:
+        return getpass.getpass(prompt)
+    except (KeyboardInterrupt, EOFError):
+        print(file=sys.stderr)
+        raise
 
 
 def _without_line_ending(line: bytes) -> bytes:

@@ -58,7 +58,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plot", metavar="DIR", help="draw PNG and SVG pictures into this folder (needs matplotlib)")
     parser.add_argument("--compare", metavar="FILE", help="compare with an older document")
-    parser.add_argument("--from", dest="source", metavar="FILE", help="show this document, and measure nothing")
+    parser.add_argument(
+        "--from", dest="source", metavar="FILE", help="show this document, and measure nothing; WORKLOAD is not needed"
+    )
     parser.add_argument("--markdown", metavar="FILE", help="write the tables between their marks in this file")
     for workload in workloads.values():
         for option in workload.options:
@@ -71,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
     from ..bench.compare import compare  # noqa: PLC0415 - not for other commands
     from ..bench.document import load  # noqa: PLC0415 - not for other commands
 
+    if options.workload is None and options.source is not None:
+        options.workload = str(load(options.source, None)["workload"])
     workload = _choose_workload(options)
     with extra_needed("this benchmark", ", or name a server with --dsn."):
         if options.plot is not None:

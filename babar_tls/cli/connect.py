@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..diagnostics.counts import count
 from ..diagnostics.escaping import visible
+from ._errors import positive_seconds
 from ._output import milliseconds, print_json, without_weakness_warnings
 from ._verbose import verbose
 
@@ -47,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", metavar="NAME", help="TLS backend to use (see: babar-tls backends)")
     parser.add_argument("--root-cert", metavar="PATH", help="trust only the CA certificates in this PEM file")
     parser.add_argument("--server-name", metavar="NAME", help="name to verify in the certificate, instead of the host")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, help="time limit for the whole connect")
+    parser.add_argument("--timeout", metavar="SECONDS", type=positive_seconds, help="time limit for the whole connect")
     parser.add_argument(
         "--password-file",
         metavar="PATH",
@@ -64,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
     from ..explain.connection import connection_warnings  # noqa: PLC0415 - slow to import, not needed for --help
 
     config = _config(options)
-    with verbose(options.verbose), _connect(options, config) as session:
+    _import_for_connect(config)
+    with verbose(options.verbose), _name_options(options), _connect(options, config) as session:
         rows = session.query(options.query) if options.query is not None else None
         warnings = connection_warnings(session.security, local=session.host.is_unix_socket)
         if options.json:
@@ -72,6 +75,35 @@ def run(options: argparse.Namespace) -> int:
         else:
             _draw(config, session, warnings, rows)
     return 0
+
+
+@contextmanager
+def _name_options(options: argparse.Namespace) -> Iterator[None]:
+    """Name the option instead of the parameter in the remedy of a wrong name, if the option sets it."""
+    from ..errors import CertificateError  # noqa: PLC0415 - as in `run`
+
+    try:
+        yield
+    except CertificateError as error:
+        if error.reason in ("hostname-mismatch", "common-name-only") and options.server_name is not None:
+            error.remedy = (
+                "Set --server-name to a name that is in the certificate, or leave it out to verify the host. Otherwise "
+                "this is another server."
+            )
+        elif error.remedy is not None:
+            error.remedy = error.remedy.replace("set tls_server_name to", "set --server-name (tls_server_name) to")
+        raise
+
+
+def _import_for_connect(config: Config) -> None:
+    """Import before the clock of the connect starts, so that no phase includes the time of an import."""
+    import encodings.idna  # noqa: F401, PLC0415 - what the socket module imports at the first use of a name
+
+    from ..backends import get_backend  # noqa: PLC0415 - as in `run`
+    from ..explain.weaknesses import has_tls  # noqa: PLC0415 - as in `run`
+
+    if has_tls(config):
+        get_backend(config.tls_backend)
 
 
 def _connect(options: argparse.Namespace, config: Config) -> Session:
@@ -158,7 +190,7 @@ def _draw(config: Config, session: Session, warnings: list[str], rows: list[Row]
     for text in warnings:
         console.warning(text)
     if rows is not None:
-        cells = [[console.cell("NULL", "dim") if value is None else value for value in row] for row in rows]
+        cells = [[console.cell("(null)", "dim") if value is None else value for value in row] for row in rows]
         console.print(console.table(cells, title=count(len(rows), "row")))
 
 

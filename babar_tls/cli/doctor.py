@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..diagnostics.counts import count
-from ._errors import UsageError, file_error
+from ._errors import UsageError, file_error, positive_seconds
 from ._output import milliseconds, print_json, without_weakness_warnings
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ HELP = "find out why a connection fails, stage by stage, and how to fix it"
 DESCRIPTION = """\
 Diagnose a connection to a PostgreSQL server. Each stage is checked separately: the configuration, the name, each
 address, TLS with each installed backend, the certificates, their trust, the host name, the authentication methods,
-channel binding, the login, and the server's settings. The last line names the cause."""
+channel binding, the login, and the server's settings. The last lines have the cause and its remedy."""
 EPILOG = """\
 CONNINFO is a URI or a keyword string, in the syntax of PostgreSQL's libpq. Quote it as one argument. Other users of
 this machine can read command lines: pass a password in a file or in PGPASSWORD. The password is used only in one
@@ -51,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", metavar="NAME", help="TLS backend to select (see: babar-tls backends)")
     parser.add_argument("--root-cert", metavar="PATH", help="trust only the CA certificates in this PEM file")
     parser.add_argument("--server-name", metavar="NAME", help="name to verify in the certificate, instead of the host")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, help="time limit for each stage")
+    parser.add_argument("--timeout", metavar="SECONDS", type=positive_seconds, help="time limit for each stage")
     parser.add_argument(
         "--password-file", metavar="PATH", help="read the password from the first line of this file (-: standard input)"
     )
@@ -70,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
         diagnosis = diagnose(options.conninfo, overrides=overrides)
         print_json(diagnosis.as_dict())
         return _exit_status(diagnosis)
-    if options.html is not None and Path(options.html).exists():
-        raise UsageError(f'"{options.html}" exists', remedy="Name a new file for the report.")
+    if options.html is not None:
+        _check_destination(options.html)
     view = _View()
     diagnosis = diagnose(options.conninfo, overrides=overrides, on_stage=view.draw_stage)
     view.draw_verdict(diagnosis)
@@ -100,6 +101,23 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _check_destination(path: str) -> None:
+    """Check that the report can be written, before the diagnosis, which may take long.
+
+    Raises:
+        UsageError: The file exists, or its folder does not exist or cannot be written to.
+    """
+    folder, remedy = os.path.dirname(path) or ".", "Name a new file for the report."  # noqa: PTH120 - may have a NUL
+    if "\0" in path:
+        raise UsageError("the name of the report contains a NUL", remedy=remedy)
+    if os.path.lexists(path):
+        raise UsageError(f'"{path}" exists', remedy=remedy)
+    if not os.path.isdir(folder):  # noqa: PTH112 - as above
+        raise UsageError(f'"{path}" cannot be written: there is no folder "{folder}"', remedy=remedy)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f'"{path}" cannot be written: no permission to write to "{folder}"', remedy=remedy)
+
+
 def _write_report(diagnosis: Diagnosis, path: str) -> None:
     """Write the report to a new file.
 
@@ -111,7 +129,7 @@ def _write_report(diagnosis: Diagnosis, path: str) -> None:
         with Path(path).open("x", encoding="utf-8") as file:
             file.write(report)
     except (OSError, ValueError) as exc:
-        raise file_error("the report cannot be written", exc) from exc
+        raise file_error(f'the report "{path}" cannot be written', exc) from exc
 
 
 def _count_warnings(diagnosis: Diagnosis) -> int:
@@ -156,6 +174,7 @@ class _View:
         else:
             mark, style = self._mark("failed")
             self.write(f"{mark} {fault.cause.value}: {fault.text}", style)
+            self._draw_remedy(fault)
 
     def write(self, text: str, style: str = "", *, indent: str = "") -> None:
         """Print a text, whose further lines are indented too. Words are not broken."""
@@ -164,9 +183,11 @@ class _View:
     def _draw_finding(self, finding: Finding) -> None:
         mark, style = self._mark("failed" if finding.is_fault else "warning")
         self.write(f"{mark} {finding.cause.value}: {finding.text}", style, indent=_INDENT)
-        if finding.remedy is not None:
-            for line in finding.remedy.splitlines():
-                self.write(line, indent=_INDENT + "  ")
+        self._draw_remedy(finding, indent=_INDENT)
+
+    def _draw_remedy(self, finding: Finding, *, indent: str = "") -> None:
+        for line in (finding.remedy or "").splitlines():
+            self.write(line, indent=indent + "  ")
 
     def _mark(self, status: str) -> tuple[str, str]:
         rich, plain, style = _MARKS[status]

@@ -48,6 +48,14 @@ def test_json_prints_or_writes_the_document(cli: Callable[..., Outcome], tmp_pat
     assert json.loads(path.read_text()).keys() == outcome.document.keys()
 
 
+def test_workload_of_a_document_need_not_be_named(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    path = tmp_path / "kdf.json"
+    assert cli("bench", "kdf", *SHORT, "--json", str(path)).status == 0
+    outcome = cli("bench", "--from", str(path), "--json")
+    assert outcome.status == 0
+    assert outcome.document["workload"] == "kdf"
+
+
 def test_quick_has_few_rounds_unless_their_number_is_given(cli: Callable[..., Outcome]) -> None:
     assert cli("bench", "kdf", "--quick", "--iterations", "1", "--json").document["parameters"]["rounds"] == 20
     assert cli("bench", "kdf", "--quick", *SHORT, "--json").document["parameters"]["rounds"] == 2

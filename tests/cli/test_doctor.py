@@ -33,7 +33,10 @@ def test_working_connection_has_status_0(cli: Cli, conninfo: ConnInfo) -> None:
 def test_wrong_password_has_the_status_of_authentication(cli: Cli, conninfo: ConnInfo) -> None:
     outcome = cli("doctor", conninfo(password="Wrong-plover-0815"))
     assert outcome.status == 6
-    assert outcome.out.splitlines()[-1].startswith("✗ wrong-password: ")
+    verdict, *remedy = outcome.out.split("\n\n")[-1].splitlines()
+    assert verdict.startswith("✗ wrong-password: ")
+    assert remedy
+    assert all(line.startswith("  ") for line in remedy)
     assert "Wrong-plover" not in outcome.out + outcome.err
 
 

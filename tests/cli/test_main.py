@@ -83,7 +83,7 @@ def test_exit_status_of_each_error_class(error: Exception, status: int) -> None:
     [
         ([], "missing command"),
         (["conect"], "unknown command 'conect'"),
-        (["connect", "--timeout", "soon"], "invalid float value"),
+        (["connect", "--timeout", "soon"], "must be a positive number of seconds"),
         (["connect", "--sql"], "unknown option: --sql"),
         (["connect", "host=a", "user=b"], "too many arguments"),
         (["backends", "--backend", "stdlib"], "unknown option: --backend"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 pty = pytest.importorskip("pty", reason="needs pseudo-terminals")
 
-PROGRAM = "import sys; from babar_tls.cli import main; sys.exit(main())"
+# The shell that runs the tests may ignore SIGINT, and children inherit that.
+PROGRAM = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from babar_tls.cli import main; sys.exit(main())"
+)
 PROMPT = "Password for user app: "
 
 
@@ -44,6 +49,13 @@ class Typist:
     def type(self, line: str) -> None:
         """Type a line."""
         os.write(self._descriptor, f"{line}\n".encode())
+
+    def press(self, key: str) -> None:
+        """Press Ctrl-C or Ctrl-D."""
+        if key == "C":
+            self.process.send_signal(signal.SIGINT)  # the terminal does not control the process
+        else:
+            os.write(self._descriptor, b"\x04")
 
     def finish(self) -> tuple[int, str]:
         """Return the exit status and standard output."""
@@ -133,3 +145,23 @@ def test_error_without_a_terminal_names_the_sources(cli: Callable[..., Outcome],
     for source in ("--password-file", "PGPASSWORD", "~/.pgpass"):
         assert source in outcome.err
     assert source in cli("connect", conninfo(password=None), "--json").document["error"]["remedy"]
+
+
+def test_empty_password_at_a_terminal_has_no_advice_about_pipes() -> None:
+    with at_terminal("verifier") as typist:
+        for prompt in ("Password: ", "Repeat the password: "):
+            typist.wait_for(prompt)
+            typist.type("")
+        status, out = typist.finish()
+    assert (status, out) == (2, "")
+    assert "the password is empty" in typist.shown
+    assert "Pipe" not in typist.shown
+
+
+@pytest.mark.parametrize(("key", "words"), [("C", "interrupted"), ("D", "error: no password was typed")])
+def test_end_of_the_input_begins_a_new_line(key: str, words: str) -> None:
+    with at_terminal("verifier") as typist:
+        typist.wait_for("Password: ")
+        typist.press(key)
+        typist.finish()
+    assert f"Password: \r\n{words}" in typist.shown

@@ -179,9 +179,9 @@ def test_password_argument_is_refused_and_not_shown(
         (["--bulk", "x", "--output-format", "csv"], "needs the roles"),
         (["--bulk", "x", "--json", "--output-format", "lines"], "--json and lines cannot share standard output"),
         (["--bulk", "x", "--force"], "--force is for --out"),
-        (["--bulk", "/nonexistent/x"], "cannot be read: No such file"),
-        (["--bulk", "/"], "cannot be read: Is a directory"),
-        (["--bulk", "\0"], "cannot be read: invalid file name"),
+        (["--bulk", "/nonexistent/x"], 'cannot be read from "/nonexistent/x": No such file'),
+        (["--bulk", "/"], 'cannot be read from "/": Is a directory'),
+        (["--bulk", "\0"], ": invalid file name"),
     ],
 )
 def test_contradictory_options_are_refused(cli: Callable[..., Outcome], arguments: list[str], message: str) -> None:
