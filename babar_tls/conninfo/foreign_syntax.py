@@ -20,7 +20,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._:-]*$")
 _LONGEST_SCHEME = 100
 _DRIVER = re.compile(r"postgres(?:ql)?\+[a-z0-9_]{1,20}")
 _USE = 'Use "postgresql://"'
-_TRANSLATE = "The command babar-tls explain translates such URLs."
+_TRANSLATE = "The command babar-tls explain translates the URLs of common drivers."
 
 
 def as_text(conninfo: object) -> str:
