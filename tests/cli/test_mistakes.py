@@ -154,6 +154,27 @@ def test_full_disk_is_one_line(arguments: tuple[str, ...]) -> None:
     assert process.stderr == "error: standard output cannot be written: No space left on device\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell that can close descriptors")
+@pytest.mark.parametrize(
+    ("arguments", "closed", "status"),
+    [
+        (("backends",), ">&-", 0),
+        (("backends", "--json"), ">&- 2>&-", 0),
+        (("explain", "host=/socket"), "<&- >&- 2>&-", 0),
+        (("connect", "host=127.0.0.1 port=x"), ">&-", 2),
+        (("connect", "host=127.0.0.1 port=x", "--json"), ">&- 2>&-", 2),
+        (("doctor", "host=/nonexistent"), ">&- 2>&-", 3),
+    ],
+)
+def test_closed_output_is_no_failure(arguments: tuple[str, ...], closed: str, status: int) -> None:
+    program = [sys.executable, "-c", "import sys; from babar_tls.cli import main; sys.exit(main())", *arguments]
+    process = subprocess.run(  # noqa: S603 - our own interpreter
+        ["/bin/sh", "-c", f'"$@" {closed}', "sh", *program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert process.returncode == status
+    assert "Traceback" not in process.stderr
+
+
 def test_ellipsis_is_ascii_if_the_terminal_is() -> None:
     outcome = finish(spawn("connect", "--help", PYTHONIOENCODING="ascii"))
     assert outcome.out.isascii()
