@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from ..config.host import Host
     from ..errors import Error
     from ..net.deadline import Meter
+    from ..net.establish import Ready
     from ..net.sockets import AddressInfo
     from ..protocol.requests import Exchange
-    from ..session import Session
     from ..tls.contract import TlsBackend, TlsFacts
     from .causes import Cause
     from .diagnosis import BackendHandshake, CertificateSummary
+    from .real_connect import RealConnect
 
 _T = TypeVar("_T")
 _SHOWN = 2000  # characters of a statement
@@ -82,7 +83,8 @@ class Case:
         code: The number of the first authentication request, `None` until there is one.
         mechanisms: The SASL mechanisms in it.
         login_facts: The facts of the connection on which the server sent it, `None` without TLS.
-        session: The session of the real connect; `None` if there is none.
+        real_connect: The result of the real connect, which all hosts of a configuration share; `None` before it.
+        ready: The session of the real connect; `None` if it has none with this host.
         handshakes: The handshakes with each backend.
         certificates: The certificates that the server sent.
         faults: The faults of the stages so far.
@@ -98,7 +100,8 @@ class Case:
     code: int | None = None
     mechanisms: tuple[str, ...] = ()
     login_facts: TlsFacts | None = None
-    session: Session | None = None
+    real_connect: RealConnect | None = None
+    ready: Ready | None = None
     handshakes: list[BackendHandshake] = field(default_factory=list)
     certificates: list[CertificateSummary] = field(default_factory=list)
     faults: list[Finding] = field(default_factory=list)

@@ -196,16 +196,24 @@ class Diagnosis:
         began: When it began, in seconds since 1970.
         configuration: The stage that reads the configuration.
         targets: The hosts, in the order in which a connection tries them; empty if the configuration is invalid.
+        decisive: The index of the host with which the connect ended, if there are several hosts; otherwise `None`.
     """
 
     began: float
     configuration: Stage
     targets: tuple[Target, ...] = ()
+    decisive: int | None = None
 
     @property
     def fault(self) -> Finding | None:
-        """The cause of the failure: of the configuration, or of the first host, if no host works; otherwise `None`."""
+        """The cause of the failure, `None` if the connection works.
+
+        It is that of the configuration, or of the host with which the connect ended. If `decisive` is not set, it is
+        that of the first host, if no host works.
+        """
         invalid = next((each for each in self.configuration.findings if each.is_fault), None)
+        if invalid is None and self.decisive is not None:
+            return self.targets[self.decisive].fault
         if invalid is not None or any(target.fault is None for target in self.targets):
             return invalid
         return next((target.fault for target in self.targets), None)

@@ -15,10 +15,10 @@ from ..protocol.policy import Policy
 from ..protocol.requests import Exchange, Phase, Send
 from ..protocol.server_errors import refusal
 from ..protocol.startup import Startup
-from ..session import Session
-from .case import DEFAULT_TIMEOUT, Skipped, run, unverified
+from .case import Skipped, run, unverified
 from .causes import Cause
 from .classify import describe, find_cause
+from .real_connect import connect
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -63,7 +63,7 @@ def ask_for_methods(case: Case, notes: Notes) -> None:
 
     The channel is verified as the configuration requires before the StartupMessage is sent.
     """
-    _require_no_fault(case)
+    _require_no_earlier_fault(case)
     config = case.reached_config
     refused: dict[Attempt, Error] = {}
     for attempt in attempts(config):
@@ -169,18 +169,22 @@ def _channel(attempt: Attempt) -> str:
 
 
 def log_in(case: Case, notes: Notes) -> None:
-    """Connect with the unchanged configuration."""
-    _require_no_fault(case)
-    config = case.config
-    if config.connect_timeout is None:
-        config = config.replace(connect_timeout=DEFAULT_TIMEOUT)
-    try:
-        case.session = session = Session.connect(config)
-    except Error as error:
+    """Report the real connect. It is made here if there is only one host, and decides if no stage has found a fault."""
+    if case.real_connect is None:
+        _require_no_earlier_fault(case)
+        case.real_connect = connect(case.config, case.timeout)
+    config, real = case.config, case.real_connect
+    if real.last == case.host and real.ready is not None:
+        case.ready = real.ready
+    else:
+        error = real.failures.get(case.host)
+        if error is None:
+            raise Skipped(f"the connect ends with {real.last.describe()}, before this host is tried")
+        _require_no_earlier_fault(case)
         cause = find_cause(error)
         notes.fail(error, cause, _password_remedy(case, error) if cause is Cause.PASSWORD_UNAVAILABLE else None)
         return
-    security = session.security
+    security = case.ready.security
     parts = [security.auth_method]
     if security.scram_iterations is not None:
         parts.append(f"{security.scram_iterations} iterations")
@@ -203,13 +207,11 @@ def _password_remedy(case: Case, error: Error) -> str | None:
     return f"The password file is not used, because other users have access to it: {ignored}"
 
 
-def _require_no_fault(case: Case) -> None:
+def _require_no_earlier_fault(case: Case) -> None:
     """Check that no stage has found a fault with which a connect fails.
 
     Raises:
         Skipped: There is one.
     """
-    if case.reached is None:
-        raise Skipped("no address accepts connections")
     if case.faults:
         raise Skipped(f"the connect fails earlier ({case.faults[0].cause})")

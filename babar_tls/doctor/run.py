@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import Error
+from ..protocol.messages import TERMINATE
 from .bindings import check_bindings
 from .case import Case, Notes, Skipped
 from .chain import read_chain
@@ -19,13 +21,13 @@ from .hostname import compare_names
 from .login import ask_for_methods, log_in
 from .names import look_up_name
 from .offer import find_offer
+from .real_connect import connect
 from .server_settings import check_settings
 from .tcp import connect_to_each
 from .trust import verify_chain
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..tls.contract import TlsBackend
 
 #: Called with the host that a stage belongs to (`None` for the configuration), and the stage.
 OnStage: TypeAlias = Callable[[str | None, Stage], None]
@@ -33,8 +35,10 @@ OnStage: TypeAlias = Callable[[str | None, Stage], None]
 _MOST_HOSTS = 8
 _CONFIGURATION = ("configuration", "Configuration")
 
+_Stages: TypeAlias = tuple[tuple[str, str, Callable[["Case", "Notes"], None], bool], ...]
+
 #: The stages of each host: key, title, function. With `True`, a fault is fatal only if the configuration requires TLS.
-_STAGES: tuple[tuple[str, str, Callable[[Case, Notes], None], bool], ...] = (
+_PROBES: _Stages = (
     ("dns", "Name resolution", look_up_name, False),
     ("tcp", "TCP connection", connect_to_each, False),
     ("offer", "TLS offer", find_offer, False),
@@ -44,6 +48,9 @@ _STAGES: tuple[tuple[str, str, Callable[[Case, Notes], None], bool], ...] = (
     ("hostname", "Hostname", compare_names, True),
     ("authentication-offer", "Authentication offer", ask_for_methods, False),
     ("channel-binding", "Channel binding", check_bindings, False),
+)
+#: The stages of each host from the real connect on.
+_LOGIN: _Stages = (
     ("authentication", "Authentication", log_in, False),
     ("server", "Server settings", check_settings, False),
 )
@@ -64,7 +71,8 @@ def diagnose(
     becomes a finding. No error of this library is raised.
 
     Nothing but TLS handshakes is sent before the server is verified as the configuration requires. The password is used
-    only in the last connect, with the unchanged configuration, if no stage before has found a fault.
+    only in one connect with the unchanged configuration. If there is only one host, that connect is left out after a
+    fault. With several hosts it tries them in turn, and the result of the host with which it ends is the result.
 
     Args:
         conninfo: See `Config.from_conninfo`.
@@ -84,32 +92,88 @@ def diagnose(
     read = read_configuration(conninfo, overrides, environ, notes, allow_files=allow_files)
     hosts = () if read is None else read[0].targets
     if len(hosts) > _MOST_HOSTS:
-        notes.observe(f"Only the first {_MOST_HOSTS} of {len(hosts)} hosts are diagnosed.")
+        notes.observe(
+            f"Only the first {_MOST_HOSTS} of {len(hosts)} hosts are diagnosed. The connect may try all of them."
+        )
     configuration = clock.stage(*_CONFIGURATION, notes)
     report(None, configuration)
     if read is None:
         return Diagnosis(began=began, configuration=configuration)
     config, backend = read
-    targets = [_diagnose_host(config.at(host), backend, notes, clock, report) for host in hosts[:_MOST_HOSTS]]
-    return Diagnosis(began=began, configuration=configuration, targets=tuple(targets))
-
-
-def _diagnose_host(config: Config, backend: TlsBackend | None, notes: Notes, clock: _Clock, report: OnStage) -> Target:
-    case = Case(config, backend, warnings=tuple(notes.findings))
-    host = case.host
-    name = host.shown_path if host.is_unix_socket else f"{host.host}, port {host.port}"
-    stages = []
+    warnings = tuple(notes.findings)
+    runs = [_HostRun(Case(config.at(host), backend, warnings=warnings), clock, report) for host in hosts[:_MOST_HOSTS]]
     try:
-        for key, title, run, is_about_tls in _STAGES:
-            stage = _run_stage(case, clock, key, title, run, is_fatal=not is_about_tls or case.requires_tls)
-            stages.append(stage)
-            report(name, stage)
+        for run in runs:
+            run.add(_PROBES)
+        decisive = None if len(hosts) == 1 else _connect_to_one_of(config, runs, clock, report)
+        for run in runs:
+            run.add(_LOGIN)
     finally:
-        if case.session is not None:
-            case.session.close()
-    return Target(
-        name=name, stages=tuple(stages), handshakes=tuple(case.handshakes), certificates=tuple(case.certificates)
-    )
+        for run in runs:
+            run.close()
+    targets = tuple(run.target() for run in runs)
+    return Diagnosis(began=began, configuration=configuration, targets=targets, decisive=decisive)
+
+
+def _connect_to_one_of(config: Config, runs: list[_HostRun], clock: _Clock, report: OnStage) -> int:
+    """Connect to the hosts in turn; return the index of the host with which the connect ended.
+
+    The host is added if it is not among the first, which are diagnosed.
+    """
+    real = connect(config, runs[0].case.timeout)
+    for run in runs:
+        run.case.real_connect = real
+    hosts = [run.case.host for run in runs]
+    if real.last not in hosts:
+        runs.append(_HostRun(Case(config.at(real.last), runs[0].case.backend, real_connect=real), clock, report))
+        hosts.append(real.last)
+    decisive = hosts.index(real.last)
+    runs[decisive].add(_LOGIN)  # before the others, because their stages begin when the connect has ended
+    return decisive
+
+
+class _HostRun:
+    """The diagnosis of one host."""
+
+    def __init__(self, case: Case, clock: _Clock, report: OnStage) -> None:
+        self.case = case
+        self._clock = clock
+        self._report = report
+        self._stages: list[Stage] = []
+        host = case.host
+        self._name = host.shown_path if host.is_unix_socket else f"{host.host}, port {host.port}"
+
+    def add(self, stages: _Stages) -> None:
+        """Run the stages, unless they were run before."""
+        known = {stage.key for stage in self._stages}
+        for key, title, run, is_about_tls in stages:
+            if key not in known:
+                is_fatal = not is_about_tls or self.case.requires_tls
+                stage = _run_stage(self.case, self._clock, key, title, run, is_fatal=is_fatal)
+                self._stages.append(stage)
+                self._report(self._name, stage)
+
+    def close(self) -> None:
+        """End the session of the real connect."""
+        if self.case.ready is not None:
+            self.case.ready.connection.close(TERMINATE)
+
+    def target(self) -> Target:
+        """Return the result. If the real connect has succeeded, no earlier finding is a fault."""
+        stages = self._stages
+        if self.case.ready is not None:
+            stages = [
+                dataclasses.replace(
+                    stage, findings=tuple(dataclasses.replace(one, is_fault=False) for one in stage.findings)
+                )
+                for stage in stages
+            ]
+        return Target(
+            name=self._name,
+            stages=tuple(stages),
+            handshakes=tuple(self.case.handshakes),
+            certificates=tuple(self.case.certificates),
+        )
 
 
 def _run_stage(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-import threading
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from ..errors import Closed, Error, ServerError
+from ..errors import Closed, Error, ServerError, TimeoutError
+from ..protocol.query import simple_query
 from .case import Skipped
 from .causes import Cause
 from .classify import describe
 
 if TYPE_CHECKING:
+    from ..net.establish import Ready
     from ..protocol.query import Row
-    from ..session import Session
     from .case import Case, Notes
 
 _MIN_ITERATIONS = 4096  # RFC 7677 §4
@@ -42,27 +42,23 @@ END_OF_SUPPORT = {
 
 def check_settings(case: Case, notes: Notes) -> None:
     """Read settings over the session."""
-    if case.session is None:
+    session = case.ready
+    if session is None:
         raise Skipped("there is no session")
-    session = case.session
-    timer = threading.Timer(case.timeout, session.close)
-    timer.daemon = True
-    timer.start()
+    session.connection.meter.restart(case.timeout)
     try:
-        _check_version(session.params.get("server_version", ""), notes)
+        _check_version(session.established.parameters.get("server_version", ""), notes)
         _check_each(session, notes)
         iterations = session.security.scram_iterations
         if iterations is not None and iterations < _MIN_ITERATIONS:
             _warn_of_iterations("the role's password has", iterations, notes)
-    except Closed:
+    except (Closed, TimeoutError):
         notes.observe("The server did not answer in time, or closed the connection.")
     except Error as error:
         notes.observe(f"The server did not report its settings: {describe(error)}")
-    finally:
-        timer.cancel()
 
 
-def _check_each(session: Session, notes: Notes) -> None:
+def _check_each(session: Ready, notes: Notes) -> None:
     rows = _query(session, _SELECT, notes)
     settings = {row[0]: (row[1] or "")[:_LONGEST] for row in rows if len(row) == 2 and row[0] in _SETTINGS}
     for name, value in settings.items():
@@ -101,10 +97,15 @@ def _check_version(version: str, notes: Notes) -> None:
         notes.warn(Cause.WEAK_SERVER_SETTING, f"PostgreSQL {major} is out of support{when}", "Upgrade the server.")
 
 
-def _query(session: Session, sql: str, notes: Notes) -> list[Row]:
-    """Return the rows of a statement; none if the server or a pooler refuses it."""
+def _query(session: Ready, sql: str, notes: Notes) -> list[Row]:
+    """Return the rows of a statement; none if the server or a pooler refuses it.
+
+    The limits on the response are those of the query for `target_session_attrs`.
+    """
+    session.established.reader.expect_target_session()
+    query = simple_query(sql, session.established.reader, session.established.parameters)
     try:
-        return session.query(sql)
+        return session.connection.drive(query)
     except ServerError as error:
         notes.observe(f"The server refused {sql!r}: {describe(error)}")
         return []

@@ -76,7 +76,7 @@ TARGET_SESSION = Limits(
     },
     total_bytes=1 << 16,
     total_messages=200,
-    phase="in response to the query for target_session_attrs",
+    phase="in response to a query",
 )
 
 

@@ -164,3 +164,48 @@ def test_any_response_results_in_a_finding(answer: bytes, mode: str) -> None:
         conninfo = f"host=127.0.0.1 port={server.port} user=app password=pencil sslmode={mode}"
         diagnosis = diagnose(conninfo, overrides={"connect_timeout": _TIMEOUT}, environ={})
     assert diagnosis.fault is not None
+
+
+@pytest.mark.parametrize(
+    "response",
+    [b"D\x3f\xff\xff\xff", b"D\0\0\0\x0b\0\1\0\0\0\1x", b"\0\0\0\0\0", b"D\0\0\0\x04", b"Z\0\0\0\5I"],
+    ids=["one long row", "many rows", "unknown type", "malformed row", "empty result"],
+)
+def test_memory_for_the_settings_of_the_server_is_bounded(response: bytes) -> None:
+    """The server sends 64 MiB, which the peer could not send if the client stopped to read them."""
+    sent: list[int] = []
+
+    def answer(peer: ScriptedPeer) -> None:
+        peer.accept_tls(CERTIFICATE)
+        peer.receive_startup()
+        peer.send_message(b"R", struct.pack("!I", 0))
+        peer.send_message(b"Z", b"I")
+        if not peer.receive().startswith(b"Q"):
+            return
+        sent.append(0)
+        block = response * (65536 // len(response))
+        peer.send(response)
+        while sent[-1] < 1 << 26:
+            peer.send(block)
+            sent[-1] += len(block)
+
+    diagnosis = run(answer)
+    assert diagnosis.fault is None
+    assert max(sent) < 1 << 24
+    server = diagnosis.targets[0].stages[-1]
+    assert len(server.observations) > 1
+
+
+def test_result_is_no_response_if_no_stage_has_time() -> None:
+    conninfo = "host=127.0.0.1 port=1 user=app"
+    diagnosis = diagnose(conninfo, overrides={"connect_timeout": 1e-9}, environ={})
+    assert diagnosis.fault is not None
+    assert diagnosis.fault.cause is Cause.NO_RESPONSE
+
+
+@pytest.mark.parametrize("addresses", [[], None])
+def test_name_service_without_an_answer_is_a_fault(monkeypatch: pytest.MonkeyPatch, addresses: object) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: addresses)
+    diagnosis = diagnose("host=db.example.com user=app", overrides={"connect_timeout": _TIMEOUT}, environ={})
+    assert diagnosis.fault is not None
+    assert diagnosis.fault.cause is Cause.UNKNOWN_HOST

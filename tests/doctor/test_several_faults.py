@@ -71,7 +71,7 @@ def test_fault_of_one_of_several_hosts_is_not_the_cause(arena: Arena) -> None:
     assert diagnosis.fault is None
 
 
-def test_fault_of_the_first_host_is_the_cause_if_no_host_works(arena: Arena) -> None:
+def test_fault_of_the_host_that_ends_the_search_is_the_cause(arena: Arena) -> None:
     closed, expired = arena.closed_port(), arena.present(arena.world.root.issue(NAME, not_after=_YESTERDAY))
     conninfo = arena.conninfo(f"{expired},{closed}", host=f"{NAME},{NAME}", hostaddr="127.0.0.1,127.0.0.1")
     diagnosis = run(arena, conninfo)
