@@ -11,7 +11,7 @@ from ..protocol.channel_binding import DEFAULT_TYPE, channel_binding_data
 from ..protocol.negotiation import Attempt, secure
 from .case import run, unverified
 from .causes import Cause
-from .login import CLEARTEXT, MD5, OK, SASL
+from .first_request import CLEARTEXT, MD5, OK, SASL
 
 if TYPE_CHECKING:
     from ..config.enums import ChannelBindingType

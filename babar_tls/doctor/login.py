@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from ..errors import ChannelBindingError, Error, PasswordMissing, ProtocolError, TimeoutError
+from ..errors import ChannelBindingError, Error, PasswordMissing, TimeoutError
 from ..net.deadline import Meter
-from ..protocol.authentication import next_message
-from ..protocol.message_reader import MessageReader
-from ..protocol.messages import TERMINATE, cstrings, parse_fields, text
-from ..protocol.negotiation import Attempt, attempts, secure
+from ..protocol.negotiation import Attempt
 from ..protocol.policy import Policy
-from ..protocol.requests import Exchange, Phase, Send
-from ..protocol.server_errors import refusal
-from ..protocol.startup import Startup
 from .case import Skipped, run, unverified
 from .causes import Cause
 from .classify import describe, find_cause
+from .first_request import CLEARTEXT, MD5, OK, SASL, Request, receive_first_request
 from .real_connect import connect
 
 if TYPE_CHECKING:
-    from ..config import Config
-    from ..tls.contract import TlsFacts
     from .case import Case, Notes
-
-OK, CLEARTEXT, MD5, SASL = 0, 3, 5, 10
 
 #: Authentication requests (PostgreSQL's protocol, AuthenticationRequest), for people.
 _METHODS = {
@@ -39,7 +30,6 @@ _METHODS = {
 }
 #: Their names in `require_auth`.
 _REQUIRE_AUTH = {CLEARTEXT: "password", MD5: "md5", 7: "gss", 8: "gss", 9: "sspi"}
-_MOST_MECHANISMS = 16
 _LONGEST = 40  # characters of a mechanism
 _ENCRYPT = "The server accepts this client only with TLS: use sslmode=verify-full, or at least sslmode=require."
 _NO_TRUST = "If this is not intended, use scram-sha-256 in place of trust in pg_hba.conf."
@@ -50,53 +40,25 @@ _NOT_SUPPLIED = (
 _SCRAM = "Set password_encryption = 'scram-sha-256', set the password again, and use scram-sha-256 in pg_hba.conf."
 
 
-class Request(NamedTuple):
-    """The first authentication request: its number, SASL mechanisms, and the facts of the TLS connection."""
-
-    code: int
-    mechanisms: tuple[str, ...]
-    facts: TlsFacts | None
-
-
 def ask_for_methods(case: Case, notes: Notes) -> None:
     """Send the StartupMessage without any secret, and read the first authentication request.
 
     The channel is verified as the configuration requires before the StartupMessage is sent.
     """
     _require_no_earlier_fault(case)
-    config = case.reached_config
+    config, meter = case.reached_config, Meter(case.timeout)
     refused: dict[Attempt, Error] = {}
-    for attempt in attempts(config):
-        try:
-            request = run(config, _first_request(config, attempt), Meter(case.timeout))
-        except Error as error:
-            notes.observe(f"{_channel(attempt)}: {describe(error)}")
-            refused[attempt] = error
-            continue
+    request = None
+    try:
+        request = run(config, receive_first_request(config, refused), meter)
+    except Error:
+        pass  # it is in `refused`
+    for attempt, error in refused.items():
+        notes.observe(f"{_channel(attempt)}: {describe(error)}")
+    if request is None:
+        _fail(case, refused, meter, notes)
+    else:
         _observe(request, case, notes)
-        return
-    _fail(case, refused, notes)
-
-
-def _first_request(config: Config, attempt: Attempt) -> Exchange[Request]:
-    facts = yield from secure(config, attempt)
-    reader = MessageReader()
-    yield Send(Startup(config).message, Phase.AUTH)
-    while True:
-        kind, payload = yield from next_message(reader, Phase.AUTH)
-        if kind == b"E":
-            raise refusal(parse_fields(payload))
-        if kind == b"R":
-            break
-        if kind not in (b"v", b"N"):
-            raise ProtocolError("the server sent another message instead of an authentication request")
-    if len(payload) < 4:
-        raise ProtocolError("the server sent a malformed authentication request")
-    code = int.from_bytes(payload[:4], "big")
-    if code == OK:
-        yield Send(TERMINATE, Phase.READY)  # in another state the server would log it as a protocol violation
-    names = [text(name) for name in cstrings(payload[4:]) if name] if code == SASL else []
-    return Request(code, tuple(names[:_MOST_MECHANISMS]), facts)
 
 
 def _observe(request: Request, case: Case, notes: Notes) -> None:
@@ -136,12 +98,12 @@ def _check_policy(request: Request, case: Case, notes: Notes) -> None:
         notes.fault(Cause.METHOD_REFUSED, text, "Add a scram-sha-256 line for the role to pg_hba.conf.")
 
 
-def _fail(case: Case, refused: dict[Attempt, Error], notes: Notes) -> None:
+def _fail(case: Case, refused: dict[Attempt, Error], meter: Meter, notes: Notes) -> None:
     """Name the cause of the last refusal. After a refusal without TLS, find out whether only TLS is missing."""
     attempt, error = list(refused.items())[-1]
     cause, remedy = find_cause(error), None
     if cause is Cause.NO_HBA_ENTRY and attempt is Attempt.PLAIN and case.offers_tls:
-        with_tls = refused.get(Attempt.TLS_OR_PLAIN) or _try_with_tls(case)
+        with_tls = refused.get(Attempt.TLS_OR_PLAIN) or _try_with_tls(case, meter)
         if with_tls is None:
             cause, remedy = Cause.ENCRYPTION_REQUIRED, _ENCRYPT
         elif find_cause(with_tls) is cause:
@@ -151,14 +113,14 @@ def _fail(case: Case, refused: dict[Attempt, Error], notes: Notes) -> None:
     notes.fail(error, cause, remedy)
 
 
-def _try_with_tls(case: Case) -> Error | None:
+def _try_with_tls(case: Case, meter: Meter) -> Error | None:
     """Send the StartupMessage over TLS after the server has refused the client without TLS; return the error.
 
     The configuration allows plain text, so that the StartupMessage may also be sent over TLS that verifies nothing.
     """
     config = unverified(case.reached_config)
     try:
-        run(config, _first_request(config, Attempt.TLS), Meter(case.timeout))
+        run(config, receive_first_request(config, {}, (Attempt.TLS,)), meter)
     except Error as error:
         return error
     return None

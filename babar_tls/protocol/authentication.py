@@ -94,10 +94,12 @@ def authenticate(
         ServerError: The server refused the connection for another reason.
         ProtocolError: The server violated the protocol.
     """
-    return _Authentication(config, facts, reader, startup).run()
+    return Authentication(config, facts, reader, startup).run()
 
 
-class _Authentication:
+class Authentication:
+    """The conversation from the StartupMessage on; see `authenticate`."""
+
     _result = Authenticated()
 
     def __init__(self, config: Config, facts: TlsFacts | None, reader: MessageReader, startup: Startup) -> None:
@@ -118,6 +120,7 @@ class _Authentication:
         }
 
     def run(self) -> Exchange[Authenticated]:
+        """Run the conversation. See `authenticate`."""
         startup = self._startup.message
         notices: list[bytes] = []
         self._pipelined = self._policy.only_mechanism() if self._has_secret() else None

@@ -117,7 +117,7 @@ def _establish(config: Config, startup: Startup) -> Exchange[Established]:
             return (yield from _await_ready(config, facts, authenticated, reader))
         except Error as error:
             is_last = attempt is plan[-1] or authenticated is not None
-            if is_last or not _allows_next_attempt(error, attempt, facts, encrypted=unrequested is not None):
+            if is_last or not allows_next_attempt(error, attempt, facts, encrypted=unrequested is not None):
                 after(error, failures)
                 raise
             failures.append(error)
@@ -140,7 +140,7 @@ def cancel(config: Config, where: Host, process_id: int, secret_key: bytes, *, t
         pass  # the server did not send close_notify; no data was expected
 
 
-def _allows_next_attempt(error: Error, attempt: Attempt, facts: TlsFacts | None, *, encrypted: bool) -> bool:
+def allows_next_attempt(error: Error, attempt: Attempt, facts: TlsFacts | None, *, encrypted: bool) -> bool:
     """Return True if libpq would make the next attempt: TLS failed, or the server refused before authentication ended.
 
     These failures are not retried with less security: a policy violation, a wrong signature, an invalid response to

@@ -63,7 +63,7 @@ def _ignore_plus(patch: Patch) -> None:
 
 
 def _retry_after_each_error(patch: Patch) -> None:
-    patch.setattr(handshake, "_allows_next_attempt", lambda *_args, **_named: True)
+    patch.setattr(handshake, "allows_next_attempt", lambda *_args, **_named: True)
 
 
 def _continue_without_tls(patch: Patch) -> None:

@@ -105,15 +105,15 @@ NOTICE = error("00000", "x" * 500, kind=b"N", severity="NOTICE")
 @pytest.mark.parametrize(
     ("flood", "text"),
     [
-        pytest.param(NOTICE * 100, "more than 65536 bytes in response to the query", id="notices"),
+        pytest.param(NOTICE * 100, "more than 65536 bytes in response to a query", id="notices"),
         pytest.param(
             status("n", "v") * 500,
-            "more than 200 messages in response to the query",
+            "more than 200 messages in response to a query",
             id="parameters",
         ),
         pytest.param(
             frame(b"D", b"\0\0") * 500,
-            "more than 200 messages in response to the query",
+            "more than 200 messages in response to a query",
             id="rows",
         ),
         pytest.param(b"D" + struct.pack("!I", 0x3FFFFFFF), "impossible length", id="long row"),
