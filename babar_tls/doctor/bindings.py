@@ -31,7 +31,8 @@ _ONLY_END_POINT = "Remove channel_binding_type: PostgreSQL supports only tls-ser
 def check_bindings(case: Case, notes: Notes) -> None:
     """Compute the binding data of each type, and compare it with the server's offer."""
     facts = case.require_handshake()
-    reasons = {kind: _reason(case, facts, kind) for kind in CHANNEL_BINDING_TYPES}
+    meter = Meter(case.timeout)
+    reasons = {kind: _reason(case, facts, kind, meter) for kind in CHANNEL_BINDING_TYPES}
     for kind, reason in reasons.items():
         notes.observe(f"{kind}: {'possible' if reason is None else f'not possible: {reason.message}'}")
     if case.config.channel_binding is ChannelBinding.DISABLE:
@@ -55,12 +56,12 @@ def check_bindings(case: Case, notes: Notes) -> None:
         )
 
 
-def _reason(case: Case, facts: TlsFacts, kind: ChannelBindingType) -> Error | None:
+def _reason(case: Case, facts: TlsFacts, kind: ChannelBindingType, meter: Meter) -> Error | None:
     """Return the reason why a type of channel binding does not work, `None` if it works."""
     try:
         if kind != DEFAULT_TYPE:
             config = unverified(case.reached_config).replace(channel_binding_type=kind)
-            facts = run(config, secure(config, Attempt.TLS), Meter(case.timeout / 2)) or facts
+            facts = run(config, secure(config, Attempt.TLS), meter) or facts
         elif case.config.tls_verify is not TlsVerify.NONE and not facts.possession_proven:
             # The unverified handshake of this backend proves nothing; a verified one does.
             facts = facts._replace(possession_proven=True)

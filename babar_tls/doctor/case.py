@@ -8,25 +8,34 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..config.enums import ChannelBinding, ClientCertMode, TlsMode, TlsNegotiation, TlsVerify
 from ..diagnostics.escaping import visible
+from ..errors import Closed, Error
 from ..net.blocking import BlockingConnection
-from .classify import finding
+from .causes import Cause
+from .classify import find_cause, finding
 from .diagnosis import Finding
 
 if TYPE_CHECKING:
     from ..config import Config
     from ..config.host import Host
-    from ..errors import Error
     from ..net.deadline import Meter
     from ..net.establish import Ready
     from ..net.sockets import AddressInfo
     from ..protocol.requests import Exchange
     from ..tls.contract import TlsBackend, TlsFacts
-    from .causes import Cause
     from .diagnosis import BackendHandshake, CertificateSummary
     from .real_connect import RealConnect
 
 _T = TypeVar("_T")
 _SHOWN = 2000  # characters of a statement
+
+#: The causes that a handshake without the client certificate seems to have if a server requires it.
+_MAY_BE_NO_CERTIFICATE = (
+    Cause.CLIENT_CERTIFICATE_REQUIRED,
+    Cause.CLIENT_CERTIFICATE_REJECTED,
+    Cause.TLS_FAILED,
+    Cause.TLS_ALGORITHMS,
+    Cause.OTHER,
+)
 
 #: The limit of each stage if the configuration has none, in seconds.
 DEFAULT_TIMEOUT = 10.0
@@ -138,6 +147,14 @@ class Case:
         if self.reached is None:
             raise Skipped("no address accepts connections")
         return self.config.replace(hostaddr=self.reached.hostaddr).without_password()
+
+    def may_need_client_certificate(self, error: Error) -> bool:
+        """Return True if a handshake without the client certificate may have failed because it was missing.
+
+        A server with TLS 1.2 requires it during the handshake. Not every server sends an alert that says so.
+        """
+        has_certificate = self.config.tls_client_cert is not None
+        return has_certificate and (isinstance(error, Closed) or find_cause(error) in _MAY_BE_NO_CERTIFICATE)
 
     def require_tls_channel(self) -> None:
         """Check that the stages of TLS are meaningful.

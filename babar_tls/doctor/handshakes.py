@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def shake_hands(case: Case, notes: Notes) -> None:
-    """Complete a handshake with the selected backend, and then with the others."""
+    """Complete a handshake with the selected backend, and then with the others in the time that is left."""
     case.require_tls_channel()
     selected = case.backend
     names = [name for name in available_backends() if selected is None or get_backend(name) is not selected]
@@ -31,7 +31,9 @@ def shake_hands(case: Case, notes: Notes) -> None:
     failure: Error | None = None
     for number, backend in enumerate(backends):
         try:
-            found = _try(case, backend, Meter(meter.share(len(backends) - number)), notes)
+            is_first = backend is selected  # a connect would give it all of the time
+            limit = meter.remaining(Phase.TLS) if is_first else meter.share(len(backends) - number)
+            found = _try(case, backend, Meter(limit), notes)
         except Error as error:  # the time is used up
             found = error
         if not isinstance(found, Error):
@@ -40,11 +42,12 @@ def shake_hands(case: Case, notes: Notes) -> None:
             failure = found
     if failure is None:
         return
-    if isinstance(failure, ClientCertificateError) and case.config.tls_client_cert is not None:
-        # Without verification the client certificate is not presented. The real connect presents it.
-        notes.observe("The server requires the client certificate during the handshake.")
+    if case.may_need_client_certificate(failure):
+        # Without verification the client certificate is not presented. A connect presents it.
+        requires = "requires" if isinstance(failure, ClientCertificateError) else "may require"
+        notes.observe(f"The server {requires} the client certificate during the handshake.")
         return
-    _name_cause(case, failure, notes)
+    _name_cause(case, failure, meter, notes)
 
 
 def _try(case: Case, backend: TlsBackend, meter: Meter, notes: Notes) -> TlsFacts | Error:
@@ -79,10 +82,10 @@ def _try(case: Case, backend: TlsBackend, meter: Meter, notes: Notes) -> TlsFact
     return facts
 
 
-def _name_cause(case: Case, failure: Error, notes: Notes) -> None:
+def _name_cause(case: Case, failure: Error, meter: Meter, notes: Notes) -> None:
     cause = find_cause(failure)
     if cause in (Cause.TLS_VERSION, Cause.TLS_ALGORITHMS, Cause.TLS_FAILED):
-        old = accepted_old_version(case)
+        old = accepted_old_version(case, meter)
         if old is not None:
             wanted = case.config.tls_min_version.value.replace("v", " ")
             notes.observe(f"The server accepts {old}, which this library does not support.")

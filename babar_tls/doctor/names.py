@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import Unreachable
-from ..net.deadline import timeout_error
+from ..net.deadline import Meter, timeout_error
 from ..net.interruption import Interruption
 from ..net.sockets import literal_address, look_up, shown_address, unix_address
 from ..protocol.requests import Phase
@@ -37,7 +37,7 @@ def look_up_name(case: Case, notes: Notes) -> None:
         raise Skipped("hostaddr is set" if host.hostaddr else "the host is an address")
     began = time.perf_counter()
     try:
-        found = look_up(host, case.timeout, Interruption())
+        found = look_up(host, Meter(case.timeout).remaining(Phase.RESOLVE), Interruption())
         if found is None:
             raise timeout_error(Phase.RESOLVE)
     except Unreachable as error:

@@ -29,6 +29,14 @@ _NO_DIRECT = (
 )
 
 
+#: The time in seconds for what the limit of the stage leaves no time for.
+_EXTRA = 1.0
+
+
+#: The backend that ends a handshake if the configuration needs none, or if its backend is not available.
+_ANY_BACKEND = "stdlib"
+
+
 class _Meaning(NamedTuple):
     """The meaning of a response to SSLRequest: the cause, the finding, and the remedy."""
 
@@ -78,13 +86,23 @@ def find_offer(case: Case, notes: Notes) -> None:
     """Send SSLRequest, and try TLS from the first byte."""
     if case.host.is_unix_socket:
         raise Skipped("a Unix-domain socket has no TLS")
-    config = unverified(case.reached_config).replace(tls_negotiation=TlsNegotiation.POSTGRES)
-    answer, ended = _request_tls(config, case)
-    needs_request = case.config.tls_mode in (TlsMode.PREFER, TlsMode.REQUIRE) and not case.is_direct
-    _judge(answer, ended, case, notes, is_needed=needs_request)
-    accepts_request = bool(case.offers_tls)
-    if (answer and accepts_request) or case.is_direct:
-        _try_direct(config, case, notes, accepts_request=accepts_request)
+    config = unverified(case.reached_config, case.backend or _ANY_BACKEND).replace(
+        tls_negotiation=TlsNegotiation.POSTGRES
+    )
+    meter = Meter(case.timeout)
+    if case.is_direct:
+        failure = _try_direct(config, meter)
+        if isinstance(failure, TimeoutError):
+            meter.restart(min(case.timeout, _EXTRA))
+        answer, ended = _request_tls(config, meter, case)
+        _judge(answer, ended, case, notes, is_needed=False)
+        accepts_request, case.offers_tls = bool(case.offers_tls), True
+        _judge_direct(failure, case, notes, accepts_request=accepts_request)
+        return
+    answer, ended = _request_tls(config, meter, case)
+    _judge(answer, ended, case, notes, is_needed=case.config.tls_mode in (TlsMode.PREFER, TlsMode.REQUIRE))
+    if case.offers_tls and case.backend is not None:
+        _observe_direct(_try_direct(config, meter), notes)
 
 
 def _judge(answer: bytes, ended: Error | None, case: Case, notes: Notes, *, is_needed: bool) -> None:
@@ -102,6 +120,10 @@ def _judge(answer: bytes, ended: Error | None, case: Case, notes: Notes, *, is_n
             text = "server does not support SSL: nothing is encrypted"
             notes.warn(Cause.TLS_NOT_OFFERED, text, "Enable TLS on the server (ssl = on).")
         return
+    if isinstance(ended, TimeoutError):
+        if is_needed:
+            notes.fail(ended)
+        return
     service = describe_service(answer) if answer[:1] not in (b"\x15", b"\x16") else None
     if service is not None:
         notes.fault(Cause.OTHER_SERVICE, f"this is the port of {service}", _WRONG_PORT)
@@ -118,53 +140,75 @@ def _judge(answer: bytes, ended: Error | None, case: Case, notes: Notes, *, is_n
         notes.observe(f"SSLRequest: {meaning.text}")
 
 
-def _try_direct(config: Config, case: Case, notes: Notes, *, accepts_request: bool) -> None:
+def _try_direct(config: Config, meter: Meter) -> Error | None:
+    """Start TLS from the first byte; return the error if that fails."""
     direct = config.replace(tls_negotiation=TlsNegotiation.DIRECT)
     try:
-        run(direct, secure(direct, Attempt.TLS), Meter(case.timeout if case.is_direct else case.timeout / 2))
+        run(direct, secure(direct, Attempt.TLS), meter)
     except Error as error:
-        notes.observe(f"TLS from the first byte (sslnegotiation=direct): not supported: {describe(error)}")
-        if case.is_direct:
-            case.offers_tls = False
-            cause = find_cause(error)
-            if accepts_request and cause in (Cause.TLS_FAILED, Cause.OTHER, Cause.ALPN, Cause.NO_RESPONSE):
-                notes.fail(error, Cause.ALPN, f"The server supports SSLRequest. {_NO_DIRECT}")
-            else:
-                notes.fail(error, cause, f"{error.remedy} {_NO_DIRECT}" if cause is Cause.ALPN else None)
+        return error
+    return None
+
+
+def _observe_direct(failure: Error | None, notes: Notes) -> None:
+    if failure is None:
+        result = "supported, with ALPN"
+    elif isinstance(failure, TimeoutError):
+        result = "no response in time"
+    else:
+        result = f"not supported: {describe(failure)}"
+    notes.observe(f"TLS from the first byte (sslnegotiation=direct): {result}")
+
+
+def _judge_direct(failure: Error | None, case: Case, notes: Notes, *, accepts_request: bool) -> None:
+    """Interpret the result of TLS from the first byte, which the configuration requires."""
+    if failure is not None and case.may_need_client_certificate(failure):
+        notes.observe(f"TLS from the first byte (sslnegotiation=direct), without the certificate: {describe(failure)}")
         return
-    notes.observe("TLS from the first byte (sslnegotiation=direct): supported, with ALPN")
-    if case.is_direct:
-        case.offers_tls = True
+    _observe_direct(failure, notes)
+    if failure is None:
+        return
+    case.offers_tls = False
+    cause = find_cause(failure)
+    if accepts_request and cause in (Cause.TLS_FAILED, Cause.OTHER, Cause.ALPN, Cause.NO_RESPONSE):
+        notes.fail(failure, Cause.ALPN, f"The server supports SSLRequest. {_NO_DIRECT}")
+    else:
+        notes.fail(failure, cause, f"{failure.remedy} {_NO_DIRECT}" if cause is Cause.ALPN else None)
 
 
-def _request_tls(config: Config, case: Case) -> tuple[bytes, Error | None]:
+def _request_tls(config: Config, meter: Meter, case: Case) -> tuple[bytes, Error | None]:
     """Return the response to SSLRequest, and the error that ended the connection instead.
 
-    After half of the time without a response, the client's side of the connection is closed: a service that waits
-    for more bytes, such as an HTTP server, then responds with its own error.
+    When the time is up, the client's side of the connection is closed, and a response is awaited for a short time: a
+    service that waits for more bytes, such as an HTTP server, then responds with its own error.
     """
-    connection = Probe(config, Meter(case.timeout / 2))
+    connection = Probe(config, meter)
     try:
         try:
             answer = connection.drive(_ask(config.targets[0]))
-            _finish(connection, answer, case)
+            _finish(connection, answer)
         except TimeoutError:
-            connection.meter.restart(case.timeout / 2)
-            connection.end_sending()
+            if connection.address is None:
+                raise
+        else:
+            return answer, None
+        meter.restart(min(case.timeout, _EXTRA))
+        connection.end_sending()
+        try:
             answer = connection.drive(_wait_for_end())
-            return (answer if describe_service(answer) is not None else b""), None
-        return answer, None
+        except TimeoutError:
+            return b"", None
+        return (answer if describe_service(answer) is not None else b""), None
     except IoError as error:
         return b"", error
     finally:
         connection.close()
 
 
-def _finish(connection: Probe, answer: bytes, case: Case) -> None:
+def _finish(connection: Probe, answer: bytes) -> None:
     """Complete TLS if the server offers it. Otherwise the server would log a failed handshake."""
     if answer != b"S":
         return
-    connection.meter.restart(case.timeout / 2)
     try:
         connection.drive(start_tls(connection.config))
         connection.end_tls()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from ..config.enums import TlsNegotiation
 from ..errors import Error
-from ..net.deadline import Meter
 from ..protocol.messages import ssl_request
 from ..protocol.requests import Connect, Phase, Receive, Send
 from ..tls.hello import HANDSHAKE_RECORD, VERSIONS, server_choice
 from .case import run, unverified
 
 if TYPE_CHECKING:
+    from ..net.deadline import Meter
     from ..protocol.requests import Exchange
     from .case import Case
 
@@ -26,14 +26,14 @@ _SERVER_HELLO = 2
 _MAX_HELLO = 1 << 12  # bytes of the response that are read
 
 
-def accepted_old_version(case: Case) -> str | None:
+def accepted_old_version(case: Case, meter: Meter) -> str | None:
     """Return the TLS version that the server selects if TLS 1.1 is the newest offer; None if it refuses.
 
     Only a ClientHello is sent. No connection is established.
     """
     config = unverified(case.reached_config)
     try:
-        return run(config, _offer(case), Meter(case.timeout / 2))
+        return run(config, _offer(case), meter)
     except Error:
         return None
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..protocol.requests import Exchange
     from .case import Case, Notes
 
-_MOST = 16  # addresses of a name that are tried
+_MOST = 16  # addresses of a name that are tried, unless none of them accepts connections
 
 #: Remedies, by the causes that they are for. If the addresses fail for several causes, the first of these is named.
 _REMEDIES = {
@@ -58,16 +58,20 @@ def connect_to_each(case: Case, notes: Notes) -> None:
 
 
 def _try_addresses(case: Case, notes: Notes) -> dict[str, IoError]:
-    """Connect to each address; return the errors by address. An address that drops packets leaves time for others."""
+    """Connect to each address; return the errors by address. An address that drops packets leaves time for others.
+
+    As in a connect, all addresses are tried if necessary.
+    """
     meter = Meter(case.timeout)
     failures: dict[str, IoError] = {}
-    tried = case.addresses[:_MOST]
     left = len(case.addresses)
-    for number, info in enumerate(tried):
+    for number, info in enumerate(case.addresses):
+        if number >= _MOST and case.reached is not None:
+            break
         address = shown_address(info[4])
         began = time.perf_counter()
         try:
-            seconds = meter.share(len(tried) - number)
+            seconds = meter.share(left)
         except TimeoutError:
             break
         left -= 1
@@ -75,7 +79,8 @@ def _try_addresses(case: Case, notes: Notes) -> dict[str, IoError]:
             _connect(case, address, seconds)
         except IoError as error:
             failures[address] = error
-            notes.observe(f"{address}, port {case.host.port}: {describe(error)} ({_elapsed(began)})")
+            if number < _MOST:
+                notes.observe(f"{address}, port {case.host.port}: {describe(error)} ({_elapsed(began)})")
             continue
         notes.observe(f"{address}, port {case.host.port}: connected ({_elapsed(began)})")
         if case.reached is None:
