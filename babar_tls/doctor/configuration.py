@@ -12,16 +12,16 @@ from ..conninfo.passfile import is_open_to_others
 from ..errors import ConfigError, Error
 from ..explain.parameters import DEFAULT_SOURCE, list_parameters
 from ..explain.weaknesses import ADVICE, Remedy, find_weaknesses, has_tls
+from ..protocol.negotiation import Attempt, attempts
 from ..tls.client_identity import load_identity
 from ..tls.support import lacks
-from .case import DEFAULT_TIMEOUT
+from .case import DEFAULT_TIMEOUT, Notes
 from .causes import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..tls.contract import TlsBackend
-    from .case import Notes
 
 
 def read_configuration(
@@ -48,18 +48,25 @@ def read_configuration(
             notes.observe(f"{parameter.name} = {parameter.value} ({parameter.source})")
     if config.connect_timeout is None:
         notes.observe(f"connect_timeout is not limited. Each stage is limited to {DEFAULT_TIMEOUT:g} seconds here.")
-    backend = None
-    try:
-        if has_tls(config):
-            backend = get_backend(config.tls_backend)
-            _check_support(config, backend, notes)
-    except Error as error:
-        notes.fail(error)
+    backend = _check_tls(config, notes) if has_tls(config) else None
     _check_passfile(config, notes)
     for weakness in find_weaknesses(config):
         cause = Cause.NOT_VERIFIED if weakness.remedy is Remedy.VERIFY else Cause.WEAK_CONFIGURATION
         notes.warn(cause, weakness.text, None if weakness.remedy is None else ADVICE[weakness.remedy])
     return None if any(finding.is_fault for finding in notes.findings) else (config, backend)
+
+
+def _check_tls(config: Config, notes: Notes) -> TlsBackend | None:
+    """Return the backend, `None` if it is not available. A fault is a warning if a host may be used without TLS."""
+    is_needed = all(attempts(config.at(host))[0] is Attempt.TLS for host in config.targets)
+    found, backend = Notes(is_fatal=is_needed), None
+    try:
+        backend = get_backend(config.tls_backend)
+        _check_support(config, backend, found)
+    except Error as error:
+        found.fail(error)
+    notes.findings += found.findings
+    return backend
 
 
 def _check_support(config: Config, backend: TlsBackend, notes: Notes) -> None:

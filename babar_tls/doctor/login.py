@@ -52,7 +52,8 @@ def ask_for_methods(case: Case, notes: Notes) -> None:
     try:
         request = run(config, receive_first_request(config, refused), meter)
     except Error:
-        pass  # it is in `refused`
+        if not refused:
+            raise  # no attempt was made
     for attempt, error in refused.items():
         notes.observe(f"{_channel(attempt)}: {describe(error)}")
     if request is None:
