@@ -79,9 +79,12 @@ def true_cause(error: CertificateError, path: list[Link], roots: Roots | None) -
     """Return the true cause of a rejected chain, `None` if the error names it already."""
     if "signature failure" in error.message:
         return None if roots is None else _same_name(path, roots)
+    now = time.time()
+    if error.reason == "invalid" and "damaged" in error.message:  # rustls cannot read dates before 1970
+        ancient = next((one for one in reversed(path) if one.certificate.not_after < 0), None)
+        return None if ancient is None else _not_valid_now(ancient, path, now)
     if error.reason not in ("expired", "not-yet-valid", "untrusted", "self-signed"):
         return None
-    now = time.time()
     invalid = next((one for one in reversed(path) if validity_fault(one.certificate, now)), None)
     leads_to_root = path[-1].origin is not None
     if invalid is not None and (leads_to_root or error.reason in ("expired", "not-yet-valid")):

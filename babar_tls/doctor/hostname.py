@@ -14,6 +14,7 @@ from .causes import Cause
 from .classify import describe, find_cause
 
 if TYPE_CHECKING:
+    from ..errors import CertificateError
     from .case import Case, Notes
 
 
@@ -22,11 +23,10 @@ def compare_names(case: Case, notes: Notes) -> None:
     leaf = case.require_handshake().peer_certificate
     try:
         wanted = server_name(case.config)
+        error = find_name_fault(case, leaf)
     except ConfigError as invalid:
         notes.fail(invalid)
         return
-    common_name = case.config.tls_common_name and (case.backend is None or case.backend.capabilities.common_names)
-    error = name_fault(leaf, wanted, common_name=common_name)
     if error is None:
         notes.observe(f"The certificate is for {wanted}.")
         return
@@ -41,6 +41,16 @@ def compare_names(case: Case, notes: Notes) -> None:
         notes.fail(error, cause, other)
     else:
         notes.fail(error, cause)
+
+
+def find_name_fault(case: Case, leaf: bytes) -> CertificateError | None:
+    """Return the error of the selected backend for the names in a certificate, `None` if one of them matches.
+
+    Raises:
+        ConfigError: The name to verify cannot be in a certificate.
+    """
+    common_name = case.config.tls_common_name and (case.backend is None or case.backend.capabilities.common_names)
+    return name_fault(leaf, server_name(case.config), common_name=common_name)
 
 
 def _remedy(leaf: bytes, wanted: str, case: Case) -> str:

