@@ -138,7 +138,7 @@ def log_in(case: Case, notes: Notes) -> None:
         case.real_connect = connect(case.config, case.timeout)
     config, real = case.config, case.real_connect
     if real.last == case.host and real.ready is not None:
-        case.ready = real.ready
+        case.ready, real.ready = real.ready, None  # the same host may be in the list twice
     else:
         error = real.failures.get(case.host)
         if error is None:

@@ -27,7 +27,7 @@ class RealConnect:
     Attributes:
         last: The host with which the connect ended: it logged in, or its error ended the search.
         failures: The last error of each host that was tried.
-        ready: The session, `None` if the connect failed.
+        ready: The session, until the stage of its host takes it; `None` if the connect failed.
     """
 
     last: Host

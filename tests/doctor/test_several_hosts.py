@@ -82,6 +82,13 @@ def test_host_after_the_first_eight_may_work(arena: Arena) -> None:
     assert statuses(diagnosis)[-1] is Status.OK
 
 
+def test_host_that_is_listed_twice_is_used_once(arena: Arena) -> None:
+    port = arena.world.server.port
+    diagnosis = run(arena, conninfo(arena, port, port))
+    assert diagnosis.fault is None
+    assert statuses(diagnosis) == [Status.OK, Status.SKIPPED]
+
+
 def test_last_host_is_the_cause_if_no_host_accepts_connections(arena: Arena) -> None:
     diagnosis = run(arena, conninfo(arena, arena.closed_port(), arena.closed_port()))
     assert diagnosis.decisive == 1
