@@ -24,7 +24,7 @@ channel binding, the login, and the server's settings. The last lines have the c
 EPILOG = """\
 CONNINFO is a URI or a keyword string, in the syntax of PostgreSQL's libpq. Quote it as one argument. Other users of
 this machine can read command lines: pass a password in a file or in PGPASSWORD. The password is used only in one
-connect that follows the configuration, and only if no stage before has found a fault. It is never shown.
+connect, which follows the configuration. It is never shown.
 
 The exit status is 0 if the connection works, even with warnings, and otherwise that of the cause.
 
