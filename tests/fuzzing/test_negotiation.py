@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
+from hypothesis import example
 from hypothesis import strategies as st
 
 from babar_tls.config import Config, ProtocolVersion
@@ -16,7 +17,7 @@ from .profile import failure, fuzz
 
 OPTIONS = ("_pq_.a", "_pq_.é")
 VERSIONS = st.sampled_from([0x30000, 0x30001, 0x30002, 0x30003, 0x20000, 0x40000, 0, -1, 2**31 - 1])
-NAMES = st.sampled_from([*OPTIONS, "_pq_.b", "_pq_", "DateStyle", "", "\x1b[2J"]) | st.text(max_size=8)
+NAMES = st.sampled_from([*OPTIONS, "_pq_.b", "_pq_", "user", "DateStyle", "", "\x1b[2J"]) | st.text(max_size=8)
 PAYLOADS = st.binary(max_size=64) | st.builds(
     lambda version, count, names, rest: (
         struct.pack("!ii", version, len(names) if count is None else count)
@@ -56,6 +57,7 @@ def is_valid(payload: bytes, minimum: str, maximum: str) -> bool:
     return payload in acceptable
 
 
+@example(payload=struct.pack("!ii", 0x30000, 1) + b"user\0", limits=("3.0", "3.2"))
 @fuzz(4, payload=PAYLOADS, limits=RANGES)
 def test_only_messages_that_change_the_request_are_accepted(payload: bytes, limits: tuple[str, str]) -> None:
     result = negotiated(payload, *limits)

@@ -29,7 +29,8 @@ def style(request: pytest.FixtureRequest) -> Any:
 
 
 def test_connect_accepts_connection_string_and_overrides(tls_server: PostgresServer) -> None:
-    with babar_tls.connect(tls_server.conninfo(user="nobody"), user="postgres") as session:
+    conninfo = tls_server.conninfo(user="nobody", password=tls_server.password)
+    with babar_tls.connect(conninfo, user="postgres") as session:
         assert session.query("select current_user") == [("postgres",)]
 
 
