@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
-from hypothesis import example
 from hypothesis import strategies as st
 
 from babar_tls.config import Config, ProtocolVersion
@@ -13,7 +13,7 @@ from babar_tls.errors import ProtocolError
 from babar_tls.protocol import startup
 from babar_tls.protocol.startup import Negotiated, Startup
 
-from .profile import failure, fuzz
+from .profile import fuzz
 
 OPTIONS = ("_pq_.a", "_pq_.é")
 VERSIONS = st.sampled_from([0x30000, 0x30001, 0x30002, 0x30003, 0x20000, 0x40000, 0, -1, 2**31 - 1])
@@ -57,7 +57,6 @@ def is_valid(payload: bytes, minimum: str, maximum: str) -> bool:
     return payload in acceptable
 
 
-@example(payload=struct.pack("!ii", 0x30000, 1) + b"user\0", limits=("3.0", "3.2"))
 @fuzz(4, payload=PAYLOADS, limits=RANGES)
 def test_only_messages_that_change_the_request_are_accepted(payload: bytes, limits: tuple[str, str]) -> None:
     result = negotiated(payload, *limits)
@@ -69,7 +68,17 @@ def test_only_messages_that_change_the_request_are_accepted(payload: bytes, limi
         assert all(line.isprintable() for line in result.splitlines())
 
 
-@pytest.mark.parametrize("name", ["_PROTOCOL_3_1", "_OPTION_PREFIX"])
-def test_missing_check_is_detected(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(startup, name, "" if isinstance(getattr(startup, name), str) else -1)
-    assert isinstance(failure(test_only_messages_that_change_the_request_are_accepted), AssertionError)
+@pytest.mark.parametrize(
+    ("name", "value", "payload"),
+    [
+        ("_PROTOCOL_3_1", -1, struct.pack("!ii", 0x30001, 0)),
+        ("_OPTION_PREFIX", "", struct.pack("!ii", 0x30000, 1) + b"user\0"),
+    ],
+)
+def test_missing_check_is_detected(monkeypatch: pytest.MonkeyPatch, name: str, value: object, payload: bytes) -> None:
+    """The property fails for a message that only this check refuses. A search for one would need luck."""
+    test: Any = test_only_messages_that_change_the_request_are_accepted
+    test.check(payload, ("3.0", "3.2"))
+    monkeypatch.setattr(startup, name, value)
+    with pytest.raises(AssertionError):
+        test.check(payload, ("3.0", "3.2"))
