@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..diagnostics.counts import count
 from ..diagnostics.escaping import visible
-from ._errors import positive_seconds
+from ._connection_options import add_connection_options, overrides
 from ._output import milliseconds, print_json, without_weakness_warnings
 from ._verbose import verbose
 
@@ -45,16 +44,7 @@ _BAR_WIDTH = 48  # columns, if the terminal is wide enough
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command to the parser."""
-    parser.add_argument("conninfo", metavar="CONNINFO", nargs="?", default="", help="the connection string")
-    parser.add_argument("--backend", metavar="NAME", help="TLS backend to use (see: babar-tls backends)")
-    parser.add_argument("--root-cert", metavar="PATH", help="trust only the CA certificates in this PEM file")
-    parser.add_argument("--server-name", metavar="NAME", help="name to verify in the certificate, instead of the host")
-    parser.add_argument("--timeout", metavar="SECONDS", type=positive_seconds, help="time limit for the whole connect")
-    parser.add_argument(
-        "--password-file",
-        metavar="PATH",
-        help="read the password from the first line of this file, or of standard input (-)",
-    )
+    add_connection_options(parser, backend="TLS backend to use", timeout="time limit for the whole connect")
     parser.add_argument("-w", "--no-password", action="store_true", help="never ask for a password")
     parser.add_argument("--verbose", action="store_true", help="show each step on standard error as it happens")
     parser.add_argument("--query", metavar="SQL", help="run this statement and show its rows")
@@ -137,33 +127,7 @@ def _may_ask(options: argparse.Namespace) -> bool:
 def _config(options: argparse.Namespace) -> Config:
     from ..config import Config  # noqa: PLC0415 - as in `run`
 
-    overrides: dict[str, Any] = {
-        "tls_backend": options.backend,
-        "tls_root_cert_path": options.root_cert,
-        "tls_server_name": options.server_name,
-        "connect_timeout": options.timeout,
-        "password": None if options.password_file is None else _read_password(options.password_file),
-    }
-    overrides = {name: value for name, value in overrides.items() if value is not None}
-    return Config.from_conninfo(options.conninfo, **overrides)
-
-
-def _read_password(path: str) -> bytes:
-    """Return the first line of a file.
-
-    Raises:
-        ConfigError: The file cannot be read, or the line is empty.
-    """
-    from ..errors import ConfigError  # noqa: PLC0415 - as in `run`
-
-    try:
-        with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
-            password = file.readline().rstrip(b"\r\n")
-    except OSError as exc:
-        raise ConfigError(f'could not read password file "{path}": {exc.strerror}') from exc
-    if not password:
-        raise ConfigError(f'password file "{path}" has no first line')
-    return password
+    return Config.from_conninfo(options.conninfo, **overrides(options))
 
 
 def _document(config: Config, session: Session, warnings: list[str], rows: list[Row] | None) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..diagnostics.counts import count
-from ._errors import UsageError, file_error, positive_seconds
+from ._connection_options import add_connection_options, overrides
+from ._errors import UsageError, file_error
 from ._output import milliseconds, print_json, without_weakness_warnings
 
 if TYPE_CHECKING:
@@ -48,14 +49,7 @@ _INDENT = "    "
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command to the parser."""
-    parser.add_argument("conninfo", metavar="CONNINFO", nargs="?", default="", help="the connection string")
-    parser.add_argument("--backend", metavar="NAME", help="TLS backend to select (see: babar-tls backends)")
-    parser.add_argument("--root-cert", metavar="PATH", help="trust only the CA certificates in this PEM file")
-    parser.add_argument("--server-name", metavar="NAME", help="name to verify in the certificate, instead of the host")
-    parser.add_argument("--timeout", metavar="SECONDS", type=positive_seconds, help="time limit for each stage")
-    parser.add_argument(
-        "--password-file", metavar="PATH", help="read the password from the first line of this file (-: standard input)"
-    )
+    add_connection_options(parser, backend="TLS backend to select", timeout="time limit for each stage")
     formats = parser.add_mutually_exclusive_group()
     formats.add_argument("--json", action="store_true", help="print the diagnosis, or the error, as one JSON document")
     formats.add_argument("--html", metavar="FILE", help="also write a report to this file, which must not exist")
@@ -66,15 +60,15 @@ def run(options: argparse.Namespace) -> int:
     """Diagnose the connection, and show each stage when it is complete."""
     from ..doctor import diagnose  # noqa: PLC0415 - slow to import, not needed for --help
 
-    overrides = _overrides(options)
+    changes = overrides(options)
     if options.json:
-        diagnosis = diagnose(options.conninfo, overrides=overrides)
+        diagnosis = diagnose(options.conninfo, overrides=changes)
         print_json(diagnosis.as_dict())
         return _exit_status(diagnosis)
     if options.html is not None:
         _check_destination(options.html)
     view = _View()
-    diagnosis = diagnose(options.conninfo, overrides=overrides, on_stage=view.draw_stage)
+    diagnosis = diagnose(options.conninfo, overrides=changes, on_stage=view.draw_stage)
     view.draw_verdict(diagnosis)
     if options.html is not None:
         _write_report(diagnosis, options.html)
@@ -86,19 +80,6 @@ def _exit_status(diagnosis: Diagnosis) -> int:
     from ._doctor_statuses import STATUSES  # noqa: PLC0415 - as in `run`
 
     return 0 if diagnosis.fault is None else STATUSES[diagnosis.fault.cause]
-
-
-def _overrides(options: argparse.Namespace) -> dict[str, Any]:
-    from .connect import _read_password  # noqa: PLC0415 - as in `run`
-
-    values: dict[str, Any] = {
-        "tls_backend": options.backend,
-        "tls_root_cert_path": options.root_cert,
-        "tls_server_name": options.server_name,
-        "connect_timeout": options.timeout,
-        "password": None if options.password_file is None else _read_password(options.password_file),
-    }
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _check_destination(path: str) -> None:
