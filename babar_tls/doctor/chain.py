@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ..diagnostics.escaping import visible
 from ..x509.algorithm_names import key_name, signature_name
 from ..x509.certificate import parse_certificate
-from ..x509.der import DerError, Element, elements, only_element, string
-from ..x509.names import subject_names
+from ..x509.der import DerError
+from ..x509.names import COMMON_NAME, name_attributes, subject_names
 from .causes import Cause
 from .diagnosis import CertificateSummary
 
@@ -24,7 +24,6 @@ _SOON = 14  # days
 _LONGEST = 253  # characters of a name (RFC 1035 §2.3.4)
 _MOST_NAMES, _MOST_CERTIFICATES = 200, 50
 _SHOWN = 4  # names in an observation
-_COMMON_NAME = b"\x55\x04\x03"
 #: The types of the other attributes of a name, by the contents of their identifiers (RFC 4514 §3).
 _ATTRIBUTES = {
     b"\x55\x04\x06": "C",
@@ -45,7 +44,7 @@ def read_chain(case: Case, notes: Notes) -> None:
             continue
         case.certificates.append(summary)
         names = f" for {_listed(summary.names)}" if summary.names else ""
-        until = f"{_date(summary.not_before)} to {_date(summary.not_after)}, {_left(summary.days_left)}"
+        until = f"{_date(summary.not_before)} to {_date(summary.not_after)}, {summary.time_left}"
         notes.observe(
             f"{summary.role}: {summary.subject}{names}, issued by {summary.issuer}, {summary.key}, "
             f"{summary.signature}, {until}, SHA-256 {summary.sha256}"
@@ -102,7 +101,7 @@ def validity_fault(certificate: Certificate, now: float) -> str | None:
 def readable_name(name: bytes) -> str:
     """Return the common name of a distinguished name (DER), or all of the name if it has none, escaped and bounded."""
     attributes = name_attributes(name)
-    common = next((value for kind, value in attributes if kind == _COMMON_NAME), None)
+    common = next((value for kind, value in attributes if kind == COMMON_NAME), None)
     whole = ", ".join(f"{_ATTRIBUTES.get(kind, kind.hex())}={value}" for kind, value in attributes)
     return visible(common if common is not None else whole or "(no name)", limit=_LONGEST)
 
@@ -123,32 +122,9 @@ def organisation(name: bytes) -> str | None:
     return next((value for kind, value in name_attributes(name) if _ATTRIBUTES.get(kind) == "O"), None)
 
 
-def name_attributes(name: bytes) -> list[tuple[bytes, str]]:
-    """Return the types and values in a distinguished name (RFC 5280 §4.1.2.4); empty if it is malformed."""
-    try:
-        return [
-            _attribute(one) for relative in elements(only_element(name).content) for one in elements(relative.content)
-        ]
-    except DerError:
-        return []
-
-
-def _attribute(attribute: Element) -> tuple[bytes, str]:
-    parts = tuple(elements(attribute.content))
-    if len(parts) != 2:
-        raise DerError("malformed attribute")
-    return parts[0].content, string(parts[1]).decode("utf-8", "replace")
-
-
 def _listed(names: tuple[str, ...]) -> str:
     others = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {others} others" if others > 0 else "")
-
-
-def _left(days: int) -> str:
-    count = abs(days)
-    unit = "day" if count == 1 else "days"
-    return f"{count} {unit} left" if days >= 0 else f"expired {count} {unit} ago"
 
 
 def _date(moment: float) -> str:

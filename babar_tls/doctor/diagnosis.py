@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ..diagnostics.counts import count
+
 if TYPE_CHECKING:
     from .causes import Cause
 
@@ -121,6 +123,12 @@ class CertificateSummary:
     days_left: int
     sha256: str
     fault: str | None = None
+
+    @property
+    def time_left(self) -> str:
+        """The time until `not_after` for people: ``30 days left``, ``expired 1 day ago``."""
+        days = count(abs(self.days_left), "day")
+        return f"{days} left" if self.days_left >= 0 else f"expired {days} ago"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the certificate as values for JSON."""

@@ -10,7 +10,7 @@ import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
 from .certificate import read_fields
-from .der import CONSTRUCTED, DerError, elements, string
+from .der import CONSTRUCTED, DerError, elements, only_element, string
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 _SAN_DNS, _SAN_IP = 0x82, 0x87
-_COMMON_NAME, _SUBJECT_ALT_NAME = b"\x55\x04\x03", b"\x55\x1d\x11"  # contents of 2.5.4.3 and 2.5.29.17
+_SUBJECT_ALT_NAME = b"\x55\x1d\x11"  # the content of 2.5.29.17
+
+#: The type of an attribute: the content of 2.5.4.3.
+COMMON_NAME = b"\x55\x04\x03"
 
 
 class AlternativeName(NamedTuple):
@@ -59,17 +62,29 @@ def subject_names(der: bytes) -> SubjectNames:
     fields = read_fields(der)
     extension = fields.find_extensions(_SUBJECT_ALT_NAME).get(_SUBJECT_ALT_NAME)
     alternative = tuple(_alternative_names(extension)) if extension is not None else ()
-    return SubjectNames(tuple(_common_names(fields.subject)), alternative)
+    common = tuple(string(value) for kind, value in _attributes(fields.subject) if kind == COMMON_NAME)
+    return SubjectNames(common, alternative)
 
 
-def _common_names(subject: Element) -> Iterator[bytes]:
-    for relative_name in elements(subject.content):
+def name_attributes(name: bytes) -> list[tuple[bytes, str]]:
+    """Return the attributes of a distinguished name (DER, RFC 5280 §4.1.2.4), for messages.
+
+    Returns:
+        The content of the identifier of each type, and the value as text; empty if the name is malformed.
+    """
+    try:
+        return [(kind, string(value).decode("utf-8", "replace")) for kind, value in _attributes(only_element(name))]
+    except DerError:
+        return []
+
+
+def _attributes(name: Element) -> Iterator[tuple[bytes, Element]]:
+    for relative_name in elements(name.content):
         for attribute in elements(relative_name.content):
             parts = tuple(elements(attribute.content))
             if len(parts) != 2:
                 raise DerError("malformed attribute")
-            if parts[0].content == _COMMON_NAME:
-                yield string(parts[1])
+            yield parts[0].content, parts[1]
 
 
 def _alternative_names(extension: Element) -> Iterator[AlternativeName]:

@@ -133,12 +133,6 @@ def _names(names: Sequence[str]) -> Html | None:
 
 
 def _validity(certificate: CertificateSummary, now: float) -> Html:
-    days = certificate.days_left
-    if certificate.not_before > now:
-        left = "not valid yet"
-    elif days < 0:
-        left = f"expired {count(-days, 'day')} ago"
-    else:
-        left = f"{count(days, 'day')} left"
+    left = "not valid yet" if certificate.not_before > now else certificate.time_left
     span = join(element("time", moment(certificate.not_before)), " to ", element("time", moment(certificate.not_after)))
     return join(span, " ", element("strong", f"({left})"))
