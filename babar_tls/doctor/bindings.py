@@ -9,6 +9,7 @@ from ..errors import Error
 from ..net.deadline import Meter
 from ..protocol.channel_binding import DEFAULT_TYPE, channel_binding_data
 from ..protocol.negotiation import Attempt, secure
+from ..protocol.scram import SCRAM_SHA_256_PLUS
 from .case import run, unverified
 from .causes import Cause
 from .first_request import CLEARTEXT, MD5, OK, SASL
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ..tls.contract import TlsFacts
     from .case import Case, Notes
 
-_PLUS = "SCRAM-SHA-256-PLUS"
 _NO_PLUS = (
     "A pooler or load balancer that terminates TLS cannot offer it: connect to PostgreSQL directly{}. Otherwise there "
     "may be a man in the middle."
@@ -47,9 +47,11 @@ def check_bindings(case: Case, notes: Notes) -> None:
         report(Cause.BINDING_IMPOSSIBLE, f"channel binding is not possible: {reason.message}", remedy)
     if case.code is None or case.login_facts is None:
         return
-    if case.code == SASL and _PLUS not in case.mechanisms:
+    if case.code == SASL and SCRAM_SHA_256_PLUS not in case.mechanisms:
         alternative = ", or remove channel_binding=require" if is_required else ""
-        report(Cause.BINDING_NOT_OFFERED, f"the server does not offer {_PLUS}", _NO_PLUS.format(alternative))
+        report(
+            Cause.BINDING_NOT_OFFERED, f"the server does not offer {SCRAM_SHA_256_PLUS}", _NO_PLUS.format(alternative)
+        )
     elif is_required and case.code in (OK, CLEARTEXT, MD5):
         report(
             Cause.BINDING_NOT_OFFERED, "the server's authentication method does not support channel binding", _NO_SCRAM

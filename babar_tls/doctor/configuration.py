@@ -78,12 +78,8 @@ def _check_support(config: Config, backend: TlsBackend, notes: Notes) -> None:
     for lack in lacks(parameters, backend.capabilities):
         notes.fault(Cause.INVALID_CONFIGURATION, f"the {backend.name} backend cannot {lack.what}", lack.remedy)
     source = parameters.client_certificate
-    if source is not None and not callable(source.password) and not _is_token(source.certificate, source.key):
+    if source is not None and not callable(source.password) and not source.is_in_token:
         load_identity(source)
-
-
-def _is_token(*names: str | bytes | None) -> bool:
-    return any(isinstance(name, str) and name.lower().startswith("pkcs11:") for name in names)
 
 
 def _check_passfile(config: Config, notes: Notes) -> None:

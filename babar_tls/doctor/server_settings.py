@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Closed, Error, ServerError, TimeoutError
 from ..protocol.query import simple_query
+from ..security import MIN_ITERATIONS
 from .case import Skipped
 from .causes import Cause
 from .classify import describe
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ..protocol.query import Row
     from .case import Case, Notes
 
-_MIN_ITERATIONS = 4096  # RFC 7677 §4
 _OLD_TLS = ("", "TLSv1", "TLSv1.1")
 _SETTINGS = ("password_encryption", "ssl_min_protocol_version", "scram_iterations")
 #: Without the privilege, SHOW fails and the server logs an error. This view leaves the setting out.
@@ -50,7 +50,7 @@ def check_settings(case: Case, notes: Notes) -> None:
         _check_version(session.established.parameters.get("server_version", ""), notes)
         _check_each(session, notes)
         iterations = session.security.scram_iterations
-        if iterations is not None and iterations < _MIN_ITERATIONS:
+        if iterations is not None and iterations < MIN_ITERATIONS:
             _warn_of_iterations("the role's password has", iterations, notes)
     except (Closed, TimeoutError):
         notes.observe("The server did not answer in time, or closed the connection.")
@@ -73,14 +73,14 @@ def _check_each(session: Ready, notes: Notes) -> None:
         remedy = "ALTER SYSTEM SET ssl_min_protocol_version = 'TLSv1.2', and reload."
         notes.warn(Cause.WEAK_SERVER_SETTING, "the server accepts TLS versions before 1.2", remedy)
     iterations = settings.get("scram_iterations", "")
-    if iterations.isdecimal() and int(iterations) < _MIN_ITERATIONS:
+    if iterations.isdecimal() and int(iterations) < MIN_ITERATIONS:
         _warn_of_iterations("new passwords get", int(iterations), notes)
     for row in _query(session, "SELECT pg_catalog.pg_is_in_recovery()", notes)[:1]:
         notes.observe("The server is a standby (in recovery)." if row[:1] == ("t",) else "The server is a primary.")
 
 
 def _warn_of_iterations(whose: str, iterations: int, notes: Notes) -> None:
-    remedy = f"Set scram_iterations to {_MIN_ITERATIONS} or more, and set the password again."
+    remedy = f"Set scram_iterations to {MIN_ITERATIONS} or more, and set the password again."
     text = f"{whose} only {iterations} SCRAM iterations, which makes guesses at a stolen verifier fast"
     notes.warn(Cause.WEAK_SERVER_SETTING, text, remedy)
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..config.host import Host
+from ..diagnostics.counts import count
 from ..errors import Error, IoError, TimeoutError
 from ..net.deadline import Meter
 from ..net.sockets import shown_address
@@ -86,7 +87,7 @@ def _try_addresses(case: Case, notes: Notes) -> dict[str, IoError]:
         if case.reached is None:
             case.reached = Host(case.host.host, case.host.port, address)
     if left:
-        notes.observe(f"Not tried: {left} other address{'' if left == 1 else 'es'}")
+        notes.observe(f"Not tried: {count(left, 'other address', 'other addresses')}")
     return failures
 
 

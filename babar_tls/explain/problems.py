@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..backends import get_backend
 from ..config.enums import ChannelBinding, TlsMode, TlsVerify
-from ..config.token_uri import is_token_uri
 from ..conninfo.paths import exists
 from ..diagnostics.tracebacks import clears_locals
 from ..errors import ConfigError, Error
@@ -80,9 +79,8 @@ def _find(config: Config) -> Iterator[Error]:
     material = TlsMaterial(config.tls_parameters, system_store=system_store)
     reads: list[Callable[[], object]] = [lambda: material.roots, lambda: material.revocation_lists]
     source = config.tls_parameters.client_certificate
-    if source is not None and not callable(source.password):
-        in_token = is_token_uri(source.certificate) or is_token_uri(source.key)
-        reads += [] if in_token else [lambda: material.identity]
+    if source is not None and not callable(source.password) and not source.is_in_token:
+        reads.append(lambda: material.identity)
     for read in reads:
         try:
             read()
